@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Log to stderr; see xendm/log.h for the rules. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <xendm/log.h>
+
+uint8_t log_levels[LOG_ROOM_COUNT] = {
+#define X(e, n) [ROOM_##e] = XLOG_INFO,
+    LOG_ROOMS(X)
+#undef X
+};
+
+static const char *const room_names[LOG_ROOM_COUNT] = {
+#define X(e, n) [ROOM_##e] = n,
+    LOG_ROOMS(X)
+#undef X
+};
+
+static const char *const level_names[] = {
+    [XLOG_ERROR] = "error",
+    [XLOG_WARNING] = "warning",
+    [XLOG_INFO] = "info",
+    [XLOG_DEBUG] = "debug",
+};
+
+/* Token bucket per room for what a guest can provoke. */
+static struct {
+    uint64_t calls;
+    uint64_t swallowed;
+    unsigned tokens;
+    time_t refilled;
+} guest_class[LOG_ROOM_COUNT];
+
+#define LOG_LINE_MAX 1024
+
+/* One write(2) a line, so that lines of several writers to one log file do not mix. */
+static void emit(enum log_room room, const char *class, const char *fmt, va_list ap)
+{
+    char line[LOG_LINE_MAX];
+    struct timespec now;
+    struct tm tm;
+    size_t len;
+    int n;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    localtime_r(&now.tv_sec, &tm);
+    len = strftime(line, sizeof(line), "%H:%M:%S", &tm);
+    len += snprintf(line + len, sizeof(line) - len, ".%03ld %s %s: ", now.tv_nsec / 1000000, class,
+                    room_names[room]);
+    n = vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
+    if (n < 0) {
+        return;
+    }
+    len += (size_t)n < sizeof(line) - len - 1 ? (size_t)n : sizeof(line) - len - 2;
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f) {
+            line[i] = '?';
+        }
+    }
+    line[len++] = '\n';
+    while (write(STDERR_FILENO, line, len) < 0 && errno == EINTR) {
+    }
+}
+
+void log_write(enum log_room room, enum log_level level, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!log_enabled(room, level)) {
+        return;
+    }
+    va_start(ap, fmt);
+    emit(room, level_names[level], fmt, ap);
+    va_end(ap);
+}
+
+void log_guest(enum log_room room, const char *fmt, ...)
+{
+    struct timespec now;
+    va_list ap;
+
+    guest_class[room].calls++;
+    if (!log_enabled(room, XLOG_WARNING)) {
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    if (guest_class[room].calls == 1) {
+        guest_class[room].tokens = LOG_GUEST_BURST;
+        guest_class[room].refilled = now.tv_sec;
+    }
+    if (now.tv_sec > guest_class[room].refilled) {
+        time_t grown = now.tv_sec - guest_class[room].refilled;
+
+        guest_class[room].tokens += grown > LOG_GUEST_BURST ? LOG_GUEST_BURST : (unsigned)grown;
+        if (guest_class[room].tokens > LOG_GUEST_BURST) {
+            guest_class[room].tokens = LOG_GUEST_BURST;
+        }
+        guest_class[room].refilled = now.tv_sec;
+    }
+    if (guest_class[room].tokens == 0) {
+        guest_class[room].swallowed++;
+        return;
+    }
+    guest_class[room].tokens--;
+    if (guest_class[room].swallowed > 0) {
+        uint64_t swallowed = guest_class[room].swallowed;
+
+        guest_class[room].swallowed = 0;
+        log_write(room, XLOG_WARNING, "%llu messages about the guest left out",
+                  (unsigned long long)swallowed);
+    }
+    va_start(ap, fmt);
+    emit(room, "guest", fmt, ap);
+    va_end(ap);
+}
+
+uint64_t log_guest_count(enum log_room room)
+{
+    return guest_class[room].calls;
+}
+
+int log_set_level(const char *room, const char *level)
+{
+    bool all = strcmp(room, "all") == 0;
+    bool found = false;
+    int value = -1;
+
+    for (unsigned i = 0; i < sizeof(level_names) / sizeof(level_names[0]); i++) {
+        if (strcmp(level_names[i], level) == 0) {
+            value = (int)i;
+        }
+    }
+    for (unsigned i = 0; i < LOG_ROOM_COUNT && value >= 0; i++) {
+        if (all || strcmp(room_names[i], room) == 0) {
+            log_levels[i] = (uint8_t)value;
+            found = true;
+        }
+    }
+    return found ? 0 : -EINVAL;
+}
+
+const char *log_room_name(enum log_room room)
+{
+    return room_names[room];
+}
+
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}

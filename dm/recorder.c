@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Flight recorder. Everything recorder_dump() calls is async-signal-safe: it formats by hand and writes with write(2),
+ * because it runs in fatal signal handlers too.
+ */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <xendm/recorder.h>
+
+struct recorder recorder;
+
+static const char *const kind_names[RECORDER_KIND_COUNT] = {
+#define X(e, n) [REC_##e] = n,
+    RECORDER_KINDS(X)
+#undef X
+};
+
+/* Two readings of both clocks give the rate: one at start, one at the dump. */
+static uint64_t start_count;
+static uint64_t start_ns;
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t recorder_time_slow(void);
+uint64_t recorder_time_slow(void)
+{
+    return now_ns();
+}
+
+void recorder_init(void)
+{
+    start_count = recorder_time();
+    start_ns = now_ns();
+}
+
+struct line {
+    char text[160];
+    size_t len;
+};
+
+static void line_text(struct line *l, const char *s)
+{
+    while (*s && l->len < sizeof(l->text)) {
+        l->text[l->len++] = *s++;
+    }
+}
+
+static void line_number(struct line *l, uint64_t v, unsigned base, unsigned width)
+{
+    char digits[24];
+    unsigned n = 0;
+
+    do {
+        digits[n++] = "0123456789abcdef"[v % base];
+        v /= base;
+    } while (v);
+    for (unsigned i = n; i < width; i++) {
+        line_text(l, base == 10 ? " " : "0");
+    }
+    while (n > 0 && l->len < sizeof(l->text)) {
+        l->text[l->len++] = digits[--n];
+    }
+}
+
+static void line_end(struct line *l, int fd)
+{
+    if (l->len == sizeof(l->text)) {
+        l->len--;
+    }
+    l->text[l->len++] = '\n';
+    for (size_t done = 0; done < l->len;) {
+        ssize_t n = write(fd, l->text + done, l->len - done);
+
+        if (n < 0 && errno != EINTR) {
+            break;
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
+    l->len = 0;
+}
+
+static void dump_entry(int fd, const struct recorder_entry *e, uint64_t now, double ns_per_count)
+{
+    struct line l = {.len = 0};
+    uint64_t ago = e->when <= now ? (uint64_t)((double)(now - e->when) * ns_per_count / 1000) : 0;
+
+    line_text(&l, "  -");
+    line_number(&l, ago, 10, 10);
+    line_text(&l, " us  ");
+    line_text(&l, e->kind < RECORDER_KIND_COUNT ? kind_names[e->kind] : "?");
+    line_text(&l, " a=0x");
+    line_number(&l, e->a, 16, 1);
+    line_text(&l, " b=0x");
+    line_number(&l, e->b, 16, 1);
+    line_text(&l, " aux=0x");
+    line_number(&l, e->aux, 16, 1);
+    line_end(&l, fd);
+}
+
+void recorder_dump(int fd, unsigned max)
+{
+    uint64_t end = recorder.next;
+    uint64_t count = end < RECORDER_SIZE ? end : RECORDER_SIZE;
+    uint64_t now = recorder_time();
+    uint64_t counted = now - start_count;
+    double ns_per_count = counted > 0 ? (double)(now_ns() - start_ns) / (double)counted : 1;
+    struct line l = {.len = 0};
+
+    if (max > 0 && count > max) {
+        count = max;
+    }
+    line_text(&l, "flight recorder: ");
+    line_number(&l, count, 10, 1);
+    line_text(&l, " of ");
+    line_number(&l, end, 10, 1);
+    line_text(&l, " entries, oldest first");
+    line_end(&l, fd);
+    for (uint64_t i = end - count; i < end; i++) {
+        dump_entry(fd, &recorder.entry[i % RECORDER_SIZE], now, ns_per_count);
+    }
+}
+
+void recorder_assert_failed(const char *what, const char *file, int line)
+{
+    struct line l = {.len = 0};
+
+    line_text(&l, "xendm: bug: ");
+    line_text(&l, file);
+    line_text(&l, ":");
+    line_number(&l, (unsigned)line, 10, 1);
+    line_text(&l, ": ");
+    line_text(&l, what);
+    line_end(&l, STDERR_FILENO);
+    /* The abort handler of dm/ dumps the recorder; without one (tests) the message is what there is. */
+    abort();
+}

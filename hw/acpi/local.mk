@@ -1,0 +1,2 @@
+noinst_LTLIBRARIES += libhwacpi.la
+libhwacpi_la_SOURCES =

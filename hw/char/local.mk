@@ -1,0 +1,2 @@
+noinst_LTLIBRARIES += libhwchar.la
+libhwchar_la_SOURCES =

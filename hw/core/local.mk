@@ -1,0 +1,2 @@
+noinst_LTLIBRARIES += libhwcore.la
+libhwcore_la_SOURCES =

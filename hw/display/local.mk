@@ -1,0 +1,2 @@
+noinst_LTLIBRARIES += libhwdisplay.la
+libhwdisplay_la_SOURCES =

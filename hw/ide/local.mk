@@ -1,0 +1,2 @@
+noinst_LTLIBRARIES += libhwide.la
+libhwide_la_SOURCES =

@@ -1,0 +1,2 @@
+noinst_LTLIBRARIES += libhwinput.la
+libhwinput_la_SOURCES =

@@ -1,0 +1,2 @@
+noinst_LTLIBRARIES += libhwpc.la
+libhwpc_la_SOURCES =

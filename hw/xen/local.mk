@@ -1,0 +1,2 @@
+noinst_LTLIBRARIES += libhwxen.la
+libhwxen_la_SOURCES =

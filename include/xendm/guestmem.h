@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Guest memory, as the emulated machine sees it. Implemented by mapcache/ on foreign mappings; tests link their own.
+ * Devices do not call this: they use xendm/dma.h, which checks that the device may.
+ *
+ * There is no function that gives a pointer without taking a length, and none whose pointer outlives its reference.
+ * Errors: -EFAULT no memory there (hole, ballooned out), -EINVAL address or length overflow, -ENOMEM/-EAGAIN the host cannot.
+ */
+#ifndef XENDM_GUESTMEM_H
+#define XENDM_GUESTMEM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct guestmem;
+
+struct guestmem_ref {
+    void *ptr;
+    size_t len;                 /* bytes usable at ptr */
+    uint64_t gpa;
+    bool write;
+    void *cookie;               /* the implementation's */
+};
+
+/*
+ * A pinned view of guest memory from `gpa`, at least 1 and at most `len` bytes (a view ends where contiguous mapping
+ * ends: call again for the rest). It stays valid, whatever is invalidated meanwhile, until guestmem_put().
+ */
+int guestmem_get(struct guestmem *gm, uint64_t gpa, size_t len, bool write, struct guestmem_ref *ref);
+
+/* Ends the view. `written`: how many bytes from its start were changed; they are marked dirty for migration. */
+void guestmem_put(struct guestmem *gm, struct guestmem_ref *ref, size_t written);
+
+/* Copies. On error some of the bytes may have been copied. */
+int guestmem_read(struct guestmem *gm, uint64_t gpa, void *buf, size_t len);
+int guestmem_write(struct guestmem *gm, uint64_t gpa, const void *buf, size_t len);
+
+/* Xen's INVALIDATE request: drop every mapping that no reference pins; pinned ones are dropped when released. */
+void guestmem_invalidate(struct guestmem *gm);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Mapcache: the implementation of xendm/guestmem.h on foreign mappings, as its owner (dm/) sees it.
+ */
+#ifndef XENDM_MAPCACHE_H
+#define XENDM_MAPCACHE_H
+
+#include <stdint.h>
+
+#include <glib.h>
+
+#include <xendm/guestmem.h>
+
+struct mapcache_limits {
+    unsigned bucket_pages;      /* pages mapped at once, a power of two; 0: MAPCACHE_BUCKET_PAGES */
+    uint64_t max_bytes;         /* mapped at most, unless more is pinned; 0: MAPCACHE_MAX_BYTES */
+};
+#define MAPCACHE_BUCKET_PAGES 64u
+#define MAPCACHE_MAX_BYTES (64u << 20)
+
+/*
+ * `map` maps `pages` pages from `gfn` (one mmap; per-page error in errs, 0 where it worked; NULL with errno when nothing
+ * could be mapped) and `unmap` ends it. `modified` is told of written pages. dm/ passes those on libxenforeignmemory, tests
+ * their own.
+ */
+struct mapcache_ops {
+    void *(*map)(void *opaque, uint64_t gfn, unsigned pages, int *errs);
+    void (*unmap)(void *opaque, void *ptr, unsigned pages);
+    void (*modified)(void *opaque, uint64_t gfn, unsigned pages);
+};
+
+struct guestmem *mapcache_new(const struct mapcache_ops *ops, void *opaque, const struct mapcache_limits *limits);
+void mapcache_free(struct guestmem *gm);    /* nothing may be pinned */
+
+struct mapcache_counters {
+    uint64_t hits, misses, evictions, invalidations, map_errors, holes;
+    uint64_t bytes_mapped, bytes_pinned;
+    unsigned buckets;
+};
+void mapcache_counters(const struct guestmem *gm, struct mapcache_counters *out);
+
+#endif

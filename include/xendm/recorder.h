@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Flight recorder: the last RECORDER_SIZE accesses, interrupt changes and DMA transfers, kept in memory always.
+ *
+ * Noting costs one time-stamp counter read and a 32-byte store. The contents are written out on a failed assertion, a
+ * fatal signal, SIGUSR1, or on request (`info recorder`). recorder_dump() is async-signal-safe.
+ */
+#ifndef XENDM_RECORDER_H
+#define XENDM_RECORDER_H
+
+#include <stdint.h>
+#if defined(__x86_64__) || defined(__i386__)
+#include <x86intrin.h>
+#endif
+
+/* Kinds: enumerator suffix, text in the dump, meaning of (aux, a, b). */
+#define RECORDER_KINDS(X) \
+    X(PIO_READ, "pio-read")     /* aux: size | vcpu << 8, a: port, b: value returned */ \
+    X(PIO_WRITE, "pio-write")   /* aux: size | vcpu << 8, a: port, b: value */ \
+    X(MMIO_READ, "mmio-read")   /* aux: size | vcpu << 8, a: address, b: value returned */ \
+    X(MMIO_WRITE, "mmio-write") /* aux: size | vcpu << 8, a: address, b: value */ \
+    X(CFG_READ, "cfg-read")     /* aux: size | vcpu << 8, a: devfn << 16 | register, b: value returned */ \
+    X(CFG_WRITE, "cfg-write")   /* aux: size | vcpu << 8, a: devfn << 16 | register, b: value */ \
+    X(STRING, "string")         /* aux: size | vcpu << 8, a: address, b: repetition count | dir << 32 */ \
+    X(BUFFERED, "buffered")     /* aux: size, a: address, b: value */ \
+    X(BAD_REQUEST, "bad-req")   /* aux: type, a: address, b: size */ \
+    X(IRQ, "irq")               /* aux: level, a: line number, b: 0 ISA, 1 INTx */ \
+    X(MSI, "msi")               /* a: address, b: data */ \
+    X(DMA_READ, "dma-read")     /* a: guest address, b: length; aux: 0 or errno */ \
+    X(DMA_WRITE, "dma-write")   /* a: guest address, b: length; aux: 0 or errno */ \
+    X(BLOCK, "block")           /* aux: operation, a: offset, b: length */ \
+    X(BLOCK_DONE, "block-done") /* aux: errno, a: offset, b: length */ \
+    X(QMP, "qmp")               /* aux: connection, a: id, b: 0 command, 1 reply, 2 error */ \
+    X(RESET, "reset")           /* a: why */ \
+    X(LIFE, "life")             /* a: new run state, b: old run state */
+
+enum recorder_kind {
+#define X(e, n) REC_##e,
+    RECORDER_KINDS(X)
+#undef X
+    RECORDER_KIND_COUNT,
+};
+
+#define RECORDER_SIZE 4096u     /* entries; a power of two */
+
+struct recorder_entry {
+    uint64_t when;              /* time-stamp counter (nanoseconds where there is none) */
+    uint64_t a, b;
+    uint32_t aux;
+    uint32_t kind;
+};
+
+struct recorder {
+    uint64_t next;              /* entries ever noted; index of the next one is next % RECORDER_SIZE */
+    struct recorder_entry entry[RECORDER_SIZE];
+};
+
+extern struct recorder recorder;
+
+static inline uint64_t recorder_time(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    return __rdtsc();
+#else
+    extern uint64_t recorder_time_slow(void);
+    return recorder_time_slow();
+#endif
+}
+
+static inline void recorder_note(enum recorder_kind kind, uint32_t aux, uint64_t a, uint64_t b)
+{
+    struct recorder_entry *e = &recorder.entry[recorder.next++ % RECORDER_SIZE];
+
+    e->when = recorder_time();
+    e->kind = kind;
+    e->aux = aux;
+    e->a = a;
+    e->b = b;
+}
+
+/* Calibrates the time stamps; call once at start-up. */
+void recorder_init(void);
+
+/* Writes the newest `max` entries (0: all) as text to `fd`, oldest first. Async-signal-safe. */
+void recorder_dump(int fd, unsigned max);
+
+/*
+ * "We have a bug": writes the message and the recorder to stderr and aborts. Never reachable by what a guest, an image, a
+ * stream or a client supplies; for those use the device's own error.
+ */
+#define XENDM_ASSERT(cond) \
+    do { \
+        if (__builtin_expect(!(cond), 0)) \
+            recorder_assert_failed(#cond, __FILE__, __LINE__); \
+    } while (0)
+void recorder_assert_failed(const char *what, const char *file, int line) __attribute__((noreturn));
+
+#endif

@@ -1,0 +1,2 @@
+noinst_LTLIBRARIES += libmapcache.la
+libmapcache_la_SOURCES =
