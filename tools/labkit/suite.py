@@ -1,0 +1,1 @@
+def do_test(args): return 1
