@@ -3,7 +3,7 @@
  * Block back end: an image or device on the host, as an asynchronous array of bytes.
  *
  * Promises: a completed WRITE that was followed by a completed FLUSH is on stable storage. Requests may complete in any
- * order; a FLUSH covers the writes that were complete when it was submitted. Errors are positive-errno-free: `error` is 0
+ * order; a FLUSH covers the writes that were complete when it was submitted. `error` is 0
  * or -errno of the host (-ENOSPC, -EIO, …); a short transfer is never reported as success. Reads beyond the end of an
  * image whose size is no multiple of 512 give zeros up to the next multiple.
  */
@@ -47,6 +47,9 @@ void block_submit(struct block *b, struct block_request *req);
  * block or is not possible here: then submit. Any other error is the read's result.
  */
 int block_read_now(struct block *b, uint64_t offset, void *buf, size_t length);
+
+/* Completes what the host has finished, without waiting; true if there was something. For the loop that spins on ioreqs. */
+bool block_poll(void);
 
 /* Waits until nothing is in flight; the completions run inside. For stop and close only. */
 void block_drain(struct block *b);
