@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Main loop glue; see loop.h. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <glib-unix.h>
+
+#include <xendm/device.h>
+#include <xendm/recorder.h>
+
+#include "loop.h"
+
+static const struct loop_handlers *signal_handlers;
+static void *signal_opaque;
+
+static gboolean signal_ready(gint fd, GIOCondition condition, gpointer opaque)
+{
+    struct signalfd_siginfo info;
+
+    while (read(fd, &info, sizeof(info)) == sizeof(info)) {
+        if (info.ssi_signo == SIGUSR1) {
+            signal_handlers->dump(signal_opaque);
+        } else {
+            signal_handlers->terminate(signal_opaque, strsignal((int)info.ssi_signo));
+        }
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+/* SA_RESETHAND: the second time, and on return, the signal does what it would have done without us. */
+static void fatal_signal(int number)
+{
+    static const char text[] = "xendm: fatal signal\n";
+    ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
+
+    (void)ignored;
+    recorder_dump(STDERR_FILENO, 0);
+    raise(number);
+}
+
+int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err)
+{
+    static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+    struct sigaction action = {.sa_handler = fatal_signal, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
+    sigset_t set;
+    int fd;
+
+    signal_handlers = handlers;
+    signal_opaque = opaque;
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&set);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGUSR1);
+    for (int s = 1; s <= SIGTERM; s++) {
+        if (sigismember(&set, s) == 1) {
+            signal(s, SIG_DFL);
+        }
+    }
+    if (sigprocmask(SIG_SETMASK, &set, NULL) < 0 || (fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0) {
+        g_set_error(err, XENDM_ERROR, errno, "cannot take signals: %s", g_strerror(errno));
+        return -1;
+    }
+    g_unix_fd_add(fd, G_IO_IN, signal_ready, NULL);
+    for (unsigned i = 0; i < G_N_ELEMENTS(fatal); i++) {
+        sigaction(fatal[i], &action, NULL);
+    }
+    return 0;
+}
+
+/* ---- the virtual clock ---- */
+
+struct clock_timer {
+    int fd;
+    struct vclock *clock;
+};
+
+static void clock_rearm(void *opaque, int64_t delay)
+{
+    struct clock_timer *t = opaque;
+    struct itimerspec spec = {.it_value = {.tv_sec = 0, .tv_nsec = 0}};
+
+    if (delay >= 0) {
+        /* Zero would disarm; one nanosecond is "now". */
+        delay = delay > 0 ? delay : 1;
+        spec.it_value.tv_sec = delay / NS_PER_S;
+        spec.it_value.tv_nsec = delay % NS_PER_S;
+    }
+    timerfd_settime(t->fd, 0, &spec, NULL);
+}
+
+static gboolean clock_ready(gint fd, GIOCondition condition, gpointer opaque)
+{
+    struct clock_timer *t = opaque;
+    uint64_t expirations;
+
+    if (read(fd, &expirations, sizeof(expirations)) == sizeof(expirations)) {
+        vclock_run(t->clock);
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+struct vclock *loop_clock_new(GError **err)
+{
+    static struct clock_timer timer;
+
+    timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (timer.fd < 0) {
+        g_set_error(err, XENDM_ERROR, errno, "cannot make a timer: %s", g_strerror(errno));
+        return NULL;
+    }
+    timer.clock = vclock_new(clock_rearm, &timer);
+    g_unix_fd_add(timer.fd, G_IO_IN, clock_ready, &timer);
+    return timer.clock;
+}

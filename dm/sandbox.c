@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Dropping privileges. The order matters: chroot needs the privilege that setuid gives away, and names are looked up
+ * before the root changes. Afterwards it is checked that there is no way back.
+ */
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <cap-ng.h>
+
+#include <xendm/device.h>
+#include <xendm/log.h>
+
+#include "sandbox.h"
+
+struct sandbox {
+    char *root;
+    bool change_user;
+    uid_t uid;
+    gid_t gid;
+};
+
+static int fail(GError **err, int e, const char *what, const char *value)
+{
+    g_set_error(err, XENDM_ERROR, e, "%s '%s': %s", what, value, g_strerror(e));
+    return -1;
+}
+
+/* "uid:gid" as libxl writes it for a uid of the range, or a user's name. */
+static int look_up(struct sandbox *s, const char *text, GError **err)
+{
+    char *end;
+    unsigned long uid, gid;
+
+    errno = 0;
+    uid = strtoul(text, &end, 10);
+    if (end != text && *end == ':' && g_ascii_isdigit(end[1])) {
+        gid = strtoul(end + 1, &end, 10);
+        if (*end || errno || uid >= UINT32_MAX || gid >= UINT32_MAX) {
+            return fail(err, EINVAL, "-runas", text);
+        }
+        s->uid = (uid_t)uid;
+        s->gid = (gid_t)gid;
+    } else {
+        struct passwd *pw = getpwnam(text);
+
+        if (!pw) {
+            return fail(err, ENOENT, "-runas: no such user", text);
+        }
+        s->uid = pw->pw_uid;
+        s->gid = pw->pw_gid;
+    }
+    if (s->uid == 0) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "-runas '%s': that is the superuser", text);
+        return -1;
+    }
+    s->change_user = true;
+    return 0;
+}
+
+struct sandbox *sandbox_prepare(const struct machine_desc *desc, GError **err)
+{
+    struct sandbox *s = g_new0(struct sandbox, 1);
+
+    s->root = g_strdup(desc->chroot_dir);
+    if (desc->run_as && look_up(s, desc->run_as, err) < 0) {
+        g_free(s->root);
+        g_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+int sandbox_enter(struct sandbox *s, GError **err)
+{
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
+        return fail(err, errno, "cannot give up gaining privileges", "no_new_privs");
+    }
+    if (s->root) {
+        if (chdir(s->root) < 0 || chroot(s->root) < 0 || chdir("/") < 0) {
+            return fail(err, errno, "-chroot", s->root);
+        }
+    }
+    if (s->change_user) {
+        char user[32];
+
+        g_snprintf(user, sizeof(user), "%u:%u", s->uid, s->gid);
+        if (setgroups(0, NULL) < 0 || setresgid(s->gid, s->gid, s->gid) < 0 || setresuid(s->uid, s->uid, s->uid) < 0) {
+            return fail(err, errno, "-runas", user);
+        }
+        if (setuid(0) == 0 || seteuid(0) == 0) {
+            return fail(err, EPERM, "-runas left a way back to uid 0", user);
+        }
+        capng_clear(CAPNG_SELECT_BOTH);
+        if (capng_apply(CAPNG_SELECT_CAPS) != 0) {
+            return fail(err, EPERM, "cannot drop the capabilities of", user);
+        }
+        /* setuid made the process undumpable, which would hide it from the admin's gdb and our own core. */
+        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    }
+    g_free(s->root);
+    g_free(s);
+    return 0;
+}
