@@ -101,8 +101,6 @@ int sandbox_enter(struct sandbox *s, GError **err)
         if (capng_apply(CAPNG_SELECT_CAPS) != 0) {
             return fail(err, EPERM, "cannot drop the capabilities of", user);
         }
-        /* setuid made the process undumpable, which would hide it from the admin's gdb and our own core. */
-        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
     }
     g_free(s->root);
     g_free(s);

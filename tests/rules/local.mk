@@ -1,0 +1,3 @@
+# Rules of the house that can be checked.
+TESTS += tests/rules/dependency-rule.py
+dist_check_SCRIPTS += tests/rules/dependency-rule.py

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The raw block back end on real files, with whichever engine XENDM_BLOCK_ENGINE names. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <glib/gstdio.h>
+
+#include <xendm/block.h>
+
+struct wait {
+    struct block_request req;
+    bool done;
+    bool submitting;
+    int error;
+};
+
+static void request_done(struct block_request *req, int error)
+{
+    struct wait *w = req->opaque;
+
+    g_assert_false(w->submitting);      /* never from inside block_submit() */
+    g_assert_false(w->done);            /* once */
+    w->done = true;
+    w->error = error;
+}
+
+static void start(struct block *b, struct wait *w, enum block_op op, uint64_t offset, struct iovec *iov, unsigned niov)
+{
+    memset(w, 0, sizeof(*w));
+    w->req = (struct block_request){.op = op, .offset = offset, .iov = iov, .niov = niov, .done = request_done, .opaque = w};
+    for (unsigned i = 0; i < niov; i++) {
+        w->req.length += iov[i].iov_len;
+    }
+    w->submitting = true;
+    block_submit(b, &w->req);
+    w->submitting = false;
+}
+
+static int finish(struct wait *w)
+{
+    while (!w->done) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    return w->error;
+}
+
+static int transfer(struct block *b, enum block_op op, uint64_t offset, void *buf, size_t len)
+{
+    struct iovec iov = {.iov_base = buf, .iov_len = len};
+    struct wait w;
+
+    start(b, &w, op, offset, &iov, 1);
+    return finish(&w);
+}
+
+static char *make_file(uint64_t size)
+{
+    char *name = NULL;
+    int fd = g_file_open_tmp("xendm-block-XXXXXX", &name, NULL);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, (off_t)size), ==, 0);
+    close(fd);
+    return name;
+}
+
+static struct block *open_file(const char *file, bool read_only)
+{
+    GError *err = NULL;
+    struct block *b = block_open(&(struct block_options){.id = "d", .file = file, .read_only = read_only, .fd = -1}, &err);
+
+    g_assert_no_error(err);
+    g_assert_nonnull(b);
+    return b;
+}
+
+static void test_read_write(void)
+{
+    g_autofree char *file = make_file(1 << 20);
+    struct block *b = open_file(file, false);
+    uint8_t out[8192], in[8192];
+    struct iovec iov[3] = {{out, 512}, {out + 512, 3584}, {out + 4096, 4096}};
+    struct wait w;
+
+    for (unsigned i = 0; i < sizeof(out); i++) {
+        out[i] = (uint8_t)(i * 7 + i / 256);
+    }
+    g_assert_cmpuint(block_size(b), ==, 1 << 20);
+    start(b, &w, BLOCK_WRITE, 5120, iov, 3);
+    g_assert_cmpuint(block_in_flight(b), ==, 1);
+    g_assert_cmpint(finish(&w), ==, 0);
+    g_assert_cmpint(transfer(b, BLOCK_FLUSH, 0, NULL, 0), ==, 0);
+    g_assert_cmpint(transfer(b, BLOCK_READ, 5120, in, sizeof(in)), ==, 0);
+    g_assert_cmpmem(in, sizeof(in), out, sizeof(out));
+
+    int now = block_read_now(b, 5120 + 512, in, 512);
+
+    if (now == 0) {
+        g_assert_cmpmem(in, 512, out + 512, 512);
+    } else {
+        g_assert_cmpint(now, ==, -EAGAIN);
+    }
+    g_assert_cmpuint(block_stats(b)->bytes[BLOCK_WRITE], ==, sizeof(out));
+    g_assert_cmpuint(block_stats(b)->ops[BLOCK_FLUSH], ==, 1);
+    block_close(b);
+    g_unlink(file);
+}
+
+static void test_refusals(void)
+{
+    g_autofree char *file = make_file(4096);
+    struct block *b = open_file(file, true);
+    uint8_t buf[4096] = {0};
+
+    g_assert_cmpint(transfer(b, BLOCK_WRITE, 0, buf, 512), ==, -EROFS);
+    g_assert_cmpint(transfer(b, BLOCK_READ, 4096, buf, 512), ==, -EINVAL);
+    g_assert_cmpint(transfer(b, BLOCK_READ, UINT64_MAX - 511, buf, 512), ==, -EINVAL);
+    g_assert_cmpint(transfer(b, BLOCK_READ, 4096 - 512, buf, 1024), ==, -EINVAL);
+    g_assert_cmpint(transfer(b, BLOCK_READ, 0, buf, 4096), ==, 0);
+    block_eject(b);
+    g_assert_false(block_present(b));
+    g_assert_cmpint(transfer(b, BLOCK_READ, 0, buf, 512), ==, -ENOMEDIUM);
+    g_assert_cmpint(block_read_now(b, 0, buf, 512), ==, -ENOMEDIUM);
+    block_close(b);
+    g_unlink(file);
+}
+
+/* The tail of an image whose size is no multiple of 512 reads as zeros; an image that shrank gives an error. */
+static void test_odd_sizes(void)
+{
+    g_autofree char *file = make_file(1000);
+    struct block *b = open_file(file, false);
+    uint8_t buf[1024];
+
+    g_assert_cmpuint(block_size(b), ==, 1024);
+    memset(buf, 0xaa, sizeof(buf));
+    g_assert_cmpint(transfer(b, BLOCK_READ, 0, buf, sizeof(buf)), ==, 0);
+    for (unsigned i = 0; i < sizeof(buf); i++) {
+        g_assert_cmpuint(buf[i], ==, 0);
+    }
+    g_assert_cmpint(truncate(file, 100), ==, 0);
+    g_assert_cmpint(transfer(b, BLOCK_READ, 0, buf, sizeof(buf)), ==, -EIO);
+    block_close(b);
+    g_unlink(file);
+}
+
+static void test_zero_discard(void)
+{
+    g_autofree char *file = make_file(1 << 20);
+    struct block *b = open_file(file, false);
+    g_autofree uint8_t *buf = g_malloc(1 << 20);
+    struct wait w;
+
+    memset(buf, 0x5a, 1 << 20);
+    g_assert_cmpint(transfer(b, BLOCK_WRITE, 0, buf, 1 << 20), ==, 0);
+    start(b, &w, BLOCK_ZERO, 0, NULL, 0);
+    g_assert_cmpint(finish(&w), ==, 0);         /* nothing to do */
+    memset(&w, 0, sizeof(w));
+    w.req = (struct block_request){.op = BLOCK_ZERO, .offset = 1000, .length = 200000, .done = request_done, .opaque = &w};
+    block_submit(b, &w.req);
+    g_assert_cmpint(finish(&w), ==, 0);
+    memset(&w, 0, sizeof(w));
+    w.req = (struct block_request){.op = BLOCK_DISCARD, .offset = 524288, .length = 4096, .done = request_done, .opaque = &w};
+    block_submit(b, &w.req);
+    g_assert_cmpint(finish(&w), ==, 0);
+    g_assert_cmpint(transfer(b, BLOCK_READ, 0, buf, 1 << 20), ==, 0);
+    g_assert_cmpuint(buf[999], ==, 0x5a);
+    g_assert_cmpuint(buf[1000], ==, 0);
+    g_assert_cmpuint(buf[200999], ==, 0);
+    g_assert_cmpuint(buf[201000], ==, 0x5a);
+    g_assert_cmpuint(buf[524287], ==, 0x5a);
+    block_close(b);
+    g_unlink(file);
+}
+
+/* More requests at once than the ring has entries, drained without the main loop; every one completes, each once. */
+static void test_many_and_drain(void)
+{
+    enum { COUNT = 600 };
+    g_autofree char *file = make_file(COUNT * 4096);
+    struct block *b = open_file(file, false);
+    g_autofree struct wait *w = g_new0(struct wait, COUNT);
+    g_autofree uint8_t *buf = g_malloc(COUNT * 4096);
+    g_autofree uint8_t *back = g_malloc(COUNT * 4096);
+    g_autofree struct iovec *iov = g_new0(struct iovec, COUNT);
+
+    for (unsigned i = 0; i < COUNT; i++) {
+        memset(buf + i * 4096, (int)(i % 251), 4096);
+        iov[i] = (struct iovec){buf + i * 4096, 4096};
+        start(b, &w[i], BLOCK_WRITE, i * 4096, &iov[i], 1);
+    }
+    struct wait refused;
+    start(b, &refused, BLOCK_READ, UINT64_C(1) << 40, &iov[0], 1);
+    block_drain(b);
+    g_assert_cmpuint(block_in_flight(b), ==, 0);
+    for (unsigned i = 0; i < COUNT; i++) {
+        g_assert_true(w[i].done);
+        g_assert_cmpint(w[i].error, ==, 0);
+    }
+    g_assert_true(refused.done);
+    g_assert_cmpint(refused.error, ==, -EINVAL);
+    g_assert_cmpint(transfer(b, BLOCK_READ, 0, back, COUNT * 4096), ==, 0);
+    g_assert_cmpmem(back, COUNT * 4096, buf, COUNT * 4096);
+    block_close(b);
+    g_unlink(file);
+}
+
+static void expect_error(struct block_options o, const char *part)
+{
+    GError *err = NULL;
+
+    g_assert_null(block_open(&o, &err));
+    g_assert_nonnull(err);
+    g_assert_nonnull(strstr(err->message, part));
+    g_error_free(err);
+}
+
+static void test_open_errors(void)
+{
+    g_autofree char *empty = make_file(0);
+
+    expect_error((struct block_options){.id = "ide0-hd0", .file = "/nonexistent/x,y.img", .fd = -1}, "/nonexistent/x,y.img");
+    expect_error((struct block_options){.id = "ide0-hd0", .file = "/nonexistent/x,y.img", .fd = -1}, "ide0-hd0");
+    expect_error((struct block_options){.id = "d", .file = empty, .fd = -1}, "no usable size");
+    expect_error((struct block_options){.id = "d", .file = "/tmp", .read_only = true, .fd = -1}, "neither a file");
+    expect_error((struct block_options){.id = "d", .file = empty, .format = "qcow2", .fd = -1}, "qcow2");
+    expect_error((struct block_options){.id = "d", .file = "", .fd = open("/dev/null", O_RDONLY)}, "not open for writing");
+    g_unlink(empty);
+}
+
+static unsigned changes;
+
+static void medium_changed(void *opaque)
+{
+    changes++;
+}
+
+static void test_media(void)
+{
+    static const struct block_listener listener = {.medium_changed = medium_changed};
+    g_autofree char *file = make_file(2048 * 10);
+    GError *err = NULL;
+    struct block *b = block_open(&(struct block_options){.id = "ide-5632", .read_only = true, .fd = -1}, &err);
+    struct block_options o = {.id = "ide-5632", .file = file, .read_only = true, .fd = -1};
+
+    g_assert_no_error(err);
+    g_assert_false(block_present(b));
+    g_assert_cmpuint(block_size(b), ==, 0);
+    block_set_listener(b, &listener, NULL);
+    g_assert_cmpint(block_insert(b, &o, &err), ==, 0);
+    g_assert_cmpstr(block_file(b), ==, file);
+    g_assert_cmpint(block_insert(b, &o, &err), <, 0);
+    g_assert_nonnull(err);
+    g_clear_error(&err);
+    block_eject(b);
+    block_eject(b);
+    g_assert_cmpstr(block_file(b), ==, "");
+    o.fd = open(file, O_RDONLY);
+    g_assert_cmpint(block_insert(b, &o, &err), ==, 0);
+    g_assert_cmpuint(block_size(b), ==, 20480);
+    g_assert_cmpuint(changes, ==, 3);
+    block_close(b);
+    g_unlink(file);
+}
+
+/* A write that the host cannot store is reported, not acknowledged: /dev/full has no size, so a tiny tmpfs-like limit. */
+static void test_no_space(void)
+{
+    g_autofree char *file = make_file(1 << 20);
+    struct block *b;
+    uint8_t buf[4096] = {1};
+    int fd = open(file, O_RDWR);
+    struct wait w;
+    struct iovec iov = {buf, sizeof(buf)};
+
+    /* A sealed or full host file cannot be had without mounts; a descriptor made unwritable behind our back can. */
+    b = open_file(file, false);
+    g_assert_cmpint(transfer(b, BLOCK_WRITE, 0, buf, sizeof(buf)), ==, 0);
+    close(fd);
+    fd = open("/dev/full", O_RDWR);
+    g_assert_cmpint(fd, >=, 0);
+    /* Every descriptor above stderr that names our file becomes /dev/full. */
+    for (int i = 3; i < 64; i++) {
+        struct stat a, c;
+
+        if (i != fd && fstat(i, &a) == 0 && stat(file, &c) == 0 && a.st_ino == c.st_ino && a.st_dev == c.st_dev) {
+            g_assert_cmpint(dup2(fd, i), ==, i);
+        }
+    }
+    start(b, &w, BLOCK_WRITE, 0, &iov, 1);
+    g_assert_cmpint(finish(&w), ==, -ENOSPC);
+    g_assert_cmpuint(block_stats(b)->errors[BLOCK_WRITE], ==, 1);
+    block_close(b);
+    close(fd);
+    g_unlink(file);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/block/read-write", test_read_write);
+    g_test_add_func("/block/refusals", test_refusals);
+    g_test_add_func("/block/odd-sizes", test_odd_sizes);
+    g_test_add_func("/block/zero-discard", test_zero_discard);
+    g_test_add_func("/block/many-and-drain", test_many_and_drain);
+    g_test_add_func("/block/open-errors", test_open_errors);
+    g_test_add_func("/block/media", test_media);
+    g_test_add_func("/block/no-space", test_no_space);
+    return g_test_run();
+}
