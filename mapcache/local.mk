@@ -1,2 +1,2 @@
 noinst_LTLIBRARIES += libmapcache.la
-libmapcache_la_SOURCES =
+libmapcache_la_SOURCES = mapcache/mapcache.c

@@ -14,6 +14,8 @@
 struct mapcache_limits {
     unsigned bucket_pages;      /* pages mapped at once, a power of two; 0: MAPCACHE_BUCKET_PAGES */
     uint64_t max_bytes;         /* mapped at most, unless more is pinned; 0: MAPCACHE_MAX_BYTES */
+    unsigned idle_seconds;      /* what was not used for so long (at most twice that) is unmapped; 0: never. No timer runs
+                                 * while nothing unused is mapped */
 };
 #define MAPCACHE_BUCKET_PAGES 64u
 #define MAPCACHE_MAX_BYTES (64u << 20)
@@ -31,9 +33,10 @@ struct mapcache_ops {
 
 struct guestmem *mapcache_new(const struct mapcache_ops *ops, void *opaque, const struct mapcache_limits *limits);
 void mapcache_free(struct guestmem *gm);    /* nothing may be pinned */
+void mapcache_trim(struct guestmem *gm);    /* unmaps all that is not pinned (xenpaging's flush-cache) */
 
 struct mapcache_counters {
-    uint64_t hits, misses, evictions, invalidations, map_errors, holes;
+    uint64_t hits, misses, evictions, trimmed, invalidations, map_errors, holes;
     uint64_t bytes_mapped, bytes_pinned;
     unsigned buckets;
 };

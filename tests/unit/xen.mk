@@ -1,5 +1,5 @@
-# Unit tests of xen. Example:
-#   check_PROGRAMS += tests/unit/test-foo
-#   tests_unit_test_foo_SOURCES = tests/unit/test-foo.c
-#   tests_unit_test_foo_LDADD = libhwfoo.la $(UNIT_LIBS)
-#   TESTS += tests/unit/test-foo
+# Unit tests of what talks to Xen, without Xen: mapcache, xenstore client, ioreq.
+check_PROGRAMS += tests/unit/test-mapcache
+tests_unit_test_mapcache_SOURCES = tests/unit/test-mapcache.c
+tests_unit_test_mapcache_LDADD = libmapcache.la libdmbase.la $(GLIB_LIBS)
+TESTS += tests/unit/test-mapcache

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Mapcache: guest memory in buckets of bucket_pages pages, mapped when first used; see xendm/mapcache.h.
+ *
+ * A bucket is found by hash (the last hit first), so the cost of an access does not depend on the guest's size, and
+ * nothing here is sized by guest memory. Buckets that nobody uses are in a list by age; the oldest goes when more than
+ * max_bytes are mapped, and all of them when the cache has not been used for a while. What is in use (pinned) is
+ * in no list and is never unmapped; while an invalidation passes it is only made unfindable ("stale") and goes with its
+ * last reference.
+ *
+ * Buckets are always mapped for reading and writing: one mapping then serves both directions of a disk buffer, and a device
+ * that must not write guest memory is stopped in hw/core/dma.c, not here. Pages that did not map (beyond the end of RAM, the
+ * VGA hole, ballooned out) are remembered in a bitmap and are an error for the caller. Since a guest may populate them later
+ * without telling us, an access to such a page asks Xen again.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <xendm/hypervisor.h>
+#include <xendm/log.h>
+#include <xendm/mapcache.h>
+#include <xendm/recorder.h>
+
+#define BUCKET_PAGES_MAX 1024u
+#define HASH_BITS_MIN 4
+#define HASH_BITS_MAX 16
+
+struct bucket {
+    uint64_t number;            /* first gfn / bucket_pages */
+    uint8_t *ptr;
+    struct bucket *hash_next;
+    struct bucket *newer, *older;   /* among the unused ones */
+    unsigned refs;
+    bool stale;                 /* not in the hash any more; goes with the last reference */
+    bool used;                  /* since the last trim */
+    bool full;                  /* no page is missing */
+    uint64_t valid[];           /* a bit per page */
+};
+
+struct guestmem {
+    struct mapcache_ops ops;
+    void *opaque;
+    unsigned page_bits;         /* log2 of pages a bucket */
+    unsigned bucket_shift;      /* log2 of bytes a bucket */
+    unsigned max_buckets;
+    unsigned idle_seconds;
+    unsigned hash_bits;
+    struct bucket **hash;
+    struct bucket *last;        /* the bucket hit last, never a stale one */
+    struct bucket *newest, *oldest;
+    unsigned pinned;            /* buckets with references */
+    guint trim_source;
+    struct mapcache_counters counters;
+    int *errs;                  /* bucket_pages, for ops.map */
+};
+
+static size_t bucket_bytes(const struct guestmem *gm)
+{
+    return (size_t)1 << gm->bucket_shift;
+}
+
+static unsigned bucket_pages(const struct guestmem *gm)
+{
+    return 1u << gm->page_bits;
+}
+
+static struct bucket **hash_slot(const struct guestmem *gm, uint64_t number)
+{
+    /* Fibonacci hashing: neighbouring buckets spread over the table. */
+    return &gm->hash[number * UINT64_C(0x9e3779b97f4a7c15) >> (64 - gm->hash_bits)];
+}
+
+static void lru_remove(struct guestmem *gm, struct bucket *b)
+{
+    *(b->newer != NULL ? &b->newer->older : &gm->newest) = b->older;
+    *(b->older != NULL ? &b->older->newer : &gm->oldest) = b->newer;
+    b->newer = b->older = NULL;
+}
+
+static void lru_add(struct guestmem *gm, struct bucket *b)
+{
+    b->newer = NULL;
+    b->older = gm->newest;
+    *(gm->newest != NULL ? &gm->newest->newer : &gm->oldest) = b;
+    gm->newest = b;
+}
+
+static void hash_remove(struct guestmem *gm, struct bucket *b)
+{
+    struct bucket **p = hash_slot(gm, b->number);
+
+    while (*p != b) {
+        p = &(*p)->hash_next;
+    }
+    *p = b->hash_next;
+    if (gm->last == b) {
+        gm->last = NULL;
+    }
+}
+
+static void bucket_free(struct guestmem *gm, struct bucket *b)
+{
+    gm->ops.unmap(gm->opaque, b->ptr, bucket_pages(gm));
+    gm->counters.buckets--;
+    gm->counters.bytes_mapped -= bucket_bytes(gm);
+    g_free(b);
+}
+
+/* Forgets an unused bucket. */
+static void bucket_drop(struct guestmem *gm, struct bucket *b)
+{
+    lru_remove(gm, b);
+    hash_remove(gm, b);
+    bucket_free(gm, b);
+}
+
+/* Makes a bucket unfindable: it goes now, or with its last reference. */
+static void bucket_retire(struct guestmem *gm, struct bucket *b)
+{
+    if (b->refs == 0) {
+        bucket_drop(gm, b);
+        return;
+    }
+    hash_remove(gm, b);
+    b->stale = true;
+}
+
+static void trim_to(struct guestmem *gm, unsigned buckets)
+{
+    while (gm->counters.buckets > buckets && gm->oldest != NULL) {
+        bucket_drop(gm, gm->oldest);
+        gm->counters.evictions++;
+    }
+}
+
+/*
+ * Runs only while something unused is mapped: unmaps what was not touched since the last run, and ends itself with the
+ * last bucket, so that an idle guest has neither mappings nor wake-ups.
+ */
+static gboolean trim_idle(gpointer opaque)
+{
+    struct guestmem *gm = opaque;
+    struct bucket *b = gm->oldest;
+
+    while (b != NULL) {
+        struct bucket *newer = b->newer;
+
+        if (b->used) {
+            b->used = false;
+        } else {
+            bucket_drop(gm, b);
+            gm->counters.trimmed++;
+        }
+        b = newer;
+    }
+    if (gm->oldest == NULL) {
+        gm->trim_source = 0;
+        return G_SOURCE_REMOVE;
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static struct bucket *bucket_map(struct guestmem *gm, uint64_t number, int *error)
+{
+    unsigned pages = bucket_pages(gm);
+    struct bucket *b;
+    unsigned valid = 0;
+    void *ptr;
+
+    if (gm->counters.buckets >= gm->max_buckets) {
+        trim_to(gm, gm->max_buckets - 1);
+    }
+    memset(gm->errs, 0, pages * sizeof(gm->errs[0]));
+    ptr = gm->ops.map(gm->opaque, number << gm->page_bits, pages, gm->errs);
+    if (ptr == NULL && (errno == ENOMEM || errno == EAGAIN) && gm->oldest != NULL) {
+        /* The host is short of something: give back all that is unused and try once more. */
+        trim_to(gm, 0);
+        memset(gm->errs, 0, pages * sizeof(gm->errs[0]));
+        ptr = gm->ops.map(gm->opaque, number << gm->page_bits, pages, gm->errs);
+    }
+    if (ptr == NULL) {
+        *error = errno == ENOMEM || errno == EAGAIN ? -errno : -EFAULT;
+        gm->counters.map_errors++;
+        return NULL;
+    }
+    b = g_malloc0(sizeof(*b) + (pages + 63) / 64 * sizeof(b->valid[0]));
+    for (unsigned i = 0; i < pages; i++) {
+        if (gm->errs[i] == 0) {
+            b->valid[i / 64] |= UINT64_C(1) << i % 64;
+            valid++;
+        }
+    }
+    if (valid == 0) {
+        /* Nothing there. Not worth remembering: it would let a guest fill the cache with nothing. */
+        gm->ops.unmap(gm->opaque, ptr, pages);
+        g_free(b);
+        *error = -EFAULT;
+        return NULL;
+    }
+    b->full = valid == pages;
+    b->number = number;
+    b->ptr = ptr;
+    b->hash_next = *hash_slot(gm, number);
+    *hash_slot(gm, number) = b;
+    lru_add(gm, b);
+    gm->counters.buckets++;
+    gm->counters.bytes_mapped += bucket_bytes(gm);
+    if (gm->trim_source == 0 && gm->idle_seconds > 0) {
+        gm->trim_source = g_timeout_add_seconds(gm->idle_seconds, trim_idle, gm);
+    }
+    return b;
+}
+
+static struct bucket *bucket_find(struct guestmem *gm, uint64_t number)
+{
+    struct bucket *b = gm->last;
+
+    if (b != NULL && b->number == number) {
+        return b;
+    }
+    for (b = *hash_slot(gm, number); b != NULL && b->number != number; b = b->hash_next) {
+    }
+    return b;
+}
+
+static bool page_valid(const struct bucket *b, unsigned page)
+{
+    return b->full || (b->valid[page / 64] >> page % 64 & 1) != 0;
+}
+
+/* A page that was not there when its bucket was mapped: is it now? */
+static bool page_appeared(struct guestmem *gm, uint64_t gfn)
+{
+    int err = 0;
+    void *ptr = gm->ops.map(gm->opaque, gfn, 1, &err);
+
+    if (ptr == NULL) {
+        return false;
+    }
+    gm->ops.unmap(gm->opaque, ptr, 1);
+    return err == 0;
+}
+
+/* How many bytes can be used from page `page` on, not more than `want` of them counted from the page's start. */
+static size_t valid_run(const struct guestmem *gm, const struct bucket *b, unsigned page, size_t want)
+{
+    unsigned end = page + 1;
+
+    if (b->full) {
+        return bucket_bytes(gm) - ((size_t)page << GUEST_PAGE_SHIFT);
+    }
+    while (end < bucket_pages(gm) && (size_t)(end - page) << GUEST_PAGE_SHIFT < want && page_valid(b, end)) {
+        end++;
+    }
+    return (size_t)(end - page) << GUEST_PAGE_SHIFT;
+}
+
+int guestmem_get(struct guestmem *gm, uint64_t gpa, size_t len, bool write, struct guestmem_ref *ref)
+{
+    uint64_t number = gpa >> gm->bucket_shift;
+    size_t offset = gpa & (bucket_bytes(gm) - 1);
+    unsigned page = (unsigned)(offset >> GUEST_PAGE_SHIFT);
+    size_t in_page = offset & (GUEST_PAGE_SIZE - 1);
+    struct bucket *b;
+    size_t run;
+    int err = 0;
+
+    if (len == 0 || gpa + (len - 1) < gpa) {
+        return -EINVAL;
+    }
+    b = bucket_find(gm, number);
+    if (b != NULL && !page_valid(b, page)) {
+        gm->counters.holes++;
+        if (!page_appeared(gm, gpa >> GUEST_PAGE_SHIFT)) {
+            return -EFAULT;
+        }
+        bucket_retire(gm, b);
+        b = NULL;
+    } else if (b != NULL) {
+        gm->counters.hits++;
+    }
+    if (b == NULL) {
+        gm->counters.misses++;
+        b = bucket_map(gm, number, &err);
+        if (b == NULL) {
+            return err;
+        }
+        if (!page_valid(b, page)) {
+            gm->counters.holes++;
+            return -EFAULT;
+        }
+    }
+    gm->last = b;
+    b->used = true;
+    if (b->refs++ == 0) {
+        lru_remove(gm, b);
+        gm->pinned++;
+        gm->counters.bytes_pinned += bucket_bytes(gm);
+    }
+    run = len > SIZE_MAX - in_page ? SIZE_MAX : len + in_page;
+    run = valid_run(gm, b, page, run) - in_page;
+    ref->ptr = b->ptr + offset;
+    ref->len = len < run ? len : run;
+    ref->gpa = gpa;
+    ref->write = write;
+    ref->cookie = b;
+    return 0;
+}
+
+void guestmem_put(struct guestmem *gm, struct guestmem_ref *ref, size_t written)
+{
+    struct bucket *b = ref->cookie;
+
+    XENDM_ASSERT(b != NULL && b->refs > 0 && written <= ref->len && (written == 0 || ref->write));
+    if (written > 0) {
+        uint64_t first = ref->gpa >> GUEST_PAGE_SHIFT;
+        uint64_t last = (ref->gpa + written - 1) >> GUEST_PAGE_SHIFT;
+
+        gm->ops.modified(gm->opaque, first, (unsigned)(last - first + 1));
+    }
+    ref->cookie = NULL;
+    ref->ptr = NULL;
+    if (--b->refs > 0) {
+        return;
+    }
+    gm->pinned--;
+    gm->counters.bytes_pinned -= bucket_bytes(gm);
+    if (b->stale) {
+        bucket_free(gm, b);
+        return;
+    }
+    lru_add(gm, b);
+    if (gm->counters.buckets > gm->max_buckets) {
+        trim_to(gm, gm->max_buckets);
+    }
+    if (gm->trim_source == 0 && gm->idle_seconds > 0) {
+        gm->trim_source = g_timeout_add_seconds(gm->idle_seconds, trim_idle, gm);
+    }
+}
+
+int guestmem_read(struct guestmem *gm, uint64_t gpa, void *buf, size_t len)
+{
+    uint8_t *to = buf;
+
+    if (len > 0 && gpa + (len - 1) < gpa) {
+        return -EINVAL;
+    }
+    while (len > 0) {
+        struct guestmem_ref ref;
+        size_t n;
+        int err = guestmem_get(gm, gpa, len, false, &ref);
+
+        if (err < 0) {
+            return err;
+        }
+        n = ref.len;
+        memcpy(to, ref.ptr, n);
+        guestmem_put(gm, &ref, 0);
+        to += n;
+        gpa += n;
+        len -= n;
+    }
+    return 0;
+}
+
+int guestmem_write(struct guestmem *gm, uint64_t gpa, const void *buf, size_t len)
+{
+    const uint8_t *from = buf;
+
+    if (len > 0 && gpa + (len - 1) < gpa) {
+        return -EINVAL;
+    }
+    while (len > 0) {
+        struct guestmem_ref ref;
+        size_t n;
+        int err = guestmem_get(gm, gpa, len, true, &ref);
+
+        if (err < 0) {
+            return err;
+        }
+        n = ref.len;
+        memcpy(ref.ptr, from, n);
+        guestmem_put(gm, &ref, n);
+        from += n;
+        gpa += n;
+        len -= n;
+    }
+    return 0;
+}
+
+void guestmem_invalidate(struct guestmem *gm)
+{
+    gm->counters.invalidations++;
+    while (gm->oldest != NULL) {
+        bucket_drop(gm, gm->oldest);
+    }
+    /* What is left in the hash is pinned. */
+    for (unsigned i = 0; i < 1u << gm->hash_bits && gm->pinned > 0; i++) {
+        while (gm->hash[i] != NULL) {
+            bucket_retire(gm, gm->hash[i]);
+        }
+    }
+}
+
+void mapcache_trim(struct guestmem *gm)
+{
+    trim_to(gm, 0);
+}
+
+struct guestmem *mapcache_new(const struct mapcache_ops *ops, void *opaque, const struct mapcache_limits *limits)
+{
+    static const struct mapcache_limits defaults;
+    struct guestmem *gm = g_new0(struct guestmem, 1);
+    unsigned pages;
+    uint64_t max;
+
+    if (limits == NULL) {
+        limits = &defaults;
+    }
+    pages = limits->bucket_pages != 0 ? limits->bucket_pages : MAPCACHE_BUCKET_PAGES;
+    XENDM_ASSERT((pages & (pages - 1)) == 0 && pages <= BUCKET_PAGES_MAX);
+    gm->ops = *ops;
+    gm->opaque = opaque;
+    gm->page_bits = (unsigned)__builtin_ctz(pages);
+    gm->bucket_shift = gm->page_bits + GUEST_PAGE_SHIFT;
+    max = (limits->max_bytes != 0 ? limits->max_bytes : MAPCACHE_MAX_BYTES) >> gm->bucket_shift;
+    gm->max_buckets = max == 0 ? 1 : max > UINT32_MAX ? UINT32_MAX : (unsigned)max;
+    gm->idle_seconds = limits->idle_seconds;
+    gm->hash_bits = HASH_BITS_MIN;
+    while (gm->hash_bits < HASH_BITS_MAX && UINT64_C(1) << gm->hash_bits < gm->max_buckets) {
+        gm->hash_bits++;
+    }
+    gm->hash = g_new0(struct bucket *, (size_t)1 << gm->hash_bits);
+    gm->errs = g_new0(int, pages);
+    return gm;
+}
+
+void mapcache_free(struct guestmem *gm)
+{
+    if (gm == NULL) {
+        return;
+    }
+    XENDM_ASSERT(gm->pinned == 0);
+    if (gm->trim_source != 0) {
+        g_source_remove(gm->trim_source);
+    }
+    while (gm->oldest != NULL) {
+        bucket_drop(gm, gm->oldest);
+    }
+    g_free(gm->hash);
+    g_free(gm->errs);
+    g_free(gm);
+}
+
+void mapcache_counters(const struct guestmem *gm, struct mapcache_counters *out)
+{
+    *out = gm->counters;
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Mapcache on a sparse make-believe guest: hits, eviction, pins, holes, invalidation, trimming. */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <glib.h>
+
+#include <xendm/hypervisor.h>
+#include <xendm/mapcache.h>
+
+#define PAGES 64u
+#define BUCKET (PAGES * (uint64_t)GUEST_PAGE_SIZE)
+
+/*
+ * The guest has memory everywhere but in [hole_first, hole_last]. Real memory behind it: none but what is mapped; the first
+ * eight bytes of each mapped page hold its frame number.
+ */
+struct room {
+    uint64_t hole_first, hole_last;
+    unsigned maps, unmaps, single_maps;
+    unsigned fail;              /* errno for that many map calls … */
+    unsigned fail_count;
+    uint64_t modified_first;
+    unsigned modified_pages, modified_calls;
+};
+
+static void *room_map(void *opaque, uint64_t gfn, unsigned pages, int *errs)
+{
+    struct room *room = opaque;
+    uint8_t *p;
+
+    if (room->fail_count > 0) {
+        room->fail_count--;
+        errno = (int)room->fail;
+        return NULL;
+    }
+    *(pages == 1 ? &room->single_maps : &room->maps) += 1;
+    p = mmap(NULL, (size_t)pages * GUEST_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    g_assert_true(p != MAP_FAILED);
+    for (unsigned i = 0; i < pages; i++) {
+        uint64_t frame = gfn + i;
+
+        if (frame >= room->hole_first && frame <= room->hole_last) {
+            errs[i] = EINVAL;
+            /* As on Xen: touching it is a fault. */
+            g_assert_cmpint(mprotect(p + (size_t)i * GUEST_PAGE_SIZE, GUEST_PAGE_SIZE, PROT_NONE), ==, 0);
+        } else {
+            errs[i] = 0;
+            memcpy(p + (size_t)i * GUEST_PAGE_SIZE, &frame, sizeof(frame));
+        }
+    }
+    return p;
+}
+
+static void room_unmap(void *opaque, void *ptr, unsigned pages)
+{
+    struct room *room = opaque;
+
+    if (pages > 1) {
+        room->unmaps++;
+    }
+    g_assert_cmpint(munmap(ptr, (size_t)pages * GUEST_PAGE_SIZE), ==, 0);
+}
+
+static void room_modified(void *opaque, uint64_t gfn, unsigned pages)
+{
+    struct room *room = opaque;
+
+    room->modified_first = gfn;
+    room->modified_pages = pages;
+    room->modified_calls++;
+}
+
+static const struct mapcache_ops ops = { room_map, room_unmap, room_modified };
+
+static struct guestmem *cache_new(struct room *room, unsigned buckets, unsigned idle_seconds)
+{
+    struct mapcache_limits limits = { PAGES, buckets * BUCKET, idle_seconds };
+
+    memset(room, 0, sizeof(*room));
+    room->hole_first = UINT64_MAX;
+    return mapcache_new(&ops, room, &limits);
+}
+
+static uint64_t frame_at(struct guestmem *gm, uint64_t gpa)
+{
+    uint64_t frame = 0;
+
+    g_assert_cmpint(guestmem_read(gm, gpa & ~UINT64_C(4095), &frame, sizeof(frame)), ==, 0);
+    return frame;
+}
+
+static void test_hits(void)
+{
+    struct mapcache_counters c;
+    struct room room;
+    struct guestmem *gm = cache_new(&room, 4, 0);
+    uint8_t in[BUCKET / 64], out[BUCKET / 64];
+
+    g_assert_cmpuint(frame_at(gm, 0x5000), ==, 5);
+    g_assert_cmpuint(frame_at(gm, 0x6000), ==, 6);
+    g_assert_cmpuint(frame_at(gm, BUCKET), ==, PAGES);
+    g_assert_cmpuint(frame_at(gm, 0x5000), ==, 5);
+    mapcache_counters(gm, &c);
+    g_assert_cmpuint(c.misses, ==, 2);
+    g_assert_cmpuint(c.hits, ==, 2);
+    g_assert_cmpuint(c.buckets, ==, 2);
+    g_assert_cmpuint(c.bytes_mapped, ==, 2 * BUCKET);
+    g_assert_cmpuint(c.bytes_pinned, ==, 0);
+
+    /* A copy across the border of two buckets, and what it marks as modified. */
+    for (unsigned i = 0; i < sizeof(in); i++) {
+        in[i] = (uint8_t)(i * 7 + 1);
+    }
+    g_assert_cmpint(guestmem_write(gm, BUCKET - 100, in, sizeof(in)), ==, 0);
+    g_assert_cmpuint(room.modified_calls, ==, 2);
+    g_assert_cmpuint(room.modified_first, ==, PAGES);
+    g_assert_cmpuint(room.modified_pages, ==, 1);
+    g_assert_cmpint(guestmem_read(gm, BUCKET - 100, out, sizeof(out)), ==, 0);
+    g_assert_cmpmem(in, sizeof(in), out, sizeof(out));
+    g_assert_cmpuint(room.modified_calls, ==, 2);
+    mapcache_free(gm);
+    g_assert_cmpuint(room.maps, ==, room.unmaps);
+}
+
+static void test_eviction(void)
+{
+    struct mapcache_counters c;
+    struct room room;
+    struct guestmem *gm = cache_new(&room, 4, 0);
+
+    for (unsigned i = 0; i < 4; i++) {
+        frame_at(gm, i * BUCKET);
+    }
+    frame_at(gm, 0);                /* now 1 is the oldest */
+    frame_at(gm, 4 * BUCKET);
+    mapcache_counters(gm, &c);
+    g_assert_cmpuint(c.evictions, ==, 1);
+    g_assert_cmpuint(c.buckets, ==, 4);
+    g_assert_cmpuint(room.maps, ==, 5);
+    frame_at(gm, 0);
+    frame_at(gm, 2 * BUCKET);
+    g_assert_cmpuint(room.maps, ==, 5);
+    frame_at(gm, 1 * BUCKET);       /* was dropped */
+    g_assert_cmpuint(room.maps, ==, 6);
+    mapcache_free(gm);
+    g_assert_cmpuint(room.maps, ==, room.unmaps);
+}
+
+static void test_pins(void)
+{
+    struct mapcache_counters c;
+    struct guestmem_ref ref[6], again;
+    struct room room;
+    struct guestmem *gm = cache_new(&room, 2, 0);
+
+    /* More pinned than the limit: allowed, and given back afterwards. */
+    for (unsigned i = 0; i < 6; i++) {
+        g_assert_cmpint(guestmem_get(gm, i * BUCKET + 0x1000, 16, true, &ref[i]), ==, 0);
+        g_assert_cmpuint(ref[i].len, ==, 16);
+    }
+    g_assert_cmpint(guestmem_get(gm, 0x1008, 8, false, &again), ==, 0);
+    mapcache_counters(gm, &c);
+    g_assert_cmpuint(c.buckets, ==, 6);
+    g_assert_cmpuint(c.bytes_pinned, ==, 6 * BUCKET);
+    g_assert_cmpuint(c.evictions, ==, 0);
+    for (unsigned i = 0; i < 6; i++) {
+        uint64_t frame;
+
+        memcpy(&frame, ref[i].ptr, sizeof(frame));
+        g_assert_cmpuint(frame, ==, i * PAGES + 1);
+        guestmem_put(gm, &ref[i], i == 5 ? 16 : 0);
+    }
+    g_assert_cmpuint(room.modified_calls, ==, 1);
+    g_assert_cmpuint(room.modified_first, ==, 5 * PAGES + 1);
+    mapcache_counters(gm, &c);
+    g_assert_cmpuint(c.buckets, ==, 2);
+    g_assert_cmpuint(c.bytes_pinned, ==, BUCKET);
+    guestmem_put(gm, &again, 0);
+    mapcache_free(gm);
+    g_assert_cmpuint(room.maps, ==, room.unmaps);
+}
+
+static void test_views(void)
+{
+    struct guestmem_ref ref;
+    struct room room;
+    struct guestmem *gm = cache_new(&room, 2, 0);
+
+    /* Ends with the bucket; an impossible length does not overflow. */
+    g_assert_cmpint(guestmem_get(gm, BUCKET - 0x1800, SIZE_MAX / 2, false, &ref), ==, 0);
+    g_assert_cmpuint(ref.len, ==, 0x1800);
+    guestmem_put(gm, &ref, 0);
+    g_assert_cmpint(guestmem_get(gm, 1, SIZE_MAX, false, &ref), ==, 0);
+    g_assert_cmpuint(ref.len, ==, BUCKET - 1);
+    guestmem_put(gm, &ref, 0);
+    g_assert_cmpint(guestmem_get(gm, 0, 0, false, &ref), ==, -EINVAL);
+    g_assert_cmpint(guestmem_get(gm, UINT64_MAX - 10, 12, false, &ref), ==, -EINVAL);
+    g_assert_cmpint(guestmem_read(gm, UINT64_MAX - 10, &ref, 12), ==, -EINVAL);
+    g_assert_cmpint(guestmem_write(gm, UINT64_MAX - 10, &ref, 12), ==, -EINVAL);
+    g_assert_cmpint(guestmem_read(gm, 5, NULL, 0), ==, 0);
+
+    /* Ends before a hole, and does not begin in one. */
+    room.hole_first = 2 * PAGES + 10;
+    room.hole_last = 2 * PAGES + 11;
+    g_assert_cmpint(guestmem_get(gm, 2 * BUCKET + 0x8100, 0x10000, true, &ref), ==, 0);
+    g_assert_cmpuint(ref.len, ==, 0x1f00);
+    memset(ref.ptr, 0xee, ref.len);
+    guestmem_put(gm, &ref, ref.len);
+    g_assert_cmpuint(room.modified_first, ==, 2 * PAGES + 8);
+    g_assert_cmpuint(room.modified_pages, ==, 2);
+    g_assert_cmpint(guestmem_get(gm, 2 * BUCKET + 0xa000, 1, false, &ref), ==, -EFAULT);
+    g_assert_cmpint(guestmem_get(gm, 2 * BUCKET + 0xbfff, 1, false, &ref), ==, -EFAULT);
+    g_assert_cmpint(guestmem_get(gm, 2 * BUCKET + 0xc000, 0x100000, false, &ref), ==, 0);
+    g_assert_cmpuint(ref.len, ==, BUCKET - 0xc000);
+    guestmem_put(gm, &ref, 0);
+    mapcache_free(gm);
+}
+
+static void test_holes(void)
+{
+    struct mapcache_counters c;
+    struct guestmem_ref pin, ref;
+    struct room room;
+    struct guestmem *gm = cache_new(&room, 2, 0);
+
+    room.hole_first = 7;
+    room.hole_last = 7;
+    g_assert_cmpint(guestmem_get(gm, 0x3000, 8, false, &pin), ==, 0);
+    for (unsigned i = 0; i < 100; i++) {
+        g_assert_cmpint(guestmem_get(gm, 0x7000, 8, false, &ref), ==, -EFAULT);
+    }
+    g_assert_cmpuint(room.maps, ==, 1);     /* asked page by page, without giving up the bucket */
+    g_assert_cmpuint(room.single_maps, ==, 100);
+
+    /* Populated again: works at once, although the old mapping is in use; and that stays valid. */
+    room.hole_first = UINT64_MAX;
+    g_assert_cmpuint(frame_at(gm, 0x7000), ==, 7);
+    g_assert_cmpuint(room.maps, ==, 2);
+    g_assert_cmpuint(*(uint64_t *)pin.ptr, ==, 3);
+    g_assert_cmpuint(frame_at(gm, 0x3000), ==, 3);
+    g_assert_cmpuint(room.maps, ==, 2);
+    guestmem_put(gm, &pin, 0);
+    g_assert_cmpuint(room.unmaps, ==, 1);
+    mapcache_counters(gm, &c);
+    g_assert_cmpuint(c.buckets, ==, 1);
+    g_assert_cmpuint(c.holes, ==, 101);
+
+    /* Buckets without a single page do not fill the cache. */
+    room.hole_first = 100 * PAGES;
+    room.hole_last = UINT64_MAX - 1;
+    for (unsigned i = 100; i < 200; i++) {
+        g_assert_cmpint(guestmem_get(gm, i * BUCKET, 8, false, &ref), ==, -EFAULT);
+    }
+    mapcache_counters(gm, &c);
+    g_assert_cmpuint(c.buckets, ==, 1);
+
+    /* The host cannot: unused buckets are given up once, then the error is the caller's. */
+    room.fail = ENOMEM;
+    room.fail_count = 1;
+    g_assert_cmpuint(frame_at(gm, BUCKET), ==, PAGES);
+    mapcache_counters(gm, &c);
+    g_assert_cmpuint(c.buckets, ==, 1);
+    room.fail_count = 2;
+    g_assert_cmpint(guestmem_get(gm, 2 * BUCKET, 8, false, &ref), ==, -ENOMEM);
+    room.fail = EPERM;
+    room.fail_count = 1;
+    g_assert_cmpint(guestmem_get(gm, 2 * BUCKET, 8, false, &ref), ==, -EFAULT);
+    mapcache_free(gm);
+    g_assert_cmpuint(room.maps, ==, room.unmaps);
+}
+
+static void test_invalidate(void)
+{
+    struct mapcache_counters c;
+    struct guestmem_ref pin[2];
+    struct room room;
+    struct guestmem *gm = cache_new(&room, 8, 0);
+
+    g_assert_cmpint(guestmem_get(gm, 0x1000, 8, true, &pin[0]), ==, 0);
+    g_assert_cmpint(guestmem_get(gm, 0x2000, 8, true, &pin[1]), ==, 0);
+    frame_at(gm, BUCKET);
+    frame_at(gm, 2 * BUCKET);
+    guestmem_invalidate(gm);
+    mapcache_counters(gm, &c);
+    g_assert_cmpuint(c.buckets, ==, 1);
+    g_assert_cmpuint(room.unmaps, ==, 2);
+
+    /* The pinned view is still memory, but is not found any more, and goes with its last reference. */
+    memset(pin[0].ptr, 0x55, 8);
+    g_assert_cmpuint(frame_at(gm, 0x1000), ==, 1);
+    g_assert_cmpuint(room.maps, ==, 4);
+    guestmem_invalidate(gm);
+    guestmem_put(gm, &pin[0], 8);
+    g_assert_cmpuint(room.unmaps, ==, 3);
+    guestmem_invalidate(gm);
+    guestmem_put(gm, &pin[1], 0);
+    g_assert_cmpuint(room.unmaps, ==, 4);
+    mapcache_counters(gm, &c);
+    g_assert_cmpuint(c.buckets, ==, 0);
+    g_assert_cmpuint(c.bytes_pinned, ==, 0);
+    g_assert_cmpuint(c.bytes_mapped, ==, 0);
+    g_assert_cmpuint(c.invalidations, ==, 3);
+    mapcache_free(gm);
+}
+
+/* A guest of a terabyte: what the cache holds is bounded, whatever is touched. */
+static void test_sparse(void)
+{
+    struct mapcache_counters c;
+    struct room room;
+    struct guestmem *gm = cache_new(&room, 16, 0);
+    uint64_t gpa = 0;
+
+    for (unsigned i = 0; i < 5000; i++) {
+        gpa = (gpa * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407)) & ((UINT64_C(1) << 40) - 4096);
+        g_assert_cmpuint(frame_at(gm, gpa), ==, gpa >> 12);
+        mapcache_counters(gm, &c);
+        g_assert_cmpuint(c.buckets, <=, 16);
+    }
+    g_assert_cmpuint(c.misses, >, 4000);
+    mapcache_trim(gm);
+    mapcache_counters(gm, &c);
+    g_assert_cmpuint(c.bytes_mapped, ==, 0);
+    mapcache_free(gm);
+    g_assert_cmpuint(room.maps, ==, room.unmaps);
+}
+
+/* Unused mappings go by themselves, and then nothing wakes up any more. */
+static void test_idle(void)
+{
+    struct mapcache_counters c;
+    struct guestmem_ref pin;
+    struct room room;
+    struct guestmem *gm = cache_new(&room, 16, 1);
+
+    frame_at(gm, 0);
+    g_assert_cmpint(guestmem_get(gm, BUCKET, 8, false, &pin), ==, 0);
+    do {
+        g_main_context_iteration(NULL, TRUE);
+        mapcache_counters(gm, &c);
+    } while (c.trimmed == 0);
+    g_assert_cmpuint(c.buckets, ==, 1);
+    while (g_main_context_pending(NULL)) {
+        g_main_context_iteration(NULL, FALSE);
+    }
+    g_assert_null(g_main_context_find_source_by_user_data(NULL, gm));
+    guestmem_put(gm, &pin, 0);
+    g_assert_nonnull(g_main_context_find_source_by_user_data(NULL, gm));
+    mapcache_free(gm);
+    g_assert_null(g_main_context_find_source_by_user_data(NULL, gm));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/mapcache/hits", test_hits);
+    g_test_add_func("/mapcache/eviction", test_eviction);
+    g_test_add_func("/mapcache/pins", test_pins);
+    g_test_add_func("/mapcache/views", test_views);
+    g_test_add_func("/mapcache/holes", test_holes);
+    g_test_add_func("/mapcache/invalidate", test_invalidate);
+    g_test_add_func("/mapcache/sparse", test_sparse);
+    g_test_add_func("/mapcache/idle", test_idle);
+    return g_test_run();
+}
