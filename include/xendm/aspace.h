@@ -35,6 +35,8 @@ struct region_ops {
      * access is split into impl_max units at rising offsets; a narrower one is done with impl_min at the aligned offset:
      * read and shifted, and for writes read, merged, written, unless the device says write_shifts (the value is placed at
      * its byte lanes, the others zero, which is what a chip without byte enables would see).
+     * With impl_min above 1 the device sees only offsets that are multiples of it (its region's size must be one, too);
+     * else offsets are the guest's, aligned or not.
      */
     uint8_t impl_min, impl_max;
     bool write_shifts;

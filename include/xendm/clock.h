@@ -20,6 +20,7 @@ struct vtimer {
     const char *name;           /* static string, for status output */
     int64_t deadline;           /* ns on the virtual clock; VTIMER_OFF when not armed */
     unsigned index;             /* place in the clock's heap while armed */
+    uint64_t order;             /* of arming: equal deadlines fire in it */
 };
 
 #define VTIMER_OFF INT64_MIN
@@ -29,7 +30,8 @@ struct vtimer {
 
 /*
  * A clock that stands at 0. `rearm(opaque, delay)` is how it asks for a wake-up: delay in ns of host time, -1 for none;
- * the owner then calls vclock_run(). Tests pass their own; the daemon's drives a timerfd.
+ * the owner then calls vclock_run(). Tests pass their own; the daemon's drives a timerfd. With `rearm` NULL the clock does
+ * not look at host time: it moves by vclock_set() alone, which is then allowed while it runs.
  */
 struct vclock *vclock_new(void (*rearm)(void *opaque, int64_t delay_ns), void *opaque);
 void vclock_free(struct vclock *clock);

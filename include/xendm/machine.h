@@ -74,7 +74,10 @@ struct device *machine_find(struct machine *m, const char *id);
 /* All devices were realized: cold reset, state becomes STOPPED. */
 void machine_complete(struct machine *m);
 
-/* Life. start: resumes the devices and the clock; stop: the reverse, then waits (machine_busy) for I/O in flight. */
+/*
+ * Life. start: resumes the devices and the clock; stop: the reverse. I/O that is in flight then completes: the caller
+ * runs the main loop while machine_busy(). A machine that was suspended or shut down is that again after stop and start.
+ */
 void machine_start(struct machine *m);
 void machine_stop(struct machine *m);
 bool machine_busy(struct machine *m);           /* after stop: true while a device still completes I/O */

@@ -52,7 +52,10 @@ struct pci_info {
     void (*config_written)(struct device *dev, unsigned reg, unsigned len, uint32_t old);
     /* Before a config read of `len` bytes at `reg`: refresh pci_device.config for registers that change by themselves. */
     void (*config_read)(struct device *dev, unsigned reg, unsigned len);
-    /* A BAR without ops was mapped, moved (address ≠ old) or unmapped (PCI_BAR_UNMAPPED). */
+    /*
+     * A BAR without ops was mapped, moved (address ≠ old) or unmapped (PCI_BAR_UNMAPPED). Not called when state is loaded:
+     * the device's own post_load finds the address in pci_device.bar[].address.
+     */
     void (*moved)(struct device *dev, unsigned bar, uint64_t address);
 };
 
@@ -86,6 +89,7 @@ struct pci_device {
     uint32_t msix_table_offset, msix_pba_offset;
     struct msix_entry *msix_table;
     uint64_t *msix_pba;
+    uint32_t msix_table_bytes, msix_pba_bytes;
     void *rom;                          /* expansion ROM image, PCI_BAR_ROM size, read-only; may be mmap()ed */
     bool powered_down;                  /* pulled by an unplug request: config reads are all ones */
 };
@@ -139,7 +143,11 @@ void pci_device_pull(struct pci_device *pci);
 /* The bus' part of reset: command, status, BARs and interrupt line as at power-on. The machine calls it before class->reset. */
 void pci_device_reset(struct pci_device *pci);
 
-/* Section "pci" that every PCI function's saved state begins with: config space, MSI-X table. Applied before the device's. */
+/*
+ * Section "pci" that every PCI function's saved state begins with: config space, MSI-X table. Applied before the device's.
+ * Config bits that the guest can neither write nor clear are not taken from the stream: a chip that changes such bits by
+ * itself saves what they follow from and sets them in its post_load.
+ */
 extern const struct state_desc pci_state;
 
 static inline bool pci_device_is(const struct device *dev)

@@ -37,6 +37,7 @@ struct state_field {
     uint32_t count;             /* array elements; 0 counts as 1 */
     uint32_t since;             /* first version of the description that has it; 0 counts as 1 */
     uint64_t min, max;          /* accepted values of numbers (signed types: as int64_t); both 0: every value */
+    bool optional;              /* a reader may skip it when unknown and do without it when missing */
     size_t stride;              /* STATE_STRUCT: sizeof one element */
     const struct state_desc *sub;
     size_t length_offset;       /* STATE_VAR_BYTES */
@@ -51,7 +52,9 @@ struct state_desc {
     void (*pre_save)(void *base);
     /* Cross-field checks, on a copy that no device uses yet: base is a scratch structure with only the listed fields set. */
     bool (*check)(const void *base, GError **err);
-    /* Derived state is rebuilt; everything was checked, so this cannot fail. */
+    /* What only the instance knows (sizes of its tables, its medium): may these values go into `base`? Changes nothing. */
+    bool (*fits)(const void *scratch, const void *base, GError **err);
+    /* Derived state is rebuilt; everything was checked, so this cannot fail. The sections' and structures' run first. */
     void (*post_load)(void *base);
     /* A section that is written only when true (then loaded only when present); NULL: always, and required. */
     bool (*needed)(const void *base);
@@ -84,6 +87,10 @@ void state_save(const struct state_desc *desc, void *base, GByteArray *out);
  */
 struct state_plan;
 struct state_plan *state_parse(const struct state_desc *desc, const void *data, size_t len, GError **err);
+/* The same with a scratch structure of at least `size` bytes, for checks that look at members that are not listed (zero). */
+struct state_plan *state_parse_sized(const struct state_desc *desc, size_t size, const void *data, size_t len,
+                                     GError **err);
+bool state_fits(const struct state_plan *plan, const void *base, GError **err);     /* runs the `fits` hooks */
 void state_apply(struct state_plan *plan, void *base);
 void state_plan_free(struct state_plan *plan);
 
