@@ -26,6 +26,8 @@ struct display_device {
      * changed. `full`: draw everything, whatever changed.
      */
     void (*refresh)(void *opaque, bool full);
+    /* The last viewer went: stop tracking what the guest draws, give memory back. May be NULL. */
+    void (*unwatched)(void *opaque);
 };
 
 struct display *display_new(void);
