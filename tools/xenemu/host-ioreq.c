@@ -1,0 +1,750 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Ioreq servers (toolstack-contract.md 4.2, xen/common/ioreq.c): creation, the two ways to reach their
+ * pages, ranges, and the life of a request: slot filled, event sent, states watched, answer taken. What
+ * would crash the domain on Xen crashes it here, with the reason kept for the test to read.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "host.h"
+
+static struct server *server_get(struct domain *d, unsigned int id)
+{
+    return id < XE_MAX_SERVERS ? d->server[id] : NULL;
+}
+
+/* ---- ranges ---- */
+
+static size_t range_find(const GArray *a, uint64_t addr)
+{
+    size_t lo = 0, hi = a->len;
+
+    /* First range that ends at addr or later. */
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+
+        if (g_array_index(a, struct range, mid).end < addr)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+static bool range_contains(const GArray *a, uint64_t start, uint64_t end)
+{
+    size_t i = range_find(a, start);
+    const struct range *r;
+
+    if (i >= a->len)
+        return false;
+    r = &g_array_index(a, struct range, i);
+    return r->start <= start && end <= r->end;
+}
+
+static bool range_overlaps(const GArray *a, uint64_t start, uint64_t end)
+{
+    size_t i = range_find(a, start);
+
+    return i < a->len && g_array_index(a, struct range, i).start <= end;
+}
+
+int ioreq_map_range(struct domain *d, unsigned int id, unsigned int type, uint64_t start,
+                    uint64_t end)
+{
+    struct server *s = server_get(d, id);
+    struct range n = { start, end };
+    bool left, right;
+    GArray *a;
+    size_t i;
+
+    if (start > end)
+        return -EINVAL;
+    if (!s)
+        return -ENOENT;
+    if (type > XEN_DMOP_IO_RANGE_PCI)
+        return -EINVAL;
+    a = s->ranges[type];
+    if (range_overlaps(a, start, end))
+        return -EEXIST;
+    i = range_find(a, start);
+    /* Adjacent ranges merge, as they do in Xen's rangeset. */
+    left = i > 0 && g_array_index(a, struct range, i - 1).end + 1 == start;
+    right = i < a->len && end + 1 == g_array_index(a, struct range, i).start;
+    if (left && right) {
+        g_array_index(a, struct range, i - 1).end = g_array_index(a, struct range, i).end;
+        g_array_remove_index(a, (unsigned int)i);
+    } else if (left) {
+        g_array_index(a, struct range, i - 1).end = end;
+    } else if (right) {
+        g_array_index(a, struct range, i).start = start;
+    } else {
+        if (a->len >= XE_MAX_RANGES)
+            return -ENOMEM;
+        g_array_insert_val(a, i, n);
+    }
+    return 0;
+}
+
+int ioreq_unmap_range(struct domain *d, unsigned int id, unsigned int type, uint64_t start,
+                      uint64_t end)
+{
+    struct server *s = server_get(d, id);
+    struct range r;
+    GArray *a;
+    size_t i;
+
+    if (start > end)
+        return -EINVAL;
+    if (!s)
+        return -ENOENT;
+    if (type > XEN_DMOP_IO_RANGE_PCI)
+        return -EINVAL;
+    a = s->ranges[type];
+    if (!range_contains(a, start, end))
+        return -ENOENT;
+    i = range_find(a, start);
+    r = g_array_index(a, struct range, i);
+    if (r.start < start && end < r.end) {
+        struct range tail = { end + 1, r.end };
+
+        if (a->len >= XE_MAX_RANGES)
+            return -ENOMEM;
+        g_array_index(a, struct range, i).end = start - 1;
+        g_array_insert_val(a, i + 1, tail);
+    } else if (r.start < start) {
+        g_array_index(a, struct range, i).end = start - 1;
+    } else if (end < r.end) {
+        g_array_index(a, struct range, i).start = end + 1;
+    } else {
+        g_array_remove_index(a, (unsigned int)i);
+    }
+    return 0;
+}
+
+/* ---- life of a server ---- */
+
+void ioreq_put(struct server *s)
+{
+    unsigned int i;
+
+    if (--s->refs)
+        return;
+    for (i = 0; i < 3; i++)
+        g_array_free(s->ranges[i], TRUE);
+    g_free(s);
+}
+
+int ioreq_create(struct domain *d, int bufioreq, unsigned int *id)
+{
+    struct server *s;
+    unsigned int i, v;
+
+    if (bufioreq < 0 || bufioreq > 2)
+        return -EINVAL;
+    for (i = 0; i < XE_MAX_SERVERS && d->server[i]; i++)
+        ;
+    if (i == XE_MAX_SERVERS)
+        return -ENOSPC;
+    s = g_new0(struct server, 1);
+    s->id = i;
+    s->refs = 1;
+    s->dom = d;
+    s->bufioreq_handling = bufioreq;
+    s->sync.gfn = s->buf.gfn = XE_INVALID_GFN;
+    for (v = 0; v < 3; v++)
+        s->ranges[v] = g_array_new(FALSE, FALSE, sizeof(struct range));
+    for (v = 0; v < d->nr_vcpus; v++) {
+        s->vport[v] = port_alloc_unbound(d, 0);
+        if (!s->vport[v]) {
+            d->server[i] = s;
+            ioreq_destroy(d, i);
+            return -ENOSPC;
+        }
+        s->vport[v]->xen = true;
+    }
+    if (bufioreq) {
+        struct port *p = port_alloc_unbound(d, 0);
+
+        if (!p) {
+            d->server[i] = s;
+            ioreq_destroy(d, i);
+            return -ENOSPC;
+        }
+        p->xen = true;
+        s->buf_port = p->nr;
+    }
+    d->server[i] = s;
+    *id = i;
+    return 0;
+}
+
+static void ioreq_free_gfn(struct domain *d, struct ioreq_page *p)
+{
+    if (p->gfn == XE_INVALID_GFN)
+        return;
+    if (p->gfn == d->params[HVM_PARAM_IOREQ_PFN])
+        d->legacy_gfn_mask |= 1;
+    else if (p->gfn == d->params[HVM_PARAM_BUFIOREQ_PFN])
+        d->legacy_gfn_mask |= 2;
+    else
+        d->ioreq_gfn_mask |= UINT64_C(1) << (p->gfn - d->params[HVM_PARAM_IOREQ_SERVER_PFN]);
+    p->gfn = XE_INVALID_GFN;
+}
+
+int ioreq_destroy(struct domain *d, unsigned int id)
+{
+    struct server *s = server_get(d, id);
+    unsigned int v;
+
+    if (!s)
+        return -ENOENT;
+    s->enabled = false;
+    s->dead = true;
+    ioreq_abort_waiters(d, s, "the ioreq server was destroyed with the request pending");
+    if (d->mem_server == s)
+        d->mem_server = NULL;
+    d->server[id] = NULL;
+    for (v = 0; v < d->nr_vcpus; v++)
+        if (s->vport[v]) {
+            /* A waiter sleeps on this eventfd: let it out before the descriptor goes. */
+            while (d->vcpu[v].waiting == s)
+                pthread_cond_wait(&d->host->idle, &d->host->big);
+            port_free(s->vport[v]);
+            s->vport[v] = NULL;
+        }
+    if (s->buf_port && port_get(d, s->buf_port))
+        port_free(port_get(d, s->buf_port));
+    ioreq_free_gfn(d, &s->sync);
+    ioreq_free_gfn(d, &s->buf);
+    ioreq_put(s);
+    return 0;
+}
+
+static int ioreq_map_gfn(struct domain *d, struct ioreq_page *p)
+{
+    const struct mem_run *r;
+    unsigned int bit;
+
+    if (p->mfn)
+        return p->gfn == XE_INVALID_GFN ? -EPERM : 0;
+    if (d->ioreq_gfn_mask) {
+        bit = (unsigned int)__builtin_ctzll(d->ioreq_gfn_mask);
+        d->ioreq_gfn_mask &= ~(UINT64_C(1) << bit);
+        p->gfn = d->params[HVM_PARAM_IOREQ_SERVER_PFN] + bit;
+    } else if (d->legacy_gfn_mask) {
+        bit = (unsigned int)__builtin_ctzll(d->legacy_gfn_mask);
+        d->legacy_gfn_mask &= ~(UINT64_C(1) << bit);
+        p->gfn = d->params[bit ? HVM_PARAM_BUFIOREQ_PFN : HVM_PARAM_IOREQ_PFN];
+    } else {
+        return -ENOMEM;
+    }
+    r = mem_lookup(d, p->gfn);
+    if (!r) {
+        /* Taken out of the guest by an earlier server: put back as Xen does at disable. */
+        uint64_t mfn = mem_alloc_mfn(d, 1);
+
+        if (!mfn) {
+            ioreq_free_gfn(d, p);
+            return -ENOMEM;
+        }
+        mem_insert(d, p->gfn, 1, mfn, MEM_RAM_RW);
+        r = mem_lookup(d, p->gfn);
+    }
+    p->mfn = r->mfn + (p->gfn - r->gfn);
+    p->va = d->mem + (p->mfn << XE_PAGE_SHIFT);
+    memset(p->va, 0, XE_PAGE);
+    return 0;
+}
+
+int ioreq_info(struct domain *d, unsigned int id, bool no_gfns, uint64_t out[3])
+{
+    struct server *s = server_get(d, id);
+    int r;
+
+    out[0] = out[1] = out[2] = 0;
+    if (!s)
+        return -ENOENT;
+    if (!no_gfns) {
+        r = ioreq_map_gfn(d, &s->sync);
+        if (!r && s->bufioreq_handling)
+            r = ioreq_map_gfn(d, &s->buf);
+        if (r)
+            return r;
+        out[0] = s->sync.gfn;
+        if (s->bufioreq_handling)
+            out[1] = s->buf.gfn;
+    }
+    if (s->bufioreq_handling)
+        out[2] = s->buf_port;
+    return 0;
+}
+
+int ioreq_resource(struct domain *d, unsigned int id, uint64_t frame, uint64_t *mfn)
+{
+    struct server *s = server_get(d, id);
+    struct ioreq_page *p;
+
+    if (!s)
+        return -ENOENT;
+    if (frame > 1)
+        return -EINVAL;
+    if (!frame && !s->bufioreq_handling)
+        return -ENOENT;
+    p = frame ? &s->sync : &s->buf;
+    if (p->mfn && p->gfn != XE_INVALID_GFN)
+        return -EPERM;
+    if (!p->mfn) {
+        p->mfn = mem_alloc_mfn(d, 1); /* outside the domain's quota */
+        if (!p->mfn)
+            return -ENOMEM;
+        p->va = d->mem + (p->mfn << XE_PAGE_SHIFT);
+        if (s->enabled && frame) {
+            unsigned int v;
+
+            for (v = 0; v < d->nr_vcpus; v++)
+                ((ioreq_t *)p->va)[v].vp_eport = s->vport[v]->nr;
+        }
+    }
+    *mfn = p->mfn;
+    return 0;
+}
+
+int ioreq_set_state(struct domain *d, unsigned int id, bool enabled)
+{
+    struct server *s = server_get(d, id);
+    unsigned int v;
+
+    if (!s)
+        return -ENOENT;
+    if (enabled == s->enabled)
+        return 0;
+    s->enabled = enabled;
+    if (enabled) {
+        if (s->sync.gfn != XE_INVALID_GFN)
+            mem_remove(d, s->sync.gfn, 1, false);
+        if (s->buf.gfn != XE_INVALID_GFN)
+            mem_remove(d, s->buf.gfn, 1, false);
+        for (v = 0; s->sync.va && v < d->nr_vcpus; v++)
+            ((ioreq_t *)s->sync.va)[v].vp_eport = s->vport[v]->nr;
+    } else {
+        if (s->sync.gfn != XE_INVALID_GFN)
+            mem_insert(d, s->sync.gfn, 1, s->sync.mfn, MEM_RAM_RW);
+        if (s->buf.gfn != XE_INVALID_GFN)
+            mem_insert(d, s->buf.gfn, 1, s->buf.mfn, MEM_RAM_RW);
+    }
+    return 0;
+}
+
+int ioreq_map_mem_type(struct domain *d, unsigned int id, uint32_t type, uint32_t flags)
+{
+    struct server *s = server_get(d, id);
+
+    if (type != HVMMEM_ioreq_server)
+        return -EINVAL;
+    if (!s)
+        return -ENOENT;
+    if (flags & ~XEN_DMOP_IOREQ_MEM_ACCESS_WRITE)
+        return -EINVAL;
+    if (!flags) {
+        if (d->mem_server != s)
+            return -EINVAL;
+        d->mem_server = NULL;
+    } else if (d->mem_server && d->mem_server != s) {
+        return -EINVAL;
+    } else {
+        d->mem_server = s;
+    }
+    d->mem_server_flags = flags;
+    return 0;
+}
+
+/* ---- requests ---- */
+
+static unsigned int slot_state(const ioreq_t *p)
+{
+    /* The low four bits of byte 30, which the device model writes without a lock. */
+    return __atomic_load_n((const uint8_t *)p + 30, __ATOMIC_ACQUIRE) & 0xf;
+}
+
+static void slot_set_state(ioreq_t *p, unsigned int state)
+{
+    uint8_t *b = (uint8_t *)p + 30;
+
+    __atomic_store_n(b, (uint8_t)((*b & 0xf0) | state), __ATOMIC_RELEASE);
+}
+
+void ioreq_abort_waiters(struct domain *d, const struct server *s, const char *why)
+{
+    unsigned int v;
+    uint64_t one = 1;
+
+    for (v = 0; v < d->nr_vcpus; v++) {
+        struct vcpu *vc = &d->vcpu[v];
+
+        if (!vc->waiting || (s && vc->waiting != s))
+            continue;
+        vc->abort_why = why;
+        vc->abort_wait = true;
+        if (vc->waiting->vport[v] && write(vc->waiting->vport[v]->src.fd, &one, sizeof(one)) < 0)
+            host_log(d->host, "eventfd: %s", strerror(errno));
+    }
+}
+
+void ioreq_watchdog(struct host *h)
+{
+    int64_t now = g_get_monotonic_time();
+    GHashTableIter it;
+    gpointer value;
+
+    g_hash_table_iter_init(&it, h->domains);
+    while (g_hash_table_iter_next(&it, NULL, &value)) {
+        struct domain *d = value;
+        unsigned int v;
+
+        for (v = 0; v < d->nr_vcpus; v++) {
+            struct vcpu *vc = &d->vcpu[v];
+            uint64_t one = 1;
+
+            if (!vc->waiting || vc->abort_wait || now - vc->wait_since < h->access_timeout_us)
+                continue;
+            vc->abort_why = "no answer from the device model in time";
+            vc->abort_wait = true;
+            if (write(vc->waiting->vport[v]->src.fd, &one, sizeof(one)) < 0)
+                host_log(h, "eventfd: %s", strerror(errno));
+        }
+    }
+}
+
+/* Called with big held; gives it up while it waits. */
+static enum io_result ioreq_wait(struct server *s, struct vcpu *vc, ioreq_t *p, ioreq_t *req,
+                                 const char **why)
+{
+    struct domain *d = s->dom;
+    struct host *h = d->host;
+    int efd = s->vport[vc->id]->src.fd;
+    unsigned int prev = STATE_IOREQ_NONE;
+    enum io_result result = IO_OK;
+    uint64_t data = UINT64_MAX, v;
+
+    s->refs++;
+    vc->waiting = s;
+    vc->wait_since = g_get_monotonic_time();
+    pthread_mutex_unlock(&h->big);
+    for (;;) {
+        unsigned int state = slot_state(p);
+
+        if (state == STATE_IOREQ_NONE)
+            break; /* the emulator died or gave up: all ones */
+        if (state < prev || state > STATE_IORESP_READY) {
+            pthread_mutex_lock(&h->big);
+            domain_crash(d, "server %u vcpu %u: ioreq state %u after %u", s->id, vc->id, state, prev);
+            pthread_mutex_unlock(&h->big);
+            *why = d->crash_why;
+            result = IO_FAIL;
+            break;
+        }
+        prev = state;
+        if (state == STATE_IORESP_READY) {
+            data = p->data;
+            slot_set_state(p, STATE_IOREQ_NONE);
+            break;
+        }
+        if (__atomic_load_n(&vc->abort_wait, __ATOMIC_ACQUIRE)) {
+            slot_set_state(p, STATE_IOREQ_NONE);
+            *why = vc->abort_why;
+            result = IO_FAIL;
+            break;
+        }
+        if (read(efd, &v, sizeof(v)) < 0 && errno != EINTR) {
+            *why = "reading the event failed";
+            result = IO_FAIL;
+            break;
+        }
+    }
+    pthread_mutex_lock(&h->big);
+    vc->waiting = NULL;
+    vc->abort_wait = false;
+    ioreq_put(s);
+    pthread_cond_broadcast(&h->idle);
+    if (result == IO_OK && req->dir == IOREQ_READ && !req->data_is_ptr)
+        req->data = data;
+    return result;
+}
+
+/* Called with big held. */
+static enum io_result ioreq_send(struct server *s, struct vcpu *vc, ioreq_t *req, const char **why)
+{
+    struct domain *d = s->dom;
+    struct port *port = s->vport[vc->id], *peer;
+    ioreq_t *p = (ioreq_t *)s->sync.va, *slot, copy = *req;
+    unsigned int state;
+
+    if (!p) {
+        *why = "the ioreq server has no page: nobody mapped it";
+        return IO_FAIL;
+    }
+    slot = p + vc->id;
+    state = slot_state(slot);
+    if (state != STATE_IOREQ_NONE) {
+        *why = "device model set bad IO state";
+        host_log(d->host, "d%u server %u vcpu %u: device model set bad IO state %u", d->id, s->id,
+                 vc->id, state);
+        return IO_FAIL;
+    }
+    if (slot->vp_eport != port->nr) {
+        *why = "device model set bad event channel";
+        host_log(d->host, "d%u server %u vcpu %u: device model set bad event channel %u, not %u",
+                 d->id, s->id, vc->id, slot->vp_eport, port->nr);
+        return IO_FAIL;
+    }
+    copy.state = STATE_IOREQ_NONE;
+    copy.vp_eport = port->nr;
+    *slot = copy;
+    slot_set_state(slot, STATE_IOREQ_READY);
+    s->sent++;
+    peer = port_peer(port);
+    if (peer)
+        port_deliver(peer);
+    return ioreq_wait(s, vc, slot, req, why);
+}
+
+static bool ioreq_type_addr(struct domain *d, const ioreq_t *req, unsigned int *type, uint64_t *addr)
+{
+    if (req->type == IOREQ_TYPE_PCI_CONFIG) { /* asked for directly by a script */
+        *type = XEN_DMOP_IO_RANGE_PCI;
+        *addr = req->addr;
+        return true;
+    }
+    if (req->type != IOREQ_TYPE_PIO && req->type != IOREQ_TYPE_COPY)
+        return false;
+    if (req->type == IOREQ_TYPE_PIO && (req->addr & ~UINT64_C(3)) == 0xcfc && d->cf8 >> 31) {
+        uint32_t cf8 = d->cf8;
+
+        /* Bits 16…23 bus, 8…15 devfn, 2…7 register; the port gives the low two bits. */
+        *type = XEN_DMOP_IO_RANGE_PCI;
+        *addr = (uint64_t)(cf8 >> 8 & 0xffff) << 32 | (cf8 & 0xfc) | (req->addr & 3);
+        return true;
+    }
+    *type = req->type == IOREQ_TYPE_PIO ? XEN_DMOP_IO_RANGE_PORT : XEN_DMOP_IO_RANGE_MEMORY;
+    *addr = req->addr;
+    return true;
+}
+
+static struct server *ioreq_select(struct domain *d, ioreq_t *req)
+{
+    unsigned int type;
+    uint64_t addr, start, end, span;
+    int id;
+
+    if (!ioreq_type_addr(d, req, &type, &addr))
+        return NULL;
+    start = addr;
+    end = addr + req->size - 1;
+    if (type == XEN_DMOP_IO_RANGE_MEMORY) {
+        span = (uint64_t)(req->count - 1) * req->size;
+        if (req->df)
+            start = addr - span;
+        else
+            end = addr + span + req->size - 1;
+    } else if (type == XEN_DMOP_IO_RANGE_PCI) {
+        start = end = addr >> 32;
+    }
+    for (id = XE_MAX_SERVERS - 1; id >= 0; id--) {
+        struct server *s = d->server[id];
+
+        if (!s || !s->enabled || !range_contains(s->ranges[type], start, end))
+            continue;
+        if (type == XEN_DMOP_IO_RANGE_PCI) {
+            req->type = IOREQ_TYPE_PCI_CONFIG;
+            req->addr = addr;
+        }
+        return s;
+    }
+    return NULL;
+}
+
+/* One buffered item; false if it cannot go that way. */
+static bool ioreq_send_buffered(struct server *s, const ioreq_t *req)
+{
+    struct domain *d = s->dom;
+    uint32_t *ptr = (uint32_t *)s->buf.va; /* [0] read, [1] write */
+    buf_ioreq_t bp = { .type = req->type, .dir = req->dir, .addr = req->addr & 0xfffff,
+                       .data = (uint32_t)req->data };
+    unsigned int i, slots = 1;
+    buf_ioreq_t *ring;
+    struct port *port, *peer;
+    uint32_t wp, rp;
+
+    if (!ptr || req->addr > 0xfffff || req->data_is_ptr || req->count != 1)
+        return false;
+    switch (req->size) {
+    case 1: bp.size = 0; break;
+    case 2: bp.size = 1; break;
+    case 4: bp.size = 2; break;
+    case 8: bp.size = 3; slots = 2; break;
+    default: return false;
+    }
+    ring = (buf_ioreq_t *)(ptr + 2);
+    rp = __atomic_load_n(&ptr[0], __ATOMIC_ACQUIRE);
+    wp = ptr[1];
+    if (wp - rp >= IOREQ_BUFFER_SLOT_NUM - (slots - 1))
+        return false;
+    ring[wp % IOREQ_BUFFER_SLOT_NUM] = bp;
+    if (slots == 2) {
+        bp.data = (uint32_t)(req->data >> 32);
+        ring[(wp + 1) % IOREQ_BUFFER_SLOT_NUM] = bp;
+    }
+    __atomic_store_n(&ptr[1], wp + slots, __ATOMIC_RELEASE);
+    /* Atomic mode: both pointers are brought back below the ring size in one step. */
+    for (i = 0; s->bufioreq_handling == 2 && i < IOREQ_BUFFER_SLOT_NUM; i++) {
+        uint64_t old = __atomic_load_n((uint64_t *)s->buf.va, __ATOMIC_ACQUIRE), new;
+        uint32_t n = (uint32_t)old / IOREQ_BUFFER_SLOT_NUM * IOREQ_BUFFER_SLOT_NUM;
+
+        if (!n)
+            break;
+        new = (uint64_t)((uint32_t)(old >> 32) - n) << 32 | ((uint32_t)old - n);
+        __atomic_compare_exchange_n((uint64_t *)s->buf.va, &old, new, false, __ATOMIC_ACQ_REL,
+                                    __ATOMIC_ACQUIRE);
+    }
+    s->sent_buffered++;
+    port = port_get(d, s->buf_port);
+    peer = port ? port_peer(port) : NULL;
+    if (peer)
+        port_deliver(peer);
+    return true;
+}
+
+enum io_result io_buffered(struct domain *d, ioreq_t *req)
+{
+    enum io_result result = IO_NOBODY;
+    struct server *s;
+
+    pthread_mutex_lock(&d->host->big);
+    s = ioreq_select(d, req);
+    if (s && ioreq_send_buffered(s, req))
+        result = IO_OK;
+    pthread_mutex_unlock(&d->host->big);
+    return result;
+}
+
+/* Single non-pointer writes to VGA memory are posted (xen/arch/x86/hvm/stdvga.c of 4.17.6 and later). */
+static bool ioreq_is_stdvga(const ioreq_t *req)
+{
+    return req->type == IOREQ_TYPE_COPY && req->dir == IOREQ_WRITE && !req->data_is_ptr &&
+           req->count == 1 && req->addr >= 0xA0000 && req->addr + req->size <= 0xC0000;
+}
+
+/* Steps through a request that Xen answers itself, or that nobody answers. */
+static void io_internal(struct domain *d, ioreq_t *req, bool nobody)
+{
+    uint32_t i;
+
+    for (i = 0; i < req->count; i++) {
+        uint64_t step = (uint64_t)i * req->size, left, value = 0, gpa;
+        uint64_t addr = req->addr;
+        uint8_t *p = NULL;
+
+        if (req->type == IOREQ_TYPE_COPY)
+            addr = req->df ? addr - step : addr + step;
+        if (req->data_is_ptr) {
+            gpa = req->df ? req->data - step : req->data + step;
+            p = mem_ptr(d, gpa, &left, NULL);
+            if (p && left < req->size)
+                p = NULL;
+        }
+        if (req->dir == IOREQ_READ) {
+            value = nobody ? UINT64_MAX : xen_read(d, req, addr);
+            if (p)
+                memcpy(p, &value, req->size);
+            else
+                req->data = value;
+        } else if (!nobody) {
+            if (p)
+                memcpy(&value, p, req->size);
+            xen_write(d, req, addr, p ? value : req->data);
+        }
+    }
+}
+
+enum io_result io_access(struct domain *d, unsigned int vcpu, ioreq_t *req, const char **why)
+{
+    struct vcpu *vc = &d->vcpu[vcpu];
+    struct host *h = d->host;
+    enum io_result result = IO_OK;
+    struct server *s = NULL;
+
+    pthread_mutex_lock(&vc->lock);
+    pthread_mutex_lock(&h->big);
+    d->inflight++;
+    if (d->dying || d->crashed) {
+        *why = d->crashed ? d->crash_why : "the domain is gone";
+        result = IO_FAIL;
+        goto out;
+    }
+    /* 32-bit writes to 0xCF8 are latched and go on to whoever registered the port. */
+    if (req->type == IOREQ_TYPE_PIO && req->addr == 0xcf8 && req->size == 4 &&
+        req->dir == IOREQ_WRITE && !req->data_is_ptr)
+        d->cf8 = (uint32_t)req->data;
+    if (xen_intercept(d, req)) {
+        io_internal(d, req, false);
+        goto out;
+    }
+    if (req->type == IOREQ_TYPE_COPY) {
+        const struct mem_run *r = mem_lookup(d, req->addr >> XE_PAGE_SHIFT);
+
+        if (r && r->type == MEM_IOREQ_SERVER && d->mem_server && req->dir == IOREQ_WRITE)
+            s = d->mem_server;
+    }
+    if (!s)
+        s = ioreq_select(d, req);
+    if (!s) {
+        io_internal(d, req, true);
+        result = IO_NOBODY;
+    } else if (!ioreq_is_stdvga(req) || !ioreq_send_buffered(s, req)) {
+        result = ioreq_send(s, vc, req, why);
+    }
+out:
+    d->inflight--;
+    if (d->dying)
+        pthread_cond_broadcast(&h->idle);
+    pthread_mutex_unlock(&h->big);
+    pthread_mutex_unlock(&vc->lock);
+    return result;
+}
+
+enum io_result io_broadcast(struct domain *d, unsigned int vcpu, uint8_t type, uint64_t data,
+                            const char **why)
+{
+    struct vcpu *vc = &d->vcpu[vcpu];
+    struct host *h = d->host;
+    enum io_result result = IO_NOBODY;
+    int id;
+
+    pthread_mutex_lock(&vc->lock);
+    pthread_mutex_lock(&h->big);
+    d->inflight++;
+    for (id = XE_MAX_SERVERS - 1; id >= 0 && result != IO_FAIL && !d->dying; id--) {
+        struct server *s = d->server[id];
+        ioreq_t req = { .type = type, .size = type == IOREQ_TYPE_TIMEOFFSET ? 8 : 4, .count = 1,
+                        .dir = IOREQ_WRITE, .data = data, .state = STATE_IOREQ_READY };
+
+        if (!s || !s->enabled)
+            continue;
+        if (type == IOREQ_TYPE_TIMEOFFSET) {
+            if (ioreq_send_buffered(s, &req))
+                result = IO_OK;
+        } else {
+            result = ioreq_send(s, vc, &req, why);
+        }
+    }
+    d->inflight--;
+    if (d->dying)
+        pthread_cond_broadcast(&h->idle);
+    pthread_mutex_unlock(&h->big);
+    pthread_mutex_unlock(&vc->lock);
+    return result;
+}
