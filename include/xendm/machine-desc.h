@@ -33,7 +33,7 @@ enum drive_kind {
 
 struct drive_desc {
     enum drive_kind kind;
-    char *id;                   /* "ide-5632", or "ide<index>-hd" for -drive if=ide, as QEMU names it */
+    char *id;                   /* "ide-5632", or "ide<bus>-hd<unit>" for -drive if=ide, as QEMU names it */
     char *file;                 /* NULL: empty CD drive */
     char *format;               /* "raw", "host_device" */
     unsigned index;             /* 0..3: bus * 2 + unit */
