@@ -370,25 +370,20 @@ rm -rf /share/evidence && cp -r /run/evidence /share/evidence && chmod -R a+rX /
             say("could not collect everything: %s" % err)
         say("logs are in %s" % target)
 
-    def leftovers(self):
-        """What device models and domains left behind; an empty list when all is clean."""
+    def leftovers(self, domids):
+        """What is still there of these domains; an empty list when all is clean."""
         text = self.run("""
-xl list | awk 'NR > 1 && $2 != 0 {print "domain " $0}'
-ps -o pid,stat,args | awk '/%s|xen-qemu-system|[x]l create/ && !/awk/ {print "process " $0}'
-ls /run/xen | grep -E 'qmp|qemu-root' | sed 's/^/file \\/run\\/xen\\//'
-for top in /local/domain /vm /libxl /local/domain/0/device-model /local/domain/0/backend/vbd \
-           /local/domain/0/backend/qdisk /local/domain/0/backend/console /local/domain/0/backend/vkbd; do
-    xenstore-list $top 2>/dev/null | grep -vE '^(0|00000000-0000-0000-0000-000000000000)$' | sed "s,^,xenstore $top/,"
+for id in %s; do
+    xl list | awk -v id=$id '$(NF - 4) == id {print "domain " $0}'
+    ps -o pid,stat,args | awk -v id=$id '$0 ~ ("-xen-domid " id " ") && !/awk/ {print "process " $0}'
+    for path in /run/xen/qmp-*-$id /var/lib/xen/qemu-*.$id; do
+        [ -e $path ] && echo "file $path"
+    done
+    xenstore-ls -f | grep -E "^(/local/domain/$id|/libxl/$id|/local/domain/0/device-model/$id|/local/domain/0/backend/[a-z0-9]+/$id) = "
+    for path in $(xenstore-ls -f | sed -n "s,^\\(/local/domain/0/backend/[a-z0-9]*/$id/[0-9]*\\)/frontend = .*,\\1,p"); do
+        echo "xenstore $path"
+    done
 done
-losetup -a | sed 's/^/loop /'
 true
-""" % re.escape(os.path.basename(self.dm_path)), timeout=60)
+""" % " ".join(str(domid) for domid in sorted(domids)), timeout=60)
         return [line for line in text.splitlines() if line.strip()]
-
-
-def host_pids(name):
-    """Processes of this machine with this name; used to say who else runs a box."""
-    try:
-        return [int(word) for word in host(["pidof", name]).split()]
-    except LabError:
-        return []

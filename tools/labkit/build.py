@@ -59,7 +59,7 @@ DOM0_PROGRAMS = (
     "/usr/libexec/xen-qemu-system-i386",
     "/usr/bin/xenstore-ls", "/usr/bin/xenstore-read", "/usr/bin/xenstore-write", "/usr/bin/xenstore-list",
     "/usr/bin/xenstore-rm", "/usr/bin/xenstore-watch", "/usr/bin/xenstore-exists", "/usr/bin/xenstore-chmod",
-    "/bin/bash", "/bin/cp", "/bin/dd", "/usr/bin/truncate", "/usr/bin/stat", "/usr/bin/timeout",
+    "/bin/bash", "/bin/dash", "/bin/cp", "/bin/dd", "/usr/bin/truncate", "/usr/bin/stat", "/usr/bin/timeout",
     "/sbin/losetup", "/sbin/blockdev", "/usr/bin/flock", "/sbin/dmsetup", "/usr/bin/script",
     "/usr/bin/setpriv", "/usr/bin/prlimit", "/usr/bin/nsenter", "/sbin/ldconfig",
 )
@@ -231,6 +231,7 @@ def build_dom0(work, kernel):
     for pattern in DOM0_DATA_GLOBS:
         for path in glob.glob(pattern):
             tree.copy(path)
+    tree.link("dash", "/bin/sh")        # busybox's shell would prefer its own applets to the real programs
     tree.link(os.path.basename(XEN_LIB), "/usr/lib/xen")
     for name in os.listdir(tree.path(XEN_LIB + "/bin")):
         tree.link(XEN_LIB + "/bin/" + name, "/usr/sbin/" + name)

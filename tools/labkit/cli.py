@@ -100,6 +100,7 @@ def main():
     box_options(verb)
     verb.add_argument("--list", action="store_true", help="list the tests and exit")
     verb.add_argument("--quick", action="store_true", help="only the short subset")
+    verb.add_argument("--jobs", type=int, default=1, metavar="N", help="lives to run side by side (default 1)")
     verb.add_argument("name", nargs="*", help="names of files, lives or tests (all by default)")
     verb.set_defaults(action=suite.do_test)
     verb = verbs.add_parser("demo", help="boot a guest and show it (sh tools/demo calls this)")

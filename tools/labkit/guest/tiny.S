@@ -3,7 +3,7 @@
  * A guest of one sector, for tests that need a device model and a disk but no operating system. It
  * writes to the first serial port:
  *   T        it runs
- *   R or rNN the first sector past itself was read, or the BIOS's status (hex)
+ *   R or rNN sector 8 was read, or the BIOS's status (hex)
  *   W or wNN the same for writing it
  *   E or eNN reading the last sector of the disk (by its size as the BIOS reports it)
  *   .        once per 64 sectors, while it reads and writes for ever (LBA 64 ... 127)
@@ -21,7 +21,7 @@ _start:
         movb    $'T', %al
         call    put
 
-        movw    $1, lba
+        movw    $8, lba
         movb    $0x42, %ah
         movb    $'R', %bl
         call    transfer

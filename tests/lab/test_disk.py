@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Debian's kernel from the emulated IDE disk: devices, data, sleep, reboot, power off."""
+
+import json
+import re
+import time
+
+from labkit.suite import life
+from labkit.util import LabError
+
+MIB = 1 << 20
+SPARE_START = 45        # MiB: the disk's third partition, build.py
+
+STEPS = [
+    "boots from the IDE disk, root on /dev/sda2",
+    "4 CPUs run and take interrupts",
+    "stock drivers bind",
+    "64 MB written by DMA are in the image",
+    "64 MB written by PIO are in the image",
+    "a failing disk gives I/O errors, and the others go on",
+    "the screen shows what is written to it",
+    "keys reach the guest",
+    "pause and unpause",
+    "xl list -l and xentop",
+    "sleeps (S3) and wakes up",
+    "reboots, with its data",
+    "powers off",
+]
+
+
+def io_counts(guest, name):
+    """Per-CPU counts of the interrupt lines with this name."""
+    counts = [0, 0, 0, 0]
+    for line in guest.cmd("grep -E '%s' /proc/interrupts" % name).splitlines():
+        for cpu, word in enumerate(line.split()[1:5]):
+            counts[cpu] += int(word)
+    return counts
+
+
+def image_sum(box, path, megabytes, skip=0):
+    """md5 of a part of an image, as dom0 sees it."""
+    return box.run("sync; dd if=%s bs=1M skip=%d count=%d status=none | md5sum | cut -c1-32"
+                   % (path, skip, megabytes), 120).strip()
+
+
+def write_and_compare(t, guest, megabytes, device, image, skip=0):
+    """The guest writes, dom0 compares, the guest reads it back."""
+    guest.cmd("[ -f /tmp/data ] || pattern %d /tmp/data" % megabytes, 120)
+    wrote = t.match(guest.cmd("write_check /tmp/data %s" % device, 400), r"LAB sum (\w{32}) %d" % megabytes)
+    t.equal(image_sum(guest.box, image, megabytes, skip), wrote.group(1), "checksum in dom0")
+    read = t.match(guest.cmd("read_check %s %d" % (device, megabytes), 400), r"LAB sum (\w{32}) %d" % megabytes)
+    t.equal(read.group(1), wrote.group(1), "checksum of what the guest reads back")
+
+
+@life("disk", STEPS, quick=True, memory=768)
+def disk(t):
+    """One guest with everything on IDE, in two lives."""
+    box = t.box
+    box.run("""set -e
+truncate -s 80M /root/disk-pio.img
+truncate -s 16M /root/disk-bad.img
+loop=$(losetup -f --show /root/disk-bad.img)
+printf '0 16384 linear %s 0\\n16384 2048 error\\n18432 14336 linear %s 18432\\n' $loop $loop | dmsetup create bad --noudevsync
+dmsetup mknodes bad""")
+    guest = t.guest("disk", memory=640, vcpus=4,
+                    append="xen_emul_unplug=never libata.force=1.01:pio4 no_console_suspend",
+                    disks=["format=raw,vdev=hdb,access=rw,backendtype=qdisk,target=/root/disk-pio.img",
+                           "format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/lab/cd.iso",
+                           "format=raw,vdev=hdd,access=rw,target=/dev/mapper/bad"])
+    try:
+        run(t, guest)
+    finally:
+        guest.cleanup()
+        box.run("dmsetup remove --noudevsync bad; losetup -D; rm -f /root/disk-pio.img /root/disk-bad.img", 60)
+
+
+def run(t, guest):
+    """The steps."""
+    with t.step(STEPS[0], vital=True):
+        guest.create()
+        guest.wait_for(r"LAB initramfs at (\S+)", 240)
+        t.match(guest.wait_for(r"LAB root (\S+ \S+) at .*", 90).group(1), r"^/dev/sda2 ext4$")
+        guest.wait_for(r"LAB serve", 60)
+
+    with t.step(STEPS[1]):
+        t.equal(guest.cmd("grep -c ^processor /proc/cpuinfo"), "4", "number of CPUs")
+        guest.cmd("for c in 0 1 2 3; do taskset $((1 << c)) sleep 0.1 || exit; done")
+        irq = t.match(guest.cmd("grep ata_piix /proc/interrupts"), r"^ *(\d+):.*ata_piix$").group(1)
+        for cpu in (1, 3):
+            guest.cmd("echo %x >/proc/irq/%s/smp_affinity" % (1 << cpu, irq))
+            before = io_counts(guest, "^ *%s:" % irq)
+            guest.cmd("dd if=/dev/sda of=/dev/null bs=64k count=16 iflag=direct 2>/dev/null")
+            after = io_counts(guest, "^ *%s:" % irq)
+            t.check(after[cpu] - before[cpu] >= 16,
+                    "disk interrupts did not move to CPU %d: %s, then %s" % (cpu, before, after))
+
+    with t.step(STEPS[2]):
+        guest.cmd("drivers", 120)
+        t.equal(guest.cmd("bound 0x010180"), "ata_piix", "the IDE controller's driver")
+        t.equal(guest.cmd("bound 0xff8000"), "xen-platform-pci", "the Xen platform device's driver")
+        display = guest.cmd("bound 0x030000")
+        t.check(display in ("bochs-drm", "none"), "the display's driver is %s" % display)
+        t.match(guest.cmd("cat /proc/tty/driver/serial"), r"^0: uart:16550A", "the first serial port")
+        inputs = guest.cmd("for d in /sys/bus/serio/devices/*; do basename $(readlink $d/driver); done")
+        t.match(inputs, r"^atkbd$", "drivers of the i8042's ports")
+        t.match(inputs, r"^psmouse$", "drivers of the i8042's ports")
+        t.match(guest.cmd("cat /proc/interrupts"), r"i8042$", "interrupts")
+        disks = guest.cmd("for d in /sys/block/sd* /sys/block/sr*; do echo $(basename $d) $(readlink -f $d/device); done")
+        for name in ("sda", "sdb", "sdc", "sr0"):
+            t.match(disks, r"^%s .*/ata\d" % name, "disks")
+
+    with t.step(STEPS[3]):
+        t.match(guest.cmd("dmesg | grep ata1.00 | grep -i configured"), r"DMA|MWDMA", "the transfer mode of hda")
+        write_and_compare(t, guest, 64, "/dev/sda3", guest.medium, SPARE_START)
+
+    with t.step(STEPS[4]):
+        t.match(guest.cmd("dmesg | grep ata1.01 | grep -i configured"), r"PIO4", "the transfer mode of hdb")
+        write_and_compare(t, guest, 64, "/dev/sdb", "/root/disk-pio.img")
+        guest.cmd("rm -f /tmp/data")
+
+    with t.step(STEPS[5]):
+        guest.cmd("dd if=/dev/sdc of=/dev/null bs=1M count=4 iflag=direct 2>/dev/null", 60)
+        status, text = guest.finish(guest.begin("dd if=/dev/sdc of=/dev/null bs=4k skip=2048 count=1 iflag=direct 2>&1"),
+                                    180)
+        t.check(status != 0 and "I/O error" in text, "reading the bad part: status %d, %s" % (status, text))
+        status, text = guest.finish(guest.begin("dd if=/dev/zero of=/dev/sdc bs=4k seek=2048 count=1 oflag=direct 2>&1"),
+                                    180)
+        t.check(status != 0 and "I/O error" in text, "writing the bad part: status %d, %s" % (status, text))
+        guest.cmd("dd if=/dev/sdc of=/dev/null bs=1M skip=9 count=4 iflag=direct 2>/dev/null", 60)
+        guest.cmd("dd if=/dev/sda of=/dev/null bs=1M count=1 iflag=direct 2>/dev/null", 60)
+
+    with t.step(STEPS[6]):
+        guest.cmd(r"printf '\033[2J\033[H' >/dev/tty1; sleep 1")
+        empty = guest.screenshot()
+        guest.cmd("i=0; while [ $i -lt 12 ]; do echo 'Xendm XENDM #### @@@@ Xendm XENDM #### @@@@'; "
+                  "i=$((i + 1)); done >/dev/tty1; sleep 1")
+        full = guest.screenshot()
+        t.check(full.lit() > empty.lit() + 2000,
+                "the picture has %d lit pixels, %d when empty" % (full.lit(), empty.lit()))
+        with open("%s/disk-screen.png" % t.out, "wb") as stream:
+            stream.write(full.png())
+
+    with t.step(STEPS[7]):
+        number = guest.begin("timeout 30 head -n 1 </dev/tty1")
+        time.sleep(2)
+        for key in ("x", "e", "n", "ret"):
+            guest.monitor("sendkey " + key)
+            time.sleep(0.3)
+        status, text = guest.finish(number, 60)
+        t.equal((status, text.strip()), (0, "xen"), "what the guest's terminal got")
+
+    with t.step(STEPS[8]):
+        t.box.run("xl pause disk")
+        t.match(guest.state() or "", "p", "state")
+        number = guest.begin("echo alive")
+        time.sleep(3)
+        t.check("alive" not in guest.text[guest._cursor:], "a paused guest answered")
+        t.box.run("xl unpause disk")
+        t.equal(guest.finish(number, 30), (0, "alive"), "the answer after unpause")
+
+    with t.step(STEPS[9]):
+        listed = json.loads(t.box.run("xl list -l disk", 60))
+        info = (listed[0] if isinstance(listed, list) else listed)["config"]
+        t.equal(info["c_info"]["name"], "disk", "name")
+        t.equal(info["b_info"]["max_vcpus"], 4, "max_vcpus")
+        top = t.box.run("xentop -b -f -i 2 -d 1", 60)
+        t.match(top, r"^ *disk +\S+ +\d+", "xentop")
+        row = [line for line in top.splitlines() if re.match(r" *disk ", line)][-1].split()
+        t.check(int(row[8]) == 4, "xentop's vcpus: %s" % row)
+
+    with t.step(STEPS[10]):
+        guest.cmd("echo before-sleep >/mark; sync")
+        number = guest.begin("echo mem >/sys/power/state")
+        woken = time.monotonic() + 120
+        status = None
+        while status is None:
+            time.sleep(4)
+            t.box.call("xl trigger disk s3resume", 30)
+            if re.search(r"LAB done %d" % number, guest.text):
+                status = guest.finish(number, 5)[0]
+            elif time.monotonic() > woken:
+                raise LabError("the guest did not wake up; its console ends: %s" % guest.text[-400:])
+        t.equal(status, 0, "status of the sleep")
+        t.match(guest.cmd("dmesg | tail -n 60"), r"ACPI: PM: Waking up from system sleep state S3", "kernel log")
+        t.equal(guest.cmd("cat /mark"), "before-sleep", "file")
+        guest.cmd("echo 3 >/proc/sys/vm/drop_caches; md5sum /bin/busybox >/dev/null", 60)
+        t.equal(guest.cmd("grep -c ^processor /proc/cpuinfo"), "4", "number of CPUs after waking up")
+
+    with t.step(STEPS[11], vital=True):
+        old = guest.domid()
+        guest.cmd("echo life-1 >/mark; sync")
+        guest.begin("reboot -f")
+        guest.wait_new_life(old, 90)
+        guest.wait_for(r"LAB serve", 300)
+        t.equal(guest.cmd("cat /mark"), "life-1", "the file written before")
+
+    with t.step(STEPS[12]):
+        guest.begin("sync; poweroff -f")
+        guest.wait_gone(90)
+        t.match(t.box.run("cat /var/log/xen/xl-disk.log"), r"shut down, reason code 0 ", "xl's log")
