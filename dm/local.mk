@@ -8,3 +8,13 @@ libdmcontrol_la_CPPFLAGS = $(AM_CPPFLAGS) $(JSON_CFLAGS)
 libdmcontrol_la_SOURCES = \
 	dm/cmdline-devices.c dm/cmdline.c dm/cmdline.h dm/machine-desc.c dm/optlist.c dm/optlist.h
 libdmcontrol_la_LIBADD = $(JSON_LIBS) $(GLIB_LIBS)
+
+sbin_PROGRAMS += xendm
+xendm_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS) $(CAPNG_CFLAGS)
+xendm_SOURCES = \
+	dm/control.c dm/control.h dm/daemon.c dm/daemon.h dm/loop.c dm/loop.h dm/main.c dm/sandbox.c dm/sandbox.h \
+	hw/classes.c
+xendm_LDADD = \
+	libdmcontrol.la libdmxen.la libhwpc.la libhwide.la libhwdisplay.la libhwinput.la libhwchar.la libhwacpi.la \
+	libhwxen.la libhwcore.la libmapcache.la libxenstorewatch.la libbackendshost.la libdmbase.la \
+	$(JSON_LIBS) $(XEN_LIBS) $(PNG_LIBS) $(CAPNG_LIBS) $(GLIB_LIBS)

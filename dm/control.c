@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* QMP's side of the daemon; see control.h, dm/qmp.h, dm/daemon.h. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <xendm/device.h>
+#include <xendm/log.h>
+#include <xendm/mapcache.h>
+#include <xendm/recorder.h>
+#include <xendm/xenstore.h>
+
+#include "control.h"
+#include "daemon.h"
+#include "ioreq.h"
+#include "qmp.h"
+#include "xen-hypervisor.h"
+
+struct control {
+    struct daemon *d;
+    const struct machine_desc *desc;
+    struct qmp_target target;
+    struct qmp *qmp;
+};
+
+/* ---- commands ---- */
+
+static enum qmp_status op_status(void *opaque)
+{
+    const struct control *c = opaque;
+    const struct machine *m = c->d->machine;
+
+    if (!m) {
+        return QMP_STATUS_PRELAUNCH;
+    }
+    switch (m->state) {
+    case MACHINE_RUNNING:
+        return QMP_STATUS_RUNNING;
+    case MACHINE_SUSPENDED:
+        return QMP_STATUS_SUSPENDED;
+    case MACHINE_SHUTDOWN:
+        return QMP_STATUS_SHUTDOWN;
+    case MACHINE_BUILDING:
+    case MACHINE_STOPPED:
+        break;
+    }
+    return c->d->started || c->desc->incoming_fd >= 0 ? QMP_STATUS_PAUSED : QMP_STATUS_PRELAUNCH;
+}
+
+static int op_cont(void *opaque, GError **err)
+{
+    struct control *c = opaque;
+
+    if (!c->d->machine) {
+        g_set_error(err, XENDM_ERROR, ENODEV, "there is no machine");
+        return -ENODEV;
+    }
+    return daemon_continue(c->d, err);
+}
+
+static void stop_done(void *opaque)
+{
+    qmp_call_finish(opaque, NULL);
+}
+
+static void op_stop(void *opaque, struct qmp_call *call)
+{
+    struct control *c = opaque;
+
+    daemon_stop(c->d, stop_done, call);
+}
+
+static void op_save(void *opaque, int fd, bool live, struct qmp_call *call)
+{
+    struct control *c = opaque;
+    GError *err = NULL;
+
+    daemon_save(c->d, fd, &err);
+    if (close(fd) < 0 && !err) {
+        g_set_error(&err, XENDM_ERROR, errno, "cannot finish the state file: %s", g_strerror(errno));
+    }
+    qmp_call_finish(call, err);
+}
+
+static int op_set_log_dirty(void *opaque, bool enable, GError **err)
+{
+    struct control *c = opaque;
+
+    xen_hypervisor_set_log_dirty(c->d->hv, enable);
+    return 0;
+}
+
+static void op_quit(void *opaque)
+{
+    struct control *c = opaque;
+
+    daemon_quit(c->d, "quit was asked for by QMP");
+}
+
+/* ---- info topics ---- */
+
+typedef void (*line_fn)(void *to, const char *text);
+
+static void describe_mapcache(const struct control *c, line_fn line, void *to)
+{
+    struct mapcache_counters n;
+    char text[160];
+
+    mapcache_counters(c->d->memory, &n);
+    snprintf(text, sizeof(text), "buckets %u, %" G_GUINT64_FORMAT " KiB mapped, %" G_GUINT64_FORMAT " KiB pinned", n.buckets,
+             n.bytes_mapped >> 10, n.bytes_pinned >> 10);
+    line(to, text);
+    snprintf(text, sizeof(text), "hits %" G_GUINT64_FORMAT ", misses %" G_GUINT64_FORMAT ", evictions %" G_GUINT64_FORMAT
+             ", invalidations %" G_GUINT64_FORMAT, n.hits, n.misses, n.evictions, n.invalidations);
+    line(to, text);
+    snprintf(text, sizeof(text), "map errors %" G_GUINT64_FORMAT ", holes hit %" G_GUINT64_FORMAT, n.map_errors, n.holes);
+    line(to, text);
+}
+
+static void describe_hypervisor(const struct control *c, line_fn line, void *to)
+{
+    struct xen_hypervisor_counters n;
+    char text[160];
+
+    xen_hypervisor_counters(c->d->hv, &n);
+    snprintf(text, sizeof(text),
+             "hypercalls: irq %" G_GUINT64_FORMAT ", msi %" G_GUINT64_FORMAT ", ranges %" G_GUINT64_FORMAT
+             ", modified %" G_GUINT64_FORMAT ", failed %" G_GUINT64_FORMAT,
+             n.irq_calls, n.msi_calls, n.range_calls, n.modified_calls, n.failures);
+    line(to, text);
+}
+
+static bool op_describe(void *opaque, const char *topic, line_fn line, void *to)
+{
+    const struct control *c = opaque;
+
+    if (!c->d->machine) {
+        return false;
+    }
+    if (strcmp(topic, "ioreq") == 0) {
+        ioreq_server_describe(c->d->ioreq, line, to);
+    } else if (strcmp(topic, "mapcache") == 0) {
+        describe_mapcache(c, line, to);
+    } else if (strcmp(topic, "hypervisor") == 0) {
+        describe_hypervisor(c, line, to);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static const struct qmp_ops ops = {
+    .status = op_status,
+    .cont = op_cont,
+    .stop = op_stop,
+    .save = op_save,
+    .set_log_dirty = op_set_log_dirty,
+    .quit = op_quit,
+    .describe = op_describe,
+};
+
+/* ---- events ---- */
+
+static void state_changed(void *opaque, enum machine_state now, enum machine_state before)
+{
+    struct control *c = opaque;
+
+    recorder_note(REC_LIFE, 0, now, before);
+    switch (now) {
+    case MACHINE_RUNNING:
+        qmp_event(c->qmp, before == MACHINE_SUSPENDED ? "WAKEUP" : "RESUME");
+        break;
+    case MACHINE_STOPPED:
+        if (before != MACHINE_BUILDING) {
+            qmp_event(c->qmp, "STOP");
+        }
+        break;
+    case MACHINE_SUSPENDED:
+        qmp_event(c->qmp, "SUSPEND");
+        break;
+    case MACHINE_SHUTDOWN:
+        qmp_event_shutdown(c->qmp, true, "guest-shutdown");
+        break;
+    case MACHINE_BUILDING:
+        break;
+    }
+}
+
+/*
+ * The guest set its clock. By convention the toolstack keeps the offset in the VM's rtc/timeoffset, so that the next start
+ * of this VM has it.
+ */
+static void rtc_offset(void *opaque, int64_t seconds)
+{
+    struct control *c = opaque;
+    g_autofree char *key = g_strdup_printf("/local/domain/%u/vm", c->desc->domid);
+    g_autofree char *vm = xenstore_read(c->d->xenstore, key);
+    g_autofree char *path = vm ? g_strdup_printf("%s/rtc/timeoffset", vm) : NULL;
+
+    if (!path || xenstore_printf(c->d->xenstore, path, "%" G_GINT64_FORMAT, seconds) < 0) {
+        log_warning(ROOM_XENSTORE, "cannot store the guest's clock offset of %" G_GINT64_FORMAT " s", seconds);
+    }
+    qmp_event_rtc_change(c->qmp, seconds);
+}
+
+static void tray_moved(void *opaque, const char *device_id, bool open)
+{
+    struct control *c = opaque;
+
+    qmp_event_tray_moved(c->qmp, device_id, open);
+}
+
+static void block_error(void *opaque, const char *device_id, const char *op, int error)
+{
+    struct control *c = opaque;
+
+    log_guest(ROOM_BLOCK, "%s: %s failed: %s; the guest was told", device_id, op, g_strerror(error < 0 ? -error : error));
+    qmp_event_block_error(c->qmp, device_id, op, error < 0 ? error : -error);
+}
+
+static void unplugged(void *opaque, const char *device_id)
+{
+    struct control *c = opaque;
+
+    log_info(ROOM_PLATFORM, "%s: unplugged by the guest's PV drivers", device_id);
+    qmp_event_device_deleted(c->qmp, device_id);
+}
+
+static const struct machine_events machine_events = {
+    .state_changed = state_changed,
+    .rtc_offset = rtc_offset,
+    .tray_moved = tray_moved,
+    .block_error = block_error,
+    .unplugged = unplugged,
+};
+
+/* ---- life ---- */
+
+struct control *control_new(struct daemon *d, const struct machine_desc *desc, GError **err)
+{
+    struct control *c = g_new0(struct control, 1);
+
+    c->d = d;
+    c->desc = desc;
+    c->target.desc = desc;
+    c->target.ops = &ops;
+    c->target.opaque = c;
+    c->qmp = qmp_new(&c->target);
+    for (unsigned i = 0; i < desc->monitors->len; i++) {
+        if (qmp_listen(c->qmp, g_ptr_array_index(desc->monitors, i), err) < 0) {
+            control_free(c);
+            return NULL;
+        }
+    }
+    return c;
+}
+
+void control_attach(struct control *c)
+{
+    c->target.machine = c->d->machine;
+    c->target.drives = c->d->backends.drives;
+    c->target.serials = c->d->backends.serials;
+    c->target.chardevs = c->d->channels;
+    c->d->machine->events = &machine_events;
+    c->d->machine->events_opaque = c;
+}
+
+void control_free(struct control *c)
+{
+    if (!c) {
+        return;
+    }
+    if (c->d->machine) {
+        c->d->machine->events = NULL;
+    }
+    qmp_free(c->qmp);
+    g_free(c);
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The daemon's life; see daemon.h. */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <xendm/block.h>
+#include <xendm/chardev.h>
+#include <xendm/device.h>
+#include <xendm/log.h>
+#include <xendm/mapcache.h>
+#include <xendm/recorder.h>
+#include <xendm/xenstore.h>
+
+#include "daemon.h"
+#include "ioreq.h"
+#include "loop.h"
+#include "sandbox.h"
+#include "xen-hypervisor.h"
+
+/* A stream larger than this is not ours: the largest machine there is saves some hundred KiB (VRAM is guest memory). */
+#define STATE_STREAM_MAX (64u << 20)
+
+/* ---- what the toolstack and Xen tell us ---- */
+
+void daemon_quit(struct daemon *d, const char *why)
+{
+    log_info(ROOM_DM, "going away: %s", why);
+    if (d->loop) {
+        g_main_loop_quit(d->loop);
+    }
+}
+
+static void toolstack_gone(void *opaque)
+{
+    daemon_quit(opaque, "our directory in xenstore or the domain is gone");
+}
+
+static void toolstack_command(void *opaque, const char *command)
+{
+    struct daemon *d = opaque;
+
+    if (strcmp(command, "flush-cache") == 0) {
+        guestmem_invalidate(d->memory);
+    } else {
+        log_warning(ROOM_XENSTORE, "unknown command '%s'", command);
+    }
+}
+
+static const struct xenstore_events xenstore_events = {.gone = toolstack_gone, .command = toolstack_command};
+
+/* ---- opening ---- */
+
+static int open_drives(struct daemon *d, GError **err)
+{
+    const GPtrArray *drives = d->desc->drives;
+
+    d->backends.drives = g_new0(struct block *, drives->len + 1);
+    for (unsigned i = 0; i < drives->len; i++) {
+        const struct drive_desc *drive = g_ptr_array_index(drives, i);
+        struct block_options options = {
+            .id = drive->id,
+            .file = drive->file,
+            .format = drive->format,
+            .read_only = drive->read_only,
+            .fd = -1,
+        };
+
+        d->backends.drives[i] = block_open(&options, err);
+        if (!d->backends.drives[i]) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int open_chardevs(struct daemon *d, GError **err)
+{
+    const struct machine_desc *desc = d->desc;
+
+    d->backends.serials = g_new0(struct chardev *, desc->serials->len + 1);
+    for (unsigned i = 0; i < desc->serials->len; i++) {
+        const char *spec = g_ptr_array_index(desc->serials, i);
+        char label[16];
+
+        g_snprintf(label, sizeof(label), "serial%u", i);
+        d->backends.serials[i] = chardev_open(label, spec, err);
+        if (!d->backends.serials[i] && strcmp(spec, "none") != 0) {
+            return -1;
+        }
+    }
+    d->channels = g_new0(struct chardev *, desc->chardevs->len + 1);
+    for (unsigned i = 0; i < desc->chardevs->len; i++) {
+        const struct chardev_desc *c = g_ptr_array_index(desc->chardevs, i);
+
+        d->channels[i] = chardev_open(c->id, c->spec, err);
+        if (!d->channels[i]) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int open_xen(struct daemon *d, struct xen_domain_info *info, GError **err)
+{
+    d->xen = xen_handles_open(d->desc->domid, err);
+    if (!d->xen || xen_domain_info(d->xen, d->desc, info, err) < 0) {
+        return -1;
+    }
+    d->xenstore = xenstore_open(d->desc->domid, &xenstore_events, d, err);
+    return d->xenstore ? 0 : -1;
+}
+
+/* ---- incoming state ---- */
+
+static GByteArray *read_stream(int fd, GError **err)
+{
+    GByteArray *stream = g_byte_array_new();
+    uint8_t buf[65536];
+    ssize_t n;
+
+    while ((n = read(fd, buf, sizeof(buf))) != 0) {
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            g_set_error(err, XENDM_ERROR, errno, "-incoming fd:%d: cannot read: %s", fd, g_strerror(errno));
+            break;
+        }
+        if (stream->len + (size_t)n > STATE_STREAM_MAX) {
+            g_set_error(err, XENDM_ERROR, EFBIG, "-incoming fd:%d: more than %u MiB", fd, STATE_STREAM_MAX >> 20);
+            n = -1;
+            break;
+        }
+        g_byte_array_append(stream, buf, (guint)n);
+    }
+    if (n < 0) {
+        g_byte_array_unref(stream);
+        return NULL;
+    }
+    return stream;
+}
+
+static int load_state(struct daemon *d, GError **err)
+{
+    g_autoptr(GByteArray) stream = read_stream(d->desc->incoming_fd, err);
+
+    if (!stream) {
+        return -1;
+    }
+    close(d->desc->incoming_fd);
+    if (machine_load(d->machine, stream->data, stream->len, err) < 0) {
+        g_prefix_error(err, "the saved state is refused: ");
+        return -1;
+    }
+    log_info(ROOM_STATE, "restored from %u bytes", stream->len);
+    return 0;
+}
+
+/* ---- building ---- */
+
+static int build_machine(struct daemon *d, const struct xen_domain_info *info, GError **err)
+{
+    struct machine *m;
+
+    d->clock = loop_clock_new(err);
+    if (!d->clock) {
+        return -1;
+    }
+    d->hv = xen_hypervisor_new(d->xen, true, err);
+    if (!d->hv) {
+        return -1;
+    }
+    d->memory = xen_guestmem_new(d->hv, NULL);
+    m = d->machine = machine_new(d->hv, d->memory, d->clock);
+    m->domid = d->desc->domid;
+    m->vcpus = info->vcpus;
+    m->vcpus_online = d->desc->vcpus_online;
+    m->ram_low_end = info->ram_low_end;
+    m->ram_high_end = info->ram_high_end;
+    d->backends.restored = d->desc->incoming_fd >= 0;
+    if (board_build(m, d->desc, &d->backends, err) < 0) {
+        return -1;
+    }
+    machine_complete(m);
+    if (d->desc->incoming_fd >= 0 && load_state(d, err) < 0) {
+        return -1;
+    }
+    d->ioreq = ioreq_server_open(d->xen, m, err);
+    return d->ioreq ? 0 : -1;
+}
+
+static int drop_privileges(struct daemon *d, GError **err)
+{
+    if (d->desc->restrict_domid) {
+        if (xen_restrict(d->xen, err) < 0) {
+            return -1;
+        }
+        xenstore_restricted(d->xenstore);
+    }
+    return sandbox_enter(d->sandbox, err);
+}
+
+/*
+ * Under -S libxl takes query-status for the answer, and confirmation by xenstore on top of it would meet a busy connection
+ * (contract 1.3): so nothing is written before the first cont. Restricted, it cannot be written at all.
+ */
+static void tell_running(struct daemon *d)
+{
+    int err;
+
+    if (d->ready || d->desc->restrict_domid) {
+        return;
+    }
+    err = xenstore_write(d->xenstore, "state", "running");
+    if (err < 0) {
+        log_error(ROOM_XENSTORE, "cannot write our state: %s", g_strerror(-err));
+        return;
+    }
+    d->ready = true;
+}
+
+int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err)
+{
+    struct xen_domain_info info;
+
+    d->desc = desc;
+    d->loop = g_main_loop_new(NULL, FALSE);
+    d->sandbox = sandbox_prepare(desc, err);
+    if (!d->sandbox || open_xen(d, &info, err) < 0 || open_drives(d, err) < 0 || open_chardevs(d, err) < 0 ||
+        build_machine(d, &info, err) < 0) {
+        return -1;
+    }
+    if (desc->vnc) {
+        log_warning(ROOM_DISPLAY, "-vnc %s: there is no VNC server yet; use screendump and the serial console", desc->vnc);
+    }
+    return 0;
+}
+
+int daemon_serve(struct daemon *d, GError **err)
+{
+    if (drop_privileges(d, err) < 0) {
+        return -1;
+    }
+    /* No guest data before this line: from here on the guest's accesses are served and its memory is read. */
+    if (!d->desc->start_stopped && d->desc->incoming_fd < 0 && daemon_continue(d, err) < 0) {
+        return -1;
+    }
+    if (!d->desc->start_stopped) {
+        tell_running(d);
+    }
+    log_info(ROOM_DM, "domain %u '%s': ready", d->desc->domid, d->desc->name ? d->desc->name : "");
+    g_main_loop_run(d->loop);
+    return 0;
+}
+
+void daemon_end(struct daemon *d)
+{
+    if (d->stop_source) {
+        g_source_remove(d->stop_source);
+    }
+    if (d->ioreq) {
+        ioreq_server_close(d->ioreq);
+    }
+    if (d->machine) {
+        board_free(d->machine);
+        machine_free(d->machine);
+    }
+    for (unsigned i = 0; d->backends.drives && i < d->desc->drives->len; i++) {
+        block_close(d->backends.drives[i]);
+    }
+    for (unsigned i = 0; d->backends.serials && i < d->desc->serials->len; i++) {
+        chardev_close(d->backends.serials[i]);
+    }
+    for (unsigned i = 0; d->channels && i < d->desc->chardevs->len; i++) {
+        chardev_close(d->channels[i]);
+    }
+    if (d->memory) {
+        mapcache_free(d->memory);
+    }
+    if (d->hv) {
+        xen_hypervisor_free(d->hv);
+    }
+    if (d->xenstore) {
+        xenstore_close(d->xenstore);
+    }
+    if (d->xen) {
+        xen_handles_close(d->xen);
+    }
+    g_clear_pointer(&d->backends.drives, g_free);
+    g_clear_pointer(&d->backends.serials, g_free);
+    g_clear_pointer(&d->channels, g_free);
+    g_clear_pointer(&d->loop, g_main_loop_unref);
+}
+
+/* ---- running and stopping ---- */
+
+int daemon_continue(struct daemon *d, GError **err)
+{
+    if (d->stop_source) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "a stop is on its way");
+        return -EBUSY;
+    }
+    if (d->machine->state == MACHINE_STOPPED) {
+        machine_start(d->machine);
+        ioreq_server_resume(d->ioreq);
+    }
+    if (!d->started) {
+        d->started = true;
+        tell_running(d);
+    }
+    return 0;
+}
+
+/* I/O in flight completes in the loop; each turn we look again. Nothing is polled: completions wake the loop. */
+static gboolean stop_check(gpointer opaque)
+{
+    struct daemon *d = opaque;
+    void (*stopped)(void *) = d->stopped;
+
+    for (unsigned i = 0; i < d->desc->drives->len; i++) {
+        block_drain(d->backends.drives[i]);
+    }
+    if (machine_busy(d->machine)) {
+        return G_SOURCE_CONTINUE;
+    }
+    d->stop_source = 0;
+    d->stopped = NULL;
+    stopped(d->stopped_opaque);
+    return G_SOURCE_REMOVE;
+}
+
+void daemon_stop(struct daemon *d, void (*stopped)(void *opaque), void *opaque)
+{
+    d->stopped = stopped;
+    d->stopped_opaque = opaque;
+    if (d->machine->state != MACHINE_STOPPED) {
+        ioreq_server_pause(d->ioreq);
+        machine_stop(d->machine);
+    }
+    d->stop_source = g_idle_add_full(G_PRIORITY_DEFAULT, stop_check, d, NULL);
+}
+
+int daemon_save(struct daemon *d, int fd, GError **err)
+{
+    g_autoptr(GByteArray) stream = g_byte_array_new();
+    size_t done = 0;
+
+    if (d->machine->state != MACHINE_STOPPED || d->stop_source || machine_busy(d->machine)) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "the machine runs: stop it first");
+        return -EBUSY;
+    }
+    if (machine_save(d->machine, stream, err) < 0) {
+        return -1;
+    }
+    /* libxl opens the file without O_TRUNC: what an earlier save left behind the end would be read as ours. */
+    if (ftruncate(fd, 0) < 0 && errno != EINVAL) {
+        g_set_error(err, XENDM_ERROR, errno, "cannot truncate the state file: %s", g_strerror(errno));
+        return -1;
+    }
+    while (done < stream->len) {
+        ssize_t n = write(fd, stream->data + done, stream->len - done);
+
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            g_set_error(err, XENDM_ERROR, n < 0 ? errno : EIO, "cannot write the state: %s",
+                        g_strerror(n < 0 ? errno : EIO));
+            return -1;
+        }
+        done += (size_t)n;
+    }
+    log_info(ROOM_STATE, "saved %u bytes", stream->len);
+    return 0;
+}

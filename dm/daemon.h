@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The daemon: what main() puts together from the machine description, and its life. Order of start-up (DESIGN.md): parse,
+ * open everything, build the machine, create and enable the ioreq server, drop privileges, say that we are running, serve.
+ */
+#ifndef DM_DAEMON_H
+#define DM_DAEMON_H
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+#include <xendm/machine-desc.h>
+#include <xendm/machine.h>
+
+struct block;
+struct chardev;
+struct guestmem;
+struct ioreq_server;
+struct sandbox;
+struct xen_handles;
+struct xenstore;
+
+struct daemon {
+    const struct machine_desc *desc;
+    struct xen_handles *xen;
+    struct hypervisor *hv;
+    struct guestmem *memory;
+    struct xenstore *xenstore;
+    struct vclock *clock;
+    struct machine *machine;
+    struct ioreq_server *ioreq;
+    struct sandbox *sandbox;
+    struct machine_backends backends;       /* arrays as long as desc->drives and desc->serials */
+    struct chardev **channels;              /* one per desc->chardevs */
+    GMainLoop *loop;
+    bool ready;                             /* "running" was written */
+    bool started;                           /* cont was done at least once */
+    int exit_status;
+
+    /* A stop on its way: called once the last I/O is done. */
+    void (*stopped)(void *opaque);
+    void *stopped_opaque;
+    guint stop_source;
+};
+
+/*
+ * Opens and builds everything; nothing of the guest is touched yet. After a failure daemon_end() cleans up all the same.
+ */
+int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err);
+
+/* Drops privileges, says that we are ready, and serves until daemon_quit(). */
+int daemon_serve(struct daemon *d, GError **err);
+void daemon_end(struct daemon *d);
+
+/* QMP cont: the machine runs; the first time, the toolstack is told. No effect when it runs. */
+int daemon_continue(struct daemon *d, GError **err);
+
+/* QMP stop: `stopped` is called, maybe inside, when no I/O is in flight any more. */
+void daemon_stop(struct daemon *d, void (*stopped)(void *opaque), void *opaque);
+
+/* The whole machine into a file, which is truncated first. Only while stopped. */
+int daemon_save(struct daemon *d, int fd, GError **err);
+
+/* Ends the main loop soon. */
+void daemon_quit(struct daemon *d, const char *why);
+
+#endif
