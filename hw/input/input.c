@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Input routing: events to the device that was attached last and takes them. */
+#include <errno.h>
+#include <string.h>
+
+#include <glib.h>
+
+#include <xendm/input.h>
+
+#define COMBINATION_MAX 16u
+
+struct attached {
+    const struct input_device *device;
+    void *opaque;
+};
+
+struct input {
+    GArray *devices;            /* struct attached, the last attached last */
+    unsigned leds;
+};
+
+struct input *input_new(void)
+{
+    struct input *in = g_new0(struct input, 1);
+    in->devices = g_array_new(FALSE, FALSE, sizeof(struct attached));
+    return in;
+}
+
+void input_free(struct input *in)
+{
+    if (in) {
+        g_array_free(in->devices, TRUE);
+        g_free(in);
+    }
+}
+
+void input_attach(struct input *in, const struct input_device *device, void *opaque)
+{
+    struct attached a = { device, opaque };
+    g_array_append_val(in->devices, a);
+}
+
+void input_detach(struct input *in, const struct input_device *device, void *opaque)
+{
+    for (guint i = in->devices->len; i-- > 0;) {
+        const struct attached *a = &g_array_index(in->devices, struct attached, i);
+        if (a->device == device && a->opaque == opaque) {
+            g_array_remove_index(in->devices, i);
+            return;
+        }
+    }
+}
+
+/* The attachment that offers `member`, or NULL. */
+#define INPUT_FIND(in, member) \
+    ({ \
+        const struct attached *found_ = NULL; \
+        for (guint i_ = (in)->devices->len; i_-- > 0 && !found_;) { \
+            const struct attached *a_ = &g_array_index((in)->devices, struct attached, i_); \
+            found_ = a_->device->member ? a_ : NULL; \
+        } \
+        found_; \
+    })
+
+void input_key(struct input *in, unsigned code, bool down)
+{
+    const struct attached *a = INPUT_FIND(in, key);
+    if (a) {
+        a->device->key(a->opaque, code, down);
+    }
+}
+
+void input_relative(struct input *in, int dx, int dy, int wheel)
+{
+    const struct attached *a = INPUT_FIND(in, relative);
+    if (a) {
+        a->device->relative(a->opaque, dx, dy, wheel);
+    }
+}
+
+void input_absolute(struct input *in, int x, int y)
+{
+    const struct attached *a = INPUT_FIND(in, absolute);
+    if (a) {
+        a->device->absolute(a->opaque, CLAMP(x, 0, INPUT_ABS_MAX), CLAMP(y, 0, INPUT_ABS_MAX));
+    }
+}
+
+void input_button(struct input *in, unsigned code, bool down)
+{
+    const struct attached *a = INPUT_FIND(in, button);
+    if (a) {
+        a->device->button(a->opaque, code, down);
+    }
+}
+
+/* A report may have parts for several devices: each ends its own. */
+void input_sync(struct input *in)
+{
+    for (guint i = 0; i < in->devices->len; i++) {
+        const struct attached *a = &g_array_index(in->devices, struct attached, i);
+        if (a->device->sync) {
+            a->device->sync(a->opaque);
+        }
+    }
+}
+
+bool input_is_absolute(const struct input *in)
+{
+    return INPUT_FIND(in, absolute) != NULL;
+}
+
+int input_send_keys(struct input *in, const char *combination, char **bad)
+{
+    unsigned codes[COMBINATION_MAX], n = 0;
+    char **names = g_strsplit(combination, "-", COMBINATION_MAX + 1);
+
+    *bad = NULL;
+    for (; names[n]; n++) {
+        unsigned code = n < COMBINATION_MAX ? input_key_from_name(names[n]) : 0;
+        if (code == 0) {
+            *bad = g_strdup(names[n]);
+            break;
+        }
+        codes[n] = code;
+    }
+    g_strfreev(names);
+    if (!*bad && n == 0) {
+        *bad = g_strdup(combination);
+    }
+    if (*bad) {
+        return -EINVAL;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        input_key(in, codes[i], true);
+    }
+    for (unsigned i = n; i-- > 0;) {
+        input_key(in, codes[i], false);
+    }
+    input_sync(in);
+    return 0;
+}
+
+void input_set_leds(struct input *in, unsigned leds)
+{
+    in->leds = leds & 7;
+}
+
+unsigned input_leds(const struct input *in)
+{
+    return in->leds;
+}
