@@ -1,0 +1,628 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ide-hd: an ATA disk of 512-byte sectors.
+ *
+ * Sources: ATA/ATAPI-6 (T13/1410D) chapter 8 (commands), ATA-3 for CHS translation, ACS-2 for DATA SET MANAGEMENT.
+ * Left out on purpose: SMART, security, HPA setting (SET MAX), queued and streaming commands, APM/AAM; they are not
+ * advertised and aborted. Sleeping is an attitude: any command wakes the drive.
+ *
+ * The write cache is the host's page cache: with it on (the power-on state) FLUSH CACHE is what makes data safe, with it
+ * off every write command is followed by a flush before it is reported as done.
+ */
+#include <errno.h>
+
+#include "ide-internal.h"
+
+#define FEATURE_DSM_TRIM 0x01
+
+enum transfer {
+    PIO = 0,
+    MULTIPLE = 1 << 0,                  /* DRQ blocks of several sectors */
+    DMA = 1 << 1,
+    WRITE = 1 << 2,
+    EXT = 1 << 3,                       /* 48-bit address and 16-bit count */
+};
+
+static struct ide_disk *disk_of(struct ide_drive *d)
+{
+    return (struct ide_disk *)d;
+}
+
+/* ---- addresses ---- */
+
+static uint64_t get_lba(const struct ide_disk *disk, bool ext)
+{
+    const struct ide_drive *d = &disk->d;
+    uint32_t low = (uint32_t)d->lba_high[0] << 16 | (uint32_t)d->lba_mid[0] << 8 | d->lba_low[0];
+
+    if (ext) {
+        return (uint64_t)d->lba_high[1] << 40 | (uint64_t)d->lba_mid[1] << 32 | (uint64_t)d->lba_low[1] << 24 | low;
+    }
+    return (uint64_t)(d->device & 0x0f) << 24 | low;
+}
+
+/* False when the guest's cylinder, head and sector do not exist. */
+static bool get_chs(const struct ide_disk *disk, uint64_t *lba)
+{
+    const struct ide_drive *d = &disk->d;
+    uint32_t cylinder = (uint32_t)d->lba_high[0] << 8 | d->lba_mid[0], head = d->device & 0x0f, sector = d->lba_low[0];
+
+    if (sector == 0 || sector > disk->sectors || head >= disk->heads) {
+        return false;
+    }
+    *lba = ((uint64_t)cylinder * disk->heads + head) * disk->sectors + sector - 1;
+    return true;
+}
+
+static bool get_address(const struct ide_disk *disk, bool ext, uint64_t *lba)
+{
+    if (disk->d.device & ATA_DEVICE_LBA) {
+        *lba = get_lba(disk, ext);
+        return true;
+    }
+    return !ext && get_chs(disk, lba);
+}
+
+/* Tells the guest of a sector in the form in which it gave the command's. */
+static void put_address(struct ide_disk *disk, uint64_t lba)
+{
+    struct ide_drive *d = &disk->d;
+
+    if (!(d->device & ATA_DEVICE_LBA)) {
+        uint64_t track = lba / disk->sectors, cylinder = track / disk->heads;
+
+        d->lba_low[0] = (uint8_t)(lba % disk->sectors + 1);
+        d->device = (uint8_t)((d->device & 0xf0) | track % disk->heads);
+        d->lba_mid[0] = (uint8_t)cylinder;
+        d->lba_high[0] = (uint8_t)(cylinder >> 8);
+        return;
+    }
+    d->lba_low[0] = (uint8_t)lba;
+    d->lba_mid[0] = (uint8_t)(lba >> 8);
+    d->lba_high[0] = (uint8_t)(lba >> 16);
+    if (disk->lba48) {
+        d->lba_low[1] = (uint8_t)(lba >> 24);
+        d->lba_mid[1] = (uint8_t)(lba >> 32);
+        d->lba_high[1] = (uint8_t)(lba >> 40);
+    } else {
+        d->device = (uint8_t)((d->device & 0xf0) | (lba >> 24 & 0x0f));
+    }
+}
+
+static void fail_at(struct ide_disk *disk, uint64_t lba, uint8_t error)
+{
+    put_address(disk, lba);
+    ide_drive_abort(&disk->d, error);
+}
+
+/*
+ * Reads address and count of a command and checks them against the medium. False: the command was ended with an error.
+ */
+static bool get_extent(struct ide_disk *disk, bool ext)
+{
+    struct ide_drive *d = &disk->d;
+    uint32_t count = ext ? (uint32_t)d->count[1] << 8 | d->count[0] : d->count[0];
+    uint64_t total = ide_drive_sectors(d), lba;
+
+    disk->lba48 = ext;
+    if (count == 0) {
+        count = ext ? 65536 : 256;
+    }
+    if (ext && !(d->device & ATA_DEVICE_LBA)) {
+        ide_drive_abort(d, ATA_ABRT);
+        return false;
+    }
+    if (!get_address(disk, ext, &lba)) {
+        ide_drive_abort(d, ATA_IDNF);
+        return false;
+    }
+    if (lba >= total || count > total - lba) {
+        log_guest(ROOM_IDE, "%s: command 0x%02x beyond the end of the disk", d->dev.id, disk->command);
+        fail_at(disk, MAX(lba, total), ATA_IDNF);
+        return false;
+    }
+    d->lba = lba;
+    d->left = count;
+    return true;
+}
+
+/* ---- media commands ---- */
+
+static void cmd_transfer(struct ide_disk *disk, unsigned how)
+{
+    struct ide_drive *d = &disk->d;
+
+    if ((how & MULTIPLE) && disk->multiple == 0) {
+        ide_drive_abort(d, ATA_ABRT);
+        return;
+    }
+    if (!get_extent(disk, how & EXT)) {
+        return;
+    }
+    disk->standby = false;
+    d->error = 0;
+    d->write = how & WRITE;
+    d->drq_sectors = how & MULTIPLE ? disk->multiple : 1;
+    if (d->write && block_read_only(d->block)) {
+        ide_drive_abort(d, ATA_ABRT);
+    } else if (how & DMA) {
+        ide_drive_media_dma(d);
+    } else {
+        ide_drive_media_pio(d);
+    }
+}
+
+static uint32_t disk_drq_block(struct ide_drive *d)
+{
+    return MIN(d->media ? d->drq_sectors * IDE_SECTOR : IDE_BUFFER, d->data_end - d->pos);
+}
+
+/* The state of the registers after a command that moved sectors: the last one, nothing left. */
+static void transfer_done(struct ide_disk *disk)
+{
+    put_address(disk, disk->d.lba - 1);
+    disk->d.count[0] = disk->d.count[1] = 0;
+}
+
+static void disk_finish(struct ide_drive *d)
+{
+    struct ide_disk *disk = disk_of(d);
+    bool pio_in = d->phase == IDE_PIO_IN, flushed = d->phase == IDE_FLUSH;
+
+    if (d->media && d->write && !flushed && !disk->write_cache) {
+        ide_drive_flush(d);
+        return;
+    }
+    if (d->media) {
+        transfer_done(disk);
+        d->media = false;
+    }
+    if (pio_in) {
+        /* The guest has its data; the drive has nothing to add. */
+        ide_drive_cancel(d);
+        d->status = ATA_READY;
+        return;
+    }
+    ide_drive_done(d);
+}
+
+static void disk_fail(struct ide_drive *d, enum block_op op, int error)
+{
+    struct ide_disk *disk = disk_of(d);
+
+    if (op == BLOCK_READ) {
+        d->count[0] = (uint8_t)d->left;
+        d->count[1] = (uint8_t)(d->left >> 8);
+        fail_at(disk, d->lba, ATA_UNC);
+        return;
+    }
+    if (op == BLOCK_WRITE) {
+        d->count[0] = (uint8_t)d->left;
+        d->count[1] = (uint8_t)(d->left >> 8);
+        put_address(disk, d->lba);
+    }
+    ide_drive_abort(d, ATA_ABRT);
+    if (op == BLOCK_WRITE && error == -ENOSPC) {
+        d->status |= ATA_DF;
+    }
+}
+
+static void cmd_flush(struct ide_disk *disk, unsigned arg)
+{
+    (void)arg;
+    disk->d.media = false;
+    ide_drive_flush(&disk->d);
+}
+
+static void cmd_verify(struct ide_disk *disk, unsigned arg)
+{
+    if (get_extent(disk, arg & EXT)) {
+        disk->standby = false;
+        disk->d.lba += disk->d.left;
+        transfer_done(disk);
+        ide_drive_done(&disk->d);
+    }
+}
+
+static void cmd_seek(struct ide_disk *disk, unsigned arg)
+{
+    uint64_t lba;
+
+    (void)arg;
+    disk->lba48 = false;
+    if (!get_address(disk, false, &lba) || lba >= ide_drive_sectors(&disk->d)) {
+        ide_drive_abort(&disk->d, ATA_IDNF);
+        return;
+    }
+    ide_drive_done(&disk->d);
+}
+
+static void cmd_native_max(struct ide_disk *disk, unsigned arg)
+{
+    struct ide_drive *d = &disk->d;
+    uint64_t last = ide_drive_sectors(d) - 1;
+
+    if (!(d->device & ATA_DEVICE_LBA)) {
+        ide_drive_abort(d, ATA_ABRT);
+        return;
+    }
+    disk->lba48 = arg & EXT;
+    put_address(disk, disk->lba48 ? last : MIN(last, 0x0fffffffu));
+    ide_drive_done(d);
+}
+
+/* ---- DATA SET MANAGEMENT ---- */
+
+static void cmd_data_set(struct ide_disk *disk, unsigned arg)
+{
+    struct ide_drive *d = &disk->d;
+    uint32_t blocks = (uint32_t)d->count[1] << 8 | d->count[0];
+
+    (void)arg;
+    if (!(d->feature[0] & FEATURE_DSM_TRIM) || !(d->device & ATA_DEVICE_LBA) || blocks == 0 || blocks > ATA_TRIM_BLOCKS ||
+        block_read_only(d->block)) {
+        ide_drive_abort(d, ATA_ABRT);
+        return;
+    }
+    disk->lba48 = true;
+    ide_drive_buffer_dma(d, blocks * IDE_SECTOR, true);
+}
+
+/* An entry is 48 bits of address and 16 bits of length; length 0 is an empty one. All are checked before any is done. */
+static bool trim_entry(const struct ide_drive *d, uint32_t pos, uint64_t *sector, uint32_t *count)
+{
+    const uint8_t *e = d->buffer + pos;
+    uint64_t total = ide_drive_sectors(d);
+
+    *sector = e[0] | e[1] << 8 | e[2] << 16 | (uint64_t)e[3] << 24 | (uint64_t)e[4] << 32 | (uint64_t)e[5] << 40;
+    *count = (uint32_t)e[6] | (uint32_t)e[7] << 8;
+    return *count == 0 || (*sector < total && *count <= total - *sector);
+}
+
+static void disk_buffer_in(struct ide_drive *d, uint32_t length)
+{
+    uint64_t sector;
+    uint32_t count;
+
+    for (uint32_t pos = 0; pos < length; pos += 8) {
+        if (!trim_entry(d, pos, &sector, &count)) {
+            fail_at(disk_of(d), sector, ATA_IDNF);
+            return;
+        }
+    }
+    ide_drive_discard(d, length);
+}
+
+static bool disk_discard_next(struct ide_drive *d, uint64_t *sector, uint32_t *count)
+{
+    while (d->data_end - d->pos >= 8) {
+        bool valid = trim_entry(d, d->pos, sector, count);
+
+        d->pos += 8;
+        if (valid && *count) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- settings ---- */
+
+static void cmd_identify(struct ide_disk *disk, unsigned arg)
+{
+    (void)arg;
+    ata_identify(disk, disk->d.buffer);
+    ide_drive_buffer_pio(&disk->d, IDE_SECTOR, false, true);
+}
+
+static void cmd_init_parameters(struct ide_disk *disk, unsigned arg)
+{
+    struct ide_drive *d = &disk->d;
+    uint32_t heads = (d->device & 0x0f) + 1u, sectors = d->count[0];
+
+    (void)arg;
+    if (sectors == 0) {
+        ide_drive_abort(d, ATA_ABRT);
+        return;
+    }
+    disk->heads = heads;
+    disk->sectors = sectors;
+    disk->cylinders = (uint32_t)MAX(MIN(ide_drive_sectors(d) / (heads * sectors), 65535u), 1u);
+    ide_drive_done(d);
+}
+
+static void cmd_set_multiple(struct ide_disk *disk, unsigned arg)
+{
+    uint8_t n = disk->d.count[0];
+
+    (void)arg;
+    if (n > ATA_MULTIPLE_MAX || (n & (n - 1))) {
+        ide_drive_abort(&disk->d, ATA_ABRT);
+        return;
+    }
+    disk->multiple = n;
+    ide_drive_done(&disk->d);
+}
+
+/* PIO default and flow control, MWDMA 0-2, UDMA 0-5. */
+static bool transfer_mode_valid(uint8_t mode)
+{
+    unsigned n = mode & 7;
+
+    switch (mode >> 3) {
+    case 0:
+        return n <= 1;
+    case 1:
+        return n <= 4;
+    case 4:
+        return n <= 2;
+    case 8:
+        return n <= 5;
+    default:
+        return false;
+    }
+}
+
+static void cmd_set_features(struct ide_disk *disk, unsigned arg)
+{
+    struct ide_drive *d = &disk->d;
+
+    (void)arg;
+    switch (d->feature[0]) {
+    case 0x02:
+        disk->write_cache = true;
+        break;
+    case 0x82:
+        /* What was cached until now becomes safe, too. */
+        disk->write_cache = false;
+        cmd_flush(disk, 0);
+        return;
+    case 0x03:
+        if (!transfer_mode_valid(d->count[0])) {
+            ide_drive_abort(d, ATA_ABRT);
+            return;
+        }
+        disk->transfer_mode = d->count[0];
+        break;
+    case 0x55:
+        disk->look_ahead = false;
+        break;
+    case 0xaa:
+        disk->look_ahead = true;
+        break;
+    case 0x66:                          /* keep settings over a software reset, which we do anyway */
+    case 0xcc:
+        break;
+    default:
+        ide_drive_abort(d, ATA_ABRT);
+        return;
+    }
+    ide_drive_done(d);
+}
+
+static void cmd_ok(struct ide_disk *disk, unsigned arg)
+{
+    (void)arg;
+    ide_drive_done(&disk->d);
+}
+
+static void cmd_standby(struct ide_disk *disk, unsigned arg)
+{
+    disk->standby = true;
+    cmd_flush(disk, arg);               /* real drives empty their cache before they spin down */
+}
+
+static void cmd_idle(struct ide_disk *disk, unsigned arg)
+{
+    (void)arg;
+    disk->standby = false;
+    ide_drive_done(&disk->d);
+}
+
+static void cmd_check_power(struct ide_disk *disk, unsigned arg)
+{
+    (void)arg;
+    disk->d.count[0] = disk->standby ? 0x00 : 0xff;
+    ide_drive_done(&disk->d);
+}
+
+struct ata_command {
+    void (*run)(struct ide_disk *disk, unsigned arg);
+    unsigned arg;
+};
+
+/* Codes that are not here, among them NOP, are aborted. */
+static const struct ata_command commands[256] = {
+    [0x06] = {cmd_data_set, 0},
+    [0x10 ... 0x1f] = {cmd_ok, 0},                      /* RECALIBRATE */
+    [0x20 ... 0x21] = {cmd_transfer, PIO},              /* READ SECTORS, without retries */
+    [0x24] = {cmd_transfer, EXT},
+    [0x25] = {cmd_transfer, DMA | EXT},
+    [0x27] = {cmd_native_max, EXT},
+    [0x29] = {cmd_transfer, MULTIPLE | EXT},
+    [0x30 ... 0x31] = {cmd_transfer, WRITE},
+    [0x34] = {cmd_transfer, WRITE | EXT},
+    [0x35] = {cmd_transfer, DMA | WRITE | EXT},
+    [0x39] = {cmd_transfer, MULTIPLE | WRITE | EXT},
+    [0x3c] = {cmd_transfer, WRITE},                     /* WRITE VERIFY */
+    [0x40 ... 0x41] = {cmd_verify, 0},
+    [0x42] = {cmd_verify, EXT},
+    [0x70 ... 0x7f] = {cmd_seek, 0},
+    [0x91] = {cmd_init_parameters, 0},
+    [0x94] = {cmd_standby, 0},                          /* … IMMEDIATE, and the same at its old place */
+    [0x95] = {cmd_idle, 0},
+    [0x96] = {cmd_standby, 0},
+    [0x97] = {cmd_idle, 0},
+    [0x98] = {cmd_check_power, 0},
+    [0x99] = {cmd_standby, 0},                          /* SLEEP */
+    [0xc4] = {cmd_transfer, MULTIPLE},
+    [0xc5] = {cmd_transfer, MULTIPLE | WRITE},
+    [0xc6] = {cmd_set_multiple, 0},
+    [0xc8 ... 0xc9] = {cmd_transfer, DMA},
+    [0xca ... 0xcb] = {cmd_transfer, DMA | WRITE},
+    [0xe0] = {cmd_standby, 0},
+    [0xe1] = {cmd_idle, 0},
+    [0xe2] = {cmd_standby, 0},
+    [0xe3] = {cmd_idle, 0},
+    [0xe5] = {cmd_check_power, 0},
+    [0xe6] = {cmd_standby, 0},
+    [0xe7] = {cmd_flush, 0},
+    [0xea] = {cmd_flush, EXT},
+    [0xec] = {cmd_identify, 0},
+    [0xef] = {cmd_set_features, 0},
+    [0xf8] = {cmd_native_max, 0},
+};
+
+static void disk_command(struct ide_drive *d, uint8_t code)
+{
+    struct ide_disk *disk = disk_of(d);
+
+    disk->command = code;
+    if (commands[code].run) {
+        commands[code].run(disk, commands[code].arg);
+    } else {
+        log_debug(ROOM_IDE, "%s: command 0x%02x is not supported", d->dev.id, code);
+        ide_drive_abort(d, ATA_ABRT);
+    }
+}
+
+/* ---- life ---- */
+
+static void disk_reset(struct ide_drive *d, bool hard)
+{
+    struct ide_disk *disk = disk_of(d);
+
+    d->lba_mid[0] = d->lba_high[0] = 0;
+    disk->lba48 = false;
+    disk->standby = false;
+    if (hard) {
+        disk->heads = ATA_DEFAULT_HEADS;
+        disk->sectors = ATA_DEFAULT_SECTORS;
+        disk->cylinders = ata_default_cylinders(ide_drive_sectors(d));
+        disk->multiple = ATA_MULTIPLE_MAX;
+        disk->write_cache = true;
+        disk->look_ahead = true;
+        disk->transfer_mode = 0x45;     /* UDMA 5 */
+        d->drq_sectors = 1;
+    }
+}
+
+static const struct ide_drive_ops disk_ops = {
+    .command = disk_command,
+    .reset = disk_reset,
+    .drq_block = disk_drq_block,
+    .finish = disk_finish,
+    .buffer_in = disk_buffer_in,
+    .fail = disk_fail,
+    .discard_next = disk_discard_next,
+};
+
+static int ide_hd_realize(struct device *dev, GError **err)
+{
+    struct ide_drive *d = DEVICE_CAST(struct ide_drive, dev);
+
+    if (!d->block || !block_present(d->block)) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: a disk needs a drive with an image", dev->id);
+        return -EINVAL;
+    }
+    return ide_drive_realize(d, &disk_ops, err);
+}
+
+static void ide_hd_reset(struct device *dev, enum reset_reason why)
+{
+    (void)why;
+    ide_drive_reset(DEVICE_CAST(struct ide_drive, dev), true);
+}
+
+static void ide_hd_unplug(struct device *dev, unsigned what)
+{
+    struct ide_drive *d = DEVICE_CAST(struct ide_drive, dev);
+
+    if ((what & UNPLUG_DISKS) || ((what & UNPLUG_AUX_DISKS) && (d->bus || d->unit))) {
+        ide_drive_unplug(d);
+    }
+}
+
+static void ide_hd_unrealize(struct device *dev)
+{
+    ide_drive_unrealize(DEVICE_CAST(struct ide_drive, dev));
+}
+
+static void ide_hd_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+{
+    struct ide_disk *disk = DEVICE_CAST(struct ide_disk, dev);
+    char text[160];
+
+    ide_drive_describe(&disk->d, line, opaque);
+    g_snprintf(text, sizeof(text), "geometry %u/%u/%u, multiple %u, transfer mode 0x%02x, write cache %s",
+               disk->cylinders, disk->heads, disk->sectors, disk->multiple, disk->transfer_mode,
+               disk->write_cache ? "on" : "off");
+    line(opaque, text);
+}
+
+static void ide_hd_pre_save(void *base)
+{
+    ide_drive_pre_save(base);
+}
+
+static bool ide_hd_check(const void *base, GError **err)
+{
+    const struct ide_disk *disk = base;
+
+    if (disk->multiple & (disk->multiple - 1) || disk->d.drq_sectors & (disk->d.drq_sectors - 1)) {
+        g_set_error(err, STATE_ERROR, EINVAL, "multiple %u, DRQ block of %u: no power of two", disk->multiple,
+                    disk->d.drq_sectors);
+        return false;
+    }
+    return ide_drive_check_state(&disk->d, err);
+}
+
+static void ide_hd_post_load(void *base)
+{
+    ide_drive_post_load(base);
+}
+
+static const struct state_field disk_fields[] = {
+    IDE_DRIVE_STATE,
+    STATE_FIELD_U8(struct ide_disk, command),
+    STATE_FIELD_BOOL(struct ide_disk, lba48),
+    STATE_FIELD_U32(struct ide_disk, cylinders, .min = 1, .max = 65535),
+    STATE_FIELD_U32(struct ide_disk, heads, .min = 1, .max = 16),
+    STATE_FIELD_U32(struct ide_disk, sectors, .min = 1, .max = 255),
+    STATE_FIELD_U8(struct ide_disk, multiple, .max = ATA_MULTIPLE_MAX),
+    STATE_FIELD_BOOL(struct ide_disk, write_cache),
+    STATE_FIELD_BOOL(struct ide_disk, look_ahead),
+    STATE_FIELD_BOOL(struct ide_disk, standby),
+    STATE_FIELD_U8(struct ide_disk, transfer_mode),
+    STATE_FIELD_END,
+};
+
+static const struct state_desc disk_state = {
+    .name = "ide-hd",
+    .version = 1,
+    .fields = disk_fields,
+    .pre_save = ide_hd_pre_save,
+    .check = ide_hd_check,
+    .post_load = ide_hd_post_load,
+};
+
+static const struct property disk_properties[] = {
+    IDE_DRIVE_PROPERTIES("XENDM HARDDISK"),
+    {.name = NULL},
+};
+
+const struct device_class ide_hd_class = {
+    .name = "ide-hd",
+    .help = "ATA disk",
+    .size = sizeof(struct ide_disk),
+    .properties = disk_properties,
+    .state = &disk_state,
+    .realize = ide_hd_realize,
+    .reset = ide_hd_reset,
+    .quiesce = ide_drive_quiesce,
+    .busy = ide_drive_busy,
+    .resume = ide_drive_resume,
+    .unplug = ide_hd_unplug,
+    .unrealize = ide_hd_unrealize,
+    .describe = ide_hd_describe,
+};

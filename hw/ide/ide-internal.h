@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Private to hw/ide.
+ *
+ *   piix3-ide.c    the PCI function, its bus-master registers
+ *   bus-master.c   the PRD engine: descriptor table → mapped guest memory
+ *   ide-channel.c  the cable: ports, drive selection, interrupt, software reset
+ *   ide-drive.c    what both kinds of drive do: PIO blocks, media transfers, one block request at a time
+ *   ata-disk.c     ATA commands;  ata-identify.c: IDENTIFY DEVICE
+ *   atapi-cd.c     the packet protocol and the tray;  atapi-data.c: the commands that only return tables
+ */
+#ifndef XENDM_IDE_INTERNAL_H
+#define XENDM_IDE_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <xendm/block.h>
+#include <xendm/classes.h>
+#include <xendm/dma.h>
+#include <xendm/ide.h>
+#include <xendm/irq.h>
+#include <xendm/log.h>
+#include <xendm/machine.h>
+#include <xendm/pci.h>
+#include <xendm/recorder.h>
+#include <xendm/state.h>
+
+#define IDE_SECTOR 512u
+#define IDE_BUFFER 65536u               /* bytes of a drive's own buffer: PIO data and command replies */
+#define IDE_BUFFER_SECTORS (IDE_BUFFER / IDE_SECTOR)
+#define IDE_DMA_CHUNK (1024u * 1024)    /* bytes of one block request of a DMA command */
+#define IDE_DMA_SEGMENTS 256u           /* one 512-byte sector of 2-byte descriptors fits */
+
+/* Status register. */
+#define ATA_BSY 0x80
+#define ATA_DRDY 0x40
+#define ATA_DF 0x20
+#define ATA_DSC 0x10
+#define ATA_DRQ 0x08
+#define ATA_ERR 0x01
+#define ATA_READY (ATA_DRDY | ATA_DSC)
+
+/* Error register. */
+#define ATA_ICRC 0x80
+#define ATA_UNC 0x40
+#define ATA_IDNF 0x10
+#define ATA_ABRT 0x04
+#define ATA_DIAG_PASSED 0x01
+
+/* Device register. */
+#define ATA_DEVICE_LBA 0x40
+#define ATA_DEVICE_DEV 0x10
+#define ATA_DEVICE_OBSOLETE 0xa0        /* read as ones */
+
+/* Device control register. */
+#define ATA_CONTROL_NIEN 0x02
+#define ATA_CONTROL_SRST 0x04
+#define ATA_CONTROL_HOB 0x80
+
+/* Bus-master command and status. */
+#define BM_START 0x01
+#define BM_TO_MEMORY 0x08
+#define BM_ACTIVE 0x01
+#define BM_ERROR 0x02
+#define BM_INTERRUPT 0x04
+#define BM_DRIVE_DMA 0x60
+
+struct ide_channel;
+struct ide_drive;
+
+/* Where the engine is in the descriptor table. */
+struct ide_bm_cursor {
+    uint32_t next;              /* address of the descriptor to fetch next */
+    uint32_t address, left;     /* rest of the current one */
+    uint32_t fetched;           /* descriptors so far */
+    bool last;                  /* the current one had the end-of-table bit */
+};
+
+struct ide_bm_piece {
+    struct ide_bm_cursor before;
+    uint32_t at;                /* bytes mapped before it */
+};
+
+struct ide_bm {
+    uint8_t command, status;
+    uint32_t table;
+    struct ide_bm_cursor cursor;
+    struct ide_bm_cursor chunk_start;   /* to do a failed chunk again */
+    struct ide_drive *client;   /* the drive that asks for DMA */
+
+    /* The chunk in flight. */
+    enum dma_direction direction;
+    unsigned segments, iovs;
+    struct dma_segment segment[IDE_DMA_SEGMENTS];
+    struct iovec iov[IDE_DMA_SEGMENTS];
+    struct ide_bm_piece piece[IDE_DMA_SEGMENTS];
+};
+
+struct ide_channel {
+    struct ide_controller *controller;
+    unsigned number;            /* 0 primary, 1 secondary */
+    struct ide_drive *drive[2];
+    uint8_t select;             /* 0 or 1: bit DEV as last written */
+    uint8_t control;
+    struct irq irq;
+    struct region command_ports, control_port;
+    struct ide_bm bm;
+};
+
+struct ide_controller {
+    struct pci_device pci;
+    struct ide_channel channel[2];
+};
+
+/* What a drive is doing. Saved: do not renumber. */
+enum ide_phase {
+    IDE_IDLE = 0,
+    IDE_PIO_IN = 1,             /* DRQ: the guest reads buffer[pos, drq_end) */
+    IDE_PIO_OUT = 2,            /* DRQ: the guest writes it */
+    IDE_MEDIA_IN = 3,           /* BSY: the next sectors of a PIO command are read into the buffer */
+    IDE_MEDIA_OUT = 4,          /* BSY: buffer[media_pos, data_end) is written */
+    IDE_DMA = 5,                /* the bus master moves the data, when the guest has started it */
+    IDE_FLUSH = 6,              /* BSY */
+    IDE_DISCARD = 7,            /* BSY: ranges in buffer[pos, data_end) are discarded */
+};
+
+struct ide_drive_ops {
+    bool packet;                                            /* ATAPI */
+    void (*command)(struct ide_drive *d, uint8_t code);
+    /* Signature and power-on or reset state; I/O was cancelled. `hard`: power was lost. */
+    void (*reset)(struct ide_drive *d, bool hard);
+    /* How many bytes from pos make the next DRQ block (1 .. data_end - pos); sets what registers say of it. */
+    uint32_t (*drq_block)(struct ide_drive *d);
+    /* All data of the command was moved. */
+    void (*finish)(struct ide_drive *d);
+    /* A buffer of the guest's, that is not for the medium, has arrived in buffer[0, length). */
+    void (*buffer_in)(struct ide_drive *d, uint32_t length);
+    /* The host failed at sector d->lba. */
+    void (*fail)(struct ide_drive *d, enum block_op op, int error);
+    /* Next range of IDE_DISCARD: false when there are no more. */
+    bool (*discard_next)(struct ide_drive *d, uint64_t *sector, uint32_t *count);
+};
+
+struct ide_drive {
+    struct device dev;
+
+    /* Properties. */
+    struct block *block;
+    uint32_t bus, unit;
+    char *serial, *model, *firmware, *controller;
+
+    const struct ide_drive_ops *ops;
+    struct ide_channel *channel;        /* NULL: not attached, or unplugged */
+    bool unplugged;
+
+    /* Registers as the guest wrote them: [0] last, [1] the value before (HOB). */
+    uint8_t feature[2], count[2], lba_low[2], lba_mid[2], lba_high[2];
+    uint8_t device, status, error;
+    bool intrq;                         /* interrupt pending in the drive */
+
+    /* The command in progress. */
+    uint8_t phase;
+    bool media;                         /* data comes from or goes to the medium, otherwise only the buffer */
+    bool write;
+    bool careful;                       /* a chunk failed: go sector by sector to find out which */
+    uint64_t lba;                       /* next sector (of 512 bytes) to be moved from or to the medium */
+    uint32_t left;                      /* sectors not moved yet */
+    uint32_t drq_sectors;               /* of a DRQ block of the medium: 1 .. ATA_MULTIPLE_MAX, a power of two */
+    uint32_t pos, drq_end, data_end;    /* in buffer */
+    uint32_t media_pos;                 /* in buffer: written by IDE_MEDIA_OUT, filled by IDE_MEDIA_IN if careful */
+    uint8_t *buffer;                    /* IDE_BUFFER */
+
+    /* The one request at the back end. */
+    struct block_request req;
+    struct iovec iov;
+    uint32_t chunk;                     /* sectors */
+    bool in_flight, cancelling, quiesced;
+
+    /* The buffer in saved state. */
+    void *saved;
+    uint32_t saved_length;
+
+    uint64_t commands, pio_sectors, dma_sectors;    /* for describe() */
+};
+
+/* bus-master.c */
+void ide_bm_reset(struct ide_bm *bm);
+void ide_bm_start(struct ide_channel *ch);
+/*
+ * Maps guest memory for at most `want` bytes of sectors. Result: bytes mapped, a multiple of IDE_SECTOR, described by
+ * bm->iov; 0: the table ended first; or -errno. Ends with ide_bm_unmap().
+ */
+int64_t ide_bm_map(struct ide_channel *ch, uint32_t want, enum dma_direction direction);
+void ide_bm_unmap(struct ide_channel *ch, size_t done);
+void ide_bm_rewind(struct ide_channel *ch);         /* to where the last chunk began */
+/* Copies between `buf` and guest memory; bytes moved (less than len: the table ended) or -errno. */
+int64_t ide_bm_copy(struct ide_channel *ch, void *buf, uint32_t len, enum dma_direction direction);
+bool ide_bm_exhausted(const struct ide_bm *bm);
+
+/* ide-channel.c */
+extern const struct region_ops ide_command_ops, ide_control_ops;
+void ide_channel_update_irq(struct ide_channel *ch);
+void ide_channel_reset(struct ide_channel *ch);
+
+/* ide-drive.c */
+int ide_drive_realize(struct ide_drive *d, const struct ide_drive_ops *ops, GError **err);
+void ide_drive_unrealize(struct ide_drive *d);
+void ide_drive_reset(struct ide_drive *d, bool hard);
+void ide_drive_cancel(struct ide_drive *d);         /* waits for I/O in flight; phase becomes idle */
+void ide_drive_unplug(struct ide_drive *d);
+void ide_drive_quiesce(struct device *dev);
+bool ide_drive_busy(struct device *dev);
+void ide_drive_resume(struct device *dev);
+void ide_drive_describe(struct ide_drive *d, void (*line)(void *opaque, const char *text), void *opaque);
+uint64_t ide_drive_sectors(const struct ide_drive *d);
+
+void ide_drive_raise(struct ide_drive *d);          /* interrupt */
+void ide_drive_done(struct ide_drive *d);           /* command ended well: ready, interrupt */
+void ide_drive_abort(struct ide_drive *d, uint8_t error);
+/* After lba, left, write were set. */
+void ide_drive_media_pio(struct ide_drive *d);
+void ide_drive_media_dma(struct ide_drive *d);
+/* buffer[0, length) to or from the guest. */
+void ide_drive_buffer_pio(struct ide_drive *d, uint32_t length, bool write, bool interrupt);
+void ide_drive_buffer_dma(struct ide_drive *d, uint32_t length, bool write);
+void ide_drive_flush(struct ide_drive *d);          /* then ops->finish */
+void ide_drive_discard(struct ide_drive *d, uint32_t length);   /* buffer[0, length); then ops->finish */
+void ide_drive_step(struct ide_drive *d);           /* goes on, if nothing is in flight */
+void ide_drive_pio_done(struct ide_drive *d);       /* pos reached drq_end */
+void ide_text(uint8_t *to, size_t size, const char *text);  /* padded with spaces */
+
+/* ata-disk.c, ata-identify.c */
+#define ATA_MULTIPLE_MAX 16u
+#define ATA_TRIM_BLOCKS 8u              /* of 64 ranges each */
+
+/* State: the fields of struct ide_drive, the first member of both kinds. */
+#define IDE_DRIVE_STATE \
+    STATE_FIELD_BOOL(struct ide_drive, unplugged), \
+    STATE_FIELD_BYTES(struct ide_drive, feature), STATE_FIELD_BYTES(struct ide_drive, count), \
+    STATE_FIELD_BYTES(struct ide_drive, lba_low), STATE_FIELD_BYTES(struct ide_drive, lba_mid), \
+    STATE_FIELD_BYTES(struct ide_drive, lba_high), STATE_FIELD_U8(struct ide_drive, device), \
+    STATE_FIELD_U8(struct ide_drive, status), STATE_FIELD_U8(struct ide_drive, error), \
+    STATE_FIELD_BOOL(struct ide_drive, intrq), \
+    STATE_FIELD_U8(struct ide_drive, phase, .max = IDE_DISCARD), STATE_FIELD_BOOL(struct ide_drive, media), \
+    STATE_FIELD_BOOL(struct ide_drive, write), STATE_FIELD_BOOL(struct ide_drive, careful), \
+    STATE_FIELD_U64(struct ide_drive, lba, .max = UINT64_C(1) << 48), STATE_FIELD_U32(struct ide_drive, left), \
+    STATE_FIELD_U32(struct ide_drive, drq_sectors, .min = 1, .max = ATA_MULTIPLE_MAX), \
+    STATE_FIELD_U32(struct ide_drive, pos, .max = IDE_BUFFER), \
+    STATE_FIELD_U32(struct ide_drive, drq_end, .max = IDE_BUFFER), \
+    STATE_FIELD_U32(struct ide_drive, data_end, .max = IDE_BUFFER), \
+    STATE_FIELD_U32(struct ide_drive, media_pos, .max = IDE_BUFFER), \
+    STATE_FIELD_U32(struct ide_drive, saved_length, .max = IDE_BUFFER), \
+    { .name = "buffer", .type = STATE_VAR_BYTES, .offset = offsetof(struct ide_drive, saved), .count = IDE_BUFFER, \
+      .length_offset = offsetof(struct ide_drive, saved_length) }
+void ide_drive_pre_save(struct ide_drive *d);
+bool ide_drive_check_state(const struct ide_drive *d, GError **err);
+void ide_drive_post_load(struct ide_drive *d);
+
+#define IDE_DRIVE_PROPERTIES(model_name) \
+    {.name = "drive", .type = PROP_BLOCK, .offset = offsetof(struct ide_drive, block), .help = "image"}, \
+    {.name = "bus", .type = PROP_UINT32, .offset = offsetof(struct ide_drive, bus), .max = 1, .help = "channel"}, \
+    {.name = "unit", .type = PROP_UINT32, .offset = offsetof(struct ide_drive, unit), .max = 1, .help = "0 master, 1 slave"}, \
+    {.name = "serial", .type = PROP_STRING, .offset = offsetof(struct ide_drive, serial), \
+     .help = "up to 20 characters; XM00001 … by place when not given"}, \
+    {.name = "model", .type = PROP_STRING, .offset = offsetof(struct ide_drive, model), .def = model_name, \
+     .help = "up to 40 characters"}, \
+    {.name = "ver", .type = PROP_STRING, .offset = offsetof(struct ide_drive, firmware), .def = "1.0", \
+     .help = "firmware revision, up to 8 characters"}, \
+    {.name = "controller", .type = PROP_STRING, .offset = offsetof(struct ide_drive, controller), \
+     .def = IDE_CONTROLLER_ID, .help = "id of the controller"}
+
+
+struct ide_disk {
+    struct ide_drive d;
+    uint8_t command;                    /* the one in progress */
+    bool lba48;                         /* its address is of the 48-bit form */
+    uint32_t cylinders, heads, sectors; /* current translation */
+    uint8_t multiple;                   /* sectors; 0: READ/WRITE MULTIPLE are refused */
+    bool write_cache, look_ahead, standby;
+    uint8_t transfer_mode;              /* as SET FEATURES 03h was given */
+};
+
+void ata_identify(const struct ide_disk *disk, uint8_t *buf);
+uint32_t ata_default_cylinders(uint64_t sectors);
+#define ATA_DEFAULT_HEADS 16u
+#define ATA_DEFAULT_SECTORS 63u
+
+/* atapi-cd.c, atapi-data.c */
+#define CD_BLOCK 2048u
+#define CD_SECTORS_PER_BLOCK (CD_BLOCK / IDE_SECTOR)
+#define CD_PACKET 12u
+#define CD_MAX_BLOCKS 360000u           /* 80 minutes; larger media are DVDs */
+
+enum cd_change {
+    CD_SAME = 0,
+    CD_SHOW_EMPTY = 1,                  /* a medium came: first say that none is there … */
+    CD_SHOW_CHANGED = 2,                /* … then that it may have changed */
+};
+
+struct ide_cd {
+    struct ide_drive d;
+    uint8_t packet[CD_PACKET];
+    bool packet_wait;                   /* the guest is to write the packet */
+    bool dma;                           /* PACKET was given with the DMA bit */
+    uint32_t limit;                     /* byte count limit */
+    uint8_t sense_key, asc, ascq;
+    bool tray_open, tray_locked;
+    uint8_t changed;                    /* enum cd_change */
+    bool event_new, event_eject;
+    uint8_t transfer_mode;
+};
+
+#define SENSE_NOT_READY 0x02
+#define SENSE_MEDIUM_ERROR 0x03
+#define SENSE_ILLEGAL_REQUEST 0x05
+#define SENSE_UNIT_ATTENTION 0x06
+#define SENSE_ABORTED 0x0b
+/* ASC << 8 | ASCQ */
+#define ASC_READ_ERROR 0x1100
+#define ASC_ILLEGAL_OPCODE 0x2000
+#define ASC_OUT_OF_RANGE 0x2100
+#define ASC_INVALID_FIELD 0x2400
+#define ASC_MEDIUM_CHANGED 0x2800
+#define ASC_INCOMPATIBLE_MEDIUM 0x3000
+#define ASC_NO_SAVED_PARAMETERS 0x3900
+#define ASC_NO_MEDIUM 0x3a00
+#define ASC_NO_MEDIUM_TRAY_CLOSED 0x3a01
+#define ASC_NO_MEDIUM_TRAY_OPEN 0x3a02
+#define ASC_REMOVAL_PREVENTED 0x5302
+#define ASC_ILLEGAL_MODE 0x6400
+
+void atapi_ok(struct ide_cd *cd);
+void atapi_error(struct ide_cd *cd, uint8_t key, uint16_t asc);
+void atapi_reply(struct ide_cd *cd, uint32_t length, uint32_t allocation);  /* from cd->d.buffer */
+uint32_t atapi_blocks(const struct ide_cd *cd);
+bool atapi_medium_ready(const struct ide_cd *cd);
+
+void atapi_identify(const struct ide_cd *cd, uint8_t *buf);
+void atapi_inquiry(struct ide_cd *cd);
+void atapi_read_capacity(struct ide_cd *cd);
+void atapi_read_toc(struct ide_cd *cd);
+void atapi_read_subchannel(struct ide_cd *cd);
+void atapi_read_disc_information(struct ide_cd *cd);
+void atapi_read_dvd_structure(struct ide_cd *cd);
+void atapi_get_configuration(struct ide_cd *cd);
+void atapi_get_event_status(struct ide_cd *cd);
+void atapi_mode_sense(struct ide_cd *cd);
+void atapi_mechanism_status(struct ide_cd *cd);
+
+static inline uint16_t ide_be16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline uint32_t ide_be32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static inline void ide_put_be16(uint8_t *p, uint16_t v)
+{
+    p[0] = v >> 8;
+    p[1] = (uint8_t)v;
+}
+
+static inline void ide_put_be32(uint8_t *p, uint32_t v)
+{
+    ide_put_be16(p, v >> 16);
+    ide_put_be16(p + 2, (uint16_t)v);
+}
+
+static inline void ide_put_le16(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = v >> 8;
+}
+
+#endif
