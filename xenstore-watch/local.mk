@@ -1,3 +1,3 @@
 noinst_LTLIBRARIES += libxenstorewatch.la
-libxenstorewatch_la_SOURCES =
+libxenstorewatch_la_SOURCES = xenstore-watch/logic.c xenstore-watch/logic.h xenstore-watch/xenstore.c
 libxenstorewatch_la_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)

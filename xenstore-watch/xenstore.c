@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The xenstore client on libxenstore; see xendm/xenstore.h. Contract 1.7 (ending), 3.1 (our directory).
+ *
+ * libxenstore reads the connection in a thread of its own as soon as there is a watch, and signals arrivals on a pipe. We
+ * take many events per turn, merge equal ones, and call back a bounded number of times per turn.
+ *
+ * xentoolcore_restrict_all() puts /dev/null in the place of the connection: a request written then would wait for its
+ * answer for ever. So after xenstore_restricted() the library is not called any more, except to close.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <xenstore.h>
+
+#include <xendm/device.h>
+#include <xendm/log.h>
+#include <xendm/xenstore.h>
+
+#include "logic.h"
+
+#define EVENTS_PER_TURN 4096u       /* taken off the library */
+#define CALLS_PER_TURN 64u
+#define QUEUE_MAX 256u              /* different events that wait here; the rest waits in the library */
+
+struct xenstore_watch {
+    struct xenstore *xs;
+    uint32_t serial;
+    char *path;                     /* as registered */
+    void (*changed)(void *opaque, const char *path);
+    void *opaque;
+};
+
+struct xenstore {
+    struct xs_handle *handle;
+    unsigned domid;
+    char *directory;                /* /local/domain/0/device-model/<domid> */
+    struct xenstore_events events;
+    void *opaque;
+    xs_transaction_t transaction;   /* XBT_NULL outside */
+    bool in_transaction;
+    bool restricted;
+
+    GHashTable *watches;            /* serial → struct xenstore_watch * */
+    uint32_t next_serial;
+    struct xenstore_queue *queue;
+    GSource *source;
+    gpointer fd_tag;
+
+    struct xenstore_watch *on_directory, *on_release, *on_command;
+    bool directory_seen, domain_seen;   /* only what was there can vanish */
+    bool check_gone, gone;
+};
+
+struct xs_source {
+    GSource source;
+    struct xenstore *xs;
+};
+
+static bool dead(struct xenstore *xs)
+{
+    if (xs->restricted) {
+        errno = EPERM;
+        return true;
+    }
+    return false;
+}
+
+/* ---- values ---- */
+
+char *xenstore_read(struct xenstore *xs, const char *path)
+{
+    g_autofree char *full = NULL;
+    unsigned len = 0;
+    char *raw, *value;
+
+    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
+        return NULL;
+    }
+    raw = xs_read(xs->handle, xs->transaction, full, &len);
+    if (raw == NULL) {
+        return NULL;
+    }
+    if (len > XENSTORE_VALUE_MAX) {
+        free(raw);
+        errno = E2BIG;
+        return NULL;
+    }
+    value = g_strndup(raw, len);
+    free(raw);
+    return value;
+}
+
+int xenstore_read_uint(struct xenstore *xs, const char *path, uint64_t max, uint64_t *value)
+{
+    g_autofree char *text = xenstore_read(xs, path);
+
+    return text == NULL ? -errno : xenstore_parse_uint(text, max, value);
+}
+
+int xenstore_write(struct xenstore *xs, const char *path, const char *value)
+{
+    g_autofree char *full = NULL;
+    size_t len = strlen(value);
+
+    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
+        return -errno;
+    }
+    if (len > XENSTORE_VALUE_MAX) {
+        return -E2BIG;
+    }
+    return xs_write(xs->handle, xs->transaction, full, value, (unsigned)len) ? 0 : -errno;
+}
+
+int xenstore_printf(struct xenstore *xs, const char *path, const char *fmt, ...)
+{
+    g_autofree char *value = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    value = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    return xenstore_write(xs, path, value);
+}
+
+int xenstore_remove(struct xenstore *xs, const char *path)
+{
+    g_autofree char *full = NULL;
+
+    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
+        return -errno;
+    }
+    return xs_rm(xs->handle, xs->transaction, full) ? 0 : -errno;
+}
+
+char **xenstore_list(struct xenstore *xs, const char *path)
+{
+    g_autofree char *full = NULL;
+    unsigned count = 0;
+    char **raw, **list;
+
+    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
+        return NULL;
+    }
+    raw = xs_directory(xs->handle, xs->transaction, full, &count);
+    if (raw == NULL) {
+        return NULL;
+    }
+    list = g_new0(char *, (size_t)count + 1);
+    for (unsigned i = 0; i < count; i++) {
+        list[i] = g_strdup(raw[i]);
+    }
+    free(raw);
+    return list;
+}
+
+int xenstore_transaction(struct xenstore *xs, int (*body)(struct xenstore *xs, void *opaque), void *opaque)
+{
+    if (dead(xs)) {
+        return -EPERM;
+    }
+    if (xs->in_transaction) {
+        return -EBUSY;
+    }
+    for (unsigned i = 0; i < XENSTORE_RETRIES; i++) {
+        xs_transaction_t t = xs_transaction_start(xs->handle);
+        int result;
+
+        if (t == XBT_NULL) {
+            return -errno;
+        }
+        xs->transaction = t;
+        xs->in_transaction = true;
+        result = body(xs, opaque);
+        xs->transaction = XBT_NULL;
+        xs->in_transaction = false;
+        if (xs_transaction_end(xs->handle, t, result != 0)) {
+            return result;
+        }
+        if (result != 0) {
+            return result;          /* it was to be thrown away, and whatever happened to it, it was */
+        }
+        if (errno != EAGAIN) {
+            return -errno;
+        }
+    }
+    return -EAGAIN;
+}
+
+/* ---- watches ---- */
+
+struct xenstore_watch *xenstore_watch(struct xenstore *xs, const char *path,
+                                      void (*changed)(void *opaque, const char *path), void *opaque)
+{
+    char token[XENSTORE_TOKEN_SIZE];
+    struct xenstore_watch *w;
+    char *full;
+
+    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
+        return NULL;
+    }
+    do {
+        xs->next_serial++;
+    } while (xs->next_serial == 0 || g_hash_table_contains(xs->watches, GUINT_TO_POINTER(xs->next_serial)));
+    xenstore_token_print(token, xs->next_serial);
+    if (!xs_watch(xs->handle, full, token)) {
+        int e = errno;
+
+        g_free(full);
+        errno = e;
+        return NULL;
+    }
+    w = g_new0(struct xenstore_watch, 1);
+    w->xs = xs;
+    w->serial = xs->next_serial;
+    w->path = full;
+    w->changed = changed;
+    w->opaque = opaque;
+    g_hash_table_insert(xs->watches, GUINT_TO_POINTER(w->serial), w);
+    return w;
+}
+
+void xenstore_unwatch(struct xenstore_watch *w)
+{
+    char token[XENSTORE_TOKEN_SIZE];
+
+    if (w == NULL) {
+        return;
+    }
+    if (!w->xs->restricted) {
+        xenstore_token_print(token, w->serial);
+        xs_unwatch(w->xs->handle, w->path, token);      /* can only fail when the connection is lost */
+    }
+    g_hash_table_remove(w->xs->watches, GUINT_TO_POINTER(w->serial));
+    g_free(w->path);
+    g_free(w);
+}
+
+static void stop_listening(struct xenstore *xs)
+{
+    if (xs->fd_tag != NULL) {
+        g_source_remove_unix_fd(xs->source, xs->fd_tag);
+        xs->fd_tag = NULL;
+    }
+}
+
+/* Takes events off the library until there are none, or enough. */
+static void collect(struct xenstore *xs)
+{
+    for (unsigned i = 0; i < EVENTS_PER_TURN && !xenstore_queue_full(xs->queue); i++) {
+        char **event = xs_check_watch(xs->handle);
+        uint32_t serial;
+
+        if (event == NULL) {
+            if (errno != EAGAIN) {
+                log_error(ROOM_XENSTORE, "lost the connection to xenstored: %s", strerror(errno));
+                stop_listening(xs);
+            }
+            return;
+        }
+        serial = xenstore_token_parse(event[XS_WATCH_TOKEN]);
+        if (serial != 0 && g_hash_table_contains(xs->watches, GUINT_TO_POINTER(serial))) {
+            xenstore_queue_add(xs->queue, serial, event[XS_WATCH_PATH]);
+        }
+        free(event);
+    }
+}
+
+static void call_gone(struct xenstore *xs, const char *why)
+{
+    xs->gone = true;
+    log_info(ROOM_XENSTORE, "%s: going away", why);
+    if (xs->events.gone != NULL) {
+        xs->events.gone(xs->opaque);
+    }
+}
+
+/*
+ * Watches on our directory and on the release of domains say only "look": a value below was written, or some other domain
+ * ended. Once a turn, however many there were, we look.
+ */
+static void look_whether_gone(struct xenstore *xs)
+{
+    g_autofree char *value = NULL;
+    bool introduced;
+
+    if (xs->gone || xs->restricted) {
+        return;
+    }
+    value = xenstore_read(xs, xs->directory);
+    if (value != NULL) {
+        xs->directory_seen = true;
+    } else if (errno == ENOENT && xs->directory_seen) {
+        call_gone(xs, "the toolstack removed our directory");
+        return;
+    }
+    errno = 0;
+    introduced = xs_is_domain_introduced(xs->handle, xs->domid);
+    if (introduced) {
+        xs->domain_seen = true;
+    } else if (errno == 0 && xs->domain_seen) {
+        call_gone(xs, "the domain is gone");
+    }
+}
+
+static gboolean source_prepare(GSource *source, gint *timeout)
+{
+    struct xenstore *xs = ((struct xs_source *)source)->xs;
+
+    *timeout = -1;
+    return !xs->restricted && (!xenstore_queue_empty(xs->queue) || xs->check_gone);
+}
+
+static gboolean source_check(GSource *source)
+{
+    struct xenstore *xs = ((struct xs_source *)source)->xs;
+
+    return source_prepare(source, &(gint){ 0 }) ||
+           (xs->fd_tag != NULL && g_source_query_unix_fd(source, xs->fd_tag) != 0);
+}
+
+static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer opaque)
+{
+    struct xenstore *xs = ((struct xs_source *)source)->xs;
+    struct xenstore_event *event;
+    GIOCondition ready = xs->fd_tag != NULL ? g_source_query_unix_fd(source, xs->fd_tag) : 0;
+
+    if (xs->restricted) {
+        stop_listening(xs);
+        return G_SOURCE_CONTINUE;
+    }
+    if ((ready & G_IO_IN) == 0 && (ready & (G_IO_HUP | G_IO_ERR | G_IO_NVAL)) != 0) {
+        log_error(ROOM_XENSTORE, "lost the connection to xenstored");
+        stop_listening(xs);
+    } else if (ready != 0) {
+        collect(xs);
+    }
+    for (unsigned i = 0; i < CALLS_PER_TURN && (event = xenstore_queue_take(xs->queue)) != NULL; i++) {
+        struct xenstore_watch *w = g_hash_table_lookup(xs->watches, GUINT_TO_POINTER(event->serial));
+
+        if (w != NULL && !xs->restricted) {
+            w->changed(w->opaque, event->path);
+        }
+        g_free(event);
+    }
+    if (xs->check_gone) {
+        xs->check_gone = false;
+        look_whether_gone(xs);
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs source_funcs = { source_prepare, source_check, source_dispatch, NULL, NULL, NULL };
+
+/* ---- what the toolstack tells us ---- */
+
+static void maybe_gone(void *opaque, const char *path)
+{
+    struct xenstore *xs = opaque;
+
+    xs->check_gone = true;
+}
+
+static void command_changed(void *opaque, const char *path)
+{
+    struct xenstore *xs = opaque;
+    g_autofree char *command = xenstore_read(xs, "command");
+
+    /* Absent is the usual case: the watch fires once when it is set. */
+    if (command != NULL && command[0] != '\0' && xs->events.command != NULL) {
+        xs->events.command(xs->opaque, command);
+    }
+}
+
+/* ---- life ---- */
+
+struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *events, void *opaque, GError **err)
+{
+    struct xs_handle *handle = xs_open(0);
+    struct xenstore *xs;
+
+    if (handle == NULL) {
+        int e = errno;
+
+        g_set_error(err, XENDM_ERROR, e, "cannot connect to xenstored: %s: is it running, and is this dom0?", g_strerror(e));
+        return NULL;
+    }
+    xs = g_new0(struct xenstore, 1);
+    xs->handle = handle;
+    xs->domid = domid;
+    xs->directory = g_strdup_printf("/local/domain/0/device-model/%u", domid);
+    xs->events = *events;
+    xs->opaque = opaque;
+    xs->transaction = XBT_NULL;
+    xs->watches = g_hash_table_new(g_direct_hash, g_direct_equal);
+    xs->queue = xenstore_queue_new(QUEUE_MAX);
+    look_whether_gone(xs);
+    if (!xs->directory_seen) {
+        log_info(ROOM_XENSTORE, "%s does not exist: nobody started us through libxl", xs->directory);
+    }
+    xs->on_directory = xenstore_watch(xs, xs->directory, maybe_gone, xs);
+    if (xs->on_directory != NULL) {
+        xs->on_release = xenstore_watch(xs, "@releaseDomain", maybe_gone, xs);
+    }
+    if (xs->on_release != NULL) {
+        xs->on_command = xenstore_watch(xs, "command", command_changed, xs);
+    }
+    if (xs->on_command == NULL) {
+        int e = errno;
+
+        g_set_error(err, XENDM_ERROR, e, "cannot set xenstore watches: %s", g_strerror(e));
+        xenstore_close(xs);
+        return NULL;
+    }
+    xs->source = g_source_new(&source_funcs, sizeof(struct xs_source));
+    ((struct xs_source *)xs->source)->xs = xs;
+    g_source_set_name(xs->source, "xenstore");
+    xs->fd_tag = g_source_add_unix_fd(xs->source, xs_fileno(handle), G_IO_IN);
+    g_source_attach(xs->source, NULL);
+    return xs;
+}
+
+void xenstore_close(struct xenstore *xs)
+{
+    if (xs == NULL) {
+        return;
+    }
+    if (xs->source != NULL) {
+        g_source_destroy(xs->source);
+        g_source_unref(xs->source);
+    }
+    xenstore_unwatch(xs->on_directory);
+    xenstore_unwatch(xs->on_release);
+    xenstore_unwatch(xs->on_command);
+    if (g_hash_table_size(xs->watches) > 0) {
+        log_debug(ROOM_XENSTORE, "%u watches were left at the end", g_hash_table_size(xs->watches));
+    }
+    xs_close(xs->handle);
+    g_hash_table_destroy(xs->watches);
+    xenstore_queue_free(xs->queue);
+    g_free(xs->directory);
+    g_free(xs);
+}
+
+void xenstore_restricted(struct xenstore *xs)
+{
+    xs->restricted = true;
+    stop_listening(xs);
+}
