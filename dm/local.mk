@@ -9,6 +9,13 @@ libdmcontrol_la_SOURCES = \
 	dm/cmdline-devices.c dm/cmdline.c dm/cmdline.h dm/machine-desc.c dm/optlist.c dm/optlist.h
 libdmcontrol_la_LIBADD = $(JSON_LIBS) $(GLIB_LIBS)
 
+# Xen: the ioreq server and the services of the hypervisor. The only users of Xen headers in dm/; libxenctrl in xen-ctrl.c.
+noinst_LTLIBRARIES += libdmxen.la
+libdmxen_la_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
+libdmxen_la_SOURCES = \
+	dm/ioreq-core.c dm/ioreq-core.h dm/ioreq.c dm/ioreq.h dm/xen-ctrl.c dm/xen-ctrl.h dm/xen-hypervisor.c \
+	dm/xen-hypervisor.h
+
 sbin_PROGRAMS += xendm
 xendm_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS) $(CAPNG_CFLAGS)
 xendm_SOURCES = \
