@@ -1,2 +1,2 @@
 noinst_LTLIBRARIES += libhwacpi.la
-libhwacpi_la_SOURCES =
+libhwacpi_la_SOURCES = hw/acpi/piix4-pm.c

@@ -1,2 +1,2 @@
 noinst_LTLIBRARIES += libhwchar.la
-libhwchar_la_SOURCES =
+libhwchar_la_SOURCES = hw/char/serial.c

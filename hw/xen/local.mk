@@ -1,2 +1,2 @@
 noinst_LTLIBRARIES += libhwxen.la
-libhwxen_la_SOURCES =
+libhwxen_la_SOURCES = hw/xen/platform.c hw/xen/pvdevice.c

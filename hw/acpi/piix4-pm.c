@@ -1,0 +1,577 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Intel 82371AB (PIIX4) function 3: power management, 8086:7113 at 00:01.3, as far as Xen leaves it to the device model,
+ * and the hot-plug register blocks that hvmloader's ACPI tables describe.
+ *
+ * Sources: 82371AB data sheet (290562), chapters 7.1 (configuration), 7.2 (power management I/O), 7.3 (SMBus I/O), 11.4
+ * (APM ports); ACPI 2.0 chapter 4.7 (PM1 control, GPE blocks); Xen's tools/libacpi (dsdt.asl, mk_dsdt.c, static_tables.c)
+ * for the addresses outside the chip.
+ *
+ *   PMBASE + 4      PM1a control: SCI_EN, SLP_TYP, SLP_EN
+ *   0xB2, 0xB3      APM control and status: 0xF1 / 0xF0 switch SCI_EN on / off, which firmware's SMI handler would do
+ *   0xAFE0-0xAFE3   GPE0 status (write 1 to clear) and enable, 16 bits each, on SCI = ISA irq 9
+ *   0xAE00-0xAE0F   PCI slots: up, down, eject, removable
+ *   0xAF00-0xAF1F   one bit per vCPU, 1 = online
+ *   0xB044-0xB047   debug port of the DSDT
+ *   SMBBASE         SMBus host controller (off after hvmloader, which clears 0xD2)
+ *
+ * Xen's: PM1a status/enable (PMBASE + 0) and the PM timer (PMBASE + 8). They stay at 0xB000 wherever PMBASE is moved; the
+ * ranges are not claimed. Xen raises irq 9 for PM1a events on the same one-bit line (contract 4.7): the line is lowered
+ * only when our own last GPE goes away, and raised again, though it is high for us, when the guest clears one GPE while
+ * another is pending.
+ *
+ * Left out on purpose: SMM, general purpose I/O, device monitors, the SMBus slave functions; block transfers fail like all
+ * others because no device answers on the SMBus. PCI hot-plug: nothing is pluggable yet, so up and down stay 0 and
+ * ejecting is refused.
+ *
+ * SLP_TYP: 1 = S3, 0 = S5 and S4 (Xen's DSDT gives both the same), 2 = QEMU's S4. Others: guest error.
+ */
+#include <string.h>
+
+#include <xendm/acpi.h>
+#include <xendm/classes.h>
+#include <xendm/log.h>
+#include <xendm/machine.h>
+#include <xendm/pci.h>
+
+#define REG_PMBASE 0x40
+#define REG_PMREGMISC 0x80
+#define REG_SMBBA 0x90
+#define REG_SMBHSTCFG 0xd2
+
+#define PMREGMISC_ENABLE 0x01
+#define SMBHSTCFG_ENABLE 0x01
+
+#define PM1_CONTROL 4u          /* from PMBASE */
+#define PM1_SCI_EN 0x0001
+#define PM1_SLP_EN 0x2000
+#define PM1_SLP_TYP_SHIFT 10
+
+#define APM_ACPI_ENABLE 0xf1
+#define APM_ACPI_DISABLE 0xf0
+
+#define GPE_PCI 0x0002
+#define GPE_CPU 0x0004
+#define SCI_IRQ 9
+
+#define SMB_SIZE 14u            /* SMBHSTSTS 0 … SMBSLVDAT+1 */
+#define SMB_STS_INTR 0x02
+#define SMB_STS_DEV_ERR 0x04
+#define SMB_STS_FAILED 0x10
+#define SMB_STS_CLEAR 0x1e
+#define SMB_CNT_KILL 0x02
+#define SMB_CNT_START 0x40
+
+struct piix4_pm {
+    struct pci_device pci;
+    struct irq sci;
+    struct region pm1, apm, gpe, slots, cpus, debug, smb;
+    uint64_t pm1_at, smb_at;        /* where they are placed, or NOWHERE */
+
+    uint16_t control;               /* PM1a control without SLP_EN */
+    uint8_t apm_control, apm_status;
+    uint16_t gpe_status, gpe_enable;
+    uint8_t cpu_map[ACPI_VCPU_MAX / 8];
+    uint8_t debug_byte[4];
+    uint8_t smb_status, smb_control, smb_command, smb_address, smb_data0, smb_data1;
+    uint8_t smb_block[32];
+    uint8_t smb_index;              /* into smb_block */
+    uint8_t smb_slave[6];           /* registers 8-13: stored only */
+};
+
+#define NOWHERE UINT64_MAX
+
+/* ---- SCI and GPE0 ---- */
+
+/* `again`: something is still pending after the guest dealt with something; see the head. */
+static void update_sci(struct piix4_pm *s, bool again)
+{
+    bool level = s->gpe_status & s->gpe_enable;
+
+    if (level && s->sci.level && again) {
+        hv_isa_irq_set(s->pci.dev.machine->hv, SCI_IRQ, true);
+    }
+    irq_set(&s->sci, level);
+}
+
+static void raise_gpe(struct piix4_pm *s, uint16_t bit)
+{
+    s->gpe_status |= bit;
+    update_sci(s, true);
+}
+
+static uint64_t gpe_read(void *opaque, uint64_t offset, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+    uint32_t both = s->gpe_status | (uint32_t)s->gpe_enable << 16;
+
+    return both >> offset * 8 & 0xff;
+}
+
+static void gpe_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+    unsigned shift = offset % 2 * 8;
+
+    if (offset < 2) {
+        s->gpe_status &= ~((value & 0xff) << shift);
+    } else {
+        s->gpe_enable = (uint16_t)((s->gpe_enable & ~(0xffu << shift)) | (value & 0xff) << shift);
+    }
+    update_sci(s, true);
+}
+
+/* ---- PM1a control, APM ---- */
+
+static void enter_sleep(struct piix4_pm *s)
+{
+    struct machine *m = s->pci.dev.machine;
+    unsigned type = s->control >> PM1_SLP_TYP_SHIFT & 7;
+
+    switch (type) {
+    case 0:
+    case 2:
+        machine_request_poweroff(m);
+        break;
+    case 1:
+        machine_request_suspend(m);
+        break;
+    default:
+        log_guest(ROOM_ACPI, "sleep type %u is not supported", type);
+    }
+}
+
+static uint64_t pm1_read(void *opaque, uint64_t offset, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+
+    return offset < 2 ? s->control >> offset * 8 & 0xff : 0;
+}
+
+static void pm1_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+
+    if (offset >= 2) {
+        return;
+    }
+    s->control = (uint16_t)((s->control & ~(0xffu << offset * 8)) | (value & 0xff) << offset * 8);
+    if (s->control & PM1_SLP_EN) {
+        s->control &= ~PM1_SLP_EN;
+        enter_sleep(s);
+    }
+}
+
+static uint64_t apm_read(void *opaque, uint64_t offset, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+
+    return offset == 0 ? s->apm_control : s->apm_status;
+}
+
+static void apm_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+
+    if (offset != 0) {
+        s->apm_status = (uint8_t)value;
+        return;
+    }
+    s->apm_control = (uint8_t)value;
+    if (value == APM_ACPI_ENABLE) {
+        s->control |= PM1_SCI_EN;
+    } else if (value == APM_ACPI_DISABLE) {
+        s->control &= ~PM1_SCI_EN;
+    }
+}
+
+/* ---- hot-plug blocks ---- */
+
+/*
+ * Slots whose device may be taken out, as the DSDT's _STA reads it: all, also empty ones, but those of the chip set and the
+ * display adapter.
+ */
+static uint32_t removable_slots(struct piix4_pm *s)
+{
+    uint32_t mask = UINT32_MAX;
+
+    for (struct pci_device *d = pci_device_next(s->pci.dev.machine->pci, 0); d;
+         d = d->devfn < 255 ? pci_device_next(s->pci.dev.machine->pci, d->devfn + 1u) : NULL) {
+        uint32_t class = d->dev.class->pci->class >> 8;
+
+        if (class >> 8 == 0x06 || class == 0x0300) {
+            mask &= ~(UINT32_C(1) << PCI_SLOT(d->devfn));
+        }
+    }
+    return mask;
+}
+
+static uint64_t slots_read(void *opaque, uint64_t offset, unsigned size)
+{
+    return offset == 12 ? removable_slots(opaque) : 0;
+}
+
+static void slots_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    if (offset == 8 && value != 0) {
+        log_guest(ROOM_ACPI, "eject of PCI slots 0x%08x refused: they hold no removable device", (unsigned)value);
+    }
+}
+
+static uint64_t cpus_read(void *opaque, uint64_t offset, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+
+    return s->cpu_map[offset % sizeof(s->cpu_map)];
+}
+
+bool acpi_vcpu_is_online(struct device *pm, unsigned vcpu)
+{
+    struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, pm);
+
+    return vcpu < ACPI_VCPU_MAX && (s->cpu_map[vcpu / 8] & 1u << vcpu % 8);
+}
+
+bool acpi_vcpu_online(struct device *pm, unsigned vcpu)
+{
+    struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, pm);
+
+    if (vcpu >= ACPI_VCPU_MAX || acpi_vcpu_is_online(pm, vcpu)) {
+        return false;
+    }
+    s->cpu_map[vcpu / 8] |= 1u << vcpu % 8;
+    raise_gpe(s, GPE_CPU);
+    return true;
+}
+
+static uint64_t debug_read(void *opaque, uint64_t offset, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+
+    return s->debug_byte[offset & 3];
+}
+
+static void debug_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+
+    s->debug_byte[offset & 3] = (uint8_t)value;
+}
+
+/* ---- SMBus host controller: nobody at home ---- */
+
+static uint64_t smb_read(void *opaque, uint64_t offset, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+
+    switch (offset) {
+    case 0:
+        return s->smb_status;
+    case 2:
+        s->smb_index = 0;
+        return s->smb_control & ~SMB_CNT_START;
+    case 3:
+        return s->smb_command;
+    case 4:
+        return s->smb_address;
+    case 5:
+        return s->smb_data0;
+    case 6:
+        return s->smb_data1;
+    case 7:
+        s->smb_index %= sizeof(s->smb_block);
+        return s->smb_block[s->smb_index++];
+    default:
+        return offset >= 8 && offset < SMB_SIZE ? s->smb_slave[offset - 8] : 0;
+    }
+}
+
+static void smb_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    struct piix4_pm *s = opaque;
+
+    switch (offset) {
+    case 0:
+        s->smb_status &= ~(value & SMB_STS_CLEAR);
+        break;
+    case 2:
+        s->smb_control = (uint8_t)value;
+        if (value & SMB_CNT_KILL) {
+            s->smb_status |= SMB_STS_FAILED;
+        } else if (value & SMB_CNT_START) {
+            /* Every address goes unacknowledged. The transaction is over at once; no interrupt is wired. */
+            s->smb_status = SMB_STS_INTR | SMB_STS_DEV_ERR;
+        }
+        break;
+    case 3:
+        s->smb_command = (uint8_t)value;
+        break;
+    case 4:
+        s->smb_address = (uint8_t)value;
+        break;
+    case 5:
+        s->smb_data0 = (uint8_t)value;
+        break;
+    case 6:
+        s->smb_data1 = (uint8_t)value;
+        break;
+    case 7:
+        s->smb_index %= sizeof(s->smb_block);
+        s->smb_block[s->smb_index++] = (uint8_t)value;
+        break;
+    default:
+        if (offset >= 8 && offset < SMB_SIZE) {
+            s->smb_slave[offset - 8] = (uint8_t)value;
+        }
+    }
+}
+
+static const struct region_ops gpe_ops = { .read = gpe_read, .write = gpe_write, .impl_max = 1 };
+static const struct region_ops pm1_ops = { .read = pm1_read, .write = pm1_write, .impl_max = 1 };
+static const struct region_ops apm_ops = { .read = apm_read, .write = apm_write, .impl_max = 1 };
+static const struct region_ops slots_ops = {
+    .read = slots_read,
+    .write = slots_write,
+    .impl_min = 4,
+    .impl_max = 4,
+    .write_shifts = true,
+};
+static const struct region_ops cpus_ops = { .read = cpus_read, .impl_max = 1 };
+static const struct region_ops debug_ops = { .read = debug_read, .write = debug_write, .impl_max = 1 };
+static const struct region_ops smb_ops = { .read = smb_read, .write = smb_write, .impl_max = 1 };
+
+/* ---- configuration ---- */
+
+/* Moves a block to where its base register says; an address that is taken leaves it nowhere, and the guest to blame. */
+static void move_block(struct piix4_pm *s, struct region *r, uint64_t *at, uint64_t to)
+{
+    g_autoptr(GError) err = NULL;
+
+    if (*at == to) {
+        return;
+    }
+    region_remove(r);
+    *at = NOWHERE;
+    if (to == NOWHERE) {
+        return;
+    }
+    if (region_place(s->pci.dev.machine->pio, r, to, &err) < 0) {
+        log_guest(ROOM_ACPI, "%s cannot be at port 0x%x: %s", r->name, (unsigned)to, err->message);
+        return;
+    }
+    *at = to;
+}
+
+static void update_blocks(struct piix4_pm *s)
+{
+    uint32_t pm = s->pci.config[REG_PMBASE] | (uint32_t)s->pci.config[REG_PMBASE + 1] << 8;
+    uint32_t smb = s->pci.config[REG_SMBBA] | (uint32_t)s->pci.config[REG_SMBBA + 1] << 8;
+    bool pm_on = s->pci.config[REG_PMREGMISC] & PMREGMISC_ENABLE;
+    bool smb_on = s->pci.config[REG_SMBHSTCFG] & SMBHSTCFG_ENABLE;
+
+    move_block(s, &s->pm1, &s->pm1_at, pm_on ? (pm & 0xffc0) + PM1_CONTROL : NOWHERE);
+    move_block(s, &s->smb, &s->smb_at, smb_on ? smb & 0xfff0 : NOWHERE);
+}
+
+static void pm_config_written(struct device *dev, unsigned reg, unsigned len, uint32_t old)
+{
+    switch (reg & ~3u) {
+    case REG_PMBASE:
+    case REG_PMREGMISC:
+    case REG_SMBBA:
+    case REG_SMBHSTCFG & ~3u:
+        update_blocks(DEVICE_CAST(struct piix4_pm, dev));
+    }
+}
+
+static const struct {
+    uint8_t reg, reset, writable;
+} registers[] = {
+    { REG_PMBASE, 0x01, 0xc0 },
+    { 0x41, 0x00, 0xff },
+    { 0x44, 0x00, 0xff },   /* CNTA */
+    { 0x45, 0x00, 0xff },
+    { 0x46, 0x00, 0xff },
+    { 0x47, 0x00, 0xff },
+    { 0x48, 0x00, 0xff },   /* CNTB */
+    { 0x49, 0x00, 0xff },
+    { 0x4a, 0x00, 0xff },
+    { 0x4b, 0x00, 0x07 },
+    { 0x4c, 0x00, 0xff },   /* GPICTL */
+    { 0x4d, 0x00, 0xff },
+    { 0x4e, 0x00, 0xff },
+    { 0x4f, 0x00, 0xff },
+    { 0x54, 0x00, 0xff },   /* DEVACTA */
+    { 0x55, 0x00, 0xff },
+    { 0x56, 0x00, 0xff },
+    { 0x57, 0x00, 0xff },
+    { 0x58, 0x00, 0xff },   /* DEVACTB */
+    { 0x59, 0x00, 0xff },
+    { 0x5a, 0x00, 0xff },
+    { 0x5b, 0x00, 0x0f },
+    { 0x5f, 0x00, 0xff },   /* DEVRESA-D: which serial and parallel ports firmware set up */
+    { 0x63, 0x00, 0xff },
+    { 0x67, 0x00, 0xff },
+    { REG_PMREGMISC, 0x00, 0x01 },
+    { REG_SMBBA, 0x01, 0xf0 },
+    { 0x91, 0xb1, 0xff },
+    { REG_SMBHSTCFG, 0x09, 0x0f },
+    { 0xd3, 0x00, 0xff },   /* SMBSLVC */
+    { 0xd4, 0x00, 0xff },   /* SMBSHDW1 */
+    { 0xd5, 0x00, 0xff },   /* SMBSHDW2 */
+};
+
+static int pm_realize(struct device *dev, GError **err)
+{
+    struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, dev);
+    struct {
+        struct region *region;
+        const char *name;
+        const struct region_ops *ops;
+        uint16_t port, size;
+    } fixed[] = {
+        { &s->apm, "apm", &apm_ops, 0xb2, 2 },
+        { &s->slots, "acpi-pci-slots", &slots_ops, 0xae00, 16 },
+        { &s->cpus, "acpi-cpu-map", &cpus_ops, 0xaf00, sizeof(s->cpu_map) },
+        { &s->gpe, "acpi-gpe0", &gpe_ops, 0xafe0, 4 },
+        { &s->debug, "acpi-debug", &debug_ops, 0xb044, 4 },
+    };
+    int ret = 0;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
+        s->pci.writable[registers[i].reg] = registers[i].writable;
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(fixed) && ret == 0; i++) {
+        region_init(fixed[i].region, fixed[i].name, fixed[i].ops, s, fixed[i].size);
+        ret = device_place_pio(dev, fixed[i].region, fixed[i].port, err);
+    }
+    /* Four bytes, so that a dword access to PM1a control is forwarded as a whole; the upper two are reserved. */
+    region_init(&s->pm1, "acpi-pm1-control", &pm1_ops, s, 4);
+    region_init(&s->smb, "smbus", &smb_ops, s, SMB_SIZE);
+    s->pm1_at = NOWHERE;
+    s->smb_at = NOWHERE;
+    device_connect_isa_irq(dev, &s->sci, SCI_IRQ);
+    for (unsigned i = 0; i < dev->machine->vcpus_online && i < ACPI_VCPU_MAX; i++) {
+        s->cpu_map[i / 8] |= 1u << i % 8;
+    }
+    return ret;
+}
+
+static void pm_unrealize(struct device *dev)
+{
+    struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, dev);
+
+    region_remove(&s->pm1);
+    region_remove(&s->smb);
+    irq_set(&s->sci, false);
+}
+
+static void pm_reset(struct device *dev, enum reset_reason why)
+{
+    struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, dev);
+
+    s->pci.config[0x06] = 0x80;     /* fast back-to-back, medium DEVSEL# timing */
+    s->pci.config[0x07] = 0x02;
+    s->pci.config[0x3d] = 1;
+    s->gpe_status = 0;
+    s->gpe_enable = 0;
+    s->apm_control = 0;
+    s->apm_status = 0;
+    memset(s->debug_byte, 0, sizeof(s->debug_byte));
+    s->smb_status = s->smb_control = s->smb_command = s->smb_address = 0;
+    s->smb_data0 = s->smb_data1 = s->smb_index = 0;
+    memset(s->smb_block, 0, sizeof(s->smb_block));
+    memset(s->smb_slave, 0, sizeof(s->smb_slave));
+    update_sci(s, false);
+    /*
+     * At wake-up firmware would set up PMBASE and switch to ACPI mode again, but Xen starts in SeaBIOS, which leaves that
+     * to hvmloader, which does not run. So what it did before stays.
+     */
+    if (why == RESET_WAKEUP) {
+        s->control &= PM1_SCI_EN;
+    } else {
+        s->control = 0;
+        for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
+            s->pci.config[registers[i].reg] = registers[i].reset;
+        }
+    }
+    update_blocks(s);
+}
+
+static void pm_post_load(void *base)
+{
+    struct piix4_pm *s = base;
+
+    s->smb_index %= sizeof(s->smb_block);
+    update_blocks(s);
+}
+
+static void pm_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+{
+    struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, dev);
+    unsigned online = 0;
+    char text[100];
+
+    for (unsigned i = 0; i < ACPI_VCPU_MAX; i++) {
+        online += acpi_vcpu_is_online(dev, i);
+    }
+    g_snprintf(text, sizeof(text), "PM1a control 0x%04x (ACPI %s)%s", s->control,
+               s->control & PM1_SCI_EN ? "on" : "off", s->pm1_at == NOWHERE ? ", not decoded" : "");
+    line(opaque, text);
+    g_snprintf(text, sizeof(text), "GPE0 status 0x%04x, enable 0x%04x, SCI %s", s->gpe_status, s->gpe_enable,
+               s->sci.level ? "high" : "low");
+    line(opaque, text);
+    g_snprintf(text, sizeof(text), "vCPUs online: %u", online);
+    line(opaque, text);
+    g_snprintf(text, sizeof(text), "SMBus %s", s->smb_at == NOWHERE ? "off" : "on");
+    line(opaque, text);
+}
+
+static const struct state_desc pm_state = {
+    .name = "piix4-pm",
+    .version = 1,
+    .fields = (const struct state_field[]){
+        STATE_FIELD_IRQ(struct piix4_pm, sci),
+        STATE_FIELD_U16(struct piix4_pm, control),
+        STATE_FIELD_U8(struct piix4_pm, apm_control),
+        STATE_FIELD_U8(struct piix4_pm, apm_status),
+        STATE_FIELD_U16(struct piix4_pm, gpe_status),
+        STATE_FIELD_U16(struct piix4_pm, gpe_enable),
+        STATE_FIELD_BYTES(struct piix4_pm, cpu_map),
+        STATE_FIELD_BYTES(struct piix4_pm, debug_byte),
+        STATE_FIELD_U8(struct piix4_pm, smb_status),
+        STATE_FIELD_U8(struct piix4_pm, smb_control),
+        STATE_FIELD_U8(struct piix4_pm, smb_command),
+        STATE_FIELD_U8(struct piix4_pm, smb_address),
+        STATE_FIELD_U8(struct piix4_pm, smb_data0),
+        STATE_FIELD_U8(struct piix4_pm, smb_data1),
+        STATE_FIELD_BYTES(struct piix4_pm, smb_block),
+        STATE_FIELD_U8(struct piix4_pm, smb_index),
+        STATE_FIELD_BYTES(struct piix4_pm, smb_slave),
+        STATE_FIELD_END,
+    },
+    .post_load = pm_post_load,
+};
+
+static const struct pci_info pm_pci = {
+    .vendor = 0x8086,
+    .device = 0x7113,
+    .subsystem_vendor = 0x1af4,     /* QEMU's, so that a guest sees the same hardware */
+    .subsystem = 0x1100,
+    .class = 0x068000,
+    .revision = 3,
+    .intx_pin = 1,
+    .config_written = pm_config_written,
+};
+
+const struct device_class piix4_pm_class = {
+    .name = "piix4-pm",
+    .help = "Intel 82371AB power management",
+    .size = sizeof(struct piix4_pm),
+    .state = &pm_state,
+    .realize = pm_realize,
+    .unrealize = pm_unrealize,
+    .reset = pm_reset,
+    .describe = pm_describe,
+    .pci = &pm_pci,
+};

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The board: builds a machine from its description. The same devices in the same slots as QEMU's xenfv machine, so that a
+ * guest moved from one to the other sees no new hardware:
+ *
+ *   00:00.0 i440fx   00:01.0 piix3   00:01.1 piix3-ide   00:01.3 piix4-pm (with ACPI)
+ *   00:02.0 xen-platform (not with -machine pc), then VGA and the other -device functions in order of the command line,
+ *   each in the next free slot
+ *
+ * and on the ISA side DMA controllers, CMOS, keyboard controller, serial ports. Order of creation is order of reset and
+ * of saved state.
+ *
+ * Sources: QEMU's hw/i386/pc_piix.c and pc.c for the order and the CMOS contents; SeaBIOS (boot.c, block.c) and hvmloader
+ * for who reads which CMOS byte.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <xendm/acpi.h>
+#include <xendm/block.h>
+#include <xendm/classes.h>
+#include <xendm/display.h>
+#include <xendm/ide.h>
+#include <xendm/input.h>
+#include <xendm/log.h>
+#include <xendm/machine-desc.h>
+#include <xendm/machine.h>
+#include <xendm/pci.h>
+
+#include "cmos.h"
+
+#define KIB 1024ull
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+
+/* CMOS bytes (IBM AT technical reference; the upper ones by Bochs' and SeaBIOS' convention). */
+enum {
+    CMOS_FLOPPIES = 0x10,
+    CMOS_DISK_TYPES = 0x12,             /* high nibble: first disk; 0xf: see 0x19 */
+    CMOS_EQUIPMENT = 0x14,
+    CMOS_BASE_KIB = 0x15,               /* 16 bits */
+    CMOS_EXTENDED_KIB = 0x17,           /* 16 bits, from 1 MiB */
+    CMOS_DISK_TYPE = 0x19,              /* first, second disk; 47: geometry below */
+    CMOS_GEOMETRY = 0x1b,               /* first disk; second at 0x24 */
+    CMOS_EXTENDED_KIB_POST = 0x30,
+    CMOS_CENTURY = 0x32,
+    CMOS_ABOVE_16M = 0x34,              /* 16 bits, units of 64 KiB */
+    CMOS_CENTURY_PS2 = 0x37,
+    CMOS_BOOT_3 = 0x38,                 /* high nibble: third boot device; bit 0: no floppy signature check */
+    CMOS_TRANSLATION = 0x39,            /* two bits a drive: 0 none, 1 LBA */
+    CMOS_BOOT_1_2 = 0x3d,               /* low nibble first, high nibble second */
+    CMOS_ABOVE_4G = 0x5b,               /* 24 bits, units of 64 KiB */
+    CMOS_VCPUS = 0x5f,                  /* started by firmware, minus one */
+};
+
+#define EQUIPMENT_FPU 0x02
+#define EQUIPMENT_MOUSE 0x04
+#define GEOMETRY_SIZE 9
+#define BOOT_DEVICES 3
+
+struct board {
+    struct device *cmos, *pm, *ide;
+    struct display *display;            /* ours to free; NULL when the caller brought one */
+    struct input *input;
+};
+
+static const char *firmware_dir(void)
+{
+    const char *dir = getenv("XENDM_FIRMWARE_DIR");
+
+    return dir && *dir ? dir : XENDM_FIRMWARE_DIR;
+}
+
+/* ---- making devices ---- */
+
+/* Takes `dev` over: it is realized, or gone with NULL and `err`. devfn is ignored for ISA devices. */
+static struct device *finish(struct device *dev, int devfn, GError **err)
+{
+    if (pci_device_is(dev) && pci_device_attach(dev->machine->pci, (struct pci_device *)dev, devfn, err) < 0) {
+        device_free(dev);
+        return NULL;
+    }
+    if (device_realize(dev, err) < 0) {
+        device_free(dev);
+        return NULL;
+    }
+    return dev;
+}
+
+static struct device *make(struct machine *m, const struct device_class *class, int devfn, GError **err)
+{
+    struct device *dev = device_new(m, class, NULL, err);
+
+    return dev ? finish(dev, devfn, err) : NULL;
+}
+
+static int make_serials(struct machine *m, const struct machine_desc *desc, const struct machine_backends *backends,
+                        GError **err)
+{
+    for (unsigned i = 0; desc->serials && i < desc->serials->len; i++) {
+        g_autofree char *id = g_strdup_printf("serial%u", i);
+        g_autofree char *index = g_strdup_printf("%u", i);
+        struct device *dev;
+
+        if (!backends->serials[i]) {
+            continue;               /* "none": no port */
+        }
+        dev = device_new(m, &isa_serial_class, id, err);
+        if (!dev) {
+            return -EINVAL;
+        }
+        device_set_chardev(dev, "chardev", backends->serials[i]);
+        if (device_set(dev, "index", index, err) < 0) {
+            device_free(dev);
+            return -EINVAL;
+        }
+        if (!finish(dev, 0, err)) {
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
+static int make_vga(struct machine *m, const struct machine_desc *desc, const struct machine_backends *backends,
+                    GError **err)
+{
+    g_autofree char *rom = g_build_filename(firmware_dir(), "vgabios-stdvga.bin", NULL);
+    g_autofree char *memory = g_strdup_printf("%u", desc->vga_memory_mib);
+    struct device *dev;
+
+    if (desc->vga == VGA_CIRRUS) {
+        log_info(ROOM_PC, "there is no Cirrus adapter yet: the guest gets the standard VGA with %u MiB instead",
+                 desc->vga_memory_mib);
+    }
+    dev = device_new(m, &std_vga_class, NULL, err);
+    if (!dev) {
+        return -EINVAL;
+    }
+    if ((desc->vga_memory_mib && device_set(dev, "vgamem_mb", memory, err) < 0) ||
+        device_set(dev, "romfile", rom, err) < 0 ||
+        device_set(dev, "restored", backends->restored ? "on" : "off", err) < 0) {
+        device_free(dev);
+        return -EINVAL;
+    }
+    return finish(dev, PCI_DEVFN_AUTO, err) ? 0 : -EINVAL;
+}
+
+/* "0x1d", "0x1d.0x7", hexadecimal with or without 0x, as in -device …,addr=. */
+static bool parse_addr(const char *text, int *devfn)
+{
+    char *end;
+    unsigned long slot, function = 0;
+
+    if (!g_ascii_isxdigit(text[0])) {
+        return false;
+    }
+    slot = strtoul(text, &end, 16);
+    if (*end == '.') {
+        if (!g_ascii_isxdigit(end[1])) {
+            return false;
+        }
+        function = strtoul(end + 1, &end, 16);
+    }
+    if (*end != '\0' || slot > 31 || function > 7) {
+        return false;
+    }
+    *devfn = PCI_DEVFN(slot, function);
+    return true;
+}
+
+static int make_described(struct machine *m, const struct device_desc *d, GError **err)
+{
+    const struct device_class *class = device_class_find(d->driver);
+    int devfn = PCI_DEVFN_AUTO;
+    struct device *dev;
+    GHashTableIter iter;
+    gpointer name, value;
+
+    if (!class) {
+        g_set_error(err, XENDM_ERROR, ENOENT, "-device %s: there is no such device", d->driver);
+        return -ENOENT;
+    }
+    dev = device_new(m, class, d->id, err);
+    if (!dev) {
+        return -EINVAL;
+    }
+    if (d->properties) {
+        g_hash_table_iter_init(&iter, d->properties);
+        while (g_hash_table_iter_next(&iter, &name, &value)) {
+            if (class->pci && strcmp(name, "addr") == 0) {
+                if (!parse_addr(value, &devfn)) {
+                    g_set_error(err, XENDM_ERROR, EINVAL, "%s: property addr: \"%s\" is no slot[.function]", dev->id,
+                                (const char *)value);
+                    device_free(dev);
+                    return -EINVAL;
+                }
+            } else if (device_set(dev, name, value, err) < 0) {
+                device_free(dev);
+                return -EINVAL;
+            }
+        }
+    }
+    return finish(dev, devfn, err) ? 0 : -EINVAL;
+}
+
+static int make_drive(struct machine *m, const struct drive_desc *d, struct block *block, GError **err)
+{
+    const struct device_class *class = d->kind == DRIVE_IDE_CD ? &ide_cd_class : &ide_hd_class;
+    struct device *dev;
+
+    if (d->index > 3) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "drive %s: there is no IDE drive %u", d->id, d->index);
+        return -EINVAL;
+    }
+    dev = device_new(m, class, d->id, err);
+    if (!dev) {
+        return -EINVAL;
+    }
+    device_set_block(dev, "drive", block);
+    if (device_set(dev, "bus", d->index / 2 ? "1" : "0", err) < 0 ||
+        device_set(dev, "unit", d->index % 2 ? "1" : "0", err) < 0) {
+        device_free(dev);
+        return -EINVAL;
+    }
+    return finish(dev, 0, err) ? 0 : -EINVAL;
+}
+
+/* ---- CMOS ---- */
+
+static void cmos_set_le(struct device *cmos, unsigned index, uint64_t value, unsigned bytes)
+{
+    for (unsigned i = 0; i < bytes; i++) {
+        cmos_set(cmos, index + i, value >> i * 8 & 0xff);
+    }
+}
+
+static void fill_memory(struct machine *m, struct device *cmos)
+{
+    uint64_t low = m->ram_low_end;
+    uint64_t extended = low > MIB ? (low - MIB) / KIB : 0;
+    uint64_t above_16m = low > 16 * MIB ? (low - 16 * MIB) / (64 * KIB) : 0;
+    uint64_t above_4g = m->ram_high_end > 4 * GIB ? (m->ram_high_end - 4 * GIB) / (64 * KIB) : 0;
+
+    cmos_set_le(cmos, CMOS_BASE_KIB, MIN(low / KIB, 640), 2);
+    cmos_set_le(cmos, CMOS_EXTENDED_KIB, MIN(extended, 0xffff), 2);
+    cmos_set_le(cmos, CMOS_EXTENDED_KIB_POST, MIN(extended, 0xffff), 2);
+    cmos_set_le(cmos, CMOS_ABOVE_16M, MIN(above_16m, 0xffff), 2);
+    cmos_set_le(cmos, CMOS_ABOVE_4G, MIN(above_4g, 0xffffff), 3);
+}
+
+/* Letters as in -boot order=; an unknown one is refused, as QEMU does. */
+static int fill_boot_order(struct device *cmos, const char *order, GError **err)
+{
+    static const char letters[] = "acdn";       /* 1 floppy, 2 disk, 3 CD-ROM, 4 network */
+    uint8_t code[BOOT_DEVICES] = { 0 };
+
+    for (unsigned i = 0; order && order[i]; i++) {
+        const char *at = strchr(letters, order[i]);
+
+        if (!at || i >= BOOT_DEVICES) {
+            g_set_error(err, XENDM_ERROR, EINVAL, "-boot order=%s: %s", order,
+                        at ? "more than three devices" : "letters are a, c, d and n");
+            return -EINVAL;
+        }
+        code[i] = (uint8_t)(at - letters + 1);
+    }
+    cmos_set(cmos, CMOS_BOOT_1_2, (uint8_t)(code[1] << 4 | code[0]));
+    cmos_set(cmos, CMOS_BOOT_3, (uint8_t)(code[2] << 4));
+    return 0;
+}
+
+/*
+ * Geometry by size alone: 16 heads of 63 sectors, which is what IDENTIFY DEVICE says, too. Translation "none" up to 1024
+ * cylinders, else LBA-assisted. No partition table is read: no guest data is looked at before the process is restricted.
+ */
+static void fill_disk(struct device *cmos, unsigned index, uint64_t bytes, uint8_t *types, uint8_t *translation)
+{
+    uint64_t cylinders = bytes / 512 / (16 * 63);
+
+    cylinders = CLAMP(cylinders, 2, 16383);
+    if (cylinders > 1024) {
+        *translation |= 1u << index * 2;
+    }
+    if (index < 2) {
+        unsigned at = CMOS_GEOMETRY + index * GEOMETRY_SIZE;
+
+        *types |= index == 0 ? 0xf0 : 0x0f;
+        cmos_set(cmos, CMOS_DISK_TYPE + index, 47);
+        cmos_set_le(cmos, at, cylinders, 2);
+        cmos_set(cmos, at + 2, 16);
+        cmos_set_le(cmos, at + 3, 0xffff, 2);       /* no write precompensation */
+        cmos_set(cmos, at + 5, 0xc8);               /* control byte: no retries, more than eight heads */
+        cmos_set_le(cmos, at + 6, cylinders, 2);    /* landing zone */
+        cmos_set(cmos, at + 8, 63);
+    }
+}
+
+static int fill_cmos(struct machine *m, const struct machine_desc *desc, const struct machine_backends *backends,
+                     struct device *cmos, GError **err)
+{
+    time_t now = time(NULL);
+    struct tm tm = { .tm_year = 100 };
+    uint8_t types = 0, translation = 0, century;
+
+    fill_memory(m, cmos);
+    cmos_set(cmos, CMOS_EQUIPMENT, EQUIPMENT_FPU | EQUIPMENT_MOUSE);
+    cmos_set(cmos, CMOS_VCPUS, (uint8_t)(MAX(MIN(m->vcpus_online, 256), 1) - 1));
+    gmtime_r(&now, &tm);
+    century = (uint8_t)((tm.tm_year + 1900) / 100 % 100);
+    century = (uint8_t)(century / 10 << 4 | century % 10);
+    cmos_set(cmos, CMOS_CENTURY, century);
+    cmos_set(cmos, CMOS_CENTURY_PS2, century);
+    for (unsigned i = 0; desc->drives && i < desc->drives->len; i++) {
+        const struct drive_desc *d = g_ptr_array_index(desc->drives, i);
+
+        if (d->kind == DRIVE_IDE_DISK && backends->drives[i]) {
+            fill_disk(cmos, d->index, block_size(backends->drives[i]), &types, &translation);
+        }
+    }
+    cmos_set(cmos, CMOS_DISK_TYPES, types);
+    cmos_set(cmos, CMOS_TRANSLATION, translation);
+    return fill_boot_order(cmos, desc->boot_order, err);
+}
+
+/* ---- the whole ---- */
+
+static int build(struct machine *m, struct board *b, const struct machine_desc *desc,
+                 const struct machine_backends *backends, GError **err)
+{
+    int rc = 0;
+
+    if (!make(m, &i440fx_class, PCI_DEVFN(0, 0), err) || !make(m, &piix3_class, PCI_DEVFN(1, 0), err)) {
+        return -EINVAL;
+    }
+    b->ide = make(m, &piix3_ide_class, PCI_DEVFN(1, 1), err);
+    if (!b->ide) {
+        return -EINVAL;
+    }
+    if (desc->acpi) {
+        b->pm = make(m, &piix4_pm_class, PCI_DEVFN(1, 3), err);
+        if (!b->pm) {
+            return -EINVAL;
+        }
+    }
+    b->cmos = make(m, &cmos_class, 0, err);
+    if (!b->cmos || !make(m, &i8257_class, 0, err) || !make(m, &i8042_class, 0, err)) {
+        return -EINVAL;
+    }
+    rc = make_serials(m, desc, backends, err);
+    if (rc == 0 && desc->type == MACHINE_XENFV && !make(m, &xen_platform_class, PCI_DEVFN_AUTO, err)) {
+        rc = -EINVAL;
+    }
+    if (rc == 0 && desc->vga != VGA_NONE) {
+        rc = make_vga(m, desc, backends, err);
+    }
+    for (unsigned i = 0; rc == 0 && desc->devices && i < desc->devices->len; i++) {
+        rc = make_described(m, g_ptr_array_index(desc->devices, i), err);
+    }
+    for (unsigned i = 0; rc == 0 && desc->drives && i < desc->drives->len; i++) {
+        rc = make_drive(m, g_ptr_array_index(desc->drives, i), backends->drives[i], err);
+    }
+    return rc == 0 ? fill_cmos(m, desc, backends, b->cmos, err) : rc;
+}
+
+int board_build(struct machine *m, const struct machine_desc *desc, const struct machine_backends *backends,
+                GError **err)
+{
+    struct board *b;
+    int rc;
+
+    if (desc->type != MACHINE_XENFV && desc->type != MACHINE_PC) {
+        return 0;                   /* no emulated hardware */
+    }
+    b = g_new0(struct board, 1);
+    m->board = b;
+    if (!m->input) {
+        m->input = b->input = input_new();
+    }
+    if (!m->display && desc->vga != VGA_NONE) {
+        m->display = b->display = display_new();
+    }
+    rc = build(m, b, desc, backends, err);
+    if (rc < 0) {
+        board_free(m);
+    }
+    return rc;
+}
+
+void board_free(struct machine *m)
+{
+    struct board *b = m->board;
+
+    if (!b) {
+        return;
+    }
+    while (m->devices->len > 0) {
+        device_free(g_ptr_array_index(m->devices, m->devices->len - 1));
+    }
+    if (b->display) {
+        display_free(b->display);
+        m->display = NULL;
+    }
+    if (b->input) {
+        input_free(b->input);
+        m->input = NULL;
+    }
+    m->board = NULL;
+    g_free(b);
+}
+
+bool board_vcpu_is_online(struct machine *m, unsigned vcpu)
+{
+    struct board *b = m->board;
+
+    return b && b->pm ? acpi_vcpu_is_online(b->pm, vcpu) : vcpu < m->vcpus_online;
+}
+
+int board_vcpu_online(struct machine *m, unsigned vcpu)
+{
+    struct board *b = m->board;
+
+    if (vcpu >= m->vcpus || vcpu >= ACPI_VCPU_MAX) {
+        return -EINVAL;
+    }
+    if (board_vcpu_is_online(m, vcpu)) {
+        return 0;
+    }
+    if (!b || !b->pm) {
+        return -EINVAL;             /* without ACPI the guest cannot be told */
+    }
+    acpi_vcpu_online(b->pm, vcpu);
+    return 0;
+}
+
+struct device *board_drive(struct machine *m, const char *id)
+{
+    struct board *b = m->board;
+    struct device *dev;
+
+    if (!b) {
+        return NULL;
+    }
+    dev = machine_find(m, id);
+    if (dev && (dev->class == &ide_hd_class || dev->class == &ide_cd_class)) {
+        return dev;
+    }
+    if (id[0] >= '0' && id[0] <= '3' && id[1] == '\0') {
+        return ide_drive_at(b->ide, (unsigned)(id[0] - '0'));
+    }
+    return NULL;
+}
