@@ -8,7 +8,6 @@
  * Unmask writes are read lazily, by whoever next wants to send on that stream, so that they cost no
  * wake-up of this process; only while an event is held back by a mask does the main loop watch for them.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>

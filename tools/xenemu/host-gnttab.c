@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Grant tables: which page of the guest a reference names, who may map it, and who does. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <unistd.h>
 #include "host.h"

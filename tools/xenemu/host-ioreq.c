@@ -4,7 +4,6 @@
  * pages, ranges, and the life of a request: slot filled, event sent, states watched, answer taken. What
  * would crash the domain on Xen crashes it here, with the reason kept for the test to read.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

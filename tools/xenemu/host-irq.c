@@ -3,7 +3,6 @@
  * Interrupt lines as xen/arch/x86/hvm/irq.c keeps them: a PCI INTx raises its own GSI (16 …) and one of
  * four links; a link raises the ISA interrupt it is routed to; a line is high while anything raises it.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
 #include "host.h"
@@ -34,7 +33,7 @@ static unsigned int isa_gsi(unsigned int irq)
 int irq_set_intx(struct domain *d, unsigned int dev, unsigned int pin, unsigned int level)
 {
     unsigned int link = (dev + pin) & 3;
-    uint32_t bit = UINT32_C(1) << dev;
+    uint32_t bit = UINT32_C(1) << (dev & 31);
 
     if (dev > 31 || pin > 3 || level > 1)
         return -EINVAL;

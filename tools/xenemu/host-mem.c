@@ -4,7 +4,6 @@
  * page is which. Numbers are handed out once and never again, so a page that a device model still maps
  * keeps its content after the guest gave it away, as on Xen, and a stale mapping is seen, not reused.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -175,6 +174,8 @@ int mem_populate(struct domain *d, uint64_t gfn, unsigned int order)
 
 int mem_relocate(struct domain *d, uint64_t nr, uint64_t src, uint64_t dst)
 {
+    /* Xen moves page by page, so an overlapping move eats its own tail. */
+    bool overlap = src < dst + nr && dst < src + nr;
     uint64_t i;
 
     if (src >= MEM_MAX_GFN - nr || dst >= MEM_MAX_GFN - nr)
@@ -187,7 +188,7 @@ int mem_relocate(struct domain *d, uint64_t nr, uint64_t src, uint64_t dst)
         if (!r || r->type == MEM_MMIO_DM)
             return -EINVAL;
         m = *r;
-        n = MIN(m.gfn + m.nr - (src + i), nr - i);
+        n = overlap ? 1 : MIN(m.gfn + m.nr - (src + i), nr - i);
         mem_remove(d, src + i, n, false);
         mem_remove(d, dst + i, n, true);
         mem_insert(d, dst + i, n, m.mfn + (src + i - m.gfn), m.type);

@@ -3,7 +3,6 @@
  * The socket in place of a CPU: QEMU's qtest line protocol. Every client has its own thread and plays
  * one virtual CPU (`vcpu N`), so concurrent CPUs are concurrent clients.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

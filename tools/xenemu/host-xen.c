@@ -4,7 +4,6 @@
  * device model. The devices are as simple as a test of a device model needs: registers hold what was
  * written, clocks run, nothing interrupts. Also HVM parameters and shutdown.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <string.h>
 #include <time.h>

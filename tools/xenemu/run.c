@@ -3,7 +3,6 @@
  * `xenemu run`: what libxl does around one device model (toolstack-contract.md 1.2 to 1.4, 1.7), without
  * root: host process, xenstored, xenstore nodes, argument vector, readiness, QMP, script, the end.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>

@@ -4,7 +4,6 @@
  * process, so that one command socket asks for all faults. Requests pass untouched unless a fault
  * named xs-OP is due; a refused transaction end is turned into an abort, so that nothing of it stays.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
 #include <string.h>

@@ -4,7 +4,6 @@
  * namespaces, and a restriction bites where it does on Xen. Plain libc: these objects are linked into
  * libraries that any process may load.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

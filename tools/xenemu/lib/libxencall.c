@@ -3,7 +3,6 @@
  * libxencall.so.1: handles and buffers work; a raw hypercall has nobody to take it and fails with
  * ENOSYS. Device models use the typed libraries.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>

@@ -3,7 +3,6 @@
  * libxenctrl.so.4.17: the toolstack's library, as far as a device model and xenstored use it. The many
  * other symbols are generated from libxenctrl.syms and fail with ENOSYS by name.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

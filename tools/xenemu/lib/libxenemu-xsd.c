@@ -5,7 +5,6 @@
  * in XENEMU_XSD_PORT; the ring page is private, since no kernel is at the other end. Kept apart from
  * the drop-in libraries so that those interpose on nothing but Xen's own symbols.
  */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

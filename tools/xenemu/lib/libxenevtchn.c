@@ -4,7 +4,6 @@
  * ports as 4-byte numbers (many per read), a port that fired stays masked until it is written back.
  * A notify is one write() on the eventfd that came with the binding: what the other end waits for.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

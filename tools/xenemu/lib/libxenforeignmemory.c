@@ -4,7 +4,6 @@
  * side maps them: one mmap per contiguous run. Pages that fail keep the reservation (PROT_NONE), so
  * touching one faults as it does on Xen.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -4,7 +4,6 @@
  * so a copy costs one system call per segment and no mapping, like the hypercall. Sharing pages from
  * here (gntshr) and dma-buf are left out: no device model needs them; they fail by name.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>

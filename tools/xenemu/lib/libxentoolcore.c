@@ -3,7 +3,6 @@
  * libxentoolcore.so.1: the list of active handles. The real libxenstore registers here too, so
  * xentoolcore_restrict_all() behaves as on Xen: some handles are restricted, some become /dev/null.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
