@@ -6,7 +6,7 @@
 
 bool ps2_queue_put(struct ps2_queue *q, const uint8_t *bytes, unsigned n)
 {
-    if (n > PS2_QUEUE_SIZE - q->count) {
+    if (q->count + n > PS2_QUEUE_SIZE) {
         return false;
     }
     memcpy(q->data + q->count, bytes, n);
