@@ -6,7 +6,8 @@ libdmbase_la_SOURCES = dm/log.c dm/recorder.c
 noinst_LTLIBRARIES += libdmcontrol.la
 libdmcontrol_la_CPPFLAGS = $(AM_CPPFLAGS) $(JSON_CFLAGS)
 libdmcontrol_la_SOURCES = \
-	dm/cmdline-devices.c dm/cmdline.c dm/cmdline.h dm/machine-desc.c dm/optlist.c dm/optlist.h
+	dm/cmdline-devices.c dm/cmdline.c dm/cmdline.h dm/hmp.c dm/machine-desc.c dm/optlist.c dm/optlist.h \
+	dm/qmp-commands-devices.c dm/qmp-commands.c dm/qmp-dispatch.c dm/qmp-fdset.c dm/qmp-internal.h dm/qmp.c dm/qmp.h
 libdmcontrol_la_LIBADD = $(JSON_LIBS) $(GLIB_LIBS)
 
 # Xen: the ioreq server and the services of the hypervisor. The only users of Xen headers in dm/; libxenctrl in xen-ctrl.c.

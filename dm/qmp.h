@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QMP, as dm's main sees it: the monitors of the command line, the commands of toolstack-contract.md section 2, events.
+ *
+ *   static const struct qmp_ops ops = {...};
+ *   static struct qmp_target target = {.desc = desc, .ops = &ops};
+ *   struct qmp *qmp = qmp_new(&target);
+ *   for each desc->monitors: qmp_listen(qmp, monitor, &err);     // sockets exist from here on, clients wait
+ *   target.machine = …; target.drives = …;                       // before the main loop runs
+ *   machine events → qmp_event_*();
+ *   qmp_free(qmp);                                               // closes; removes the sockets it made
+ *
+ * Everything runs in the default main context. A client is hostile: input and output are bounded, and a client that
+ * vanishes or does not read holds up nobody else.
+ */
+#ifndef DM_QMP_H
+#define DM_QMP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include <xendm/machine-desc.h>
+#include <xendm/machine.h>
+
+struct block;
+struct chardev;
+struct qmp;
+
+/* What query-status says. Contract 1.3: under dm_restrict libxl wants PRELAUNCH (fresh) or PAUSED (restored, load done). */
+enum qmp_status {
+    QMP_STATUS_PRELAUNCH,       /* -S, before the first cont */
+    QMP_STATUS_INMIGRATE,       /* -incoming, not loaded yet */
+    QMP_STATUS_PAUSED,
+    QMP_STATUS_RUNNING,
+    QMP_STATUS_SUSPENDED,       /* guest in S3 */
+    QMP_STATUS_SHUTDOWN,
+};
+
+/*
+ * A command whose reply is due. Whoever gets one must call qmp_call_finish() exactly once, at once or later, from the main
+ * loop; it may be called from inside the op. It stays valid whatever becomes of the client and of the struct qmp.
+ */
+struct qmp_call;
+void qmp_call_finish(struct qmp_call *call, GError *error);    /* NULL: success; takes the error over */
+
+/*
+ * What the commands ask of main. Of cont, stop, save, system_reset and wake-up only one is under way at a time: the next
+ * waits, on whatever connection, until the one before was finished. quit and queries do not wait.
+ */
+struct qmp_ops {
+    enum qmp_status (*status)(void *opaque);
+    int (*cont)(void *opaque, GError **err);        /* 0 also when it runs already */
+    void (*stop)(void *opaque, struct qmp_call *call);      /* finish when no I/O is in flight; also when stopped already */
+    /* Writes the whole state to `fd`, which is the op's to close; truncates it first (contract 5.1, step 8). */
+    void (*save)(void *opaque, int fd, bool live, struct qmp_call *call);
+    int (*set_log_dirty)(void *opaque, bool enable, GError **err);  /* also answered while stopped */
+    void (*quit)(void *opaque);                     /* ask the main loop to end; the reply is written already */
+
+    /* Optional. NULL: the command says that it is not implemented. */
+    int (*system_powerdown)(void *opaque, GError **err);
+    /* NULL: query-vnc says "not enabled", and a password is taken without effect as -vnc is. Strings are the caller's. */
+    bool (*vnc_address)(void *opaque, char **host, char **service);
+    int (*vnc_password)(void *opaque, const char *password, GError **err);
+    /*
+     * `info TOPIC` for what only main knows: "ioreq", "mapcache", "xenstore" … One call of `line` per line, no newline.
+     * false: no such topic.
+     */
+    bool (*describe)(void *opaque, const char *topic, void (*line)(void *to, const char *text), void *to);
+};
+
+/* Stays the caller's, and valid until qmp_free(); fields may be filled in later. */
+struct qmp_target {
+    const struct machine_desc *desc;
+    const struct qmp_ops *ops;
+    void *opaque;
+
+    struct machine *machine;        /* NULL: none (yet); commands that need one fail */
+    struct block **drives;          /* one per desc->drives element, an element may be NULL; NULL: none yet */
+    struct chardev **serials;       /* one per desc->serials element, likewise */
+    struct chardev **chardevs;      /* one per desc->chardevs element, likewise */
+};
+
+struct qmp *qmp_new(const struct qmp_target *target);
+void qmp_free(struct qmp *qmp);
+
+/* Makes the socket at monitor->path, or takes over monitor->fd, and listens. */
+int qmp_listen(struct qmp *qmp, const struct monitor_desc *monitor, GError **err);
+
+/*
+ * Events, to every client that negotiated; none on the monitor of xentop (contract 2.3). Those that a guest can provoke are
+ * rate-limited. `name` of qmp_event(): one without data: STOP, RESUME, SUSPEND, WAKEUP, POWERDOWN.
+ */
+void qmp_event(struct qmp *qmp, const char *name);
+void qmp_event_shutdown(struct qmp *qmp, bool by_guest, const char *reason);   /* "guest-shutdown", "host-signal" … */
+void qmp_event_reset(struct qmp *qmp, bool by_guest, const char *reason);      /* "guest-reset", "host-qmp-system-reset" */
+void qmp_event_tray_moved(struct qmp *qmp, const char *device_id, bool open);
+void qmp_event_block_error(struct qmp *qmp, const char *device_id, const char *op, int error);  /* error: -errno */
+void qmp_event_rtc_change(struct qmp *qmp, int64_t seconds);
+void qmp_event_device_deleted(struct qmp *qmp, const char *device_id);
+
+#endif
