@@ -835,7 +835,8 @@ static bool end_dm(void)
             kill(run.dm, SIGKILL);
             waitpid(run.dm, &run.dm_status, 0);
             run.dm_dead = true;
-        } else if (WIFSIGNALED(run.dm_status) && WTERMSIG(run.dm_status) != SIGHUP) {
+        } else if (WIFSIGNALED(run.dm_status) ? WTERMSIG(run.dm_status) != SIGHUP
+                                              : WEXITSTATUS(run.dm_status) != 0) {
             ok = dm_died();
         }
     }
