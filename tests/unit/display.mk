@@ -1,5 +1,8 @@
-# Unit tests of display. Example:
-#   check_PROGRAMS += tests/unit/test-foo
-#   tests_unit_test_foo_SOURCES = tests/unit/test-foo.c
-#   tests_unit_test_foo_LDADD = libhwfoo.la $(UNIT_LIBS)
-#   TESTS += tests/unit/test-foo
+# Unit tests of hw/display.
+check_PROGRAMS += tests/unit/test-display tests/unit/test-vga
+tests_unit_test_display_SOURCES = tests/unit/test-display.c
+tests_unit_test_display_CPPFLAGS = $(AM_CPPFLAGS) $(PNG_CFLAGS)
+tests_unit_test_display_LDADD = libhwdisplay.la $(UNIT_LIBS) $(PNG_LIBS)
+tests_unit_test_vga_SOURCES = tests/unit/test-vga.c
+tests_unit_test_vga_LDADD = libhwdisplay.la $(UNIT_LIBS)
+TESTS += tests/unit/test-display tests/unit/test-vga

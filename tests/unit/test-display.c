@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The head: surface life, viewers, screen dumps. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <png.h>
+
+#include <xendm/display.h>
+
+struct painter {
+    struct display *display;
+    unsigned width, height;
+    unsigned refreshes, full, unwatched;
+};
+
+static uint32_t pixel(unsigned x, unsigned y)
+{
+    return (x * 7 & 0xff) << 16 | (y * 5 & 0xff) << 8 | ((x ^ y) & 0xff);
+}
+
+static void paint(void *opaque, bool full)
+{
+    struct painter *p = opaque;
+    uint32_t *s = display_resize(p->display, p->width, p->height);
+
+    p->refreshes++;
+    p->full += full;
+    g_assert_nonnull(s);
+    for (unsigned y = 0; y < p->height; y++) {
+        for (unsigned x = 0; x < p->width; x++) {
+            s[y * p->width + x] = pixel(x, y);
+        }
+    }
+    display_damage(p->display, 1, 2, 3, 4);
+    display_damage(p->display, p->width - 1, p->height - 1, 50, 50);    /* clipped */
+    display_damage(p->display, p->width, 0, 1, 1);                      /* outside: nobody hears of it */
+}
+
+static void unwatched(void *opaque)
+{
+    ((struct painter *)opaque)->unwatched++;
+}
+
+static const struct display_device painter_device = { .refresh = paint, .unwatched = unwatched };
+
+struct seen {
+    unsigned resized, damaged, width, height;
+    unsigned x, y, w, h;
+    struct display_watch *watch;
+    bool leave;
+};
+
+static void on_resized(void *opaque, unsigned width, unsigned height)
+{
+    struct seen *s = opaque;
+    s->resized++;
+    s->width = width;
+    s->height = height;
+}
+
+static void on_damaged(void *opaque, unsigned x, unsigned y, unsigned w, unsigned h)
+{
+    struct seen *s = opaque;
+    s->damaged++;
+    s->x = x, s->y = y, s->w = w, s->h = h;
+    if (s->leave) {
+        display_unwatch(s->watch);
+        s->leave = false;
+    }
+}
+
+static const struct display_viewer viewer = { .resized = on_resized, .damaged = on_damaged };
+
+static void test_viewers(void)
+{
+    struct display *d = display_new();
+    struct painter p = { .display = d, .width = 20, .height = 10 };
+    struct seen a = { 0 }, b = { 0 };
+    unsigned w, h;
+
+    g_assert_null(display_refresh(d, true, &w, &h));
+    display_set_device(d, &painter_device, &p);
+    a.watch = display_watch(d, &viewer, &a);
+    b.watch = display_watch(d, &viewer, &b);
+    const uint32_t *s = display_refresh(d, false, &w, &h);
+    g_assert_nonnull(s);
+    g_assert_cmpuint(w, ==, 20);
+    g_assert_cmpuint(h, ==, 10);
+    g_assert_cmphex(s[3 * 20 + 4], ==, pixel(4, 3));
+    g_assert_cmpuint(p.full, ==, 1);            /* a fresh surface needs everything */
+    g_assert_cmpuint(a.resized, ==, 1);
+    g_assert_cmpuint(a.damaged, ==, 2);
+    g_assert_cmpuint(a.x, ==, 19);
+    g_assert_cmpuint(a.w, ==, 1);
+    g_assert_cmpuint(a.h, ==, 1);
+
+    p.width = 30;
+    display_refresh(d, false, &w, &h);
+    g_assert_cmpuint(p.full, ==, 1);
+    g_assert_cmpuint(b.resized, ==, 2);
+    g_assert_cmpuint(b.width, ==, 30);
+
+    display_unwatch(b.watch);
+    g_assert_cmpuint(p.unwatched, ==, 0);
+    a.leave = true;                             /* the last one goes in the middle of a picture */
+    g_assert_null(display_refresh(d, false, &w, &h));
+    g_assert_cmpuint(w, ==, 0);
+    g_assert_cmpuint(p.unwatched, ==, 1);
+    g_assert_cmpuint(a.damaged, ==, 5);
+    display_free(d);
+}
+
+static void test_limits(void)
+{
+    struct display *d = display_new();
+
+    g_assert_null(display_resize(d, 0, 1));
+    g_assert_null(display_resize(d, 1, DISPLAY_HEIGHT_MAX + 1));
+    g_assert_null(display_resize(d, DISPLAY_WIDTH_MAX + 1, 1));
+    g_assert_nonnull(display_resize(d, DISPLAY_WIDTH_MAX, 1));
+    display_free(d);
+}
+
+static void check_png(const char *file)
+{
+    png_image image = { .version = PNG_IMAGE_VERSION };
+    g_assert_true(png_image_begin_read_from_file(&image, file));
+    image.format = PNG_FORMAT_RGB;
+    g_assert_cmpuint(image.width, ==, 33);
+    g_assert_cmpuint(image.height, ==, 17);
+    g_autofree uint8_t *rgb = g_malloc(PNG_IMAGE_SIZE(image));
+    g_assert_true(png_image_finish_read(&image, NULL, rgb, 0, NULL));
+    for (unsigned y = 0; y < 17; y++) {
+        for (unsigned x = 0; x < 33; x++) {
+            const uint8_t *c = rgb + (y * 33 + x) * 3;
+            g_assert_cmphex((uint32_t)c[0] << 16 | (uint32_t)c[1] << 8 | c[2], ==, pixel(x, y));
+        }
+    }
+}
+
+static void test_screendump(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("xendm-XXXXXX", NULL);
+    g_autofree char *png = g_build_filename(dir, "a.png", NULL), *ppm = g_build_filename(dir, "a.ppm", NULL);
+    g_autofree char *forced = g_build_filename(dir, "b", NULL), *nowhere = g_build_filename(dir, "no", "b", NULL);
+    g_autoptr(GError) err = NULL;
+    struct display *d = display_new();
+    struct painter p = { .display = d, .width = 33, .height = 17 };
+    char *text;
+    size_t len;
+
+    g_assert_cmpint(display_screendump(d, ppm, false, &err), ==, -ENODEV);
+    g_assert_nonnull(strstr(err->message, ppm));
+    g_clear_error(&err);
+
+    display_set_device(d, &painter_device, &p);
+    g_assert_cmpint(display_screendump(d, png, false, &err), ==, 0);
+    g_assert_cmpuint(p.unwatched, ==, 1);       /* nobody looks: the surface went again */
+    check_png(png);
+    g_assert_cmpint(display_screendump(d, forced, true, &err), ==, 0);
+    check_png(forced);
+
+    g_assert_true(g_file_set_contents(ppm, "old", 3, NULL));
+    g_assert_cmpint(display_screendump(d, ppm, false, &err), ==, 0);
+    g_assert_true(g_file_get_contents(ppm, &text, &len, NULL));
+    static const char header[] = "P6\n33 17\n255\n";
+    g_assert_cmpuint(len, ==, strlen(header) + 33 * 17 * 3);
+    g_assert_cmpmem(text, strlen(header), header, strlen(header));
+    const uint8_t *last = (uint8_t *)text + len - 3;
+    g_assert_cmphex((uint32_t)last[0] << 16 | (uint32_t)last[1] << 8 | last[2], ==, pixel(32, 16));
+    g_free(text);
+
+    g_assert_cmpint(display_screendump(d, nowhere, false, &err), ==, -ENOENT);
+    g_assert_nonnull(strstr(err->message, nowhere));
+
+    /* Nothing but the three pictures was left behind. */
+    GDir *entries = g_dir_open(dir, 0, NULL);
+    unsigned n = 0;
+    while (g_dir_read_name(entries)) {
+        n++;
+    }
+    g_dir_close(entries);
+    g_assert_cmpuint(n, ==, 3);
+    g_unlink(png);
+    g_unlink(ppm);
+    g_unlink(forced);
+    g_rmdir(dir);
+    display_free(d);
+}
+
+static void test_write_fails(void)
+{
+    g_autoptr(GError) err = NULL;
+    struct display *d = display_new();
+    struct painter p = { .display = d, .width = 640, .height = 480 };
+
+    display_set_device(d, &painter_device, &p);
+    if (access("/proc/self/fd", W_OK) != 0) {
+        g_test_skip("no /proc");
+    } else {
+        g_assert_cmpint(display_screendump(d, "/proc/self/fd/x.png", false, &err), <, 0);
+        g_assert_nonnull(strstr(err->message, "/proc/self/fd/x.png"));
+    }
+    display_free(d);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/display/viewers", test_viewers);
+    g_test_add_func("/display/limits", test_limits);
+    g_test_add_func("/display/screendump", test_screendump);
+    g_test_add_func("/display/write-fails", test_write_fails);
+    return g_test_run();
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Routing of input events, key names, LEDs. */
+#include <errno.h>
+#include <string.h>
+
+#include <glib.h>
+#include <linux/input-event-codes.h>
+
+#include <xendm/input.h>
+
+struct log {
+    GString *text;
+};
+
+static void log_key(void *opaque, unsigned code, bool down)
+{
+    g_string_append_printf(((struct log *)opaque)->text, "%s%u ", down ? "+" : "-", code);
+}
+
+static void log_relative(void *opaque, int dx, int dy, int wheel)
+{
+    g_string_append_printf(((struct log *)opaque)->text, "rel(%d,%d,%d) ", dx, dy, wheel);
+}
+
+static void log_absolute(void *opaque, int x, int y)
+{
+    g_string_append_printf(((struct log *)opaque)->text, "abs(%d,%d) ", x, y);
+}
+
+static void log_button(void *opaque, unsigned code, bool down)
+{
+    g_string_append_printf(((struct log *)opaque)->text, "button(%x,%d) ", code, down);
+}
+
+static void log_sync(void *opaque)
+{
+    g_string_append(((struct log *)opaque)->text, "sync ");
+}
+
+static const struct input_device keyboard = { .name = "keyboard", .key = log_key };
+static const struct input_device mouse = {
+    .name = "mouse", .relative = log_relative, .button = log_button, .sync = log_sync,
+};
+static const struct input_device tablet = {
+    .name = "tablet", .absolute = log_absolute, .button = log_button, .sync = log_sync,
+};
+
+static void expect(struct log *l, const char *text)
+{
+    g_assert_cmpstr(l->text->str, ==, text);
+    g_string_truncate(l->text, 0);
+}
+
+static void test_routing(void)
+{
+    struct input *in = input_new();
+    struct log k = { g_string_new(NULL) }, m = { g_string_new(NULL) }, t = { g_string_new(NULL) };
+
+    input_key(in, KEY_A, true);                 /* nobody: no effect */
+    input_absolute(in, 1, 1);
+    input_sync(in);
+    input_attach(in, &keyboard, &k);
+    input_attach(in, &mouse, &m);
+    g_assert_false(input_is_absolute(in));
+    input_key(in, KEY_A, true);
+    input_relative(in, 1, -2, 3);
+    input_button(in, BTN_LEFT, true);
+    input_sync(in);
+    expect(&k, "+30 ");
+    expect(&m, "rel(1,-2,3) button(110,1) sync ");
+
+    input_attach(in, &tablet, &t);
+    g_assert_true(input_is_absolute(in));
+    input_absolute(in, -5, 99999);
+    input_button(in, BTN_LEFT, false);
+    input_relative(in, 4, 4, 0);
+    expect(&t, "abs(0,32767) button(110,0) ");
+    expect(&m, "rel(4,4,0) ");
+    input_detach(in, &tablet, &m);              /* not that one */
+    g_assert_true(input_is_absolute(in));
+    input_detach(in, &tablet, &t);
+    g_assert_false(input_is_absolute(in));
+    input_button(in, BTN_LEFT, false);
+    expect(&m, "button(110,0) ");
+    expect(&t, "");
+    input_free(in);
+    g_string_free(k.text, TRUE);
+    g_string_free(m.text, TRUE);
+    g_string_free(t.text, TRUE);
+}
+
+static void test_names(void)
+{
+    static const char *const all[] = {
+        "shift", "shift_r", "alt", "alt_r", "ctrl", "ctrl_r", "menu", "esc", "minus", "equal", "backspace", "tab",
+        "bracket_left", "bracket_right", "ret", "semicolon", "apostrophe", "grave_accent", "backslash", "comma", "dot",
+        "slash", "asterisk", "spc", "caps_lock", "num_lock", "scroll_lock", "kp_divide", "kp_multiply", "kp_subtract",
+        "kp_add", "kp_enter", "kp_decimal", "sysrq", "less", "print", "home", "pgup", "pgdn", "end", "left", "up",
+        "down", "right", "insert", "delete", "stop", "again", "props", "undo", "front", "copy", "open", "paste",
+        "find", "cut", "lf", "help", "meta_l", "meta_r", "compose", "pause", "ro", "hiragana", "henkan", "yen",
+        "muhenkan", "katakanahiragana", "kp_comma", "kp_equals", "power", "sleep", "wake", "audionext", "audioprev",
+        "audiostop", "audioplay", "audiomute", "volumeup", "volumedown", "mediaselect", "mail", "calculator",
+        "computer", "ac_home", "ac_back", "ac_forward", "ac_refresh", "ac_bookmarks", "lang1", "lang2",
+    };
+    char name[8];
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(all); i++) {
+        g_test_message("%s", all[i]);
+        g_assert_cmpuint(input_key_from_name(all[i]), !=, 0);
+    }
+    for (char c = '0'; c <= '9'; c++) {
+        g_snprintf(name, sizeof(name), "%c", c);
+        g_assert_cmpuint(input_key_from_name(name), ==, c == '0' ? KEY_0 : KEY_1 + (unsigned)(c - '1'));
+        g_snprintf(name, sizeof(name), "kp_%c", c);
+        g_assert_cmpuint(input_key_from_name(name), !=, 0);
+    }
+    for (char c = 'a'; c <= 'z'; c++) {
+        g_snprintf(name, sizeof(name), "%c", c);
+        g_assert_cmpuint(input_key_from_name(name), !=, 0);
+    }
+    for (unsigned i = 1; i <= 24; i++) {
+        g_snprintf(name, sizeof(name), "f%u", i);
+        g_assert_cmpuint(input_key_from_name(name), !=, 0);
+    }
+    g_assert_cmpuint(input_key_from_name("f13"), ==, KEY_F13);
+    g_assert_cmpuint(input_key_from_name("ret"), ==, KEY_ENTER);
+    g_assert_cmpuint(input_key_from_name("spc"), ==, KEY_SPACE);
+    g_assert_cmpuint(input_key_from_name("A"), ==, 0);
+    g_assert_cmpuint(input_key_from_name(""), ==, 0);
+    g_assert_cmpuint(input_key_from_name("enter"), ==, 0);
+}
+
+static void test_send_keys(void)
+{
+    struct input *in = input_new();
+    struct log k = { g_string_new(NULL) };
+    char *bad = NULL;
+    GString *many = g_string_new("a");
+
+    input_attach(in, &keyboard, &k);
+    g_assert_cmpint(input_send_keys(in, "ctrl-alt-delete", &bad), ==, 0);
+    g_assert_null(bad);
+    expect(&k, "+29 +56 +111 -111 -56 -29 ");
+    g_assert_cmpint(input_send_keys(in, "x", &bad), ==, 0);
+    expect(&k, "+45 -45 ");
+
+    g_assert_cmpint(input_send_keys(in, "ctrl-nonsense-a", &bad), ==, -EINVAL);
+    g_assert_cmpstr(bad, ==, "nonsense");
+    g_clear_pointer(&bad, g_free);
+    g_assert_cmpint(input_send_keys(in, "", &bad), ==, -EINVAL);
+    g_assert_cmpstr(bad, ==, "");
+    g_clear_pointer(&bad, g_free);
+    g_assert_cmpint(input_send_keys(in, "ctrl-", &bad), ==, -EINVAL);
+    g_assert_cmpstr(bad, ==, "");
+    g_clear_pointer(&bad, g_free);
+    for (unsigned i = 0; i < 100; i++) {
+        g_string_append(many, "-a");
+    }
+    g_assert_cmpint(input_send_keys(in, many->str, &bad), ==, -EINVAL);
+    g_assert_nonnull(bad);
+    g_free(bad);
+    expect(&k, "");                             /* nothing is pressed unless everything is known */
+    g_string_free(many, TRUE);
+    g_string_free(k.text, TRUE);
+    input_free(in);
+}
+
+static void test_leds(void)
+{
+    struct input *in = input_new();
+    g_assert_cmpuint(input_leds(in), ==, 0);
+    input_set_leds(in, 0xff);
+    g_assert_cmpuint(input_leds(in), ==, 7);
+    input_free(in);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/input/routing", test_routing);
+    g_test_add_func("/input/names", test_names);
+    g_test_add_func("/input/send-keys", test_send_keys);
+    g_test_add_func("/input/leds", test_leds);
+    return g_test_run();
+}
