@@ -2,12 +2,14 @@
 /*
  * ide-hd: an ATA disk of 512-byte sectors.
  *
- * Sources: ATA/ATAPI-6 (T13/1410D) chapter 8 (commands), ATA-3 for CHS translation, ACS-2 for DATA SET MANAGEMENT.
- * Left out on purpose: SMART, security, HPA setting (SET MAX), queued and streaming commands, APM/AAM; they are not
- * advertised and aborted. Sleeping is an attitude: any command wakes the drive.
+ * Sources: ATA/ATAPI-6 (T13/1410D) chapter 8 (commands), ATA-3 for CHS translation, ACS-2 for DATA
+ * SET MANAGEMENT. Left out on purpose: SMART, security, HPA setting (SET MAX), queued and streaming
+ * commands, APM/AAM; they are not advertised and aborted. Sleeping is an attitude: any command
+ * wakes the drive.
  *
- * The write cache is the host's page cache: with it on (the power-on state) FLUSH CACHE is what makes data safe, with it
- * off every write command is followed by a flush before it is reported as done.
+ * The write cache is the host's page cache: with it on (the power-on state) FLUSH CACHE is what
+ * makes data safe, with it off every write command is followed by a flush before it is reported as
+ * done.
  */
 #include <errno.h>
 
@@ -36,7 +38,8 @@ static uint64_t get_lba(const struct ide_disk *disk, bool ext)
     uint32_t low = (uint32_t)d->lba_high[0] << 16 | (uint32_t)d->lba_mid[0] << 8 | d->lba_low[0];
 
     if (ext) {
-        return (uint64_t)d->lba_high[1] << 40 | (uint64_t)d->lba_mid[1] << 32 | (uint64_t)d->lba_low[1] << 24 | low;
+        return (uint64_t)d->lba_high[1] << 40 | (uint64_t)d->lba_mid[1] << 32 |
+               (uint64_t)d->lba_low[1] << 24 | low;
     }
     return (uint64_t)(d->device & 0x0f) << 24 | low;
 }
@@ -45,7 +48,8 @@ static uint64_t get_lba(const struct ide_disk *disk, bool ext)
 static bool get_chs(const struct ide_disk *disk, uint64_t *lba)
 {
     const struct ide_drive *d = &disk->d;
-    uint32_t cylinder = (uint32_t)d->lba_high[0] << 8 | d->lba_mid[0], head = d->device & 0x0f, sector = d->lba_low[0];
+    uint32_t cylinder = (uint32_t)d->lba_high[0] << 8 | d->lba_mid[0], head = d->device & 0x0f,
+             sector = d->lba_low[0];
 
     if (sector == 0 || sector > disk->sectors || head >= disk->heads) {
         return false;
@@ -96,7 +100,8 @@ static void fail_at(struct ide_disk *disk, uint64_t lba, uint8_t error)
 }
 
 /*
- * Reads address and count of a command and checks them against the medium. False: the command was ended with an error.
+ * Reads address and count of a command and checks them against the medium. False: the command was
+ * ended with an error.
  */
 static bool get_extent(struct ide_disk *disk, bool ext)
 {
@@ -117,7 +122,8 @@ static bool get_extent(struct ide_disk *disk, bool ext)
         return false;
     }
     if (lba >= total || count > total - lba) {
-        log_guest(ROOM_IDE, "%s: command 0x%02x beyond the end of the disk", d->dev.id, disk->command);
+        log_guest(ROOM_IDE, "%s: command 0x%02x beyond the end of the disk", d->dev.id,
+                  disk->command);
         fail_at(disk, MAX(lba, total), ATA_IDNF);
         return false;
     }
@@ -259,8 +265,8 @@ static void cmd_data_set(struct ide_disk *disk, unsigned arg)
     uint32_t blocks = (uint32_t)d->count[1] << 8 | d->count[0];
 
     (void)arg;
-    if (!(d->feature[0] & FEATURE_DSM_TRIM) || !(d->device & ATA_DEVICE_LBA) || blocks == 0 || blocks > ATA_TRIM_BLOCKS ||
-        block_read_only(d->block)) {
+    if (!(d->feature[0] & FEATURE_DSM_TRIM) || !(d->device & ATA_DEVICE_LBA) || blocks == 0 ||
+        blocks > ATA_TRIM_BLOCKS || block_read_only(d->block)) {
         ide_drive_abort(d, ATA_ABRT);
         return;
     }
@@ -268,13 +274,15 @@ static void cmd_data_set(struct ide_disk *disk, unsigned arg)
     ide_drive_buffer_dma(d, blocks * IDE_SECTOR, true);
 }
 
-/* An entry is 48 bits of address and 16 bits of length; length 0 is an empty one. All are checked before any is done. */
+/* An entry is 48 bits of address and 16 bits of length; length 0 is an empty one. All are checked
+ * before any is done. */
 static bool trim_entry(const struct ide_drive *d, uint32_t pos, uint64_t *sector, uint32_t *count)
 {
     const uint8_t *e = d->buffer + pos;
     uint64_t total = ide_drive_sectors(d);
 
-    *sector = e[0] | e[1] << 8 | e[2] << 16 | (uint64_t)e[3] << 24 | (uint64_t)e[4] << 32 | (uint64_t)e[5] << 40;
+    *sector = e[0] | e[1] << 8 | e[2] << 16 | (uint64_t)e[3] << 24 | (uint64_t)e[4] << 32 |
+              (uint64_t)e[5] << 40;
     *count = (uint32_t)e[6] | (uint32_t)e[7] << 8;
     return *count == 0 || (*sector < total && *count <= total - *sector);
 }
@@ -390,7 +398,7 @@ static void cmd_set_features(struct ide_disk *disk, unsigned arg)
     case 0xaa:
         disk->look_ahead = true;
         break;
-    case 0x66:                          /* keep settings over a software reset, which we do anyway */
+    case 0x66: /* keep settings over a software reset, which we do anyway */
     case 0xcc:
         break;
     default:
@@ -434,8 +442,8 @@ struct ata_command {
 /* Codes that are not here, among them NOP, are aborted. */
 static const struct ata_command commands[256] = {
     [0x06] = {cmd_data_set, 0},
-    [0x10 ... 0x1f] = {cmd_ok, 0},                      /* RECALIBRATE */
-    [0x20 ... 0x21] = {cmd_transfer, PIO},              /* READ SECTORS, without retries */
+    [0x10 ... 0x1f] = {cmd_ok, 0},         /* RECALIBRATE */
+    [0x20 ... 0x21] = {cmd_transfer, PIO}, /* READ SECTORS, without retries */
     [0x24] = {cmd_transfer, EXT},
     [0x25] = {cmd_transfer, DMA | EXT},
     [0x27] = {cmd_native_max, EXT},
@@ -444,17 +452,17 @@ static const struct ata_command commands[256] = {
     [0x34] = {cmd_transfer, WRITE | EXT},
     [0x35] = {cmd_transfer, DMA | WRITE | EXT},
     [0x39] = {cmd_transfer, MULTIPLE | WRITE | EXT},
-    [0x3c] = {cmd_transfer, WRITE},                     /* WRITE VERIFY */
+    [0x3c] = {cmd_transfer, WRITE}, /* WRITE VERIFY */
     [0x40 ... 0x41] = {cmd_verify, 0},
     [0x42] = {cmd_verify, EXT},
     [0x70 ... 0x7f] = {cmd_seek, 0},
     [0x91] = {cmd_init_parameters, 0},
-    [0x94] = {cmd_standby, 0},                          /* … IMMEDIATE, and the same at its old place */
+    [0x94] = {cmd_standby, 0}, /* … IMMEDIATE, and the same at its old place */
     [0x95] = {cmd_idle, 0},
     [0x96] = {cmd_standby, 0},
     [0x97] = {cmd_idle, 0},
     [0x98] = {cmd_check_power, 0},
-    [0x99] = {cmd_standby, 0},                          /* SLEEP */
+    [0x99] = {cmd_standby, 0}, /* SLEEP */
     [0xc4] = {cmd_transfer, MULTIPLE},
     [0xc5] = {cmd_transfer, MULTIPLE | WRITE},
     [0xc6] = {cmd_set_multiple, 0},
@@ -548,13 +556,15 @@ static void ide_hd_unrealize(struct device *dev)
     ide_drive_unrealize(DEVICE_CAST(struct ide_drive, dev));
 }
 
-static void ide_hd_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+static void ide_hd_describe(struct device *dev, void (*line)(void *opaque, const char *text),
+                            void *opaque)
 {
     struct ide_disk *disk = DEVICE_CAST(struct ide_disk, dev);
     char text[160];
 
     ide_drive_describe(&disk->d, line, opaque);
-    g_snprintf(text, sizeof(text), "geometry %u/%u/%u, multiple %u, transfer mode 0x%02x, write cache %s",
+    g_snprintf(text, sizeof(text),
+               "geometry %u/%u/%u, multiple %u, transfer mode 0x%02x, write cache %s",
                disk->cylinders, disk->heads, disk->sectors, disk->multiple, disk->transfer_mode,
                disk->write_cache ? "on" : "off");
     line(opaque, text);
@@ -570,8 +580,8 @@ static bool ide_hd_check(const void *base, GError **err)
     const struct ide_disk *disk = base;
 
     if (disk->multiple & (disk->multiple - 1) || disk->d.drq_sectors & (disk->d.drq_sectors - 1)) {
-        g_set_error(err, STATE_ERROR, EINVAL, "multiple %u, DRQ block of %u: no power of two", disk->multiple,
-                    disk->d.drq_sectors);
+        g_set_error(err, STATE_ERROR, EINVAL, "multiple %u, DRQ block of %u: no power of two",
+                    disk->multiple, disk->d.drq_sectors);
         return false;
     }
     return ide_drive_check_state(&disk->d, err);

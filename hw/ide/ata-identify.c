@@ -2,8 +2,8 @@
 /*
  * IDENTIFY DEVICE of ide-hd (ATA/ATAPI-6 section 8.15, ACS-2 for TRIM).
  *
- * Says ATA-4 to ATA-7, of which the last is what makes guests look at the word for TRIM. Not there: SMART, security, power-up in
- * standby, APM, AAM, queued commands.
+ * Says ATA-4 to ATA-7, of which the last is what makes guests look at the word for TRIM. Not there:
+ * SMART, security, power-up in standby, APM, AAM, queued commands.
  */
 #include "ide-internal.h"
 
@@ -90,10 +90,12 @@ void ata_identify(const struct ide_disk *disk, uint8_t *buf)
     put_word(buf, 61, lba28 >> 16);
     put_word(buf, 80, 0x00f0);                          /* ATA-4 … ATA-7 */
     put_word(buf, 81, 0x0016);
-    put_word(buf, 82, 1 << 14 | 1 << 6 | 1 << 5 | 1 << 3);                  /* NOP, look-ahead, write cache, power */
-    put_word(buf, 83, 1 << 14 | 1 << 13 | 1 << 12 | 1 << 10);               /* FLUSH CACHE (EXT), LBA48 */
+    put_word(buf, 82, 1 << 14 | 1 << 6 | 1 << 5 | 1 << 3); /* NOP, look-ahead, write cache, power */
+    put_word(buf, 83, 1 << 14 | 1 << 13 | 1 << 12 | 1 << 10); /* FLUSH CACHE (EXT), LBA48 */
     put_word(buf, 84, 1 << 14);
-    put_word(buf, 85, 1u << 14 | (uint32_t)disk->look_ahead << 6 | (uint32_t)disk->write_cache << 5 | 1 << 3);
+    put_word(buf, 85,
+             1u << 14 | (uint32_t)disk->look_ahead << 6 | (uint32_t)disk->write_cache << 5 |
+                 1 << 3);
     put_word(buf, 86, 1 << 13 | 1 << 12 | 1 << 10);
     put_word(buf, 87, 1 << 14);
     for (unsigned i = 0; i < 4; i++) {
@@ -111,7 +113,7 @@ void atapi_identify(const struct ide_cd *cd, uint8_t *buf)
     /* ATAPI, CD-ROM, removable, DRQ within 50 us of PACKET, 12 bytes of it */
     put_word(buf, 0, 2 << 14 | 5 << 8 | 1 << 7 | 2 << 5);
     put_word(buf, 49, 1 << 11 | 1 << 9 | 1 << 8);
-    put_word(buf, 71, 30);                              /* ns from PACKET to bus release, likewise SERVICE: not used */
+    put_word(buf, 71, 30); /* ns from PACKET to bus release, likewise SERVICE: not used */
     put_word(buf, 72, 30);
     put_word(buf, 80, 0x001e);                          /* … ATA/ATAPI-4 */
     put_word(buf, 82, 1 << 14 | 1 << 9 | 1 << 4);       /* NOP, DEVICE RESET, PACKET */

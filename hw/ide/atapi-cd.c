@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * ide-cd: an ATAPI CD/DVD-ROM drive. This file: the packet protocol, sense data, tray and medium; atapi-data.c: the
- * commands whose answer is a table.
+ * ide-cd: an ATAPI CD/DVD-ROM drive. This file: the packet protocol, sense data, tray and medium;
+ * atapi-data.c: the commands whose answer is a table.
  *
- * Sources: ATA/ATAPI-6 (T13/1410D) 8.23-8.24, 9.8 (PACKET); SFF-8020i 2.6; MMC-3. Used by firmware to boot installers, by
- * guests without PV drivers, and by all guests for medium changes.
- * Left out on purpose: audio, raw sectors, writing, overlap and queueing, asynchronous event notification.
+ * Sources: ATA/ATAPI-6 (T13/1410D) 8.23-8.24, 9.8 (PACKET); SFF-8020i 2.6; MMC-3. Used by firmware
+ * to boot installers, by guests without PV drivers, and by all guests for medium changes. Left out
+ * on purpose: audio, raw sectors, writing, overlap and queueing, asynchronous event notification.
  *
- * A change of the medium by the toolstack is shown in two steps, first "not present", then "may have changed" (as QEMU does),
- * because guests that only poll would otherwise miss an exchange that happens between two of their polls.
+ * A change of the medium by the toolstack is shown in two steps, first "not present", then "may
+ * have changed" (as QEMU does), because guests that only poll would otherwise miss an exchange that
+ * happens between two of their polls.
  */
 #include <errno.h>
 
@@ -56,7 +57,8 @@ void atapi_ok(struct ide_cd *cd)
 static void check_condition(struct ide_cd *cd)
 {
     reason(cd, REASON_COMMAND | REASON_TO_HOST);
-    ide_drive_abort(&cd->d, (uint8_t)(cd->sense_key << 4 | (cd->sense_key == SENSE_ABORTED ? ATA_ABRT : 0)));
+    ide_drive_abort(&cd->d, (uint8_t)(cd->sense_key << 4 |
+                                      (cd->sense_key == SENSE_ABORTED ? ATA_ABRT : 0)));
     cd->d.status &= ~ATA_DSC;
 }
 
@@ -101,7 +103,8 @@ static void cd_fail(struct ide_drive *d, enum block_op op, int error)
     }
 }
 
-/* The byte count limit rules: an odd limit counts as the even one below unless all fits; blocks of the medium are kept whole. */
+/* The byte count limit rules: an odd limit counts as the even one below unless all fits; blocks of
+ * the medium are kept whole. */
 static uint32_t cd_drq_block(struct ide_drive *d)
 {
     struct ide_cd *cd = cd_of(d);
@@ -254,9 +257,9 @@ static void cmd_mode_select(struct ide_cd *cd)
 }
 
 enum {
-    ALLOW_CHANGED = 1 << 0,             /* runs, and says nothing of a changed medium (MMC-3 4.1.6) */
+    ALLOW_CHANGED = 1 << 0, /* runs, and says nothing of a changed medium (MMC-3 4.1.6) */
     NEEDS_MEDIUM = 1 << 1,
-    NO_DATA = 1 << 2,                   /* a byte count limit of 0 is allowed */
+    NO_DATA = 1 << 2, /* a byte count limit of 0 is allowed */
 };
 
 static const struct packet_command {
@@ -316,7 +319,8 @@ static void execute_packet(struct ide_cd *cd)
         return;
     }
     if (!c->run) {
-        log_debug(ROOM_IDE, "%s: packet command 0x%02x is not supported", cd->d.dev.id, cd->packet[0]);
+        log_debug(ROOM_IDE, "%s: packet command 0x%02x is not supported", cd->d.dev.id,
+                  cd->packet[0]);
         atapi_error(cd, SENSE_ILLEGAL_REQUEST, ASC_ILLEGAL_OPCODE);
         return;
     }
@@ -325,7 +329,8 @@ static void execute_packet(struct ide_cd *cd)
         return;
     }
     if ((c->flags & NEEDS_MEDIUM) && !atapi_medium_ready(cd)) {
-        atapi_error(cd, SENSE_NOT_READY, cd->tray_open ? ASC_NO_MEDIUM_TRAY_OPEN : ASC_NO_MEDIUM_TRAY_CLOSED);
+        atapi_error(cd, SENSE_NOT_READY,
+                    cd->tray_open ? ASC_NO_MEDIUM_TRAY_OPEN : ASC_NO_MEDIUM_TRAY_CLOSED);
         return;
     }
     c->run(cd);
@@ -383,7 +388,7 @@ static void cd_command(struct ide_drive *d, uint8_t code)
         atapi_identify(cd, d->buffer);
         ide_drive_buffer_pio(d, IDE_SECTOR, false, true);
         break;
-    case 0xec:                          /* IDENTIFY DEVICE and READ SECTORS: "no, look at my signature" */
+    case 0xec: /* IDENTIFY DEVICE and READ SECTORS: "no, look at my signature" */
     case 0x20:
         set_signature(d);
         ide_drive_abort(d, ATA_ABRT);
@@ -444,7 +449,9 @@ int ide_cd_request_eject(struct device *dev, bool force, GError **err)
         cd->event_eject = true;
         if (!force) {
             g_set_error(err, XENDM_ERROR, EBUSY,
-                        "Device '%s' is locked and force was not specified, wait for tray to open and try again", dev->id);
+                        "Device '%s' is locked and force was not specified, wait for tray to open "
+                        "and try again",
+                        dev->id);
             return -EBUSY;
         }
     }
@@ -469,7 +476,7 @@ static void cd_reset(struct ide_drive *d, bool hard)
     struct ide_cd *cd = cd_of(d);
 
     set_signature(d);
-    d->status = 0;                      /* a packet device is not "ready" before its first command */
+    d->status = 0; /* a packet device is not "ready" before its first command */
     cd->packet_wait = false;
     cd->dma = false;
     cd->limit = MEDIA_LIMIT_MAX;
@@ -515,15 +522,16 @@ static void ide_cd_unrealize(struct device *dev)
     ide_drive_unrealize(DEVICE_CAST(struct ide_drive, dev));
 }
 
-static void ide_cd_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+static void ide_cd_describe(struct device *dev, void (*line)(void *opaque, const char *text),
+                            void *opaque)
 {
     struct ide_cd *cd = DEVICE_CAST(struct ide_cd, dev);
     char text[160];
 
     ide_drive_describe(&cd->d, line, opaque);
-    g_snprintf(text, sizeof(text), "tray %s, %s, medium %s, sense %x/%02x/%02x", cd->tray_open ? "open" : "closed",
-               cd->tray_locked ? "locked" : "unlocked", ide_drive_sectors(&cd->d) ? "present" : "absent", cd->sense_key,
-               cd->asc, cd->ascq);
+    g_snprintf(text, sizeof(text), "tray %s, %s, medium %s, sense %x/%02x/%02x",
+               cd->tray_open ? "open" : "closed", cd->tray_locked ? "locked" : "unlocked",
+               ide_drive_sectors(&cd->d) ? "present" : "absent", cd->sense_key, cd->asc, cd->ascq);
     line(opaque, text);
 }
 
@@ -536,9 +544,11 @@ static bool ide_cd_check(const void *base, GError **err)
 {
     const struct ide_cd *cd = base;
 
-    if ((cd->d.media && cd->d.write) || cd->d.phase == IDE_DISCARD || cd->d.phase == IDE_MEDIA_OUT ||
-        cd->d.phase == IDE_FLUSH || (cd->packet_wait && cd->d.phase == IDE_PIO_OUT && cd->d.data_end != CD_PACKET)) {
-        g_set_error(err, STATE_ERROR, EINVAL, "a CD drive is in phase %u, media %d, write %d, data_end %u", cd->d.phase,
+    if ((cd->d.media && cd->d.write) || cd->d.phase == IDE_DISCARD ||
+        cd->d.phase == IDE_MEDIA_OUT || cd->d.phase == IDE_FLUSH ||
+        (cd->packet_wait && cd->d.phase == IDE_PIO_OUT && cd->d.data_end != CD_PACKET)) {
+        g_set_error(err, STATE_ERROR, EINVAL,
+                    "a CD drive is in phase %u, media %d, write %d, data_end %u", cd->d.phase,
                     cd->d.media, cd->d.write, cd->d.data_end);
         return false;
     }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * ATAPI commands that return a table: inquiry, capacity, TOC, features, events, mode pages (MMC-3 chapters 5 and 6,
- * SFF-8020i for what MMC-3 calls legacy). The medium is always one session with one data track.
+ * ATAPI commands that return a table: inquiry, capacity, TOC, features, events, mode pages (MMC-3
+ * chapters 5 and 6, SFF-8020i for what MMC-3 calls legacy). The medium is always one session with
+ * one data track.
  *
- * Each builds its answer in the drive's buffer, which is far larger than any of them, and hands it to atapi_reply() with the
- * length that the guest has room for.
+ * Each builds its answer in the drive's buffer, which is far larger than any of them, and hands it
+ * to atapi_reply() with the length that the guest has room for.
  */
 #include "ide-internal.h"
 
@@ -250,14 +251,18 @@ static const struct feature {
     enum feature_current current;
     uint8_t data[8];
 } features[] = {
-    {0x0000, 0x02, 8, ALWAYS, {0x00, 0x10, 0, 0, 0x00, 0x08, 0, 0}},    /* profiles; "current" bits are filled in */
-    {0x0001, 0x02, 4, ALWAYS, {0, 0, 0, 2}},                            /* core, on ATAPI */
-    {0x0002, 0x02, 4, ALWAYS, {0}},                                     /* morphing: events are polled */
-    {0x0003, 0x02, 4, ALWAYS, {0x29, 0, 0, 0}},                         /* removable: tray, eject, lock */
-    {0x0010, 0x00, 8, WITH_MEDIUM, {0, 0, CD_BLOCK >> 8, 0, 0, 1, 0, 0}},   /* random readable */
-    {0x001d, 0x00, 0, WITH_CD, {0}},                                    /* multi-read */
-    {0x001e, 0x00, 0, WITH_CD, {0}},                                    /* CD read */
-    {0x001f, 0x00, 0, WITH_DVD, {0}},                                   /* DVD read */
+    {0x0000,
+     0x02,
+     8,
+     ALWAYS,
+     {0x00, 0x10, 0, 0, 0x00, 0x08, 0, 0}},     /* profiles; "current" bits are filled in */
+    {0x0001, 0x02, 4, ALWAYS, {0, 0, 0, 2}},    /* core, on ATAPI */
+    {0x0002, 0x02, 4, ALWAYS, {0}},             /* morphing: events are polled */
+    {0x0003, 0x02, 4, ALWAYS, {0x29, 0, 0, 0}}, /* removable: tray, eject, lock */
+    {0x0010, 0x00, 8, WITH_MEDIUM, {0, 0, CD_BLOCK >> 8, 0, 0, 1, 0, 0}}, /* random readable */
+    {0x001d, 0x00, 0, WITH_CD, {0}},                                      /* multi-read */
+    {0x001e, 0x00, 0, WITH_CD, {0}},                                      /* CD read */
+    {0x001f, 0x00, 0, WITH_DVD, {0}},                                     /* DVD read */
 };
 
 static bool feature_current(const struct ide_cd *cd, enum feature_current when)
@@ -417,7 +422,8 @@ void atapi_mode_sense(struct ide_cd *cd)
             p = mode_page(cd, pages[i], p, control != 1);
         }
     } else {
-        p = mode_page(cd, code, p, control != 1);       /* control 1: what could be changed, which is nothing */
+        p = mode_page(cd, code, p,
+                      control != 1); /* control 1: what could be changed, which is nothing */
         if (!p) {
             invalid_field(cd);
             return;

@@ -2,10 +2,11 @@
 /*
  * The bus master's descriptor walk (SFF-8038i 1.2-1.3, 82371SB section 2.7).
  *
- * A descriptor is {address, count} of 4 bytes each; count is 16 bits and even, 0 stands for 64 KiB, bit 31 ends the table.
- * The table lies in one 64 KiB page, within which the chip's pointer wraps; after 8192 descriptors it would
- * come round, which is taken as its end. Every descriptor is fetched once, moves at least two bytes, and its memory is
- * mapped through xendm/dma.h, so neither loops nor wild addresses get further than the guest's own RAM.
+ * A descriptor is {address, count} of 4 bytes each; count is 16 bits and even, 0 stands for 64 KiB,
+ * bit 31 ends the table. The table lies in one 64 KiB page, within which the chip's pointer wraps;
+ * after 8192 descriptors it would come round, which is taken as its end. Every descriptor is
+ * fetched once, moves at least two bytes, and its memory is mapped through xendm/dma.h, so neither
+ * loops nor wild addresses get further than the guest's own RAM.
  */
 #include <errno.h>
 
@@ -38,7 +39,8 @@ static void cursor_advance(struct ide_bm_cursor *c, uint32_t n)
     c->left -= n;
 }
 
-/* Makes sure that something is left in the current descriptor: 0, -ENODATA at the end of the table, or the DMA error. */
+/* Makes sure that something is left in the current descriptor: 0, -ENODATA at the end of the table,
+ * or the DMA error. */
 static int cursor_fill(struct ide_channel *ch)
 {
     struct ide_bm *bm = &ch->bm;
@@ -96,8 +98,8 @@ int64_t ide_bm_map(struct ide_channel *ch, uint32_t want, enum dma_direction dir
         /* A segment may be as small as a page. */
         room = (IDE_DMA_SEGMENTS - bm->segments) * PAGE - (bm->cursor.address & (PAGE - 1));
         run = cursor_run(&bm->cursor, MIN(want - total, room));
-        n = dma_map(&ch->controller->pci.dev, bm->cursor.address, run, direction, bm->segment + bm->segments,
-                    IDE_DMA_SEGMENTS - bm->segments);
+        n = dma_map(&ch->controller->pci.dev, bm->cursor.address, run, direction,
+                    bm->segment + bm->segments, IDE_DMA_SEGMENTS - bm->segments);
         if (n < 0) {
             err = n;
             break;

@@ -2,10 +2,11 @@
 /*
  * An ATA channel: the command block (8 ports), the control port, two drives on the cable.
  *
- * Sources: ATA/ATAPI-6 (T13/1410D) chapters 7 (registers), 9.1-9.3 (resets), 9.16 (one drive alone).
- * Both drives take every register write, the selected one answers. Drive 0 answers for a missing drive 1: a disk with
- * its own registers but a status of 0, an ATAPI drive with zeros. An empty channel, or drive 0 missing beside a drive 1, reads
- * zeros, as QEMU's does, which guests take for "nothing here" at once; the data port reads ones.
+ * Sources: ATA/ATAPI-6 (T13/1410D) chapters 7 (registers), 9.1-9.3 (resets), 9.16 (one drive
+ * alone). Both drives take every register write, the selected one answers. Drive 0 answers for a
+ * missing drive 1: a disk with its own registers but a status of 0, an ATAPI drive with zeros. An
+ * empty channel, or drive 0 missing beside a drive 1, reads zeros, as QEMU's does, which guests
+ * take for "nothing here" at once; the data port reads ones.
  */
 #include "ide-internal.h"
 
@@ -87,7 +88,8 @@ static size_t data_run(const struct ide_drive *d, enum ide_phase phase, unsigned
     return d && d->phase == phase && size >= 2 ? MIN((d->drq_end - d->pos) / size, count) : 0;
 }
 
-static size_t command_read_block(void *opaque, uint64_t offset, void *buf, unsigned size, size_t count)
+static size_t command_read_block(void *opaque, uint64_t offset, void *buf, unsigned size,
+                                 size_t count)
 {
     struct ide_drive *d = selected(opaque);
     size_t done = 0, run;
@@ -103,7 +105,8 @@ static size_t command_read_block(void *opaque, uint64_t offset, void *buf, unsig
     return done;
 }
 
-static size_t command_write_block(void *opaque, uint64_t offset, const void *buf, unsigned size, size_t count)
+static size_t command_write_block(void *opaque, uint64_t offset, const void *buf, unsigned size,
+                                  size_t count)
 {
     struct ide_drive *d = selected(opaque);
     size_t done = 0, run;
@@ -178,7 +181,8 @@ static void latch(uint8_t *fifo, uint8_t value)
     fifo[0] = value;
 }
 
-/* EXECUTE DEVICE DIAGNOSTIC: for both drives; drive 0 answers, also for a drive 1 that is not there. */
+/* EXECUTE DEVICE DIAGNOSTIC: for both drives; drive 0 answers, also for a drive 1 that is not
+ * there. */
 static void diagnostic(struct ide_channel *ch)
 {
     for (unsigned i = 0; i < 2; i++) {

@@ -2,17 +2,19 @@
 /*
  * What both kinds of drive have in common: how data moves between guest, buffer and medium.
  *
- * One command at a time, one block request at a time. A command is a phase and a position (lba, left, pos …), all of
- * which is saved; ide_drive_step() goes on from there whenever nothing is in flight: after a completion, when the guest
- * starts the bus master, and when the machine is resumed.
+ * One command at a time, one block request at a time. A command is a phase and a position (lba,
+ * left, pos …), all of which is saved; ide_drive_step() goes on from there whenever nothing is in
+ * flight: after a completion, when the guest starts the bus master, and when the machine is
+ * resumed.
  *
  *   PIO in    MEDIA_IN (buffer full of sectors) → PIO_IN (DRQ blocks) → MEDIA_IN … → finish
  *   PIO out   PIO_OUT (DRQ blocks) → MEDIA_OUT (buffer written) → PIO_OUT … → finish
  *   DMA       chunks of up to 1 MiB straight between the back end and guest memory → finish
  *
- * PIO sectors are taken from, or gathered for, the medium up to 64 KiB at once; never beyond the command, so nothing the guest
- * reads is older than its command. Reads that the host has in its cache do not wait for the main loop.
- * When a chunk fails it is done again sector by sector, so that the drive stops at the sector that is bad.
+ * PIO sectors are taken from, or gathered for, the medium up to 64 KiB at once; never beyond the
+ * command, so nothing the guest reads is older than its command. Reads that the host has in its
+ * cache do not wait for the main loop. When a chunk fails it is done again sector by sector, so
+ * that the drive stops at the sector that is bad.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -99,8 +101,8 @@ void ide_drive_reset(struct ide_drive *d, bool hard)
 
 static void request_done(struct block_request *req, int error);
 
-static void submit(struct ide_drive *d, enum block_op op, uint64_t sector, uint32_t sectors, struct iovec *iov,
-                   unsigned niov)
+static void submit(struct ide_drive *d, enum block_op op, uint64_t sector, uint32_t sectors,
+                   struct iovec *iov, unsigned niov)
 {
     d->chunk = sectors;
     d->in_flight = true;
@@ -127,7 +129,8 @@ static const char *const op_name[] = {
 static void drive_failed(struct ide_drive *d, enum block_op op, int error)
 {
     drive_idle(d);
-    log_warning(ROOM_IDE, "%s: %s at sector %" PRIu64 " failed: %s", d->dev.id, op_name[op], d->lba, g_strerror(-error));
+    log_warning(ROOM_IDE, "%s: %s at sector %" PRIu64 " failed: %s", d->dev.id, op_name[op], d->lba,
+                g_strerror(-error));
     machine_event_block_error(d->dev.machine, d->dev.id, op_name[op], error);
     d->ops->fail(d, op, error);
 }
@@ -172,7 +175,7 @@ static void media_in_done(struct ide_drive *d)
     d->pio_sectors += d->chunk;
     d->media_pos += d->chunk * IDE_SECTOR;
     if (d->careful && d->left && d->media_pos < d->drq_sectors * IDE_SECTOR) {
-        media_in(d);                    /* the guest expects whole DRQ blocks, whatever became of the buffer */
+        media_in(d); /* the guest expects whole DRQ blocks, whatever became of the buffer */
         return;
     }
     d->pos = 0;
@@ -304,7 +307,8 @@ static void dma_begin(struct ide_drive *d)
 
     if (bm->client) {
         /* The other drive waits for the engine: the guest has lost its way. */
-        log_guest(ROOM_IDE, "%s: DMA command while drive %u of the channel has one", d->dev.id, 1 - d->unit);
+        log_guest(ROOM_IDE, "%s: DMA command while drive %u of the channel has one", d->dev.id,
+                  1 - d->unit);
         ide_drive_abort(d, ATA_ABRT);
         return;
     }
@@ -348,7 +352,8 @@ static void dma_finish(struct ide_drive *d)
     }
 }
 
-/* The table ended before the data: the engine stops, the drive goes on asking until it is reset or the engine restarted. */
+/* The table ended before the data: the engine stops, the drive goes on asking until it is reset or
+ * the engine restarted. */
 static void dma_starved(struct ide_drive *d)
 {
     d->channel->bm.status &= ~BM_ACTIVE;
@@ -360,7 +365,8 @@ static void dma_error(struct ide_drive *d, int error)
 {
     struct ide_bm *bm = &d->channel->bm;
 
-    log_guest(ROOM_IDE, "%s: bus master met an error near 0x%08x: %s", d->dev.id, bm->cursor.address, g_strerror(-error));
+    log_guest(ROOM_IDE, "%s: bus master met an error near 0x%08x: %s", d->dev.id,
+              bm->cursor.address, g_strerror(-error));
     bm->status &= ~BM_ACTIVE;
     bm->status |= BM_ERROR;
     ide_drive_abort(d, ATA_ABRT);
@@ -408,7 +414,8 @@ static void dma_step(struct ide_drive *d)
         dma_starved(d);
     } else {
         d->status = ATA_READY | ATA_BSY;
-        submit(d, d->write ? BLOCK_WRITE : BLOCK_READ, d->lba, (uint32_t)bytes / IDE_SECTOR, ch->bm.iov, ch->bm.iovs);
+        submit(d, d->write ? BLOCK_WRITE : BLOCK_READ, d->lba, (uint32_t)bytes / IDE_SECTOR,
+               ch->bm.iov, ch->bm.iovs);
     }
 }
 
@@ -568,13 +575,14 @@ int ide_drive_realize(struct ide_drive *d, const struct ide_drive_ops *ops, GErr
     struct ide_drive **place;
 
     if (!dev || dev->class != &piix3_ide_class) {
-        g_set_error(err, XENDM_ERROR, ENODEV, "%s: there is no IDE controller '%s'", d->dev.id, d->controller);
+        g_set_error(err, XENDM_ERROR, ENODEV, "%s: there is no IDE controller '%s'", d->dev.id,
+                    d->controller);
         return -ENODEV;
     }
     place = &DEVICE_CAST(struct ide_controller, dev)->channel[d->bus].drive[d->unit];
     if (*place) {
-        g_set_error(err, XENDM_ERROR, EBUSY, "%s: ide.%u unit %u is taken by %s", d->dev.id, d->bus, d->unit,
-                    (*place)->dev.id);
+        g_set_error(err, XENDM_ERROR, EBUSY, "%s: ide.%u unit %u is taken by %s", d->dev.id, d->bus,
+                    d->unit, (*place)->dev.id);
         return -EBUSY;
     }
     d->ops = ops;
@@ -618,12 +626,14 @@ static void unplug_flushed(struct block_request *req, int error)
     struct ide_drive *d = req->opaque;
 
     if (error) {
-        log_warning(ROOM_IDE, "%s: flush before the unplugging failed: %s", d->dev.id, g_strerror(-error));
+        log_warning(ROOM_IDE, "%s: flush before the unplugging failed: %s", d->dev.id,
+                    g_strerror(-error));
         machine_event_block_error(d->dev.machine, d->dev.id, "flush", error);
     }
 }
 
-/* The guest's PV driver takes over: nothing of ours may touch the image from here on, nor keep it open. */
+/* The guest's PV driver takes over: nothing of ours may touch the image from here on, nor keep it
+ * open. */
 void ide_drive_unplug(struct ide_drive *d)
 {
     if (d->unplugged) {
@@ -656,20 +666,24 @@ struct block *ide_drive_block(const struct device *dev)
     return DEVICE_CAST(const struct ide_drive, dev)->block;
 }
 
-void ide_drive_describe(struct ide_drive *d, void (*line)(void *opaque, const char *text), void *opaque)
+void ide_drive_describe(struct ide_drive *d, void (*line)(void *opaque, const char *text),
+                        void *opaque)
 {
-    static const char *const phase[] = {"idle", "PIO in", "PIO out", "reading", "writing", "DMA", "flushing", "discarding"};
+    static const char *const phase[] = {"idle",    "PIO in", "PIO out",  "reading",
+                                        "writing", "DMA",    "flushing", "discarding"};
     char text[256];
 
     if (d->unplugged) {
         line(opaque, "unplugged by the guest");
         return;
     }
-    g_snprintf(text, sizeof(text), "ide.%u unit %u, '%s' serial '%s', %" PRIu64 " sectors, file '%s'", d->bus, d->unit,
+    g_snprintf(text, sizeof(text),
+               "ide.%u unit %u, '%s' serial '%s', %" PRIu64 " sectors, file '%s'", d->bus, d->unit,
                d->model, d->serial, ide_drive_sectors(d), d->block ? block_file(d->block) : "");
     line(opaque, text);
     g_snprintf(text, sizeof(text),
-               "%s, status 0x%02x error 0x%02x, %" PRIu64 " commands, %" PRIu64 " sectors by PIO, %" PRIu64 " by DMA",
+               "%s, status 0x%02x error 0x%02x, %" PRIu64 " commands, %" PRIu64
+               " sectors by PIO, %" PRIu64 " by DMA",
                phase[d->phase], d->status, d->error, d->commands, d->pio_sectors, d->dma_sectors);
     line(opaque, text);
 }
@@ -717,16 +731,19 @@ bool ide_drive_check_state(const struct ide_drive *d, GError **err)
         wrong = "length of the buffer";
     } else if ((d->phase == IDE_PIO_IN || d->phase == IDE_PIO_OUT) && d->pos == d->drq_end) {
         wrong = "an empty DRQ block";
-    } else if ((filling && (d->left == 0 || d->write || !d->media || (d->media_pos && !d->careful))) ||
-               (d->phase == IDE_MEDIA_OUT && (!d->write || !d->media || d->media_pos == d->data_end ||
-                                              (d->data_end - d->media_pos) % IDE_SECTOR ||
-                                              (d->data_end - d->media_pos) / IDE_SECTOR > d->left)) ||
+    } else if ((filling &&
+                (d->left == 0 || d->write || !d->media || (d->media_pos && !d->careful))) ||
+               (d->phase == IDE_MEDIA_OUT &&
+                (!d->write || !d->media || d->media_pos == d->data_end ||
+                 (d->data_end - d->media_pos) % IDE_SECTOR ||
+                 (d->data_end - d->media_pos) / IDE_SECTOR > d->left)) ||
                (d->phase == IDE_PIO_OUT && d->media &&
                 (d->data_end % IDE_SECTOR || d->data_end / IDE_SECTOR > d->left || d->media_pos))) {
         wrong = "a transfer that cannot be";
     }
     if (wrong) {
-        g_set_error(err, STATE_ERROR, EINVAL, "drive: %s: phase %u, pos %u, drq_end %u, data_end %u, media_pos %u, left %u",
+        g_set_error(err, STATE_ERROR, EINVAL,
+                    "drive: %s: phase %u, pos %u, drq_end %u, data_end %u, media_pos %u, left %u",
                     wrong, d->phase, d->pos, d->drq_end, d->data_end, d->media_pos, d->left);
     }
     return !wrong;

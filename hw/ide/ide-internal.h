@@ -5,9 +5,9 @@
  *   piix3-ide.c    the PCI function, its bus-master registers
  *   bus-master.c   the PRD engine: descriptor table → mapped guest memory
  *   ide-channel.c  the cable: ports, drive selection, interrupt, software reset
- *   ide-drive.c    what both kinds of drive do: PIO blocks, media transfers, one block request at a time
- *   ata-disk.c     ATA commands;  ata-identify.c: IDENTIFY DEVICE
- *   atapi-cd.c     the packet protocol and the tray;  atapi-data.c: the commands that only return tables
+ *   ide-drive.c    what both kinds of drive do: PIO blocks, media transfers, one block request at a
+ * time ata-disk.c     ATA commands;  ata-identify.c: IDENTIFY DEVICE atapi-cd.c     the packet
+ * protocol and the tray;  atapi-data.c: the commands that only return tables
  */
 #ifndef XENDM_IDE_INTERNAL_H
 #define XENDM_IDE_INTERNAL_H
@@ -28,7 +28,7 @@
 #include <xendm/state.h>
 
 #define IDE_SECTOR 512u
-#define IDE_BUFFER 65536u               /* bytes of a drive's own buffer: PIO data and command replies */
+#define IDE_BUFFER 65536u /* bytes of a drive's own buffer: PIO data and command replies */
 #define IDE_BUFFER_SECTORS (IDE_BUFFER / IDE_SECTOR)
 #define IDE_DMA_CHUNK (1024u * 1024)    /* bytes of one block request of a DMA command */
 #define IDE_DMA_SEGMENTS 256u           /* one 512-byte sector of 2-byte descriptors fits */
@@ -117,13 +117,13 @@ struct ide_controller {
 /* What a drive is doing. Saved: do not renumber. */
 enum ide_phase {
     IDE_IDLE = 0,
-    IDE_PIO_IN = 1,             /* DRQ: the guest reads buffer[pos, drq_end) */
-    IDE_PIO_OUT = 2,            /* DRQ: the guest writes it */
-    IDE_MEDIA_IN = 3,           /* BSY: the next sectors of a PIO command are read into the buffer */
-    IDE_MEDIA_OUT = 4,          /* BSY: buffer[media_pos, data_end) is written */
-    IDE_DMA = 5,                /* the bus master moves the data, when the guest has started it */
-    IDE_FLUSH = 6,              /* BSY */
-    IDE_DISCARD = 7,            /* BSY: ranges in buffer[pos, data_end) are discarded */
+    IDE_PIO_IN = 1,    /* DRQ: the guest reads buffer[pos, drq_end) */
+    IDE_PIO_OUT = 2,   /* DRQ: the guest writes it */
+    IDE_MEDIA_IN = 3,  /* BSY: the next sectors of a PIO command are read into the buffer */
+    IDE_MEDIA_OUT = 4, /* BSY: buffer[media_pos, data_end) is written */
+    IDE_DMA = 5,       /* the bus master moves the data, when the guest has started it */
+    IDE_FLUSH = 6,     /* BSY */
+    IDE_DISCARD = 7,   /* BSY: ranges in buffer[pos, data_end) are discarded */
 };
 
 struct ide_drive_ops {
@@ -131,7 +131,8 @@ struct ide_drive_ops {
     void (*command)(struct ide_drive *d, uint8_t code);
     /* Signature and power-on or reset state; I/O was cancelled. `hard`: power was lost. */
     void (*reset)(struct ide_drive *d, bool hard);
-    /* How many bytes from pos make the next DRQ block (1 .. data_end - pos); sets what registers say of it. */
+    /* How many bytes from pos make the next DRQ block (1 .. data_end - pos); sets what registers
+     * say of it. */
     uint32_t (*drq_block)(struct ide_drive *d);
     /* All data of the command was moved. */
     void (*finish)(struct ide_drive *d);
@@ -162,14 +163,14 @@ struct ide_drive {
 
     /* The command in progress. */
     uint8_t phase;
-    bool media;                         /* data comes from or goes to the medium, otherwise only the buffer */
+    bool media; /* data comes from or goes to the medium, otherwise only the buffer */
     bool write;
     bool careful;                       /* a chunk failed: go sector by sector to find out which */
-    uint64_t lba;                       /* next sector (of 512 bytes) to be moved from or to the medium */
+    uint64_t lba; /* next sector (of 512 bytes) to be moved from or to the medium */
     uint32_t left;                      /* sectors not moved yet */
-    uint32_t drq_sectors;               /* of a DRQ block of the medium: 1 .. ATA_MULTIPLE_MAX, a power of two */
+    uint32_t drq_sectors; /* of a DRQ block of the medium: 1 .. ATA_MULTIPLE_MAX, a power of two */
     uint32_t pos, drq_end, data_end;    /* in buffer */
-    uint32_t media_pos;                 /* in buffer: written by IDE_MEDIA_OUT, filled by IDE_MEDIA_IN if careful */
+    uint32_t media_pos; /* in buffer: written by IDE_MEDIA_OUT, filled by IDE_MEDIA_IN if careful */
     uint8_t *buffer;                    /* IDE_BUFFER */
 
     /* The one request at the back end. */
@@ -189,8 +190,8 @@ struct ide_drive {
 void ide_bm_reset(struct ide_bm *bm);
 void ide_bm_start(struct ide_channel *ch);
 /*
- * Maps guest memory for at most `want` bytes of sectors. Result: bytes mapped, a multiple of IDE_SECTOR, described by
- * bm->iov; 0: the table ended first; or -errno. Ends with ide_bm_unmap().
+ * Maps guest memory for at most `want` bytes of sectors. Result: bytes mapped, a multiple of
+ * IDE_SECTOR, described by bm->iov; 0: the table ended first; or -errno. Ends with ide_bm_unmap().
  */
 int64_t ide_bm_map(struct ide_channel *ch, uint32_t want, enum dma_direction direction);
 void ide_bm_unmap(struct ide_channel *ch, size_t done);
@@ -208,12 +209,13 @@ void ide_channel_reset(struct ide_channel *ch);
 int ide_drive_realize(struct ide_drive *d, const struct ide_drive_ops *ops, GError **err);
 void ide_drive_unrealize(struct ide_drive *d);
 void ide_drive_reset(struct ide_drive *d, bool hard);
-void ide_drive_cancel(struct ide_drive *d);         /* waits for I/O in flight; phase becomes idle */
+void ide_drive_cancel(struct ide_drive *d); /* waits for I/O in flight; phase becomes idle */
 void ide_drive_unplug(struct ide_drive *d);
 void ide_drive_quiesce(struct device *dev);
 bool ide_drive_busy(struct device *dev);
 void ide_drive_resume(struct device *dev);
-void ide_drive_describe(struct ide_drive *d, void (*line)(void *opaque, const char *text), void *opaque);
+void ide_drive_describe(struct ide_drive *d, void (*line)(void *opaque, const char *text),
+                        void *opaque);
 uint64_t ide_drive_sectors(const struct ide_drive *d);
 
 void ide_drive_raise(struct ide_drive *d);          /* interrupt */
@@ -226,7 +228,8 @@ void ide_drive_media_dma(struct ide_drive *d);
 void ide_drive_buffer_pio(struct ide_drive *d, uint32_t length, bool write, bool interrupt);
 void ide_drive_buffer_dma(struct ide_drive *d, uint32_t length, bool write);
 void ide_drive_flush(struct ide_drive *d);          /* then ops->finish */
-void ide_drive_discard(struct ide_drive *d, uint32_t length);   /* buffer[0, length); then ops->finish */
+void ide_drive_discard(struct ide_drive *d,
+                       uint32_t length);            /* buffer[0, length); then ops->finish */
 void ide_drive_step(struct ide_drive *d);           /* goes on, if nothing is in flight */
 void ide_drive_pio_done(struct ide_drive *d);       /* pos reached drq_end */
 void ide_text(uint8_t *to, size_t size, const char *text);  /* padded with spaces */

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The IDE function of Intel's PIIX3 (8086:7010): two ATA channels in compatibility mode and their bus masters.
+ * The IDE function of Intel's PIIX3 (8086:7010): two ATA channels in compatibility mode and their
+ * bus masters.
  *
- * Sources: 82371FB/82371SB data sheet (290550), sections 2.3 (function 1 configuration), 2.7 (bus master registers);
- * SFF-8038i 1.0. Used by SeaBIOS, OVMF and every guest without PV drivers, until it asks for its unplugging.
+ * Sources: 82371FB/82371SB data sheet (290550), sections 2.3 (function 1 configuration), 2.7 (bus
+ * master registers); SFF-8038i 1.0. Used by SeaBIOS, OVMF and every guest without PV drivers, until
+ * it asks for its unplugging.
  *
- * Left out on purpose: native mode (the chip has none), the timings behind IDETIM and SIDETIM, which are only kept.
- * Unlike the chip the legacy ports do not need the I/O space bit of the command register.
- * Where a bus-master transfer meets an address without memory, the drive aborts its command, so that the guest learns by an
- * interrupt what SFF-8038i would leave to its time-out.
+ * Left out on purpose: native mode (the chip has none), the timings behind IDETIM and SIDETIM,
+ * which are only kept. Unlike the chip the legacy ports do not need the I/O space bit of the
+ * command register. Where a bus-master transfer meets an address without memory, the drive aborts
+ * its command, so that the guest learns by an interrupt what SFF-8038i would leave to its time-out.
  */
 #include <errno.h>
 
@@ -122,7 +124,8 @@ static uint64_t bm_read(void *opaque, uint64_t offset, unsigned size)
     return value;
 }
 
-/* From the last byte to the first, so that a wide write clears the status before it starts the engine. */
+/* From the last byte to the first, so that a wide write clears the status before it starts the
+ * engine. */
 static void bm_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     struct ide_controller *c = opaque;
@@ -180,7 +183,8 @@ static void piix3_ide_reset(struct device *dev, enum reset_reason why)
         ide_bm_reset(&c->channel[i].bm);
         ide_channel_reset(&c->channel[i]);
     }
-    /* After S3 no firmware that we have enables the ports again, as a PC's would; so they stay as they were. */
+    /* After S3 no firmware that we have enables the ports again, as a PC's would; so they stay as
+     * they were. */
     if (why != RESET_WAKEUP) {
         memset(c->pci.config + CONFIG_IDETIM, 0, 4);
         c->pci.config[CONFIG_SIDETIM] = 0;
@@ -188,7 +192,8 @@ static void piix3_ide_reset(struct device *dev, enum reset_reason why)
     decode_update(c);
 }
 
-static void piix3_ide_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+static void piix3_ide_describe(struct device *dev, void (*line)(void *opaque, const char *text),
+                               void *opaque)
 {
     struct ide_controller *c = controller(dev);
 
@@ -197,7 +202,8 @@ static void piix3_ide_describe(struct device *dev, void (*line)(void *opaque, co
         char text[160];
 
         g_snprintf(text, sizeof(text),
-                   "channel %u: %s, drive %u selected, control 0x%02x, irq %s, bus master command 0x%02x status 0x%02x "
+                   "channel %u: %s, drive %u selected, control 0x%02x, irq %s, bus master command "
+                   "0x%02x status 0x%02x "
                    "table 0x%08x",
                    i, ch->command_ports.hidden ? "not decoded" : "decoded", ch->select, ch->control,
                    ch->irq.level ? "high" : "low", ch->bm.command, ch->bm.status, ch->bm.table);
@@ -205,7 +211,10 @@ static void piix3_ide_describe(struct device *dev, void (*line)(void *opaque, co
     }
 }
 
-#define CHANNEL_FIELD(n, t, f, ...) {.name = n, .type = t, .offset = offsetof(struct ide_channel, f), __VA_ARGS__}
+#define CHANNEL_FIELD(n, t, f, ...) \
+    { \
+        .name = n, .type = t, .offset = offsetof(struct ide_channel, f), __VA_ARGS__ \
+    }
 
 static const struct state_field channel_fields[] = {
     STATE_FIELD_U8(struct ide_channel, select, .max = 1),
@@ -222,7 +231,9 @@ static const struct state_field channel_fields[] = {
     STATE_FIELD_END,
 };
 
-static const struct state_desc channel_state = {.name = "channel", .version = 1, .fields = channel_fields};
+static const struct state_desc channel_state = {.name = "channel",
+                                                .version = 1,
+                                                .fields = channel_fields};
 
 static void piix3_ide_post_load(void *base)
 {
@@ -244,7 +255,7 @@ static const struct state_desc controller_state = {
 static const struct pci_info piix3_ide_pci = {
     .vendor = 0x8086,
     .device = 0x7010,
-    .class = 0x010180,                  /* IDE, bus master, both channels fixed to compatibility mode */
+    .class = 0x010180, /* IDE, bus master, both channels fixed to compatibility mode */
     .bar = {[4] = {.type = PCI_BAR_IO, .size = 16, .ops = &bm_ops, .name = "ide-bus-master"}},
     .config_written = piix3_ide_config_written,
 };

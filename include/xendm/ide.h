@@ -3,13 +3,14 @@
  * IDE: how the board attaches drives, and what dm/ may ask of them.
  *
  *   struct device *ide = device_new(m, &piix3_ide_class, NULL, err);             // id "piix3-ide"
- *   pci_device_attach(m->pci, (struct pci_device *)ide, PCI_DEVFN(1, 1), err); device_realize(ide, err);
- *   struct device *hd = device_new(m, &ide_hd_class, "ide-768", err);            // or ide_cd_class
- *   device_set_block(hd, "drive", block);                                        // NULL: only for ide-cd, an empty drive for good
- *   device_set(hd, "bus", "0", err); device_set(hd, "unit", "0", err); device_realize(hd, err);
+ *   pci_device_attach(m->pci, (struct pci_device *)ide, PCI_DEVFN(1, 1), err); device_realize(ide,
+ * err); struct device *hd = device_new(m, &ide_hd_class, "ide-768", err);            // or
+ * ide_cd_class device_set_block(hd, "drive", block);                                        //
+ * NULL: only for ide-cd, an empty drive for good device_set(hd, "bus", "0", err); device_set(hd,
+ * "unit", "0", err); device_realize(hd, err);
  *
- * The block stays the board's: it closes it after the device is freed. A CD drive whose medium may change gets a block
- * without medium (block_open() without a file) rather than NULL.
+ * The block stays the board's: it closes it after the device is freed. A CD drive whose medium may
+ * change gets a block without medium (block_open() without a file) rather than NULL.
  */
 #ifndef XENDM_IDE_H
 #define XENDM_IDE_H
@@ -24,7 +25,8 @@ struct block;
 
 #define IDE_CONTROLLER_ID "piix3-ide"
 
-/* The drive at `index` = bus * 2 + unit (0..3) of a controller, or NULL when there is none or it was unplugged. */
+/* The drive at `index` = bus * 2 + unit (0..3) of a controller, or NULL when there is none or it
+ * was unplugged. */
 struct device *ide_drive_at(struct device *controller, unsigned index);
 
 bool ide_drive_is_cd(const struct device *drive);
@@ -32,10 +34,11 @@ bool ide_drive_unplugged(const struct device *drive);
 struct block *ide_drive_block(const struct device *drive);
 
 /*
- * The toolstack wants to take out or change the medium of a CD drive; call it before block_eject() / block_insert(), which
- * tell the drive themselves what became of the medium. 0: go ahead, the tray is open now. -EBUSY: the guest has locked the
- * tray; unless `force`, it is told of the request (media event "eject request") and may open the tray: try again later.
- * -EINVAL: not a CD drive.
+ * The toolstack wants to take out or change the medium of a CD drive; call it before block_eject()
+ * / block_insert(), which tell the drive themselves what became of the medium. 0: go ahead, the
+ * tray is open now. -EBUSY: the guest has locked the tray; unless `force`, it is told of the
+ * request (media event "eject request") and may open the tray: try again later. -EINVAL: not a CD
+ * drive.
  */
 int ide_cd_request_eject(struct device *drive, bool force, GError **err);
 bool ide_cd_tray_open(const struct device *drive);

@@ -1,5 +1,14 @@
-# Unit tests of ide. Example:
-#   check_PROGRAMS += tests/unit/test-foo
-#   tests_unit_test_foo_SOURCES = tests/unit/test-foo.c
-#   tests_unit_test_foo_LDADD = libhwfoo.la $(UNIT_LIBS)
-#   TESTS += tests/unit/test-foo
+# Unit tests of ide: on the fakes, with a block back end in memory instead of backends/host.
+check_LTLIBRARIES += tests/unit/libidefixture.la
+tests_unit_libidefixture_la_SOURCES = tests/unit/fake-block.c tests/unit/fake-block.h \
+	tests/unit/ide-fixture.c tests/unit/ide-fixture.h
+IDE_TEST_LIBS = tests/unit/libidefixture.la libhwide.la $(UNIT_LIBS)
+
+check_PROGRAMS += tests/unit/test-ide tests/unit/test-ide-dma tests/unit/test-atapi
+tests_unit_test_ide_SOURCES = tests/unit/test-ide.c
+tests_unit_test_ide_LDADD = $(IDE_TEST_LIBS)
+tests_unit_test_ide_dma_SOURCES = tests/unit/test-ide-dma.c
+tests_unit_test_ide_dma_LDADD = $(IDE_TEST_LIBS)
+tests_unit_test_atapi_SOURCES = tests/unit/test-atapi.c
+tests_unit_test_atapi_LDADD = $(IDE_TEST_LIBS)
+TESTS += tests/unit/test-ide tests/unit/test-ide-dma tests/unit/test-atapi

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <string.h>
+
+#include "fake-block.h"
+
+void fake_block_fill(struct block *b)
+{
+    for (uint64_t s = 0; s < b->size / 512; s++) {
+        uint8_t *p = b->data + s * 512;
+
+        for (unsigned i = 0; i < 512; i++) {
+            p[i] = (uint8_t)(s * 7 + i * 13 + (i >> 3));
+        }
+        memcpy(p, &s, sizeof(s));
+    }
+}
+
+struct block *fake_block_new(const char *id, uint64_t size)
+{
+    struct block *b = g_new0(struct block, 1);
+
+    b->id = g_strdup(id);
+    b->size = size;
+    b->present = size > 0;
+    b->data = g_malloc0(size + 1);
+    b->bad_sector = UINT64_MAX;
+    b->log = g_string_new(NULL);
+    g_queue_init(&b->pending);
+    fake_block_fill(b);
+    return b;
+}
+
+void fake_block_free(struct block *b)
+{
+    block_drain(b);
+    if (b->source) {
+        g_source_remove(b->source);
+    }
+    g_string_free(b->log, TRUE);
+    g_free(b->data);
+    g_free(b->id);
+    g_free(b);
+}
+
+static int check(struct block *b, enum block_op op, uint64_t offset, uint64_t length)
+{
+    if (op == BLOCK_FLUSH) {
+        return b->fail[op];
+    }
+    if (!b->present || offset > b->size || length > b->size - offset) {
+        return -EINVAL;
+    }
+    if (op != BLOCK_READ && b->read_only) {
+        return -EROFS;
+    }
+    if (b->fail[op] && b->bad_sector * 512 < offset + length &&
+        (b->bad_sector + 1) * 512 > offset) {
+        return b->fail[op];
+    }
+    return 0;
+}
+
+bool fake_block_complete(struct block *b, unsigned index)
+{
+    struct block_request *req = g_queue_pop_nth(&b->pending, index);
+    uint8_t *at;
+    int error;
+
+    if (!req) {
+        return false;
+    }
+    error = check(b, req->op, req->offset, req->length);
+    at = b->data + req->offset;
+    if (error == 0 && (req->op == BLOCK_READ || req->op == BLOCK_WRITE)) {
+        uint64_t sum = 0;
+
+        for (unsigned i = 0; i < req->niov; i++) {
+            if (req->op == BLOCK_READ) {
+                memcpy(req->iov[i].iov_base, at + sum, req->iov[i].iov_len);
+            } else {
+                memcpy(at + sum, req->iov[i].iov_base, req->iov[i].iov_len);
+            }
+            sum += req->iov[i].iov_len;
+        }
+        g_assert_cmpuint(sum, ==, req->length);
+    } else if (error == 0 && req->op != BLOCK_FLUSH) {
+        memset(at, 0, req->length);
+    }
+    req->done(req, error);
+    return true;
+}
+
+void fake_block_complete_all(struct block *b)
+{
+    while (fake_block_complete(b, 0)) {
+    }
+}
+
+static gboolean idle(gpointer opaque)
+{
+    struct block *b = opaque;
+
+    b->source = 0;
+    fake_block_complete_all(b);
+    return G_SOURCE_REMOVE;
+}
+
+void block_submit(struct block *b, struct block_request *req)
+{
+    static const char letter[] = "RWFDZ";
+
+    g_assert_cmpuint(req->niov, <=, BLOCK_IOV_MAX);
+    b->submitted[req->op]++;
+    b->largest = MAX(b->largest, req->length);
+    if (req->op == BLOCK_FLUSH) {
+        g_string_append(b->log, "F ");
+    } else {
+        g_assert_cmpuint(req->offset % 512, ==, 0);
+        g_assert_cmpuint(req->length % 512, ==, 0);
+        g_string_append_printf(b->log, "%c%" G_GUINT64_FORMAT "+%" G_GUINT64_FORMAT " ",
+                               letter[req->op], (guint64)req->offset / 512,
+                               (guint64)req->length / 512);
+    }
+    if (b->log->len > 1 << 16) {
+        g_string_truncate(b->log, 0);
+    }
+    g_queue_push_tail(&b->pending, req);
+    if (!b->hold && !b->source) {
+        b->source = g_idle_add(idle, b);
+    }
+}
+
+int block_read_now(struct block *b, uint64_t offset, void *buf, size_t length)
+{
+    int error;
+
+    if (!b->cached) {
+        return -EAGAIN;
+    }
+    error = check(b, BLOCK_READ, offset, length);
+    if (error == 0) {
+        memcpy(buf, b->data + offset, length);
+        b->now_reads++;
+    }
+    return error;
+}
+
+void block_drain(struct block *b)
+{
+    b->drains++;
+    fake_block_complete_all(b);
+}
+
+unsigned block_in_flight(const struct block *b)
+{
+    return b->pending.length;
+}
+
+uint64_t block_size(const struct block *b)
+{
+    return b->present ? b->size : 0;
+}
+
+bool block_read_only(const struct block *b)
+{
+    return b->read_only;
+}
+
+bool block_present(const struct block *b)
+{
+    return b->present;
+}
+
+const char *block_id(const struct block *b)
+{
+    return b->id;
+}
+
+const char *block_file(const struct block *b)
+{
+    return b->present ? "fake.img" : "";
+}
+
+void block_eject(struct block *b)
+{
+    block_drain(b);
+    if (b->present) {
+        b->present = false;
+        if (b->listener && b->listener->medium_changed) {
+            b->listener->medium_changed(b->listener_opaque);
+        }
+    }
+}
+
+int block_insert(struct block *b, const struct block_options *options, GError **err)
+{
+    (void)options;
+    (void)err;
+    b->present = true;
+    if (b->listener && b->listener->medium_changed) {
+        b->listener->medium_changed(b->listener_opaque);
+    }
+    return 0;
+}
+
+void block_set_listener(struct block *b, const struct block_listener *listener, void *opaque)
+{
+    b->listener = listener;
+    b->listener_opaque = opaque;
+}

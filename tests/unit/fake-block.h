@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A block back end in memory, in place of backends/host at link time. Requests wait until the test
+ * (or an idle source, or block_drain) completes them; the bytes move at completion, as late as a
+ * real device might.
+ */
+#ifndef XENDM_TEST_FAKE_BLOCK_H
+#define XENDM_TEST_FAKE_BLOCK_H
+
+#include <xendm/block.h>
+
+struct block {
+    uint8_t *data;
+    uint64_t size;
+    bool present, read_only;
+    char *id;
+    GQueue pending;                     /* struct block_request *, oldest first */
+    bool hold;                          /* complete nothing by itself */
+    bool cached;                        /* block_read_now() works */
+    guint source;
+    int fail[BLOCK_ZERO + 1];           /* -errno for requests of this kind that touch bad_sector */
+    uint64_t bad_sector;
+    unsigned submitted[BLOCK_ZERO + 1], drains, now_reads;
+    uint64_t largest;                   /* bytes of the longest request */
+    GString *log;                       /* "R10+8 W4+1 F ": sector + count */
+    const struct block_listener *listener;
+    void *listener_opaque;
+};
+
+struct block *
+fake_block_new(const char *id,
+               uint64_t size); /* each sector begins with its number, then a pattern */
+void fake_block_free(struct block *b);
+void fake_block_fill(struct block *b);
+bool fake_block_complete(struct block *b,
+                         unsigned index); /* the index-th oldest; false if there is none */
+void fake_block_complete_all(struct block *b);                  /* also those submitted meanwhile */
+
+#endif
