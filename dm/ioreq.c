@@ -7,8 +7,9 @@
  * with the channels masked, so that neither Xen nor the kernel does anything but set a bit that is set already. Only when
  * nothing came for a while one write(2) unmasks them all, and we go back to poll(2).
  *
- * Whether to stay is learnt: only a guest whose requests follow each other within SPIN_NS makes us wait that long. One
- * that knocks once in a while costs one wake-up each, and an idle one nothing.
+ * Whether to stay is learnt: only a guest whose requests follow each other within about SPIN_NS makes us wait that long, and
+ * waiting in vain is tried ever more rarely. A guest that knocks once in a while costs one wake-up each, and an idle one
+ * nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +33,8 @@
 
 #define SPIN_NS (20 * NS_PER_US)        /* how long to look at the slots after an answer */
 #define NEAR_NS (100 * NS_PER_US)       /* a wake-up so soon after an answer would have been caught by spinning */
-#define SPIN_SCORE_MAX 8
+#define BURST_REQUESTS 4u               /* a turn with so many was a burst: the next one may begin another */
+#define SPIN_SKIP_MAX 64u               /* at most so many occasions are let pass after waiting in vain */
 #define SPIN_PAUSES 4                   /* pause instructions between two looks; about 0.2 µs on current CPUs */
 #define TURN_REQUESTS 512u              /* then other sources have a go … */
 #define TURN_NS (1 * NS_PER_MS)         /* … or after that long */
@@ -67,7 +69,9 @@ struct ioreq_server {
 
     bool again;                         /* the last turn was cut: go on without an event */
     bool may_spin;                      /* more than one CPU */
-    unsigned spin_score;
+    bool bursty;                        /* the last turn that had requests had many */
+    unsigned spin_skip;                 /* occasions still to let pass … */
+    unsigned spin_fails;                /* … doubling with each vain wait */
     int64_t last_answer;
     struct ioreq_server_counters counters;
 };
@@ -171,10 +175,33 @@ static unsigned take_ports(struct ioreq_server *s)
 
 /* ---- the loop ---- */
 
-static void score_wake(struct ioreq_server *s, int64_t now)
+/* Decides, once a turn, whether to wait for more after the first answer. `start` is when the turn's event came. */
+static bool worth_waiting(struct ioreq_server *s, int64_t start)
 {
-    if (now - s->last_answer < NEAR_NS && s->spin_score < SPIN_SCORE_MAX) {
-        s->spin_score++;
+    if (!s->may_spin) {
+        return false;
+    }
+    if (s->bursty) {
+        return true;
+    }
+    if (start - s->last_answer > NEAR_NS) {
+        return false;
+    }
+    if (s->spin_skip > 0) {
+        s->spin_skip--;
+        return false;
+    }
+    return true;
+}
+
+static void learn(struct ioreq_server *s, unsigned served, bool waited, unsigned hits)
+{
+    s->bursty = served >= BURST_REQUESTS;
+    if (hits > 0) {
+        s->spin_fails = 0;
+    } else if (waited) {
+        s->spin_fails = s->spin_fails == 0 ? 1 : MIN(s->spin_fails * 2, SPIN_SKIP_MAX);
+        s->spin_skip = s->spin_fails;
     }
 }
 
@@ -182,14 +209,10 @@ static void turn(struct ioreq_server *s, bool event)
 {
     int64_t start = now_ns();
     int64_t deadline = 0;               /* of the wait that is on, 0 when none is */
-    unsigned served = 0;
+    unsigned served = event ? take_ports(s) : 0;
+    unsigned hits = 0;
+    bool waited = false, wait = false, decided = false;
 
-    if (event) {
-        served = take_ports(s);
-        if (served > 0) {
-            score_wake(s, start);
-        }
-    }
     s->again = false;
     for (;;) {
         unsigned n = ioreq_core_poll(&s->core, TURN_REQUESTS);
@@ -199,10 +222,7 @@ static void turn(struct ioreq_server *s, bool event)
             served += n;
             if (deadline != 0) {
                 deadline = 0;
-                s->counters.spin_hits++;
-                if (s->spin_score < SPIN_SCORE_MAX) {
-                    s->spin_score++;
-                }
+                hits++;
             }
             if (served >= TURN_REQUESTS || now_ns() - start > TURN_NS) {
                 s->again = true;
@@ -211,23 +231,32 @@ static void turn(struct ioreq_server *s, bool event)
             }
             continue;
         }
-        if (served == 0 || !s->may_spin || s->spin_score == 0) {
+        if (served == 0) {
+            break;
+        }
+        if (!decided) {
+            decided = true;
+            wait = worth_waiting(s, start);
+        }
+        if (!wait) {
             break;
         }
         now = now_ns();
         if (deadline == 0) {
             deadline = now + SPIN_NS;
+            waited = true;
             s->counters.spins++;
         } else if (now >= deadline) {
-            s->spin_score /= 2;
             break;
         }
         for (unsigned i = 0; i < SPIN_PAUSES; i++) {
             cpu_relax();
         }
     }
+    s->counters.spin_hits += hits;
     if (served > 0) {
-        /* When we stopped waiting, less the wait: close enough to the last answer. */
+        learn(s, served, waited, hits);
+        /* When we began to wait, if we did: that was the last answer. */
         s->last_answer = deadline != 0 ? deadline - SPIN_NS : now_ns();
         s->counters.batch_max = MAX(s->counters.batch_max, served);
     } else if (event) {
