@@ -178,7 +178,7 @@ static const struct mode mode_6 = {         /* 640x200, CGA 2 colours */
 
 static uint8_t dac_value(unsigned i)
 {
-    return (uint8_t)(i * 37 + i / 3) & 0x3f;
+    return (uint8_t)(i * 2654435761u >> 20) & 0x3f;
 }
 
 static uint32_t dac_pixel(unsigned index)
@@ -598,13 +598,13 @@ static void test_underline_40(void)
     out_indexed(k, 0x3d4, 0x0a, 0x20);
     out_indexed(k, 0x3d4, 0x14, 13);
     out_indexed(k, 0x3c4, 1, 0x08);
-    aspace_write(k->m->mmio, 0xb8000, 0x01000920, 4);
+    aspace_write(k->m->mmio, 0xb8000, 0x01000a20, 4);
     struct picture p = look(k, false);
     g_assert_cmpuint(p.width, ==, 720);         /* 40 columns of 9 dots, doubled */
     for (unsigned x = 0; x < 36; x++) {
         unsigned dot = x / 2 % 9, cell = x / 18;
         bool on = dot < 8 && glyph_row(0, cell ? 0 : 0x20, 13) >> (7 - dot) & 1;
-        g_assert_cmphex(p.pixels[13 * 720 + x], ==, text_pixel(cell ? 1 : on ? 9 : 0, &mode_text));
+        g_assert_cmphex(p.pixels[13 * 720 + x], ==, text_pixel(cell ? 1 : on ? 10 : 0, &mode_text));
     }
     kit_free(k);
 }
