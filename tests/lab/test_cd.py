@@ -22,7 +22,7 @@ def cd(t):
                            "format=raw,vdev=hdb,access=rw,backendtype=qdisk,target=/root/cd-b.img"])
     with t.step(STEPS[0], vital=True):
         guest.create()
-        t.match(guest.wait_for(r"LAB root (\S+ \S+) at .*", 300).group(1), r"^/dev/sr0 iso9660$")
+        t.match(guest.wait_for(r"LAB root (\S+ \S+) at .*", 400).group(1), r"^/dev/sr0 iso9660$")
         guest.wait_for(r"LAB serve", 60)
 
     with t.step(STEPS[1]):

@@ -78,7 +78,7 @@ def run(t, guest):
     """The steps."""
     with t.step(STEPS[0], vital=True):
         guest.create()
-        guest.wait_for(r"LAB initramfs at (\S+)", 240)
+        guest.wait_for(r"LAB initramfs at (\S+)", 400)
         t.match(guest.wait_for(r"LAB root (\S+ \S+) at .*", 90).group(1), r"^/dev/sda2 ext4$")
         guest.wait_for(r"LAB serve", 60)
 
@@ -191,7 +191,7 @@ def run(t, guest):
         guest.cmd("echo life-1 >/mark; sync")
         guest.begin("reboot -f")
         guest.wait_new_life(old, 90)
-        guest.wait_for(r"LAB serve", 300)
+        guest.wait_for(r"LAB serve", 400)
         t.equal(guest.cmd("cat /mark"), "life-1", "the file written before")
 
     with t.step(STEPS[12]):

@@ -23,7 +23,7 @@ def pv(t):
     with t.step(STEPS[0], vital=True):
         guest.create()
         t.match(t.box.run("losetup -a"), r"/root/pv/disk.img", "loop devices of dom0")
-        t.match(guest.wait_for(r"LAB root (\S+ \S+) at .*", 240).group(1), r"^/dev/xvda2 ext4$")
+        t.match(guest.wait_for(r"LAB root (\S+ \S+) at .*", 400).group(1), r"^/dev/xvda2 ext4$")
         guest.wait_for(r"LAB serve", 60)
         t.equal(t.box.run("xenstore-read /local/domain/0/backend/vbd/%d/768/state" % guest.domid()).strip(), "4",
                 "state of the blkback device")
@@ -58,7 +58,7 @@ def pv(t):
     again = t.guest("pv2", memory=512, append="xen_emul_unplug=never reboot=triple", on_reboot="destroy")
     with t.step(STEPS[6]):
         again.create()
-        again.wait_for(r"LAB serve", 300)
+        again.wait_for(r"LAB serve", 400)
         old = again.domid()
         again.begin("echo triple >/sys/kernel/reboot/type; reboot -f")
         again.wait_gone(90)

@@ -21,8 +21,8 @@ def two(t):
     with t.step(STEPS[0], vital=True):
         first.create()
         second.create()
-        first.wait_for(r"LAB serve", 300)
-        second.wait_for(r"LAB serve", 300)
+        first.wait_for(r"LAB serve", 400)
+        second.wait_for(r"LAB serve", 400)
 
     with t.step(STEPS[1]):
         second.cmd("echo b-was-here >/dev/sda3; sync")

@@ -5,6 +5,7 @@ Commands go over a virtio port to a small agent; scripts, their output and all f
 directory that dom0 mounts by 9p as /share. Nothing is ever read off a screen.
 """
 
+import ctypes
 import glob
 import os
 import re
@@ -29,11 +30,16 @@ XEN_ARGS = ("dom0_mem=%dM,max:%dM dom0_max_vcpus=1 console=com1 com1=115200,8n1 
 DOM0_ARGS = "console=hvc0 quiet mitigations=off rdinit=/init random.trust_cpu=on audit=0"
 
 
+def die_with_parent():
+    """In the box's process: end when the lab ends, however it ends."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)      # PR_SET_PDEATHSIG
+
+
 class Box:
     """A running box. Use as a context manager, so that it ends whatever happens."""
 
     def __init__(self, dm="xendm", xendm_build=None, accelerator="auto", memory=4096, smp=2, dom0_memory=1024,
-                 passthrough=False, out=None, keep=False, terminal=False):
+                 passthrough=False, out=None, keep=False, terminal=None):
         self.dm = dm
         self.xendm_build = xendm_build
         self.accelerator = accelerator
@@ -73,6 +79,9 @@ class Box:
         os.mkdir(self.work + "/share/cmd")
         os.mkdir(self.work + "/share/guest")
         self._stage_dm()
+        if self.terminal:       # what dom0 runs on the person's terminal before the shell there
+            with open(self.work + "/share/terminal", "w", encoding="utf-8") as stream:
+                stream.write("export DM=%s\n%s\n" % (shlex.quote(self.dm_path), self.terminal))
         say("starting the box: %d MB, %d CPUs, %s, device model %s"
             % (self.memory, self.smp, self.accelerator, self.dm))
         errors = open(self.work + "/qemu.log", "wb")
@@ -80,7 +89,7 @@ class Box:
             self.process = subprocess.Popen(
                 self._command(files), stdin=None if self.terminal else subprocess.DEVNULL,
                 stdout=None if self.terminal else errors, stderr=errors, cwd=self.work,
-                start_new_session=not self.terminal)
+                start_new_session=not self.terminal, preexec_fn=die_with_parent)
         try:
             self._connect()
             ready = self._wait_line(lambda: self._done.pop("ready", None), BOOT_TIMEOUT, "dom0's agent")

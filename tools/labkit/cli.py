@@ -5,6 +5,7 @@ import argparse
 import os
 import shlex
 import shutil
+import signal
 import sys
 
 from . import build, suite
@@ -40,7 +41,7 @@ def do_shell(args):
     """Verb shell."""
     if not sys.stdin.isatty():
         raise LabError("shell wants a terminal; for scripts there is tools/lab run")
-    box = make_box(args, terminal=True)
+    box = make_box(args, terminal="cd /lab")
     with box:
         box.run("touch /share/shell")
         say("dom0's shell follows. The device model is %s; media are in /lab; poweroff -f ends the box." % box.dm_path)
@@ -108,6 +109,7 @@ def main():
     verb.add_argument("--png", default="xendm-demo.png", metavar="FILE", help="where the picture goes")
     verb.set_defaults(action=lambda args: __import__("labkit.demo", fromlist=["demo"]).do_demo(args, make_box))
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return args.action(args)
     except LabError as err:

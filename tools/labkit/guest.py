@@ -120,11 +120,11 @@ class Guest:
         """Copies whatever pseudo-terminal the guest has at the moment to the file read here."""
         return """
 while [ ! -e /share/guest/%(name)s.stop ]; do
-    id=$(xl domid %(name)s 2>/dev/null) &&
+    id=$(xenstore-ls -f /local/domain | sed -n 's,^/local/domain/\\([0-9]*\\)/name = "%(name)s"$,\\1,p') &&
     tty=$(xenstore-read /local/domain/$id/serial/0/tty 2>/dev/null) &&
     stty -F $tty raw -echo 2>/dev/null &&
     cat $tty >>/share/guest/%(name)s.serial 2>/dev/null
-    sleep 0.3
+    sleep 1
 done""" % {"name": self.name}
 
     def stop_pump(self):
