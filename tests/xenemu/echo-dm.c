@@ -6,7 +6,7 @@
  *
  * Ports 0x5000 … 0x5fff and MMIO 0xf4000000 … 0xf4000fff are one byte of memory each; PCI 00:1e.0 likewise.
  * Port 0x5ff0 (write): raise (1) or lower (0) ISA irq 5; 0x5ff4: pulse an MSI; 0x5ff8: shutdown with that
- * reason; 0x5ffc (read): buffered writes seen so far. --bad KIND breaks the protocol on purpose at the
+ * reason; 0x5ffc (read): writes to VGA memory seen so far, buffered or not. --bad KIND breaks the protocol on purpose at the
  * first access to port 0x5f00: state, eport, none, silent, exit.
  */
 #include <errno.h>
@@ -44,7 +44,7 @@ static struct {
     unsigned int nr_vcpus;
     evtchn_port_t port[128], buf_port;
     uint8_t ports[PAGE], mmio[PAGE], pci[256];
-    uint32_t buffered;
+    uint32_t vga_writes;
     const char *bad;
 } dm;
 
@@ -113,8 +113,10 @@ static void dm_handle(ioreq_t *req)
 {
     uint32_t i;
 
+    if (req->type == IOREQ_TYPE_COPY && req->dir == IOREQ_WRITE && req->addr < MMIO_BASE)
+        dm.vga_writes += req->count; /* the ring was full */
     if (req->type == IOREQ_TYPE_PIO && req->addr == 0x5ffc && req->dir == IOREQ_READ)
-        memcpy(dm.ports + 0xffc, &dm.buffered, 4);
+        memcpy(dm.ports + 0xffc, &dm.vga_writes, 4);
     for (i = 0; i < req->count; i++) {
         uint64_t step = (uint64_t)i * req->size, addr = req->addr, gpa;
         uint8_t *page;
@@ -147,7 +149,7 @@ static void dm_drain(void)
         if (rp == wp)
             return;
         slots = dm.buf->buf_ioreq[rp % IOREQ_BUFFER_SLOT_NUM].size == 3 ? 2 : 1;
-        dm.buffered++;
+        dm.vga_writes++;
         __atomic_fetch_add(&dm.buf->read_pointer, slots, __ATOMIC_ACQ_REL);
     }
 }

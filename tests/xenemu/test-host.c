@@ -399,7 +399,7 @@ static void test_request_pci(struct fixture *f, gconstpointer arg)
 
 static void test_bad_states(void)
 {
-    static const char *const expect[] = { NULL, "ioreq state 7", "ioreq state 1 after 2" };
+    static const char *const expect[] = { NULL, "unknown ioreq state 7", "ioreq state 1 after 2" };
     int mode;
 
     for (mode = 1; mode <= 5; mode++) {

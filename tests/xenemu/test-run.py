@@ -128,7 +128,7 @@ def test_leaks():
 
 
 BAD = {
-    "state": ("FAIL", "ioreq state 7 after 1", "crashed"),
+    "state": ("FAIL", "unknown ioreq state 7", "crashed"),
     "none": ("0xff", "", "running"),
     "silent": ("FAIL", "no answer from the device model in time", "running"),
 }

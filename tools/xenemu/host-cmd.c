@@ -77,6 +77,7 @@ static char *cmd_domain_create(struct cmd *c)
 static char *cmd_domain_destroy(struct cmd *c)
 {
     domain_destroy(c->d);
+    virq_dom_exc(c->s->host);
     return g_strdup("OK");
 }
 
@@ -764,6 +765,12 @@ static char *cmd_timeout(struct cmd *c)
     return g_strdup("OK");
 }
 
+static char *cmd_spin(struct cmd *c)
+{
+    c->s->host->spin_ns = (int64_t)MIN(c->a[1], 1000000) * 1000;
+    return g_strdup("OK");
+}
+
 static char *cmd_echo(struct cmd *c)
 {
     GString *t = g_string_new("OK");
@@ -831,6 +838,7 @@ static const struct {
     { "xsproxy", cmd_xsproxy, 3, LOCKED },
     { "sleep", cmd_sleep, 2, 0 },
     { "timeout", cmd_timeout, 2, LOCKED },
+    { "spin", cmd_spin, 2, LOCKED },
     { "echo", cmd_echo, 1, 0 },
     { "quit", cmd_quit, 1, LOCKED },
     { "help", cmd_help, 1, 0 },

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include "host.h"
 
@@ -387,7 +388,7 @@ void ioreq_abort_waiters(struct domain *d, const struct server *s, const char *w
         if (!vc->waiting || (s && vc->waiting != s))
             continue;
         vc->abort_why = why;
-        vc->abort_wait = true;
+        __atomic_store_n(&vc->abort_wait, true, __ATOMIC_RELEASE);
         if (vc->waiting->vport[v] && write(vc->waiting->vport[v]->src.fd, &one, sizeof(one)) < 0)
             host_log(d->host, "eventfd: %s", strerror(errno));
     }
@@ -411,11 +412,30 @@ void ioreq_watchdog(struct host *h)
             if (!vc->waiting || vc->abort_wait || now - vc->wait_since < h->access_timeout_us)
                 continue;
             vc->abort_why = "no answer from the device model in time";
-            vc->abort_wait = true;
+            __atomic_store_n(&vc->abort_wait, true, __ATOMIC_RELEASE);
             if (write(vc->waiting->vport[v]->src.fd, &one, sizeof(one)) < 0)
                 host_log(h, "eventfd: %s", strerror(errno));
         }
     }
+}
+
+/* For measurements: the wake-up of the waiting CPU taken out. True if the state changed in time. */
+static bool slot_spin(const ioreq_t *p, unsigned int state, int64_t ns)
+{
+    struct timespec a, b;
+
+    clock_gettime(CLOCK_MONOTONIC, &a);
+    do {
+        unsigned int i;
+
+        for (i = 0; i < 32; i++) {
+            if (slot_state(p) != state)
+                return true;
+            __builtin_ia32_pause();
+        }
+        clock_gettime(CLOCK_MONOTONIC, &b);
+    } while ((b.tv_sec - a.tv_sec) * 1000000000 + (b.tv_nsec - a.tv_nsec) < ns);
+    return false;
 }
 
 /* Called with big held; gives it up while it waits. */
@@ -440,7 +460,11 @@ static enum io_result ioreq_wait(struct server *s, struct vcpu *vc, ioreq_t *p, 
             break; /* the emulator died or gave up: all ones */
         if (state < prev || state > STATE_IORESP_READY) {
             pthread_mutex_lock(&h->big);
-            domain_crash(d, "server %u vcpu %u: ioreq state %u after %u", s->id, vc->id, state, prev);
+            if (state > STATE_IORESP_READY)
+                domain_crash(d, "server %u vcpu %u: unknown ioreq state %u", s->id, vc->id, state);
+            else
+                domain_crash(d, "server %u vcpu %u: ioreq state %u after %u", s->id, vc->id, state,
+                             prev);
             pthread_mutex_unlock(&h->big);
             *why = d->crash_why;
             result = IO_FAIL;
@@ -458,6 +482,8 @@ static enum io_result ioreq_wait(struct server *s, struct vcpu *vc, ioreq_t *p, 
             result = IO_FAIL;
             break;
         }
+        if (h->spin_ns && slot_spin(p, state, h->spin_ns))
+            continue;
         if (read(efd, &v, sizeof(v)) < 0 && errno != EINTR) {
             *why = "reading the event failed";
             result = IO_FAIL;

@@ -333,10 +333,22 @@ int param_set(struct domain *d, uint32_t index, uint64_t value)
     return 0;
 }
 
+/* Something ended: xenstored looks which domains are left and fires @releaseDomain. */
+void virq_dom_exc(struct host *h)
+{
+    struct domain *dom0 = domain_find(h, 0);
+    unsigned int i;
+
+    for (i = 1; i < dom0->ports->len; i++) {
+        struct port *p = g_ptr_array_index(dom0->ports, i);
+
+        if (p && p->state == PORT_VIRQ && p->virq == VIRQ_DOM_EXC)
+            port_deliver(p);
+    }
+}
+
 int domain_shutdown(struct domain *d, uint32_t reason)
 {
-    struct domain *dom0 = domain_find(d->host, 0);
-    unsigned int i;
 
     if (reason > SHUTDOWN_soft_reset)
         return -EINVAL;
@@ -345,11 +357,6 @@ int domain_shutdown(struct domain *d, uint32_t reason)
     d->shutdown = true;
     d->shutdown_reason = reason;
     host_log(d->host, "d%u: shutdown, reason %u", d->id, reason);
-    for (i = 1; i < dom0->ports->len; i++) {
-        struct port *p = g_ptr_array_index(dom0->ports, i);
-
-        if (p && p->state == PORT_VIRQ && p->virq == VIRQ_DOM_EXC)
-            port_deliver(p);
-    }
+    virq_dom_exc(d->host);
     return 0;
 }

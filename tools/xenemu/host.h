@@ -233,6 +233,7 @@ struct host {
     GPtrArray *left; /* strings "PID what": still held when a handle was closed */
     GPtrArray *graveyard; /* sources freed after the current turn */
     int64_t access_timeout_us;
+    int64_t spin_ns; /* how long a waiting CPU looks before it sleeps; 0 as on Xen */
     bool quit;
     FILE *log;
     unsigned int listen_nr;
@@ -336,6 +337,7 @@ void xen_write(struct domain *d, const ioreq_t *req, uint64_t addr, uint64_t dat
 int param_set(struct domain *d, uint32_t index, uint64_t value);
 int param_get(struct domain *d, uint32_t index, uint64_t *value);
 int domain_shutdown(struct domain *d, uint32_t reason);
+void virq_dom_exc(struct host *h);
 
 /* host-rpc.c */
 void conn_new(struct host *h, int fd);
