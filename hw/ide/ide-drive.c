@@ -126,11 +126,20 @@ static const char *const op_name[] = {
     [BLOCK_ZERO] = "write",
 };
 
+#define FAILURES_LOGGED 16u             /* all of these, then each time their number has doubled */
+
 static void drive_failed(struct ide_drive *d, enum block_op op, int error)
 {
     drive_idle(d);
-    log_warning(ROOM_IDE, "%s: %s at sector %" PRIu64 " failed: %s", d->dev.id, op_name[op], d->lba,
-                g_strerror(-error));
+    d->failures++;
+    if (d->failures > FAILURES_LOGGED && (d->failures & (d->failures - 1))) {
+        /* The guest may repeat it for ever. */
+    } else if (op == BLOCK_FLUSH) {
+        log_warning(ROOM_IDE, "%s: flush failed: %s", d->dev.id, g_strerror(-error));
+    } else {
+        log_warning(ROOM_IDE, "%s: %s at sector %" PRIu64 " failed: %s", d->dev.id, op_name[op], d->lba,
+                    g_strerror(-error));
+    }
     machine_event_block_error(d->dev.machine, d->dev.id, op_name[op], error);
     d->ops->fail(d, op, error);
 }
@@ -472,6 +481,10 @@ void ide_drive_step(struct ide_drive *d)
     if (d->in_flight || d->quiesced || !d->channel) {
         return;
     }
+    if (!d->block && (d->phase == IDE_MEDIA_IN || (d->phase == IDE_DMA && d->media))) {
+        drive_failed(d, BLOCK_READ, -ENOMEDIUM);        /* restored from a machine that had a medium */
+        return;
+    }
     switch ((enum ide_phase)d->phase) {
     case IDE_IDLE:
     case IDE_PIO_IN:
@@ -683,8 +696,9 @@ void ide_drive_describe(struct ide_drive *d, void (*line)(void *opaque, const ch
     line(opaque, text);
     g_snprintf(text, sizeof(text),
                "%s, status 0x%02x error 0x%02x, %" PRIu64 " commands, %" PRIu64
-               " sectors by PIO, %" PRIu64 " by DMA",
-               phase[d->phase], d->status, d->error, d->commands, d->pio_sectors, d->dma_sectors);
+               " sectors by PIO, %" PRIu64 " by DMA, %u failures",
+               phase[d->phase], d->status, d->error, d->commands, d->pio_sectors, d->dma_sectors,
+               d->failures);
     line(opaque, text);
 }
 

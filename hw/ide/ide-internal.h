@@ -184,6 +184,7 @@ struct ide_drive {
     uint32_t saved_length;
 
     uint64_t commands, pio_sectors, dma_sectors;    /* for describe() */
+    uint32_t failures;                  /* of the host */
 };
 
 /* bus-master.c */

@@ -72,11 +72,21 @@ void ide_test_new(struct ide_test *t)
     t->cd = ide_test_drive(t, &ide_cd_class, "ide-5632", t->disc, 1, 0);
     machine_complete(t->m);
     machine_start(t->m);
-    /* What hvmloader does. */
+    ide_test_firmware(t);
+}
+
+void ide_test_firmware(struct ide_test *t)
+{
     pci_config_write(t->m->pci, PCI_DEVFN(1, 1), 0x40, 0x8000, 2);
     pci_config_write(t->m->pci, PCI_DEVFN(1, 1), 0x42, 0x8000, 2);
     pci_config_write(t->m->pci, PCI_DEVFN(1, 1), 0x20, BM_BASE | 1, 4);
     pci_config_write(t->m->pci, PCI_DEVFN(1, 1), 0x04, 0x0005, 2);
+}
+
+void ide_test_reset(struct ide_test *t)
+{
+    machine_reset(t->m, RESET_WAKEUP);
+    ide_test_firmware(t);
 }
 
 void ide_test_free(struct ide_test *t)

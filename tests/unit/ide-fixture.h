@@ -39,6 +39,8 @@ struct ide_test {
 
 void ide_test_new(struct ide_test *t);
 void ide_test_free(struct ide_test *t);
+void ide_test_firmware(struct ide_test *t);     /* what hvmloader does: decoding, BAR, command register */
+void ide_test_reset(struct ide_test *t);        /* S3 and back */
 struct device *ide_test_drive(struct ide_test *t, const struct device_class *class, const char *id,
                               struct block *b, unsigned bus, unsigned unit);
 

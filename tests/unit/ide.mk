@@ -4,11 +4,13 @@ tests_unit_libidefixture_la_SOURCES = tests/unit/fake-block.c tests/unit/fake-bl
 	tests/unit/ide-fixture.c tests/unit/ide-fixture.h
 IDE_TEST_LIBS = tests/unit/libidefixture.la libhwide.la $(UNIT_LIBS)
 
-check_PROGRAMS += tests/unit/test-ide tests/unit/test-ide-dma tests/unit/test-atapi
+check_PROGRAMS += tests/unit/test-ide tests/unit/test-ide-dma tests/unit/test-ide-state tests/unit/test-atapi
 tests_unit_test_ide_SOURCES = tests/unit/test-ide.c
 tests_unit_test_ide_LDADD = $(IDE_TEST_LIBS)
 tests_unit_test_ide_dma_SOURCES = tests/unit/test-ide-dma.c
 tests_unit_test_ide_dma_LDADD = $(IDE_TEST_LIBS)
+tests_unit_test_ide_state_SOURCES = tests/unit/test-ide-state.c
+tests_unit_test_ide_state_LDADD = $(IDE_TEST_LIBS)
 tests_unit_test_atapi_SOURCES = tests/unit/test-atapi.c
 tests_unit_test_atapi_LDADD = $(IDE_TEST_LIBS)
-TESTS += tests/unit/test-ide tests/unit/test-ide-dma tests/unit/test-atapi
+TESTS += tests/unit/test-ide tests/unit/test-ide-dma tests/unit/test-ide-state tests/unit/test-atapi

@@ -261,10 +261,10 @@ static void test_tables(struct ide_test *t, gconstpointer data)
     g_assert_cmphex(buf[2], ==, 0x0e);
 
     /* Features: all, current, one. */
-    g_assert_cmpint(simple(t, PACKET(0x46, 0, 0, 0, 0, 0, 0, 1, 0), buf), ==, 72);
-    g_assert_cmpuint(be32(buf), ==, 68);
+    g_assert_cmpint(simple(t, PACKET(0x46, 0, 0, 0, 0, 0, 0, 1, 0), buf), ==, 68);
+    g_assert_cmpuint(be32(buf), ==, 64);
     g_assert_cmphex(be16(buf + 6), ==, 0x0008);
-    g_assert_cmpint(simple(t, PACKET(0x46, 1, 0, 0, 0, 0, 0, 1, 0), buf), ==, 68);
+    g_assert_cmpint(simple(t, PACKET(0x46, 1, 0, 0, 0, 0, 0, 1, 0), buf), ==, 64);
     g_assert_cmpint(simple(t, PACKET(0x46, 2, 0, 3, 0, 0, 0, 1, 0), buf), ==, 16);
     g_assert_cmphex(be16(buf + 8), ==, 3);
     g_assert_cmphex(buf[12], ==, 0x29);
@@ -443,7 +443,7 @@ static void test_empty(struct ide_test *t, gconstpointer data)
     uint8_t buf[64];
 
     (void)data;
-    machine_reset(t->m, RESET_WAKEUP);
+    ide_test_reset(t);
     wr(t, DEVICE, 0xb0);
     g_assert_cmphex(rd(t, LBA_HIGH), ==, 0xeb);
     wr(t, LBA_HIGH, 8);

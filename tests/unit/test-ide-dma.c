@@ -259,7 +259,7 @@ static void test_stop(struct ide_test *t, gconstpointer data)
         command28(t, 0xc8, 0, 50, 8);
         g_assert_cmpuint(block_in_flight(t->disk), ==, 1);
         if (i) {
-            machine_reset(t->m, RESET_WAKEUP);
+            ide_test_reset(t);
             g_assert_cmphex(alt(t), ==, 0x50);
         } else {
             control(t, 4);
@@ -342,7 +342,7 @@ static void test_two_clients(struct ide_test *t, gconstpointer data)
     (void)data;
     put_table(t, TABLE, &one, 1, true);
     ide_test_drive(t, &ide_hd_class, "ide-832", second, 0, 1);
-    machine_reset(t->m, RESET_WAKEUP);
+    ide_test_reset(t);
     command28(t, 0xc8, 0, 10, 1);
     command28(t, 0xc8, 1, 20, 1);
     g_assert_cmphex(alt(t), ==, 0x51);

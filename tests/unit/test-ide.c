@@ -371,8 +371,10 @@ static void test_plain_commands(struct ide_test *t, gconstpointer data)
         g_assert_true(irq_high(t));
         g_assert_cmphex(rd(t, STATUS), ==, 0x50);
     }
+    command28(t, 0xe0, 0, 0, 0);
+    settle(t);
     command28(t, 0xe5, 0, 0, 0);
-    g_assert_cmphex(rd(t, COUNT), ==, 0x00);            /* after SLEEP */
+    g_assert_cmphex(rd(t, COUNT), ==, 0x00);            /* standby */
     command28(t, 0x40, 0, 0, 1);
     command28(t, 0xe5, 0, 0, 0);
     g_assert_cmphex(rd(t, COUNT), ==, 0xff);
@@ -403,7 +405,7 @@ static void test_selection(struct ide_test *t, gconstpointer data)
     t->channel = 0;
 
     ide_test_drive(t, &ide_hd_class, "ide-832", second, 0, 1);
-    machine_reset(t->m, RESET_WAKEUP);
+    ide_test_reset(t);
     wr(t, DEVICE, 0xb0);
     g_assert_cmphex(rd(t, STATUS), ==, 0x50);
     /* Both take register writes. */
@@ -490,7 +492,7 @@ static void test_resets(struct ide_test *t, gconstpointer data)
     command28(t, 0x30, 0, 0, 2);
     pio_out(t, buf, 512, 2);
     pio_out(t, buf, 100, 2);
-    machine_reset(t->m, RESET_WAKEUP);
+    ide_test_reset(t);
     g_assert_cmpuint(t->disk->submitted[BLOCK_WRITE], ==, 0);
     command28(t, 0x20, 0, 9, 1);
     settle(t);
@@ -511,7 +513,7 @@ static void test_unplug(struct ide_test *t, gconstpointer data)
     struct block *second = fake_block_new("ide-832", 1 << 20);
 
     ide_test_drive(t, &ide_hd_class, "ide-832", second, 0, 1);
-    machine_reset(t->m, RESET_WAKEUP);
+    ide_test_reset(t);
     t->disk->hold = true;
     command28(t, 0x20, 0, 0, 8);
     machine_request_unplug(t->m, aux ? UNPLUG_AUX_DISKS : UNPLUG_DISKS);
@@ -530,7 +532,7 @@ static void test_unplug(struct ide_test *t, gconstpointer data)
         g_assert_cmphex(rd(t, STATUS), ==, 0);
         wr(t, COUNT, 0x55);
         g_assert_cmphex(rd(t, COUNT), ==, 0);
-        machine_reset(t->m, RESET_WAKEUP);
+        ide_test_reset(t);
         g_assert_cmphex(rd(t, STATUS), ==, 0);
     }
     /* The CD stays. */
@@ -621,7 +623,7 @@ static void test_fuzz(struct ide_test *t, gconstpointer data)
 
     (void)data;
     ide_test_drive(t, &ide_hd_class, "ide-832", third, 0, 1);
-    machine_reset(t->m, RESET_WAKEUP);
+    ide_test_reset(t);
     for (unsigned i = 0; i < sizeof(junk); i++) {
         junk[i] = (uint8_t)g_rand_int(r);
     }

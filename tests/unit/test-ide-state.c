@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Saved state of the IDE devices as an enemy would write it: streams with changed bytes are refused, or loaded and then lived
+ * with. What a good stream must bring is in test-ide.c, test-ide-dma.c and test-atapi.c.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "ide-fixture.h"
+
+#define TABLE 0x8000u
+#define BUFFER 0x100000u
+
+static void prepare(struct ide_test *t, unsigned what)
+{
+    static const uint8_t packet[12] = {0x28, 0, 0, 0, 0, 7, 0, 0, 40};
+    struct prd p;
+
+    for (unsigned i = 0; i < 16; i++) {
+        p = (struct prd){BUFFER + i * 65536, 0};
+        put_table(t, TABLE + 8 * i, &p, 1, i == 15);
+    }
+    t->channel = what >= 6;
+    switch (what) {
+    case 0:
+        break;
+    case 1:                             /* PIO in, in the middle of a block */
+        t->disk->cached = true;
+        command48(t, 0x29, 0, 40, 300);
+        aspace_read(t->m->pio, 0x1f0, 4);
+        break;
+    case 2:                             /* PIO out */
+        command48(t, 0x39, 0, 40, 300);
+        aspace_write(t->m->pio, 0x1f0, 1, 4);
+        break;
+    case 3:                             /* waits for the image */
+        t->disk->cached = false;
+        machine_stop(t->m);
+        command48(t, 0x24, 0, 40, 300);
+        return;
+    case 4:                             /* bus master, between chunks */
+        bm_start(t, TABLE, true);
+        command48(t, 0x25, 0, 0, 8192);
+        break;
+    case 5:
+        bm_start(t, TABLE, false);
+        wr(t, 1, 1);
+        command48(t, 0x06, 0, 0, 1);
+        break;
+    case 6:
+    case 7:
+        t->disc->cached = true;
+        wr(t, 1, what == 7);
+        wr(t, LBA_HIGH, 8);
+        wr(t, STATUS, 0xa0);
+        pio_out(t, packet, 12, 2);
+        break;
+    case 8:
+        wr(t, STATUS, 0xa0);
+        pio_out(t, packet, 6, 2);
+        break;
+    }
+    machine_stop(t->m);
+    fake_block_complete_all(t->disk);
+    fake_block_complete_all(t->disc);
+    g_assert_false(machine_busy(t->m));
+}
+
+/* What a guest might do next. */
+static void live(struct ide_test *t, GRand *r)
+{
+    static uint8_t buf[8192];
+
+    machine_start(t->m);
+    for (unsigned i = 0; i < 40; i++) {
+        uint32_t x = g_rand_int(r);
+
+        t->channel = x & 1;
+        switch (x >> 4 & 7) {
+        case 0:
+            pio_in(t, buf, sizeof(buf), 4);
+            break;
+        case 1:
+            pio_out(t, buf, sizeof(buf), 2);
+            break;
+        case 2:
+            rd(t, x >> 8 & 7);
+            break;
+        case 3:
+            wr(t, DEVICE, x >> 8 & 0x10);
+            break;
+        case 4:
+            bm_wr(t, 0, x >> 8 & 1, 1);
+            break;
+        default:
+            fake_block_complete(t->disk, 0);
+            fake_block_complete(t->disc, 0);
+            break;
+        }
+    }
+    machine_stop(t->m);
+    fake_block_complete_all(t->disk);
+    fake_block_complete_all(t->disc);
+    g_assert_cmpuint(fake_guestmem_pinned(t->m->memory), ==, 0);
+}
+
+static void test_hostile(gconstpointer data)
+{
+    unsigned what = GPOINTER_TO_UINT(data), loaded = 0;
+    GRand *r = g_rand_new_with_seed(4711 + what);
+    GByteArray *good = g_byte_array_new();
+    struct ide_test from, to;
+    GError *err = NULL;
+
+    ide_test_new(&from);
+    from.disk->hold = from.disc->hold = true;
+    prepare(&from, what);
+    g_assert_cmpint(machine_save(from.m, good, &err), ==, 0);
+    g_assert_no_error(err);
+    ide_test_new(&to);
+    to.disk->hold = to.disc->hold = true;
+    machine_stop(to.m);
+    for (unsigned i = 0; i < 1500; i++) {
+        g_autofree uint8_t *bad = g_memdup2(good->data, good->len);
+        unsigned changes = i ? 1 + g_rand_int_range(r, 0, 3) : 0;
+
+        /* The end holds the drives; the records before it are others' to test. */
+        for (unsigned k = 0; k < changes; k++) {
+            uint32_t at = (uint32_t)g_rand_int_range(r, 0, (gint32)MIN(good->len, 4096u));
+
+            at = g_rand_boolean(r) ? at : good->len - 1 - at;
+            bad[at] = g_rand_boolean(r) ? (uint8_t)g_rand_int(r) : bad[at] ^ (uint8_t)(1u << (g_rand_int(r) & 7));
+        }
+        to.disk->present = to.disc->present = true;
+        if (machine_load(to.m, bad, good->len, &err) == 0) {
+            g_assert_no_error(err);
+            loaded++;
+            live(&to, r);
+        } else {
+            g_assert_nonnull(err);
+            g_assert_cmpuint(i, >, 0);
+            g_clear_error(&err);
+        }
+        if (!ide_drive_at(to.ide, 0) || !ide_drive_at(to.ide, 2)) {
+            /* The stream said "unplugged", which is for good: another machine. */
+            ide_test_free(&to);
+            ide_test_new(&to);
+            to.disk->hold = to.disc->hold = true;
+            machine_stop(to.m);
+        }
+    }
+    g_test_message("%u of 1500 were loaded", loaded);
+    g_assert_cmpuint(loaded, >, 0);
+    ide_test_free(&to);
+    ide_test_free(&from);
+    g_byte_array_free(good, TRUE);
+    g_rand_free(r);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    for (unsigned i = 0; i <= 8; i++) {
+        g_autofree char *path = g_strdup_printf("/ide-state/hostile/%u", i);
+
+        g_test_add_data_func(path, GUINT_TO_POINTER(i), test_hostile);
+    }
+    return g_test_run();
+}
