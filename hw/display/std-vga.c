@@ -68,6 +68,7 @@ struct std_vga {
     struct port_range port[G_N_ELEMENTS(ports)];
     struct region dispi, window;
     uint8_t edid[EDID_SIZE];
+    bool write_combining;               /* set for the pages where they are now */
     bool mapped;                        /* vga.vram is the guest's memory, not a stand-in of ours */
     uint32_t pages;
     uint64_t refused;                   /* BAR addresses we did not move to */
@@ -249,8 +250,11 @@ static bool vram_move(struct std_vga *s, uint64_t gfn)
                   s->pci.dev.id, v->vram_gfn, gfn, g_strerror(-rc));
         return false;
     }
-    hv_memory_write_combine(v->hv, v->vram_gfn, s->pages, false);
+    if (s->write_combining) {
+        hv_memory_write_combine(v->hv, v->vram_gfn, s->pages, false);
+    }
     hv_memory_write_combine(v->hv, gfn, s->pages, true);
+    s->write_combining = true;
     log_debug(ROOM_DISPLAY, "%s: video memory moved from gfn 0x%" PRIx64 " to 0x%" PRIx64, s->pci.dev.id, v->vram_gfn,
               gfn);
     v->vram_gfn = gfn;
@@ -429,7 +433,8 @@ static void std_vga_post_load(void *base)
         v->vram_gfn = s->saved_gfn;
         uint64_t bar = s->pci.bar[VRAM_BAR].address;
         if (bar != PCI_BAR_UNMAPPED && bar >> GUEST_PAGE_SHIFT == v->vram_gfn) {
-            hv_memory_write_combine(v->hv, v->vram_gfn, s->pages, true);
+            hv_memory_write_combine(v->hv, v->vram_gfn, s->pages, true);    /* Xen does not save that */
+            s->write_combining = true;
         }
     }
     vbe_update(&s->vbe);

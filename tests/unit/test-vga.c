@@ -601,10 +601,43 @@ static void test_underline_40(void)
     aspace_write(k->m->mmio, 0xb8000, 0x01000a20, 4);
     struct picture p = look(k, false);
     g_assert_cmpuint(p.width, ==, 720);         /* 40 columns of 9 dots, doubled */
-    for (unsigned x = 0; x < 36; x++) {
+    for (unsigned x = 0; x < 36; x++) {         /* colour 1 is underlined, bright or not; others are not */
         unsigned dot = x / 2 % 9, cell = x / 18;
         bool on = dot < 8 && glyph_row(0, cell ? 0 : 0x20, 13) >> (7 - dot) & 1;
         g_assert_cmphex(p.pixels[13 * 720 + x], ==, text_pixel(cell ? 1 : on ? 10 : 0, &mode_text));
+    }
+    poke(k, 0xb8001, 0x09);
+    p = look(k, false);
+    for (unsigned x = 0; x < 36; x++) {
+        g_assert_cmphex(p.pixels[13 * 720 + x], ==, text_pixel(x < 18 ? 9 : 1, &mode_text));
+    }
+    kit_free(k);
+}
+
+/* The eight places of fonts: A (attribute bit 3) and B have a bit apart for the odd 8 KiB. */
+static void test_fonts(void)
+{
+    struct kit *k = kit_new("4");
+    static const uint32_t where[8] = { 0, 0x4000, 0x8000, 0xc000, 0x2000, 0x6000, 0xa000, 0xe000 };
+
+    set_mode(k, &mode_text);
+    for (unsigned i = 0; i < 8; i++) {
+        load_font(k, i, where[i]);
+    }
+    out_indexed(k, 0x3d4, 0x0a, 0x20);
+    aspace_write(k->m->mmio, 0xb8000, 0x0f410741, 4);
+    for (unsigned a = 0; a < 8; a++) {
+        unsigned b = (a * 3 + 1) & 7;
+        out_indexed(k, 0x3c4, 3, (a & 3) << 2 | (a & 4) << 3 | (b & 3) | (b & 4) << 2);
+        struct picture p = look(k, false);
+        for (unsigned y = 0; y < 16; y++) {
+            for (unsigned x = 0; x < 8; x++) {
+                g_assert_cmphex(p.pixels[y * 720 + x], ==,
+                                text_pixel(glyph_row(b, 0x41, y) >> (7 - x) & 1 ? 7 : 0, &mode_text));
+                g_assert_cmphex(p.pixels[y * 720 + 9 + x], ==,
+                                text_pixel(glyph_row(a, 0x41, y) >> (7 - x) & 1 ? 15 : 0, &mode_text));
+            }
+        }
     }
     kit_free(k);
 }
@@ -1154,6 +1187,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vga/planes", test_planes);
     g_test_add_func("/vga/text", test_text);
     g_test_add_func("/vga/underline-40-columns", test_underline_40);
+    g_test_add_func("/vga/fonts", test_fonts);
     g_test_add_func("/vga/mode-13h", test_mode_13h);
     g_test_add_func("/vga/planar", test_planar);
     g_test_add_func("/vga/cga", test_cga);
