@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Plays device model only to call the drop-in libraries and check what they answer; writes `running`
- * when everything was right, else says what was wrong and exits. Needs a guest of 64 MB.
+ * Plays device model only to call the drop-in libraries and check what they answer; writes
+ * `running` when everything was right, else says what was wrong and exits. Needs a guest of 64 MB.
  */
 #include <errno.h>
 #include <signal.h>
@@ -26,7 +26,8 @@
 
 static unsigned int failed;
 
-#define CHECK(cond) do { \
+#define CHECK(cond) \
+    do { \
         errno = 0; \
         if (!(cond)) { \
             fprintf(stderr, "%s:%d: %s (errno %s)\n", __FILE__, __LINE__, #cond, strerror(errno)); \
@@ -38,7 +39,7 @@ static domid_t domid;
 
 static void check_memory(xc_interface *xc, xenforeignmemory_handle *fm, xendevicemodel_handle *dm)
 {
-    xen_pfn_t gfns[8] = { 0x100, 0x101, 0x102, 0xa0, 0x103, 0x50000, 0x104, 0x105 }, vram[4];
+    xen_pfn_t gfns[8] = {0x100, 0x101, 0x102, 0xa0, 0x103, 0x50000, 0x104, 0x105}, vram[4];
     int err[8], i;
     uint8_t *p, *q, *fixed;
     unsigned long bits[1];
@@ -59,7 +60,8 @@ static void check_memory(xc_interface *xc, xenforeignmemory_handle *fm, xendevic
     CHECK(xenforeignmemory_unmap(fm, p, 8) == 0);
 
     fixed = mmap(NULL, 4 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(xenforeignmemory_map2(fm, domid, fixed, PROT_READ | PROT_WRITE, MAP_FIXED, 2, gfns, NULL) == fixed);
+    CHECK(xenforeignmemory_map2(fm, domid, fixed, PROT_READ | PROT_WRITE, MAP_FIXED, 2, gfns,
+                                NULL) == fixed);
     CHECK(fixed[0] == 0x12);
     CHECK(xenforeignmemory_unmap(fm, fixed, 2) == 0);
 
@@ -77,8 +79,10 @@ static void check_memory(xc_interface *xc, xenforeignmemory_handle *fm, xendevic
     CHECK(q && q[4096] == 0x99);
     q[4097] = 0x98;
     CHECK(p[4097] == 0x98);
-    CHECK(xendevicemodel_pin_memory_cacheattr(dm, domid, 0xf0000, 0xf0003, XEN_DMOP_MEM_CACHEATTR_WC) == 0);
-    CHECK(xendevicemodel_pin_memory_cacheattr(dm, domid, 0xf0000, 0xf0003, 3) < 0 && errno == EINVAL);
+    CHECK(xendevicemodel_pin_memory_cacheattr(dm, domid, 0xf0000, 0xf0003,
+                                              XEN_DMOP_MEM_CACHEATTR_WC) == 0);
+    CHECK(xendevicemodel_pin_memory_cacheattr(dm, domid, 0xf0000, 0xf0003, 3) < 0 &&
+          errno == EINVAL);
     CHECK(xendevicemodel_track_dirty_vram(dm, domid, 0xf0000, 4, bits) == 0);
     CHECK(xendevicemodel_modified_memory(dm, domid, 0xf0000, 0) < 0 && errno == EINVAL);
     CHECK(xendevicemodel_modified_memory(dm, domid, 0xf0001, 1) == 0);
@@ -96,7 +100,8 @@ static void check_memory(xc_interface *xc, xenforeignmemory_handle *fm, xendevic
     free(many);
     CHECK(xendevicemodel_set_mem_type(dm, domid, HVMMEM_ram_ro, 0xc0, 16) == 0);
     gfns[0] = 0xc0;
-    CHECK(!xenforeignmemory_map(fm, domid, PROT_READ | PROT_WRITE, 1, gfns, NULL) && errno == EACCES);
+    CHECK(!xenforeignmemory_map(fm, domid, PROT_READ | PROT_WRITE, 1, gfns, NULL) &&
+          errno == EACCES);
     CHECK(xendevicemodel_set_mem_type(dm, domid, HVMMEM_ram_rw, 0xc0, 16) == 0);
 }
 
@@ -124,8 +129,8 @@ static void check_control(xc_interface *xc, xendevicemodel_handle *dm)
 static void check_grants(xengnttab_handle *gt)
 {
     struct xenstore_domain_interface *ring;
-    xengnttab_grant_copy_segment_t seg = { .flags = GNTCOPY_source_gref, .len = 8 };
-    uint8_t buf[8] = { 0 };
+    xengnttab_grant_copy_segment_t seg = {.flags = GNTCOPY_source_gref, .len = 8};
+    uint8_t buf[8] = {0};
 
     /* Reference 1 is the xenstore ring, as the domain builder leaves it. */
     ring = xengnttab_map_grant_ref(gt, domid, 1, PROT_READ | PROT_WRITE);
@@ -172,8 +177,8 @@ static void check_events(xenevtchn_handle *xce)
     CHECK(xenevtchn_unbind(xce, (evtchn_port_t)a) == 0);
 }
 
-static void check_restricted(xc_interface *xc, xenforeignmemory_handle *fm, xendevicemodel_handle *dm,
-                             xenevtchn_handle *xce, xengnttab_handle *gt)
+static void check_restricted(xc_interface *xc, xenforeignmemory_handle *fm,
+                             xendevicemodel_handle *dm, xenevtchn_handle *xce, xengnttab_handle *gt)
 {
     xen_pfn_t gfn = 0x100;
     uint64_t v;
@@ -183,7 +188,8 @@ static void check_restricted(xc_interface *xc, xenforeignmemory_handle *fm, xend
     p = xenforeignmemory_map(fm, domid, PROT_READ, 1, &gfn, NULL);
     CHECK(p && xenforeignmemory_unmap(fm, p, 1) == 0);
     CHECK(xendevicemodel_set_isa_irq_level(dm, domid, 5, 1) == 0);
-    CHECK(!xenforeignmemory_map(fm, (domid_t)(domid + 1), PROT_READ, 1, &gfn, NULL) && errno == EACCES);
+    CHECK(!xenforeignmemory_map(fm, (domid_t)(domid + 1), PROT_READ, 1, &gfn, NULL) &&
+          errno == EACCES);
     CHECK(xendevicemodel_set_isa_irq_level(dm, (domid_t)(domid + 1), 5, 1) < 0 && errno == EACCES);
     CHECK(xenevtchn_bind_interdomain(xce, (uint32_t)domid + 1, 1) < 0 && errno == EACCES);
     CHECK(xc_hvm_param_get(xc, domid, 1, &v) < 0);

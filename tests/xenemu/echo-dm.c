@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The smallest device model there can be: an ioreq server over a page of ports, a page of MMIO and one
- * PCI function, which remembers what was written and gives it back. It is the test subject of xenemu's
- * own tests, and the floor that benchmarks compare with: nothing can answer a request with less.
+ * The smallest device model there can be: an ioreq server over a page of ports, a page of MMIO and
+ * one PCI function, which remembers what was written and gives it back. It is the test subject of
+ * xenemu's own tests, and the floor that benchmarks compare with: nothing can answer a request with
+ * less.
  *
- * Ports 0x5000 … 0x5fff and MMIO 0xf4000000 … 0xf4000fff are one byte of memory each; PCI 00:1e.0 likewise.
- * Port 0x5ff0 (write): raise (1) or lower (0) ISA irq 5; 0x5ff4: pulse an MSI; 0x5ff8: shutdown with that
- * reason; 0x5ffc (read): writes to VGA memory seen so far, buffered or not. --bad KIND breaks the protocol on purpose at the
- * first access to port 0x5f00: state, eport, none, silent, exit.
+ * Ports 0x5000 … 0x5fff and MMIO 0xf4000000 … 0xf4000fff are one byte of memory each; PCI 00:1e.0
+ * likewise. Port 0x5ff0 (write): raise (1) or lower (0) ISA irq 5; 0x5ff4: pulse an MSI; 0x5ff8:
+ * shutdown with that reason; 0x5ffc (read): writes to VGA memory seen so far, buffered or not.
+ * --bad KIND breaks the protocol on purpose at the first access to port 0x5f00: state, eport, none,
+ * silent, exit.
  */
 #include <errno.h>
 #include <poll.h>
@@ -65,11 +67,13 @@ static uint8_t *dm_target(const ioreq_t *req, uint64_t addr)
 {
     switch (req->type) {
     case IOREQ_TYPE_PIO:
-        return addr >= PORT_BASE && addr + req->size <= PORT_BASE + PAGE ? dm.ports + (addr - PORT_BASE)
-                                                                        : NULL;
+        return addr >= PORT_BASE && addr + req->size <= PORT_BASE + PAGE
+                   ? dm.ports + (addr - PORT_BASE)
+                   : NULL;
     case IOREQ_TYPE_COPY:
-        return addr >= MMIO_BASE && addr + req->size <= MMIO_BASE + PAGE ? dm.mmio + (addr - MMIO_BASE)
-                                                                        : NULL;
+        return addr >= MMIO_BASE && addr + req->size <= MMIO_BASE + PAGE
+                   ? dm.mmio + (addr - MMIO_BASE)
+                   : NULL;
     case IOREQ_TYPE_PCI_CONFIG:
         return (addr & 0xffffffff) + req->size <= sizeof(dm.pci) ? dm.pci + (addr & 0xff) : NULL;
     default:
@@ -91,10 +95,10 @@ static void dm_side_effects(const ioreq_t *req)
 
 static uint8_t *dm_map(uint64_t gpa, uint32_t size)
 {
-    xen_pfn_t gfn[2] = { gpa >> 12, (gpa + size - 1) >> 12 };
+    xen_pfn_t gfn[2] = {gpa >> 12, (gpa + size - 1) >> 12};
 
-    return xenforeignmemory_map(dm.fmem, dm.domid, PROT_READ | PROT_WRITE, gfn[0] == gfn[1] ? 1 : 2, gfn,
-                                NULL);
+    return xenforeignmemory_map(dm.fmem, dm.domid, PROT_READ | PROT_WRITE, gfn[0] == gfn[1] ? 1 : 2,
+                                gfn, NULL);
 }
 
 static void dm_move(ioreq_t *req, uint8_t *dev, void *mem)
@@ -173,9 +177,11 @@ static void dm_request(unsigned int vcpu)
     slot->data = req.data;
     if (bad && !strcmp(dm.bad, "eport"))
         slot->vp_eport++;
-    __atomic_store_n(state, (uint8_t)((*state & 0xf0) |
-                     (bad && !strcmp(dm.bad, "state") ? 7 :
-                      bad && !strcmp(dm.bad, "none") ? STATE_IOREQ_NONE : STATE_IORESP_READY)),
+    __atomic_store_n(state,
+                     (uint8_t)((*state & 0xf0) |
+                               (bad && !strcmp(dm.bad, "state")  ? 7
+                                : bad && !strcmp(dm.bad, "none") ? STATE_IOREQ_NONE
+                                                                 : STATE_IORESP_READY)),
                      __ATOMIC_RELEASE);
     xenevtchn_notify(dm.xce, dm.port[vcpu]);
 }
@@ -194,19 +200,22 @@ static void dm_open(bool restricted)
         die("nr_vcpus");
     if (xendevicemodel_create_ioreq_server(dm.dmod, dm.domid, 2 /* atomic pointers */, &dm.id) < 0)
         die("create");
-    dm.fres = xenforeignmemory_map_resource(dm.fmem, dm.domid, XENMEM_resource_ioreq_server, dm.id, 0, 2,
-                                            &pages, PROT_READ | PROT_WRITE, 0);
+    dm.fres = xenforeignmemory_map_resource(dm.fmem, dm.domid, XENMEM_resource_ioreq_server, dm.id,
+                                            0, 2, &pages, PROT_READ | PROT_WRITE, 0);
     if (!dm.fres)
         die("map_resource");
     dm.buf = pages;
     dm.sync = (void *)((char *)pages + PAGE);
-    if (xendevicemodel_get_ioreq_server_info(dm.dmod, dm.domid, dm.id, NULL, NULL, &dm.buf_port) < 0 ||
+    if (xendevicemodel_get_ioreq_server_info(dm.dmod, dm.domid, dm.id, NULL, NULL, &dm.buf_port) <
+            0 ||
         xendevicemodel_map_io_range_to_ioreq_server(dm.dmod, dm.domid, dm.id, 0, PORT_BASE,
                                                     PORT_BASE + PAGE - 1) < 0 ||
         xendevicemodel_map_io_range_to_ioreq_server(dm.dmod, dm.domid, dm.id, 1, MMIO_BASE,
                                                     MMIO_BASE + PAGE - 1) < 0 ||
-        xendevicemodel_map_io_range_to_ioreq_server(dm.dmod, dm.domid, dm.id, 1, 0xA0000, 0xBFFFF) < 0 ||
-        xendevicemodel_map_pcidev_to_ioreq_server(dm.dmod, dm.domid, dm.id, 0, 0, BDF >> 3, BDF & 7) < 0 ||
+        xendevicemodel_map_io_range_to_ioreq_server(dm.dmod, dm.domid, dm.id, 1, 0xA0000, 0xBFFFF) <
+            0 ||
+        xendevicemodel_map_pcidev_to_ioreq_server(dm.dmod, dm.domid, dm.id, 0, 0, BDF >> 3,
+                                                  BDF & 7) < 0 ||
         xendevicemodel_set_ioreq_server_state(dm.dmod, dm.domid, dm.id, 1) < 0)
         die("ioreq server");
     for (i = 0; i < dm.nr_vcpus; i++) {
@@ -238,7 +247,7 @@ static void dm_close(void)
 
 int main(int argc, char **argv)
 {
-    struct sigaction sa = { .sa_handler = on_signal };
+    struct sigaction sa = {.sa_handler = on_signal};
     struct xs_handle *xs = xs_open(0);
     bool restricted = false, leak = false;
     char path[64];
@@ -265,7 +274,7 @@ int main(int argc, char **argv)
     if (restricted && xentoolcore_restrict_all(dm.domid) < 0)
         die("restrict");
     while (!stop) {
-        struct pollfd p = { .fd = xenevtchn_fd(dm.xce), .events = POLLIN };
+        struct pollfd p = {.fd = xenevtchn_fd(dm.xce), .events = POLLIN};
         int port, v;
 
         if (poll(&p, 1, -1) < 0)

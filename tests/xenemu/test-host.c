@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Unit tests of xenemu's host: memory, ranges, requests and their states, the ring, events, lines. */
+/* Unit tests of xenemu's host: memory, ranges, requests and their states, the ring, events, lines.
+ */
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -98,7 +99,8 @@ static void test_memory_quota(struct fixture *f, gconstpointer arg)
     uint64_t room = f->d->max_pages - f->d->tot_pages, i;
 
     (void)arg;
-    /* Video memory and 1 MiB, less the 16 special pages, plus the VGA hole that is not populated. */
+    /* Video memory and 1 MiB, less the 16 special pages, plus the VGA hole that is not populated.
+     */
     g_assert_cmpuint(room, ==, (9u << 20 >> 12) - 16 + 32);
     for (i = 0; i < room; i++)
         g_assert_cmpint(mem_populate(f->d, 0x40000 + i, 0), ==, 0);
@@ -191,7 +193,8 @@ static void test_dirty(struct fixture *f, gconstpointer arg)
     g_assert_true(dirty_test(&f->d->log, 0x124) && !dirty_test(&f->d->log, 0x125));
     g_assert_true(dirty_test(&f->d->modified, 0x123));
     g_assert_cmpint(mem_modified(f->d, 0x123, 0), ==, -EINVAL);
-    g_assert_cmpint(mem_modified(f->d, f->d->max_gfn, 1), ==, -EINVAL); /* Xen refuses the last one */
+    g_assert_cmpint(mem_modified(f->d, f->d->max_gfn, 1), ==,
+                    -EINVAL); /* Xen refuses the last one */
     g_assert_cmpint(mem_modified(f->d, UINT64_MAX, 2), ==, -EINVAL);
     g_assert_cmpint(mem_track_vram(f->d, 0x1000, 16, bits), ==, -EINVAL);
 }
@@ -246,7 +249,7 @@ static void test_ranges(struct fixture *f, gconstpointer arg)
     g_assert_cmpint(ioreq_map_range(f->d, id, 3, 0, 1), ==, -EINVAL);
     g_assert_cmpint(ioreq_map_range(f->d, 7, 0, 0, 1), ==, -ENOENT);
     g_assert_cmpint(ioreq_map_range(f->d, id, 0, 0x108, 0x10f), ==, 0);
-    g_assert_cmpuint(f->d->server[id]->ranges[0]->len, ==, 1); /* merged */
+    g_assert_cmpuint(f->d->server[id]->ranges[0]->len, ==, 1);            /* merged */
     g_assert_cmpint(ioreq_unmap_range(f->d, id, 0, 0x104, 0x10b), ==, 0); /* a hole in the middle */
     g_assert_cmpuint(f->d->server[id]->ranges[0]->len, ==, 2);
     g_assert_cmpint(ioreq_unmap_range(f->d, id, 0, 0x100, 0x104), ==, -ENOENT);
@@ -291,8 +294,12 @@ static void *responder_thread(void *arg)
     slot->data = r->answer;
     if (r->mode == 5)
         slot->vp_eport++;
-    __atomic_store_n(state, (uint8_t)((*state & 0xf0) | (r->mode == 1 ? 7 : r->mode == 2 ? 1 :
-                                                         r->mode == 3 ? 0 : 3)), __ATOMIC_RELEASE);
+    __atomic_store_n(state,
+                     (uint8_t)((*state & 0xf0) | (r->mode == 1   ? 7
+                                                  : r->mode == 2 ? 1
+                                                  : r->mode == 3 ? 0
+                                                                 : 3)),
+                     __ATOMIC_RELEASE);
     g_assert_cmpint(write(efd, &one, 8), ==, 8);
     return NULL;
 }
@@ -317,7 +324,8 @@ static unsigned int make_server(struct fixture *f, struct responder *r)
     return id;
 }
 
-static enum io_result one_access(struct fixture *f, struct responder *r, ioreq_t *req, const char **why)
+static enum io_result one_access(struct fixture *f, struct responder *r, ioreq_t *req,
+                                 const char **why)
 {
     enum io_result result;
     pthread_t t;
@@ -332,13 +340,17 @@ static enum io_result one_access(struct fixture *f, struct responder *r, ioreq_t
 
 static ioreq_t port_in(uint64_t addr, uint32_t size)
 {
-    return (ioreq_t){ .type = IOREQ_TYPE_PIO, .addr = addr, .size = size, .count = 1, .dir = 1,
-                      .state = STATE_IOREQ_READY };
+    return (ioreq_t){.type = IOREQ_TYPE_PIO,
+                     .addr = addr,
+                     .size = size,
+                     .count = 1,
+                     .dir = 1,
+                     .state = STATE_IOREQ_READY};
 }
 
 static void test_request(struct fixture *f, gconstpointer arg)
 {
-    struct responder r = { .vcpu = 2, .answer = 0xabcd };
+    struct responder r = {.vcpu = 2, .answer = 0xabcd};
     const char *why = NULL;
     ioreq_t req = port_in(0x1f0, 2);
 
@@ -361,7 +373,7 @@ static void test_request(struct fixture *f, gconstpointer arg)
 
 static void test_request_order(struct fixture *f, gconstpointer arg)
 {
-    struct responder a = { .vcpu = 0, .answer = 1 }, b = { .vcpu = 0, .answer = 2 };
+    struct responder a = {.vcpu = 0, .answer = 1}, b = {.vcpu = 0, .answer = 2};
     const char *why = NULL;
     ioreq_t req = port_in(0x1f0, 1);
 
@@ -378,9 +390,10 @@ static void test_request_order(struct fixture *f, gconstpointer arg)
 
 static void test_request_pci(struct fixture *f, gconstpointer arg)
 {
-    struct responder r = { .vcpu = 0, .answer = 0x7000 };
+    struct responder r = {.vcpu = 0, .answer = 0x7000};
     const char *why = NULL;
-    ioreq_t req = { .type = IOREQ_TYPE_PIO, .addr = 0xcf8, .size = 4, .count = 1, .data = 0x80000800 };
+    ioreq_t req = {
+        .type = IOREQ_TYPE_PIO, .addr = 0xcf8, .size = 4, .count = 1, .data = 0x80000800};
 
     (void)arg;
     make_server(f, &r);
@@ -390,7 +403,8 @@ static void test_request_pci(struct fixture *f, gconstpointer arg)
     g_assert_cmpuint(r.seen.type, ==, IOREQ_TYPE_PCI_CONFIG);
     g_assert_cmphex(r.seen.addr, ==, UINT64_C(8) << 32 | 2);
     g_assert_cmphex(req.data, ==, 0x7000);
-    req = (ioreq_t){ .type = IOREQ_TYPE_PIO, .addr = 0xcf8, .size = 4, .count = 1, .data = 0x80001000 };
+    req =
+        (ioreq_t){.type = IOREQ_TYPE_PIO, .addr = 0xcf8, .size = 4, .count = 1, .data = 0x80001000};
     io_access(f->d, 0, &req, &why);
     req = port_in(0xcfc, 4);
     g_assert_cmpint(io_access(f->d, 0, &req, &why), ==, IO_NOBODY);
@@ -399,11 +413,11 @@ static void test_request_pci(struct fixture *f, gconstpointer arg)
 
 static void test_bad_states(void)
 {
-    static const char *const expect[] = { NULL, "unknown ioreq state 7", "ioreq state 1 after 2" };
+    static const char *const expect[] = {NULL, "unknown ioreq state 7", "ioreq state 1 after 2"};
     int mode;
 
     for (mode = 1; mode <= 5; mode++) {
-        struct responder r = { .vcpu = 1, .mode = mode };
+        struct responder r = {.vcpu = 1, .mode = mode};
         struct fixture f;
         const char *why = NULL;
         ioreq_t req = port_in(0x1f0, 1);
@@ -448,12 +462,12 @@ static void test_bad_states(void)
 
 static void test_ring(struct fixture *f, gconstpointer arg)
 {
-    struct responder r = { .vcpu = 0 };
+    struct responder r = {.vcpu = 0};
     unsigned int id = make_server(f, &r), i;
     struct server *s = f->d->server[id];
     uint32_t *ptr = (uint32_t *)s->buf.va;
     buf_ioreq_t *ring = (buf_ioreq_t *)(ptr + 2);
-    ioreq_t w = { .type = IOREQ_TYPE_COPY, .addr = 0xa0010, .size = 1, .count = 1, .data = 0x11 };
+    ioreq_t w = {.type = IOREQ_TYPE_COPY, .addr = 0xa0010, .size = 1, .count = 1, .data = 0x11};
 
     (void)arg;
     g_assert_cmpint(io_buffered(f->d, &w), ==, IO_OK);
@@ -577,7 +591,7 @@ static void test_params(struct fixture *f, gconstpointer arg)
 
 static void test_cmos_split(struct fixture *f, gconstpointer arg)
 {
-    ioreq_t w = { .type = IOREQ_TYPE_PIO, .addr = 0x70, .size = 1, .count = 1, .data = 0x0d };
+    ioreq_t w = {.type = IOREQ_TYPE_PIO, .addr = 0x70, .size = 1, .count = 1, .data = 0x0d};
     ioreq_t r = port_in(0x71, 1), wide = port_in(0x70, 2);
 
     (void)arg;

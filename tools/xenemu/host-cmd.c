@@ -120,15 +120,16 @@ static char *cmd_vcpu(struct cmd *c)
 
 static char *cmd_state(struct cmd *c)
 {
-    static const char *const reasons[] = { "poweroff", "reboot", "suspend", "crash", "watchdog",
-                                           "soft-reset" };
+    static const char *const reasons[] = {"poweroff", "reboot",   "suspend",
+                                          "crash",    "watchdog", "soft-reset"};
     struct domain *d = c->d;
 
     if (d->crashed)
         return g_strdup_printf("OK crashed %s", d->crash_why);
     if (d->shutdown)
         return g_strdup_printf("OK shutdown %s", d->shutdown_reason < G_N_ELEMENTS(reasons)
-                                                     ? reasons[d->shutdown_reason] : "?");
+                                                     ? reasons[d->shutdown_reason]
+                                                     : "?");
     if (d->params[HVM_PARAM_ACPI_S_STATE] == 3)
         return g_strdup("OK s3");
     return g_strdup(d->paused ? "OK paused" : "OK running");
@@ -165,9 +166,14 @@ static char *cmd_string(struct cmd *c)
         return fail("bad size or count");
     while (count && r != IO_FAIL) {
         uint32_t off = ram & (XE_PAGE - 1), here, dev = addr & (XE_PAGE - 1);
-        ioreq_t req = { .type = port ? IOREQ_TYPE_PIO : IOREQ_TYPE_COPY, .addr = addr, .size = size,
-                        .dir = in ? IOREQ_READ : IOREQ_WRITE, .df = df, .data = ram,
-                        .data_is_ptr = 1, .state = STATE_IOREQ_READY };
+        ioreq_t req = {.type = port ? IOREQ_TYPE_PIO : IOREQ_TYPE_COPY,
+                       .addr = addr,
+                       .size = size,
+                       .dir = in ? IOREQ_READ : IOREQ_WRITE,
+                       .df = df,
+                       .data = ram,
+                       .data_is_ptr = 1,
+                       .state = STATE_IOREQ_READY};
 
         /* Xen cuts where the buffer leaves its page, and MMIO where the device address does. */
         here = df ? (off + size) / size : (XE_PAGE - off) / size;
@@ -242,12 +248,18 @@ static char *cmd_pci(struct cmd *c)
 
 static char *cmd_bufwrite(struct cmd *c)
 {
-    ioreq_t req = { .type = IOREQ_TYPE_COPY, .addr = c->a[1], .size = (uint32_t)c->a[2], .count = 1,
-                    .dir = IOREQ_WRITE, .data = c->a[3] };
+    ioreq_t req = {.type = IOREQ_TYPE_COPY,
+                   .addr = c->a[1],
+                   .size = (uint32_t)c->a[2],
+                   .count = 1,
+                   .dir = IOREQ_WRITE,
+                   .data = c->a[3]};
 
     switch (io_buffered(c->d, &req)) {
-    case IO_OK: return g_strdup("OK");
-    default: return fail("no server takes it, or the ring is full");
+    case IO_OK:
+        return g_strdup("OK");
+    default:
+        return fail("no server takes it, or the ring is full");
     }
 }
 
@@ -255,16 +267,16 @@ static char *cmd_broadcast(struct cmd *c)
 {
     bool inv = !strcmp(c->w[0], "invalidate");
     const char *why = NULL;
-    enum io_result r = io_broadcast(c->d, c->s->vcpu,
-                                    inv ? IOREQ_TYPE_INVALIDATE : IOREQ_TYPE_TIMEOFFSET,
-                                    inv ? UINT64_MAX : c->a[1], &why);
+    enum io_result r =
+        io_broadcast(c->d, c->s->vcpu, inv ? IOREQ_TYPE_INVALIDATE : IOREQ_TYPE_TIMEOFFSET,
+                     inv ? UINT64_MAX : c->a[1], &why);
 
     return r == IO_OK ? g_strdup("OK") : fail("%s", why ? why : "no ioreq server");
 }
 
 /*
- * The hot loop of the benchmarks: COUNT times the access, timed one by one in this process, where the
- * virtual CPU is. → n, total, min, median, 99th percentile, max in nanoseconds.
+ * The hot loop of the benchmarks: COUNT times the access, timed one by one in this process, where
+ * the virtual CPU is. → n, total, min, median, 99th percentile, max in nanoseconds.
  */
 static int compare_u32(const void *a, const void *b)
 {
@@ -275,9 +287,10 @@ static int compare_u32(const void *a, const void *b)
 
 static bool bench_request(struct cmd *c, ioreq_t *req)
 {
-    static const char *const names[] = { "inb", "inw", "inl", "outb", "outw", "outl", "readb", "readw",
-                                         "readl", "readq", "writeb", "writew", "writel", "writeq" };
-    static const uint8_t sizes[] = { 1, 2, 4, 1, 2, 4, 1, 2, 4, 8, 1, 2, 4, 8 };
+    static const char *const names[] = {"inb",    "inw",    "inl",    "outb",  "outw",
+                                        "outl",   "readb",  "readw",  "readl", "readq",
+                                        "writeb", "writew", "writel", "writeq"};
+    static const uint8_t sizes[] = {1, 2, 4, 1, 2, 4, 1, 2, 4, 8, 1, 2, 4, 8};
     unsigned int i;
 
     memset(req, 0, sizeof(*req));
@@ -334,13 +347,14 @@ static char *cmd_bench(struct cmd *c)
             return fail("%s", why);
         }
         clock_gettime(CLOCK_MONOTONIC, &b);
-        ns = (uint64_t)(b.tv_sec - a.tv_sec) * 1000000000u + (uint64_t)b.tv_nsec - (uint64_t)a.tv_nsec;
+        ns = (uint64_t)(b.tv_sec - a.tv_sec) * 1000000000u + (uint64_t)b.tv_nsec -
+             (uint64_t)a.tv_nsec;
         t[i] = (uint32_t)MIN(ns, UINT32_MAX);
         total += ns;
     }
     qsort(t, n, sizeof(*t), compare_u32);
-    out = g_strdup_printf("OK n=%" PRIu64 " total=%" PRIu64 " min=%u p50=%u p99=%u max=%u", n, total,
-                          t[0], t[n / 2], t[n * 99 / 100], t[n - 1]);
+    out = g_strdup_printf("OK n=%" PRIu64 " total=%" PRIu64 " min=%u p50=%u p99=%u max=%u", n,
+                          total, t[0], t[n / 2], t[n * 99 / 100], t[n - 1]);
     g_free(t);
     return out;
 }
@@ -352,13 +366,15 @@ static char *cmd_irqstate(struct cmd *c)
     struct domain *d = c->d;
 
     if (c->n > 1)
-        return c->a[1] < XE_NR_GSI ? g_strdup_printf("OK %u", (unsigned int)(d->gsi_level >> c->a[1] & 1))
-                                   : fail("no such line");
-    return g_strdup_printf("OK gsi=0x%" PRIx64 " isa=0x%x intx=0x%x,0x%x,0x%x,0x%x route=%u,%u,%u,%u "
-                           "calls=%" PRIu64 " unchanged=%" PRIu64, d->gsi_level, d->isa_level,
-                           d->pci_intx[0], d->pci_intx[1], d->pci_intx[2], d->pci_intx[3],
-                           d->link_route[0], d->link_route[1], d->link_route[2], d->link_route[3],
-                           d->irq_ops, d->irq_ops_same);
+        return c->a[1] < XE_NR_GSI
+                   ? g_strdup_printf("OK %u", (unsigned int)(d->gsi_level >> c->a[1] & 1))
+                   : fail("no such line");
+    return g_strdup_printf("OK gsi=0x%" PRIx64
+                           " isa=0x%x intx=0x%x,0x%x,0x%x,0x%x route=%u,%u,%u,%u "
+                           "calls=%" PRIu64 " unchanged=%" PRIu64,
+                           d->gsi_level, d->isa_level, d->pci_intx[0], d->pci_intx[1],
+                           d->pci_intx[2], d->pci_intx[3], d->link_route[0], d->link_route[1],
+                           d->link_route[2], d->link_route[3], d->irq_ops, d->irq_ops_same);
 }
 
 static char *cmd_intx(struct cmd *c)
@@ -447,7 +463,7 @@ static char *cmd_balloon(struct cmd *c)
 
 static char *cmd_memory(struct cmd *c)
 {
-    static const char *const types[] = { "rw", "ro", "mmio", "ioreq" };
+    static const char *const types[] = {"rw", "ro", "mmio", "ioreq"};
     GString *t = g_string_new(NULL);
     unsigned int i;
 
@@ -461,7 +477,8 @@ static char *cmd_memory(struct cmd *c)
     for (i = 0; i < c->d->pinned->len; i++) {
         const struct mem_run *r = &g_array_index(c->d->pinned, struct mem_run, i);
 
-        g_string_append_printf(t, " pin:0x%" PRIx64 "+0x%" PRIx64 ":%" PRIu64, r->gfn, r->nr, r->mfn);
+        g_string_append_printf(t, " pin:0x%" PRIx64 "+0x%" PRIx64 ":%" PRIu64, r->gfn, r->nr,
+                               r->mfn);
     }
     return g_string_free(t, FALSE);
 }
@@ -586,17 +603,18 @@ static const struct {
     const char *name;
     int value;
 } errnos[] = {
-    { "EPERM", EPERM }, { "ENOENT", ENOENT }, { "EINTR", EINTR }, { "EIO", EIO }, { "EAGAIN", EAGAIN },
-    { "ENOMEM", ENOMEM }, { "EACCES", EACCES }, { "EFAULT", EFAULT }, { "EBUSY", EBUSY },
-    { "EEXIST", EEXIST }, { "EINVAL", EINVAL }, { "ENOSPC", ENOSPC }, { "ENODATA", ENODATA },
-    { "EOPNOTSUPP", EOPNOTSUPP }, { "ESRCH", ESRCH }, { "ENOSYS", ENOSYS }, { "EMFILE", EMFILE },
+    {"EPERM", EPERM},     {"ENOENT", ENOENT},         {"EINTR", EINTR},   {"EIO", EIO},
+    {"EAGAIN", EAGAIN},   {"ENOMEM", ENOMEM},         {"EACCES", EACCES}, {"EFAULT", EFAULT},
+    {"EBUSY", EBUSY},     {"EEXIST", EEXIST},         {"EINVAL", EINVAL}, {"ENOSPC", ENOSPC},
+    {"ENODATA", ENODATA}, {"EOPNOTSUPP", EOPNOTSUPP}, {"ESRCH", ESRCH},   {"ENOSYS", ENOSYS},
+    {"EMFILE", EMFILE},
 };
 
 static char *cmd_fault(struct cmd *c)
 {
     GArray *a = c->s->host->faults;
     const char *what = c->n > 1 ? c->w[1] : "list", *e = key(c, "errno"), *g = key(c, "gfn");
-    struct fault f = { .count = (unsigned int)key_u64(c, "count", 1), .gfn = XE_INVALID_GFN };
+    struct fault f = {.count = (unsigned int)key_u64(c, "count", 1), .gfn = XE_INVALID_GFN};
     unsigned int i;
 
     if (!strcmp(what, "clear")) {
@@ -648,7 +666,7 @@ static char *cmd_fault(struct cmd *c)
 
 static char *cmd_servers(struct cmd *c)
 {
-    static const char *const types[] = { "port", "mmio", "pci" };
+    static const char *const types[] = {"port", "mmio", "pci"};
     GString *t = g_string_new("OK");
     unsigned int id, k, i;
 
@@ -663,7 +681,8 @@ static char *cmd_servers(struct cmd *c)
             for (i = 0; i < s->ranges[k]->len; i++) {
                 const struct range *r = &g_array_index(s->ranges[k], struct range, i);
 
-                g_string_append_printf(t, " %s:0x%" PRIx64 "-0x%" PRIx64, types[k], r->start, r->end);
+                g_string_append_printf(t, " %s:0x%" PRIx64 "-0x%" PRIx64, types[k], r->start,
+                                       r->end);
             }
     }
     return g_string_free(t, FALSE);
@@ -723,7 +742,8 @@ static char *cmd_leaks(struct cmd *c)
         const struct conn *x = g_ptr_array_index(h->conns, i);
 
         if (c->a[1] && x->pid == c->a[1]) {
-            g_string_append_printf(t, "LEAK handle: %s of process %u is still open\n", x->lib, x->pid);
+            g_string_append_printf(t, "LEAK handle: %s of process %u is still open\n", x->lib,
+                                   x->pid);
             n++;
         }
     }
@@ -733,7 +753,7 @@ static char *cmd_leaks(struct cmd *c)
         if (!s)
             continue;
         for (k = 0; k < 3; k++) {
-            static const char *const types[] = { "port", "mmio", "pci" };
+            static const char *const types[] = {"port", "mmio", "pci"};
 
             if (s->ranges[k]->len) {
                 g_string_append_printf(t, "LEAK ranges: %u %s ranges of server %u\n",
@@ -797,51 +817,51 @@ static const struct {
     unsigned int words; /* at least, with the command */
     unsigned int flags;
 } commands[] = {
-    { "domain_create", cmd_domain_create, 1, LOCKED },
-    { "domain_destroy", cmd_domain_destroy, 1, LOCKED | WITH_DOMAIN },
-    { "domain", cmd_domain, 2, LOCKED },
-    { "domains", cmd_domains, 1, LOCKED },
-    { "socket", cmd_socket, 2, LOCKED | WITH_DOMAIN },
-    { "vcpu", cmd_vcpu, 2, LOCKED | WITH_DOMAIN },
-    { "state", cmd_state, 1, LOCKED | WITH_DOMAIN },
-    { "revive", cmd_revive, 1, LOCKED | WITH_DOMAIN },
-    { "pause", cmd_pause, 1, LOCKED | WITH_DOMAIN },
-    { "unpause", cmd_pause, 1, LOCKED | WITH_DOMAIN },
-    { "ins", cmd_string, 5, WITH_DOMAIN },
-    { "outs", cmd_string, 5, WITH_DOMAIN },
-    { "movs_in", cmd_string, 5, WITH_DOMAIN },
-    { "movs_out", cmd_string, 5, WITH_DOMAIN },
-    { "pciread", cmd_pci, 4, WITH_DOMAIN },
-    { "pciwrite", cmd_pci, 5, WITH_DOMAIN },
-    { "bufwrite", cmd_bufwrite, 4, WITH_DOMAIN },
-    { "invalidate", cmd_broadcast, 1, WITH_DOMAIN },
-    { "timeoffset", cmd_broadcast, 2, WITH_DOMAIN },
-    { "bench", cmd_bench, 4, WITH_DOMAIN },
-    { "irqstate", cmd_irqstate, 1, LOCKED | WITH_DOMAIN },
-    { "intx", cmd_intx, 3, LOCKED | WITH_DOMAIN },
-    { "msi", cmd_msi, 1, LOCKED | WITH_DOMAIN },
-    { "watch", cmd_watch, 1, LOCKED },
-    { "xenparam", cmd_xenparam, 2, LOCKED | WITH_DOMAIN },
-    { "populate", cmd_populate, 2, LOCKED | WITH_DOMAIN },
-    { "balloon", cmd_balloon, 2, WITH_DOMAIN },
-    { "memory", cmd_memory, 1, LOCKED | WITH_DOMAIN },
-    { "setmaxmem", cmd_setmaxmem, 2, LOCKED | WITH_DOMAIN },
-    { "dirty", cmd_dirty, 2, LOCKED | WITH_DOMAIN },
-    { "grant", cmd_grant, 2, LOCKED | WITH_DOMAIN },
-    { "evtchn", cmd_evtchn, 2, LOCKED },
-    { "fault", cmd_fault, 1, LOCKED },
-    { "servers", cmd_servers, 1, LOCKED | WITH_DOMAIN },
-    { "stats", cmd_stats, 1, LOCKED },
-    { "missing", cmd_missing, 1, LOCKED },
-    { "pt", cmd_pt, 1, LOCKED | WITH_DOMAIN },
-    { "leaks", cmd_leaks, 1, LOCKED },
-    { "xsproxy", cmd_xsproxy, 3, LOCKED },
-    { "sleep", cmd_sleep, 2, 0 },
-    { "timeout", cmd_timeout, 2, LOCKED },
-    { "spin", cmd_spin, 2, LOCKED },
-    { "echo", cmd_echo, 1, 0 },
-    { "quit", cmd_quit, 1, LOCKED },
-    { "help", cmd_help, 1, 0 },
+    {"domain_create", cmd_domain_create, 1, LOCKED},
+    {"domain_destroy", cmd_domain_destroy, 1, LOCKED | WITH_DOMAIN},
+    {"domain", cmd_domain, 2, LOCKED},
+    {"domains", cmd_domains, 1, LOCKED},
+    {"socket", cmd_socket, 2, LOCKED | WITH_DOMAIN},
+    {"vcpu", cmd_vcpu, 2, LOCKED | WITH_DOMAIN},
+    {"state", cmd_state, 1, LOCKED | WITH_DOMAIN},
+    {"revive", cmd_revive, 1, LOCKED | WITH_DOMAIN},
+    {"pause", cmd_pause, 1, LOCKED | WITH_DOMAIN},
+    {"unpause", cmd_pause, 1, LOCKED | WITH_DOMAIN},
+    {"ins", cmd_string, 5, WITH_DOMAIN},
+    {"outs", cmd_string, 5, WITH_DOMAIN},
+    {"movs_in", cmd_string, 5, WITH_DOMAIN},
+    {"movs_out", cmd_string, 5, WITH_DOMAIN},
+    {"pciread", cmd_pci, 4, WITH_DOMAIN},
+    {"pciwrite", cmd_pci, 5, WITH_DOMAIN},
+    {"bufwrite", cmd_bufwrite, 4, WITH_DOMAIN},
+    {"invalidate", cmd_broadcast, 1, WITH_DOMAIN},
+    {"timeoffset", cmd_broadcast, 2, WITH_DOMAIN},
+    {"bench", cmd_bench, 4, WITH_DOMAIN},
+    {"irqstate", cmd_irqstate, 1, LOCKED | WITH_DOMAIN},
+    {"intx", cmd_intx, 3, LOCKED | WITH_DOMAIN},
+    {"msi", cmd_msi, 1, LOCKED | WITH_DOMAIN},
+    {"watch", cmd_watch, 1, LOCKED},
+    {"xenparam", cmd_xenparam, 2, LOCKED | WITH_DOMAIN},
+    {"populate", cmd_populate, 2, LOCKED | WITH_DOMAIN},
+    {"balloon", cmd_balloon, 2, WITH_DOMAIN},
+    {"memory", cmd_memory, 1, LOCKED | WITH_DOMAIN},
+    {"setmaxmem", cmd_setmaxmem, 2, LOCKED | WITH_DOMAIN},
+    {"dirty", cmd_dirty, 2, LOCKED | WITH_DOMAIN},
+    {"grant", cmd_grant, 2, LOCKED | WITH_DOMAIN},
+    {"evtchn", cmd_evtchn, 2, LOCKED},
+    {"fault", cmd_fault, 1, LOCKED},
+    {"servers", cmd_servers, 1, LOCKED | WITH_DOMAIN},
+    {"stats", cmd_stats, 1, LOCKED},
+    {"missing", cmd_missing, 1, LOCKED},
+    {"pt", cmd_pt, 1, LOCKED | WITH_DOMAIN},
+    {"leaks", cmd_leaks, 1, LOCKED},
+    {"xsproxy", cmd_xsproxy, 3, LOCKED},
+    {"sleep", cmd_sleep, 2, 0},
+    {"timeout", cmd_timeout, 2, LOCKED},
+    {"spin", cmd_spin, 2, LOCKED},
+    {"echo", cmd_echo, 1, 0},
+    {"quit", cmd_quit, 1, LOCKED},
+    {"help", cmd_help, 1, 0},
 };
 
 static char *cmd_help(struct cmd *c)
@@ -857,7 +877,7 @@ static char *cmd_help(struct cmd *c)
 
 char *command_run(struct session *s, char **w, unsigned int n)
 {
-    struct cmd c = { .s = s, .d = s->dom, .w = w, .n = n };
+    struct cmd c = {.s = s, .d = s->dom, .w = w, .n = n};
     unsigned int i, k;
     char *out;
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Event channels. A port that a process owns reaches it as a 4-byte number on the stream that stands for
- * /dev/xen/evtchn and stays masked until the process writes the number back; events meanwhile merge into
- * one. What the process notifies is an eventfd of the other end: an ioreq wait reads it directly, any
- * other end is served by the main loop.
+ * Event channels. A port that a process owns reaches it as a 4-byte number on the stream that
+ * stands for /dev/xen/evtchn and stays masked until the process writes the number back; events
+ * meanwhile merge into one. What the process notifies is an eventfd of the other end: an ioreq wait
+ * reads it directly, any other end is served by the main loop.
  *
  * Unmask writes are read lazily, by whoever next wants to send on that stream, so that they cost no
- * wake-up of this process; only while an event is held back by a mask does the main loop watch for them.
+ * wake-up of this process; only while an event is held back by a mask does the main loop watch for
+ * them.
  */
 #include <errno.h>
 #include <string.h>
@@ -82,7 +83,8 @@ struct port *port_peer(struct port *p)
         return NULL;
     rd = domain_find(p->dom->host, p->remote_domid);
     r = rd ? port_get(rd, p->remote_port) : NULL;
-    if (!r || r->state != PORT_INTERDOMAIN || r->remote_domid != p->dom->id || r->remote_port != p->nr)
+    if (!r || r->state != PORT_INTERDOMAIN || r->remote_domid != p->dom->id ||
+        r->remote_port != p->nr)
         return NULL;
     return r;
 }
@@ -202,7 +204,8 @@ static void port_send(struct port *p)
 
     p->masked = true;
     p->pending = false;
-    if (send(p->user->stream, &nr, sizeof(nr), MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)sizeof(nr) &&
+    if (send(p->user->stream, &nr, sizeof(nr), MSG_DONTWAIT | MSG_NOSIGNAL) !=
+            (ssize_t)sizeof(nr) &&
         errno != EPIPE)
         host_log(p->dom->host, "d%u port %u: event lost: %s", p->dom->id, nr, strerror(errno));
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Ioreq servers (toolstack-contract.md 4.2, xen/common/ioreq.c): creation, the two ways to reach their
- * pages, ranges, and the life of a request: slot filled, event sent, states watched, answer taken. What
- * would crash the domain on Xen crashes it here, with the reason kept for the test to read.
+ * Ioreq servers (toolstack-contract.md 4.2, xen/common/ioreq.c): creation, the two ways to reach
+ * their pages, ranges, and the life of a request: slot filled, event sent, states watched, answer
+ * taken. What would crash the domain on Xen crashes it here, with the reason kept for the test to
+ * read.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -56,7 +57,7 @@ int ioreq_map_range(struct domain *d, unsigned int id, unsigned int type, uint64
                     uint64_t end)
 {
     struct server *s = server_get(d, id);
-    struct range n = { start, end };
+    struct range n = {start, end};
     bool left, right;
     GArray *a;
     size_t i;
@@ -109,7 +110,7 @@ int ioreq_unmap_range(struct domain *d, unsigned int id, unsigned int type, uint
     i = range_find(a, start);
     r = g_array_index(a, struct range, i);
     if (r.start < start && end < r.end) {
-        struct range tail = { end + 1, r.end };
+        struct range tail = {end + 1, r.end};
 
         if (a->len >= XE_MAX_RANGES)
             return -ENOMEM;
@@ -537,7 +538,8 @@ static enum io_result ioreq_send(struct server *s, struct vcpu *vc, ioreq_t *req
     return ioreq_wait(s, vc, slot, req, why);
 }
 
-static bool ioreq_type_addr(struct domain *d, const ioreq_t *req, unsigned int *type, uint64_t *addr)
+static bool ioreq_type_addr(struct domain *d, const ioreq_t *req, unsigned int *type,
+                            uint64_t *addr)
 {
     if (req->type == IOREQ_TYPE_PCI_CONFIG) { /* asked for directly by a script */
         *type = XEN_DMOP_IO_RANGE_PCI;
@@ -597,8 +599,10 @@ static bool ioreq_send_buffered(struct server *s, const ioreq_t *req)
 {
     struct domain *d = s->dom;
     uint32_t *ptr = (uint32_t *)s->buf.va; /* [0] read, [1] write */
-    buf_ioreq_t bp = { .type = req->type, .dir = req->dir, .addr = req->addr & 0xfffff,
-                       .data = (uint32_t)req->data };
+    buf_ioreq_t bp = {.type = req->type,
+                      .dir = req->dir,
+                      .addr = req->addr & 0xfffff,
+                      .data = (uint32_t)req->data};
     unsigned int i, slots = 1;
     buf_ioreq_t *ring;
     struct port *port, *peer;
@@ -607,11 +611,21 @@ static bool ioreq_send_buffered(struct server *s, const ioreq_t *req)
     if (!ptr || req->addr > 0xfffff || req->data_is_ptr || req->count != 1)
         return false;
     switch (req->size) {
-    case 1: bp.size = 0; break;
-    case 2: bp.size = 1; break;
-    case 4: bp.size = 2; break;
-    case 8: bp.size = 3; slots = 2; break;
-    default: return false;
+    case 1:
+        bp.size = 0;
+        break;
+    case 2:
+        bp.size = 1;
+        break;
+    case 4:
+        bp.size = 2;
+        break;
+    case 8:
+        bp.size = 3;
+        slots = 2;
+        break;
+    default:
+        return false;
     }
     ring = (buf_ioreq_t *)(ptr + 2);
     rp = __atomic_load_n(&ptr[0], __ATOMIC_ACQUIRE);
@@ -656,7 +670,8 @@ enum io_result io_buffered(struct domain *d, ioreq_t *req)
     return result;
 }
 
-/* Single non-pointer writes to VGA memory are posted (xen/arch/x86/hvm/stdvga.c of 4.17.6 and later). */
+/* Single non-pointer writes to VGA memory are posted (xen/arch/x86/hvm/stdvga.c of 4.17.6 and
+ * later). */
 static bool ioreq_is_stdvga(const ioreq_t *req)
 {
     return req->type == IOREQ_TYPE_COPY && req->dir == IOREQ_WRITE && !req->data_is_ptr &&
@@ -754,8 +769,12 @@ enum io_result io_broadcast(struct domain *d, unsigned int vcpu, uint8_t type, u
     d->inflight++;
     for (id = XE_MAX_SERVERS - 1; id >= 0 && result != IO_FAIL && !d->dying; id--) {
         struct server *s = d->server[id];
-        ioreq_t req = { .type = type, .size = type == IOREQ_TYPE_TIMEOFFSET ? 8 : 4, .count = 1,
-                        .dir = IOREQ_WRITE, .data = data, .state = STATE_IOREQ_READY };
+        ioreq_t req = {.type = type,
+                       .size = type == IOREQ_TYPE_TIMEOFFSET ? 8 : 4,
+                       .count = 1,
+                       .dir = IOREQ_WRITE,
+                       .data = data,
+                       .state = STATE_IOREQ_READY};
 
         if (!s || !s->enabled)
             continue;

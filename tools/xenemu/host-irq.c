@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Interrupt lines as xen/arch/x86/hvm/irq.c keeps them: a PCI INTx raises its own GSI (16 …) and one of
- * four links; a link raises the ISA interrupt it is routed to; a line is high while anything raises it.
+ * Interrupt lines as xen/arch/x86/hvm/irq.c keeps them: a PCI INTx raises its own GSI (16 …) and
+ * one of four links; a link raises the ISA interrupt it is routed to; a line is high while anything
+ * raises it.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -83,7 +84,7 @@ int irq_set_route(struct domain *d, unsigned int link, unsigned int irq)
 
 int irq_inject_msi(struct domain *d, uint64_t addr, uint32_t data)
 {
-    struct msi_record m = { addr, data };
+    struct msi_record m = {addr, data};
 
     if (addr >> 20 != 0xFEE)
         return -EINVAL;

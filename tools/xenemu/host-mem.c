@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Guest memory: a sparse memfd in which every page has a number ("mfn"), and runs that say which guest
- * page is which. Numbers are handed out once and never again, so a page that a device model still maps
- * keeps its content after the guest gave it away, as on Xen, and a stale mapping is seen, not reused.
+ * Guest memory: a sparse memfd in which every page has a number ("mfn"), and runs that say which
+ * guest page is which. Numbers are handed out once and never again, so a page that a device model
+ * still maps keeps its content after the guest gave it away, as on Xen, and a stale mapping is
+ * seen, not reused.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -76,13 +77,13 @@ static bool mem_is_mapped(struct domain *d, uint64_t mfn, uint64_t nr)
 static void mem_release(struct domain *d, uint64_t mfn, uint64_t nr)
 {
     if (mem_is_mapped(d, mfn, nr)) {
-        struct mem_run z = { .mfn = mfn, .nr = nr };
+        struct mem_run z = {.mfn = mfn, .nr = nr};
 
         g_array_append_val(d->zombies, z);
         return;
     }
-    if (fallocate(d->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(mfn << XE_PAGE_SHIFT),
-                  (off_t)(nr << XE_PAGE_SHIFT)) < 0)
+    if (fallocate(d->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  (off_t)(mfn << XE_PAGE_SHIFT), (off_t)(nr << XE_PAGE_SHIFT)) < 0)
         host_log(d->host, "d%u: punching a hole: %s", d->id, strerror(errno));
     d->tot_pages -= nr;
 }
@@ -118,12 +119,12 @@ int mem_remove(struct domain *d, uint64_t gfn, uint64_t nr, bool free_pages)
             break;
         g_array_remove_index(d->runs, i);
         if (e < r.gfn + r.nr) {
-            struct mem_run tail = { e, r.gfn + r.nr - e, r.mfn + (e - r.gfn), r.type };
+            struct mem_run tail = {e, r.gfn + r.nr - e, r.mfn + (e - r.gfn), r.type};
 
             g_array_insert_val(d->runs, i, tail);
         }
         if (r.gfn < s) {
-            struct mem_run head = { r.gfn, s - r.gfn, r.mfn, r.type };
+            struct mem_run head = {r.gfn, s - r.gfn, r.mfn, r.type};
 
             g_array_insert_val(d->runs, i, head);
             i++;
@@ -139,7 +140,7 @@ int mem_remove(struct domain *d, uint64_t gfn, uint64_t nr, bool free_pages)
 void mem_insert(struct domain *d, uint64_t gfn, uint64_t nr, uint64_t mfn, enum mem_type type)
 {
     size_t i = mem_find(d, gfn);
-    struct mem_run n = { gfn, nr, mfn, type };
+    struct mem_run n = {gfn, nr, mfn, type};
 
     if (i > 0) { /* extend the one before */
         struct mem_run *p = &g_array_index(d->runs, struct mem_run, i - 1);
@@ -180,7 +181,7 @@ int mem_relocate(struct domain *d, uint64_t nr, uint64_t src, uint64_t dst)
 
     if (src >= MEM_MAX_GFN - nr || dst >= MEM_MAX_GFN - nr)
         return -EINVAL;
-    for (i = 0; i < nr; ) {
+    for (i = 0; i < nr;) {
         const struct mem_run *r = mem_lookup(d, src + i);
         struct mem_run m;
         uint64_t n;
@@ -204,7 +205,7 @@ int mem_set_type(struct domain *d, enum mem_type type, uint64_t gfn, uint64_t nr
 
     if (nr && gfn + nr - 1 > d->max_gfn)
         return -EINVAL;
-    for (i = 0; i < nr; ) {
+    for (i = 0; i < nr;) {
         const struct mem_run *r = mem_lookup(d, gfn + i);
         struct mem_run m;
         uint64_t n;
@@ -367,8 +368,7 @@ void mapping_remove(struct host *h, struct conn *c, uint64_t addr, uint64_t page
         struct mapping *m = g_hash_table_lookup(h->map_by_addr, map_key(c, addr));
         uint64_t size;
 
-        if (!m || m->conn != c || m->addr != addr ||
-            (m->kind == MAP_GRANT) != (kind == MAP_GRANT))
+        if (!m || m->conn != c || m->addr != addr || (m->kind == MAP_GRANT) != (kind == MAP_GRANT))
             break;
         size = m->pages << XE_PAGE_SHIFT;
         if (size > end - addr)
@@ -400,8 +400,8 @@ void mapping_remove(struct host *h, struct conn *c, uint64_t addr, uint64_t page
 
 void mapping_drop_conn(struct host *h, struct conn *c)
 {
-    static const char *const kinds[] = { "foreign mappings", "grant mappings", "resource mappings" };
-    uint64_t count[3] = { 0 }, pages[3] = { 0 };
+    static const char *const kinds[] = {"foreign mappings", "grant mappings", "resource mappings"};
+    uint64_t count[3] = {0}, pages[3] = {0};
     unsigned int i;
 
     for (i = 0; i < h->mappings->len; i++) {
@@ -472,7 +472,8 @@ static void domain_magic_pages(struct domain *d, unsigned int nr_vcpus, uint64_t
     info[12] = (uint8_t)-sum;
 }
 
-static int domain_memory(struct domain *d, uint64_t ram_kb, uint64_t mmio_start, unsigned int nr_vcpus)
+static int domain_memory(struct domain *d, uint64_t ram_kb, uint64_t mmio_start,
+                         unsigned int nr_vcpus)
 {
     uint64_t ram = ram_kb >> 2, low = MIN(ram, mmio_start >> XE_PAGE_SHIFT), high = ram - low;
     uint64_t four_g = UINT64_C(1) << 20, i;
@@ -521,8 +522,8 @@ struct domain *domain_create(struct host *h, uint32_t id, const char *name, uint
         return NULL;
     }
     if (id && (id >= DOMID_FIRST_RESERVED || !nr_vcpus || nr_vcpus > XE_MAX_VCPUS ||
-               memory_kb <= video_kb || memory_kb > UINT64_C(1) << 34 ||
-               mmio_start > 0xF0000000u || mmio_start < 1u << 20)) {
+               memory_kb <= video_kb || memory_kb > UINT64_C(1) << 34 || mmio_start > 0xF0000000u ||
+               mmio_start < 1u << 20)) {
         *err = "domain id, memory, mmio_start or vcpus out of range";
         return NULL;
     }
@@ -593,7 +594,7 @@ void domain_destroy(struct domain *d)
     for (i = 0; i < d->ports->len; i++)
         if (g_ptr_array_index(d->ports, i))
             port_free(g_ptr_array_index(d->ports, i));
-    for (i = 0; i < h->mappings->len; ) {
+    for (i = 0; i < h->mappings->len;) {
         struct mapping *m = g_ptr_array_index(h->mappings, i);
 
         if (m->dom == d)
@@ -611,7 +612,7 @@ void domain_destroy(struct domain *d)
         munmap(d->mem, d->mem_pages << XE_PAGE_SHIFT);
     if (d->memfd >= 0)
         close(d->memfd);
-    struct dirty_log *logs[] = { &d->log, &d->modified, &d->vram };
+    struct dirty_log *logs[] = {&d->log, &d->modified, &d->vram};
     for (i = 0; i < 3; i++)
         if (logs[i]->bits)
             munmap(logs[i]->bits, (logs[i]->nr + 63) / 64 * 8);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The socket in place of a CPU: QEMU's qtest line protocol. Every client has its own thread and plays
- * one virtual CPU (`vcpu N`), so concurrent CPUs are concurrent clients.
+ * The socket in place of a CPU: QEMU's qtest line protocol. Every client has its own thread and
+ * plays one virtual CPU (`vcpu N`), so concurrent CPUs are concurrent clients.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -73,13 +73,17 @@ void session_broadcast(struct host *h, struct domain *d, unsigned int what, cons
 
 /* ---- accesses ---- */
 
-enum io_result guest_port(struct session *s, bool in, uint16_t port, unsigned int size, uint64_t *value,
-                          const char **why)
+enum io_result guest_port(struct session *s, bool in, uint16_t port, unsigned int size,
+                          uint64_t *value, const char **why)
 {
     uint64_t mask = UINT64_MAX >> (64 - 8 * size);
-    ioreq_t req = { .type = IOREQ_TYPE_PIO, .addr = port, .size = size, .count = 1,
-                    .dir = in ? IOREQ_READ : IOREQ_WRITE, .state = STATE_IOREQ_READY,
-                    .data = in ? 0 : *value & mask };
+    ioreq_t req = {.type = IOREQ_TYPE_PIO,
+                   .addr = port,
+                   .size = size,
+                   .count = 1,
+                   .dir = in ? IOREQ_READ : IOREQ_WRITE,
+                   .state = STATE_IOREQ_READY,
+                   .data = in ? 0 : *value & mask};
     enum io_result r = io_access(s->dom, s->vcpu, &req, why);
 
     if (in)
@@ -110,17 +114,21 @@ static enum io_result guest_mem_piece(struct session *s, bool read, uint64_t gpa
         return IO_OK;
     }
     pthread_mutex_unlock(&d->host->big);
-    ioreq_t req = { .type = IOREQ_TYPE_COPY, .addr = gpa, .size = size, .count = 1,
-                    .dir = read ? IOREQ_READ : IOREQ_WRITE, .state = STATE_IOREQ_READY,
-                    .data = read ? 0 : *value };
+    ioreq_t req = {.type = IOREQ_TYPE_COPY,
+                   .addr = gpa,
+                   .size = size,
+                   .count = 1,
+                   .dir = read ? IOREQ_READ : IOREQ_WRITE,
+                   .state = STATE_IOREQ_READY,
+                   .data = read ? 0 : *value};
     enum io_result r = io_access(d, s->vcpu, &req, why);
     if (read)
         *value = req.data & (UINT64_MAX >> (64 - 8 * size));
     return r;
 }
 
-enum io_result guest_mem(struct session *s, bool read, uint64_t gpa, unsigned int size, uint64_t *value,
-                         const char **why)
+enum io_result guest_mem(struct session *s, bool read, uint64_t gpa, unsigned int size,
+                         uint64_t *value, const char **why)
 {
     unsigned int room = XE_PAGE - (unsigned int)(gpa & (XE_PAGE - 1)), done = 0;
     enum io_result r = IO_OK;
@@ -144,8 +152,8 @@ enum io_result guest_mem(struct session *s, bool read, uint64_t gpa, unsigned in
     return r;
 }
 
-static enum io_result guest_buffer(struct session *s, bool read, uint64_t gpa, uint8_t *buf, uint64_t len,
-                                   const char **why)
+static enum io_result guest_buffer(struct session *s, bool read, uint64_t gpa, uint8_t *buf,
+                                   uint64_t len, const char **why)
 {
     enum io_result r = IO_OK;
 
@@ -192,11 +200,16 @@ static char *reply_fail(const char *why)
 static unsigned int size_of(char c)
 {
     switch (c) {
-    case 'b': return 1;
-    case 'w': return 2;
-    case 'l': return 4;
-    case 'q': return 8;
-    default: return 0;
+    case 'b':
+        return 1;
+    case 'w':
+        return 2;
+    case 'l':
+        return 4;
+    case 'q':
+        return 8;
+    default:
+        return 0;
     }
 }
 
@@ -286,8 +299,9 @@ static char *qtest_block(struct session *s, char **w, unsigned int n)
 
 static bool is_single(const char *c)
 {
-    static const char *const names[] = { "inb", "inw", "inl", "outb", "outw", "outl", "readb", "readw",
-                                         "readl", "readq", "writeb", "writew", "writel", "writeq" };
+    static const char *const names[] = {"inb",    "inw",    "inl",    "outb",  "outw",
+                                        "outl",   "readb",  "readw",  "readl", "readq",
+                                        "writeb", "writew", "writel", "writeq"};
     unsigned int i;
 
     for (i = 0; i < G_N_ELEMENTS(names); i++)

@@ -108,7 +108,7 @@ static struct xe_run *add_run(struct call *k, uint32_t index, uint32_t count, ui
         }
     }
     r = &runs[k->rep.n++];
-    *r = (struct xe_run){ index, count, off, err, domid };
+    *r = (struct xe_run){index, count, off, err, domid};
     k->outlen = k->rep.n * sizeof(*r);
     return r;
 }
@@ -124,7 +124,7 @@ static int op_map(struct call *k)
 
     if (!n || n > XE_MAP_BATCH / 2 || k->paylen < n * sizeof(*gfn))
         return -EINVAL;
-    for (i = 0; i < n; ) {
+    for (i = 0; i < n;) {
         const struct mem_run *r = mem_lookup(d, gfn[i]);
         int err = fault_page(k->h, XE_OP_MAP, gfn[i]);
         uint32_t m = 1;
@@ -286,8 +286,9 @@ static int op_param_get(struct call *k)
 static int op_pt(struct call *k)
 {
     static const char *const names[] = {
-        "?", "ioport-map", "memory-map", "iomem-permission", "map-pirq", "map-pirq-msi",
-        "unmap-pirq", "bind-pci-irq", "unbind-irq", "update-msi", "unbind-msi",
+        "?",          "ioport-map",   "memory-map", "iomem-permission",
+        "map-pirq",   "map-pirq-msi", "unmap-pirq", "bind-pci-irq",
+        "unbind-irq", "update-msi",   "unbind-msi",
     };
     uint64_t op = k->req->a[0];
 
@@ -586,13 +587,17 @@ static int dm_modified(struct call *k)
 static int dm_mem_type(struct call *k)
 {
     switch (k->req->a[0]) {
-    case HVMMEM_ram_rw: return mem_set_type(k->d, MEM_RAM_RW, k->req->a[1], k->req->a[2]);
-    case HVMMEM_ram_ro: return mem_set_type(k->d, MEM_RAM_RO, k->req->a[1], k->req->a[2]);
-    case HVMMEM_mmio_dm: return mem_set_type(k->d, MEM_MMIO_DM, k->req->a[1], k->req->a[2]);
+    case HVMMEM_ram_rw:
+        return mem_set_type(k->d, MEM_RAM_RW, k->req->a[1], k->req->a[2]);
+    case HVMMEM_ram_ro:
+        return mem_set_type(k->d, MEM_RAM_RO, k->req->a[1], k->req->a[2]);
+    case HVMMEM_mmio_dm:
+        return mem_set_type(k->d, MEM_MMIO_DM, k->req->a[1], k->req->a[2]);
     case HVMMEM_ioreq_server:
         return k->d->log.on ? -EBUSY
                             : mem_set_type(k->d, MEM_IOREQ_SERVER, k->req->a[1], k->req->a[2]);
-    default: return -EINVAL;
+    default:
+        return -EINVAL;
     }
 }
 
@@ -631,7 +636,7 @@ static int dm_pin(struct call *k)
 {
     uint64_t start = k->req->a[0], end = k->req->a[1];
     uint32_t type = (uint32_t)k->req->a[2];
-    struct mem_run n = { start, end - start + 1, type, MEM_RAM_RW };
+    struct mem_run n = {start, end - start + 1, type, MEM_RAM_RW};
     unsigned int i;
 
     if (start > end)
@@ -681,63 +686,76 @@ static const struct operation {
     int (*run)(struct call *k);
     unsigned int flags;
 } operations[] = {
-    { XE_OP_HELLO, "hello", op_hello, 0 },
-    { XE_OP_RESTRICT, "restrict", op_restrict, 0 },
-    { XE_OP_LOG, "log", op_log, ONE_WAY },
-    { XE_OP_DOMAIN_MEMFD, "memfd", op_memfd, NEED_DOMAIN },
-    { XE_OP_DOMAIN_INFO, "domain-info", op_domain_info, PRIVILEGED },
-    { XE_OP_MAP, "map", op_map, NEED_DOMAIN },
-    { XE_OP_UNMAP, "unmap", op_unmap, ONE_WAY },
-    { XE_OP_RESOURCE, "resource", op_resource, NEED_DOMAIN },
-    { XE_OP_RESOURCE_SIZE, "resource-size", op_resource_size, NEED_DOMAIN },
-    { XE_OP_GNT_MAP, "grant-map", op_gnt_map, 0 },
-    { XE_OP_GNT_UNMAP, "grant-unmap", op_gnt_unmap, 0 },
-    { XE_OP_GNT_NOTIFY, "grant-notify", op_gnt_notify, 0 },
-    { XE_OP_GNT_COPY, "grant-copy", op_gnt_copy, 0 },
-    { XE_OP_EVTCHN_OPEN, "evtchn-open", op_evtchn_open, 0 },
-    { XE_OP_EVTCHN_UNBOUND, "evtchn-unbound", op_evtchn_unbound, 0 },
-    { XE_OP_EVTCHN_INTERDOMAIN, "evtchn-bind", op_evtchn_interdomain, 0 },
-    { XE_OP_EVTCHN_VIRQ, "evtchn-virq", op_evtchn_virq, 0 },
-    { XE_OP_EVTCHN_UNBIND, "evtchn-unbind", op_evtchn_unbind, 0 },
-    { XE_OP_EVTCHN_NOTIFY, "evtchn-notify", op_evtchn_notify, 0 },
-    { XE_OP_POPULATE, "populate", op_populate, NEED_DOMAIN | PRIVILEGED },
-    { XE_OP_DECREASE, "decrease", op_decrease, NEED_DOMAIN | PRIVILEGED },
-    { XE_OP_ADD_TO_PHYSMAP, "add-to-physmap", op_add_to_physmap, NEED_DOMAIN | PRIVILEGED },
-    { XE_OP_REMOVE_FROM_PHYSMAP, "remove-from-physmap", op_remove_from_physmap,
-      NEED_DOMAIN | PRIVILEGED },
-    { XE_OP_SETMAXMEM, "setmaxmem", op_setmaxmem, NEED_DOMAIN | PRIVILEGED },
-    { XE_OP_MAX_GPFN, "max-gpfn", op_max_gpfn, NEED_DOMAIN | PRIVILEGED },
-    { XE_OP_SHUTDOWN, "shutdown", op_shutdown, NEED_DOMAIN | PRIVILEGED },
-    { XE_OP_PAUSE, "pause", op_pause, NEED_DOMAIN | PRIVILEGED },
-    { XE_OP_PARAM_SET, "param-set", op_param_set, NEED_DOMAIN | PRIVILEGED },
-    { XE_OP_PARAM_GET, "param-get", op_param_get, NEED_DOMAIN | PRIVILEGED },
-    { XE_OP_LOGDIRTY, "logdirty", op_logdirty, NEED_DOMAIN | PRIVILEGED },
-    { XE_OP_PT, "passthrough", op_pt, NEED_DOMAIN | PRIVILEGED },
-    { XE_OP_DM + XEN_DMOP_create_ioreq_server, "create-ioreq-server", dm_create, DM_OP },
-    { XE_OP_DM + XEN_DMOP_get_ioreq_server_info, "get-ioreq-server-info", dm_info, DM_OP },
-    { XE_OP_DM + XEN_DMOP_map_io_range_to_ioreq_server, "map-io-range", dm_map_range, DM_OP },
-    { XE_OP_DM + XEN_DMOP_unmap_io_range_from_ioreq_server, "unmap-io-range", dm_unmap_range, DM_OP },
-    { XE_OP_DM + XEN_DMOP_set_ioreq_server_state, "set-ioreq-server-state", dm_state, DM_OP },
-    { XE_OP_DM + XEN_DMOP_destroy_ioreq_server, "destroy-ioreq-server", dm_destroy, DM_OP },
-    { XE_OP_DM + XEN_DMOP_track_dirty_vram, "track-dirty-vram", dm_track_vram, DM_OP },
-    { XE_OP_DM + XEN_DMOP_set_pci_intx_level, "set-pci-intx-level", dm_intx, DM_OP },
-    { XE_OP_DM + XEN_DMOP_set_isa_irq_level, "set-isa-irq-level", dm_isa, DM_OP },
-    { XE_OP_DM + XEN_DMOP_set_pci_link_route, "set-pci-link-route", dm_route, DM_OP },
-    { XE_OP_DM + XEN_DMOP_modified_memory, "modified-memory", dm_modified, DM_OP },
-    { XE_OP_DM + XEN_DMOP_set_mem_type, "set-mem-type", dm_mem_type, DM_OP },
-    { XE_OP_DM + XEN_DMOP_inject_event, "inject-event", dm_event, DM_OP },
-    { XE_OP_DM + XEN_DMOP_inject_msi, "inject-msi", dm_msi, DM_OP },
-    { XE_OP_DM + XEN_DMOP_map_mem_type_to_ioreq_server, "map-mem-type", dm_map_type, DM_OP },
-    { XE_OP_DM + XEN_DMOP_remote_shutdown, "remote-shutdown", dm_shutdown, DM_OP },
-    { XE_OP_DM + XEN_DMOP_relocate_memory, "relocate-memory", dm_relocate, DM_OP },
-    { XE_OP_DM + XEN_DMOP_pin_memory_cacheattr, "pin-memory-cacheattr", dm_pin, DM_OP },
-    { XE_OP_DM + XEN_DMOP_nr_vcpus, "nr-vcpus", dm_nr_vcpus, DM_OP },
+    {XE_OP_HELLO, "hello", op_hello, 0},
+    {XE_OP_RESTRICT, "restrict", op_restrict, 0},
+    {XE_OP_LOG, "log", op_log, ONE_WAY},
+    {XE_OP_DOMAIN_MEMFD, "memfd", op_memfd, NEED_DOMAIN},
+    {XE_OP_DOMAIN_INFO, "domain-info", op_domain_info, PRIVILEGED},
+    {XE_OP_MAP, "map", op_map, NEED_DOMAIN},
+    {XE_OP_UNMAP, "unmap", op_unmap, ONE_WAY},
+    {XE_OP_RESOURCE, "resource", op_resource, NEED_DOMAIN},
+    {XE_OP_RESOURCE_SIZE, "resource-size", op_resource_size, NEED_DOMAIN},
+    {XE_OP_GNT_MAP, "grant-map", op_gnt_map, 0},
+    {XE_OP_GNT_UNMAP, "grant-unmap", op_gnt_unmap, 0},
+    {XE_OP_GNT_NOTIFY, "grant-notify", op_gnt_notify, 0},
+    {XE_OP_GNT_COPY, "grant-copy", op_gnt_copy, 0},
+    {XE_OP_EVTCHN_OPEN, "evtchn-open", op_evtchn_open, 0},
+    {XE_OP_EVTCHN_UNBOUND, "evtchn-unbound", op_evtchn_unbound, 0},
+    {XE_OP_EVTCHN_INTERDOMAIN, "evtchn-bind", op_evtchn_interdomain, 0},
+    {XE_OP_EVTCHN_VIRQ, "evtchn-virq", op_evtchn_virq, 0},
+    {XE_OP_EVTCHN_UNBIND, "evtchn-unbind", op_evtchn_unbind, 0},
+    {XE_OP_EVTCHN_NOTIFY, "evtchn-notify", op_evtchn_notify, 0},
+    {XE_OP_POPULATE, "populate", op_populate, NEED_DOMAIN | PRIVILEGED},
+    {XE_OP_DECREASE, "decrease", op_decrease, NEED_DOMAIN | PRIVILEGED},
+    {XE_OP_ADD_TO_PHYSMAP, "add-to-physmap", op_add_to_physmap, NEED_DOMAIN | PRIVILEGED},
+    {XE_OP_REMOVE_FROM_PHYSMAP, "remove-from-physmap", op_remove_from_physmap,
+     NEED_DOMAIN | PRIVILEGED},
+    {XE_OP_SETMAXMEM, "setmaxmem", op_setmaxmem, NEED_DOMAIN | PRIVILEGED},
+    {XE_OP_MAX_GPFN, "max-gpfn", op_max_gpfn, NEED_DOMAIN | PRIVILEGED},
+    {XE_OP_SHUTDOWN, "shutdown", op_shutdown, NEED_DOMAIN | PRIVILEGED},
+    {XE_OP_PAUSE, "pause", op_pause, NEED_DOMAIN | PRIVILEGED},
+    {XE_OP_PARAM_SET, "param-set", op_param_set, NEED_DOMAIN | PRIVILEGED},
+    {XE_OP_PARAM_GET, "param-get", op_param_get, NEED_DOMAIN | PRIVILEGED},
+    {XE_OP_LOGDIRTY, "logdirty", op_logdirty, NEED_DOMAIN | PRIVILEGED},
+    {XE_OP_PT, "passthrough", op_pt, NEED_DOMAIN | PRIVILEGED},
+    {XE_OP_DM + XEN_DMOP_create_ioreq_server, "create-ioreq-server", dm_create, DM_OP},
+    {XE_OP_DM + XEN_DMOP_get_ioreq_server_info, "get-ioreq-server-info", dm_info, DM_OP},
+    {XE_OP_DM + XEN_DMOP_map_io_range_to_ioreq_server, "map-io-range", dm_map_range, DM_OP},
+    {XE_OP_DM + XEN_DMOP_unmap_io_range_from_ioreq_server, "unmap-io-range", dm_unmap_range, DM_OP},
+    {XE_OP_DM + XEN_DMOP_set_ioreq_server_state, "set-ioreq-server-state", dm_state, DM_OP},
+    {XE_OP_DM + XEN_DMOP_destroy_ioreq_server, "destroy-ioreq-server", dm_destroy, DM_OP},
+    {XE_OP_DM + XEN_DMOP_track_dirty_vram, "track-dirty-vram", dm_track_vram, DM_OP},
+    {XE_OP_DM + XEN_DMOP_set_pci_intx_level, "set-pci-intx-level", dm_intx, DM_OP},
+    {XE_OP_DM + XEN_DMOP_set_isa_irq_level, "set-isa-irq-level", dm_isa, DM_OP},
+    {XE_OP_DM + XEN_DMOP_set_pci_link_route, "set-pci-link-route", dm_route, DM_OP},
+    {XE_OP_DM + XEN_DMOP_modified_memory, "modified-memory", dm_modified, DM_OP},
+    {XE_OP_DM + XEN_DMOP_set_mem_type, "set-mem-type", dm_mem_type, DM_OP},
+    {XE_OP_DM + XEN_DMOP_inject_event, "inject-event", dm_event, DM_OP},
+    {XE_OP_DM + XEN_DMOP_inject_msi, "inject-msi", dm_msi, DM_OP},
+    {XE_OP_DM + XEN_DMOP_map_mem_type_to_ioreq_server, "map-mem-type", dm_map_type, DM_OP},
+    {XE_OP_DM + XEN_DMOP_remote_shutdown, "remote-shutdown", dm_shutdown, DM_OP},
+    {XE_OP_DM + XEN_DMOP_relocate_memory, "relocate-memory", dm_relocate, DM_OP},
+    {XE_OP_DM + XEN_DMOP_pin_memory_cacheattr, "pin-memory-cacheattr", dm_pin, DM_OP},
+    {XE_OP_DM + XEN_DMOP_nr_vcpus, "nr-vcpus", dm_nr_vcpus, DM_OP},
 };
 
 /* By number in xs_wire.h; a fault on one of them is called xs-NAME. */
 static const char *const xs_names[] = {
-    "control", "directory", "read", "get-perms", "watch", "unwatch", "transaction-start",
-    "transaction-end", "introduce", "release", "get-domain-path", "write", "mkdir", "rm", "set-perms",
+    "control",
+    "directory",
+    "read",
+    "get-perms",
+    "watch",
+    "unwatch",
+    "transaction-start",
+    "transaction-end",
+    "introduce",
+    "release",
+    "get-domain-path",
+    "write",
+    "mkdir",
+    "rm",
+    "set-perms",
 };
 
 const char *op_name(uint32_t op)
@@ -842,12 +860,12 @@ static void conn_reply(struct call *k)
     union {
         char buf[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
-    } control = { .buf = { 0 } };
+    } control = {.buf = {0}};
     struct iovec iov[2] = {
-        { .iov_base = &k->rep, .iov_len = sizeof(k->rep) },
-        { .iov_base = k->out, .iov_len = k->outlen },
+        {.iov_base = &k->rep, .iov_len = sizeof(k->rep)},
+        {.iov_base = k->out, .iov_len = k->outlen},
     };
-    struct msghdr msg = { .msg_iov = iov, .msg_iovlen = k->outlen ? 2 : 1 };
+    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = k->outlen ? 2 : 1};
 
     if (k->fd >= 0) {
         struct cmsghdr *cm;
@@ -872,7 +890,7 @@ static void conn_ready(struct host *h, struct source *s, uint32_t events)
     const struct operation *o = NULL;
     struct xe_req req;
     ssize_t n = recv(s->fd, in, sizeof(in), MSG_DONTWAIT);
-    struct call k = { .h = h, .c = c, .req = &req, .fd = -1, .out = out };
+    struct call k = {.h = h, .c = c, .req = &req, .fd = -1, .out = out};
     unsigned int i;
 
     if (n < 0 && (errno == EAGAIN || errno == EINTR) && !(events & (EPOLLHUP | EPOLLERR)))
@@ -888,9 +906,10 @@ static void conn_ready(struct host *h, struct source *s, uint32_t events)
     for (i = 0; req.magic == XE_MAGIC && i < G_N_ELEMENTS(operations); i++)
         if (operations[i].op == req.op)
             o = &operations[i];
-    g_hash_table_insert(h->op_count, GUINT_TO_POINTER(req.op),
-                        GUINT_TO_POINTER(GPOINTER_TO_UINT(g_hash_table_lookup(
-                            h->op_count, GUINT_TO_POINTER(req.op))) + 1));
+    g_hash_table_insert(
+        h->op_count, GUINT_TO_POINTER(req.op),
+        GUINT_TO_POINTER(
+            GPOINTER_TO_UINT(g_hash_table_lookup(h->op_count, GUINT_TO_POINTER(req.op))) + 1));
     k.rep.ret = o ? call_run(&k, o) : -ENOSYS;
     if (o && o->flags & ONE_WAY)
         return;
@@ -925,8 +944,8 @@ void conn_new(struct host *h, int fd)
 void conn_close(struct host *h, struct conn *c)
 {
     if (c->ports->len && h->left->len < 4096)
-        g_ptr_array_add(h->left, g_strdup_printf("%u %s: %u event channels", c->pid, c->lib,
-                                                 c->ports->len));
+        g_ptr_array_add(h->left,
+                        g_strdup_printf("%u %s: %u event channels", c->pid, c->lib, c->ports->len));
     while (c->ports->len)
         port_free(g_ptr_array_index(c->ports, 0));
     mapping_drop_conn(h, c);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What Xen itself emulates for an HVM guest (toolstack-contract.md 4.4): these accesses never reach the
- * device model. The devices are as simple as a test of a device model needs: registers hold what was
- * written, clocks run, nothing interrupts. Also HVM parameters and shutdown.
+ * What Xen itself emulates for an HVM guest (toolstack-contract.md 4.4): these accesses never reach
+ * the device model. The devices are as simple as a test of a device model needs: registers hold
+ * what was written, clocks run, nothing interrupts. Also HVM parameters and shutdown.
  */
 #include <errno.h>
 #include <string.h>
@@ -90,8 +90,8 @@ bool xen_intercept(struct domain *d, const ioreq_t *req)
     if (a == 0xE9)
         return req->dir == IOREQ_WRITE;
     return in(a, n, 0x20, 2) || in(a, n, 0xA0, 2) || in(a, n, 0x4D0, 2) || in(a, n, 0x40, 4) ||
-           in(a, n, 0x61, 1) || in(a, n, 0x80, 1) || in(a, n, 0xED, 1) ||
-           in(a, n, pm_base(d), 4) || in(a, n, pm_base(d) + 8, 4);
+           in(a, n, 0x61, 1) || in(a, n, 0x80, 1) || in(a, n, 0xED, 1) || in(a, n, pm_base(d), 4) ||
+           in(a, n, pm_base(d) + 8, 4);
 }
 
 static uint8_t rtc_read(struct xen_devices *x)
@@ -102,14 +102,29 @@ static uint8_t rtc_read(struct xen_devices *x)
 
     gmtime_r(&t, &tm);
     switch (x->rtc_index) {
-    case 0: v = tm.tm_sec; break;
-    case 2: v = tm.tm_min; break;
-    case 4: v = tm.tm_hour; break;
-    case 6: v = tm.tm_wday + 1; break;
-    case 7: v = tm.tm_mday; break;
-    case 8: v = tm.tm_mon + 1; break;
-    case 9: v = tm.tm_year % 100; break;
-    default: return x->rtc[x->rtc_index];
+    case 0:
+        v = tm.tm_sec;
+        break;
+    case 2:
+        v = tm.tm_min;
+        break;
+    case 4:
+        v = tm.tm_hour;
+        break;
+    case 6:
+        v = tm.tm_wday + 1;
+        break;
+    case 7:
+        v = tm.tm_mday;
+        break;
+    case 8:
+        v = tm.tm_mon + 1;
+        break;
+    case 9:
+        v = tm.tm_year % 100;
+        break;
+    default:
+        return x->rtc[x->rtc_index];
     }
     return x->rtc[11] & 4 ? (uint8_t)v : (uint8_t)(v / 10 << 4 | v % 10);
 }
@@ -168,9 +183,12 @@ static uint64_t mmio_read(struct xen_devices *x, uint64_t a)
         if ((a & 0xff) < 0x10)
             return x->ioapic_index;
         switch (x->ioapic_index) {
-        case 0: return 0;
-        case 1: return 47u << 16 | 0x11;
-        default: return x->ioapic_index < 0x80 ? x->ioapic[x->ioapic_index] : 0;
+        case 0:
+            return 0;
+        case 1:
+            return 47u << 16 | 0x11;
+        default:
+            return x->ioapic_index < 0x80 ? x->ioapic[x->ioapic_index] : 0;
         }
     }
     if (a >> 12 == 0xFEE00)
@@ -197,16 +215,27 @@ uint64_t xen_read(struct domain *d, const ioreq_t *req, uint64_t a)
     if (req->size != 1)
         return UINT64_MAX;
     switch (a) {
-    case 0x21: case 0xA1: return x->pic_imr[a == 0xA1];
-    case 0x20: case 0xA0: return 0;
-    case 0x4D0: case 0x4D1: return x->pic_elcr[a & 1];
-    case 0x40: case 0x41: case 0x42: return pit_read(&x->pit[a & 3]);
+    case 0x21:
+    case 0xA1:
+        return x->pic_imr[a == 0xA1];
+    case 0x20:
+    case 0xA0:
+        return 0;
+    case 0x4D0:
+    case 0x4D1:
+        return x->pic_elcr[a & 1];
+    case 0x40:
+    case 0x41:
+    case 0x42:
+        return pit_read(&x->pit[a & 3]);
     case 0x61:
         /* Bit 4 follows the refresh clock, bit 5 the output of channel 2. */
         return (uint8_t)((x->port61 & 3) | (now_ticks(66287) & 1) << 4 |
                          (now_ticks(PIT_HZ) / 1024 & 1) << 5);
-    case 0x71: return rtc_read(x);
-    default: return 0xff;
+    case 0x71:
+        return rtc_read(x);
+    default:
+        return 0xff;
     }
 }
 
@@ -243,19 +272,31 @@ void xen_write(struct domain *d, const ioreq_t *req, uint64_t a, uint64_t v)
     if (req->size != 1)
         return;
     switch (a) {
-    case 0x20: case 0xA0:
+    case 0x20:
+    case 0xA0:
         if (v & 0x10)
             x->pic_icw[a == 0xA0] = v & 1 ? 3 : 2;
         break;
-    case 0x21: case 0xA1:
+    case 0x21:
+    case 0xA1:
         if (x->pic_icw[a == 0xA1])
             x->pic_icw[a == 0xA1]--;
         else
             x->pic_imr[a == 0xA1] = (uint8_t)v;
         break;
-    case 0x4D0: case 0x4D1: x->pic_elcr[a & 1] = (uint8_t)v; break;
-    case 0x40: case 0x41: case 0x42: case 0x43: pit_write(x, a & 3, (uint8_t)v); break;
-    case 0x61: x->port61 = v & 3; break;
+    case 0x4D0:
+    case 0x4D1:
+        x->pic_elcr[a & 1] = (uint8_t)v;
+        break;
+    case 0x40:
+    case 0x41:
+    case 0x42:
+    case 0x43:
+        pit_write(x, a & 3, (uint8_t)v);
+        break;
+    case 0x61:
+        x->port61 = v & 3;
+        break;
     case 0x71:
         if (x->rtc_index >= 10 && x->rtc_index < 12)
             x->rtc[x->rtc_index] = (uint8_t)v;

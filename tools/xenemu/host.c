@@ -36,7 +36,7 @@ void host_log(struct host *h, const char *fmt, ...)
 
 void host_watch(struct host *h, struct source *s, uint32_t events)
 {
-    struct epoll_event e = { .events = events, .data.ptr = s };
+    struct epoll_event e = {.events = events, .data.ptr = s};
 
     if (epoll_ctl(h->epfd, EPOLL_CTL_ADD, s->fd, &e) < 0)
         host_log(h, "epoll: %s", strerror(errno));
@@ -44,7 +44,7 @@ void host_watch(struct host *h, struct source *s, uint32_t events)
 
 void host_rewatch(struct host *h, struct source *s, uint32_t events)
 {
-    struct epoll_event e = { .events = events, .data.ptr = s };
+    struct epoll_event e = {.events = events, .data.ptr = s};
 
     if (epoll_ctl(h->epfd, EPOLL_CTL_MOD, s->fd, &e) < 0)
         host_log(h, "epoll: %s", strerror(errno));
@@ -71,7 +71,7 @@ static void listener_ready(struct host *h, struct source *s, uint32_t events)
 
 static int listen_unix(const char *path, int type)
 {
-    struct sockaddr_un sa = { .sun_family = AF_UNIX };
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
     int fd;
 
     if (strlen(path) >= sizeof(sa.sun_path))
@@ -170,17 +170,18 @@ int host_main(int argc, char **argv)
     static gint timeout_ms = 10000;
     static gboolean parent_death;
     static const GOptionEntry entries[] = {
-        { "library-socket", 0, 0, G_OPTION_ARG_FILENAME, &lib_path,
-          "Where the drop-in libraries connect (" XE_ENV_SOCKET ")", "PATH" },
-        { "socket", 0, 0, G_OPTION_ARG_FILENAME, &cmd_path, "Command socket", "PATH" },
-        { "log", 0, 0, G_OPTION_ARG_FILENAME, &log_path, "Log file instead of standard error", "FILE" },
-        { "access-timeout", 0, 0, G_OPTION_ARG_INT, &timeout_ms,
-          "Milliseconds a guest access may wait for the device model (default 10000)", "MS" },
-        { "die-with-parent", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &parent_death, NULL, NULL },
-        { NULL, 0, 0, 0, NULL, NULL, NULL },
+        {"library-socket", 0, 0, G_OPTION_ARG_FILENAME, &lib_path,
+         "Where the drop-in libraries connect (" XE_ENV_SOCKET ")", "PATH"},
+        {"socket", 0, 0, G_OPTION_ARG_FILENAME, &cmd_path, "Command socket", "PATH"},
+        {"log", 0, 0, G_OPTION_ARG_FILENAME, &log_path, "Log file instead of standard error",
+         "FILE"},
+        {"access-timeout", 0, 0, G_OPTION_ARG_INT, &timeout_ms,
+         "Milliseconds a guest access may wait for the device model (default 10000)", "MS"},
+        {"die-with-parent", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &parent_death, NULL, NULL},
+        {NULL, 0, 0, 0, NULL, NULL, NULL},
     };
     GOptionContext *oc = g_option_context_new("- the process that stands for the hypervisor");
-    struct source sig = { .ready = signal_ready };
+    struct source sig = {.ready = signal_ready};
     struct rlimit rl;
     GError *error = NULL;
     struct host *h;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The host process: what Xen is to a device model. One lock (`big`) guards all state; it is never held
- * while a virtual CPU waits for an answer. Threads: the main one (epoll: library requests, event
- * channels, a watchdog) and one per client of the command socket, which plays the virtual CPU it chose.
+ * The host process: what Xen is to a device model. One lock (`big`) guards all state; it is never
+ * held while a virtual CPU waits for an answer. Threads: the main one (epoll: library requests,
+ * event channels, a watchdog) and one per client of the command socket, which plays the virtual CPU
+ * it chose.
  */
 #ifndef XENEMU_HOST_H
 #define XENEMU_HOST_H
@@ -88,7 +89,7 @@ struct port {
     bool xen;          /* consumer is an ioreq wait in this process */
     bool watched;
     bool masked, pending;
-    int peer_efd;      /* unbound: the eventfd that the later peer adopts */
+    int peer_efd; /* unbound: the eventfd that the later peer adopts */
     uint64_t events;
 };
 
@@ -160,7 +161,7 @@ struct domain {
     uint8_t *mem;
     uint64_t mem_pages; /* size of the memfd and of `mem` */
     uint64_t next_mfn;
-    GArray *runs; /* struct mem_run */
+    GArray *runs;    /* struct mem_run */
     GArray *zombies; /* freed while mapped: counted until unmapped */
     uint64_t tot_pages, max_pages, max_gfn;
     struct dirty_log log, modified, vram;
@@ -177,7 +178,7 @@ struct domain {
     struct server *mem_server; /* owner of MEM_IOREQ_SERVER pages */
     uint32_t mem_server_flags;
 
-    GPtrArray *ports; /* struct port *, index = number */
+    GPtrArray *ports;   /* struct port *, index = number */
     GHashTable *grants; /* ref → struct grant */
 
     uint32_t pci_intx[4]; /* bit per device, by pin */
@@ -207,12 +208,12 @@ struct conn {
     uint32_t pid;
     int64_t restrict_domid; /* -1 = unrestricted */
     bool is_dm;
-    int stream;          /* evtchn: our end */
+    int stream; /* evtchn: our end */
     struct source stream_src;
     bool stream_armed;
     uint8_t partial[4];
     unsigned int partial_len;
-    GPtrArray *ports;    /* struct port *, owned by this handle */
+    GPtrArray *ports; /* struct port *, owned by this handle */
     uint64_t calls;
 };
 
@@ -223,14 +224,14 @@ struct host {
     pthread_cond_t idle; /* an access ended */
     int epfd;
     GPtrArray *conns;
-    GHashTable *domains; /* id → struct domain; 0 is dom0: ports only */
-    GPtrArray *mappings; /* struct mapping * */
+    GHashTable *domains;     /* id → struct domain; 0 is dom0: ports only */
+    GPtrArray *mappings;     /* struct mapping * */
     GHashTable *map_by_addr; /* key conn^addr → GSList of mappings */
     GPtrArray *sessions;
-    GArray *faults; /* struct fault */
-    GHashTable *missing; /* function → count */
+    GArray *faults;       /* struct fault */
+    GHashTable *missing;  /* function → count */
     GHashTable *op_count; /* op → calls */
-    GPtrArray *left; /* strings "PID what": still held when a handle was closed */
+    GPtrArray *left;      /* strings "PID what": still held when a handle was closed */
     GPtrArray *graveyard; /* sources freed after the current turn */
     int64_t access_timeout_us;
     int64_t spin_ns; /* how long a waiting CPU looks before it sleeps; 0 as on Xen */
@@ -308,8 +309,8 @@ void ioreq_watchdog(struct host *h);
 enum io_result { IO_OK, IO_NOBODY, IO_FAIL };
 
 /*
- * Carry out one request as the CPU would: Xen's own devices first, then the server that claims it, else
- * all ones. On IO_FAIL `why` says in one line what Xen would have said. Called without `big`.
+ * Carry out one request as the CPU would: Xen's own devices first, then the server that claims it,
+ * else all ones. On IO_FAIL `why` says in one line what Xen would have said. Called without `big`.
  */
 enum io_result io_access(struct domain *d, unsigned int vcpu, ioreq_t *req, const char **why);
 enum io_result io_buffered(struct domain *d, ioreq_t *req);
@@ -370,10 +371,10 @@ char *command_run(struct session *s, char **w, unsigned int n);
 bool parse_u64(const char *s, uint64_t *out);
 
 /* One access as the CPU makes it, in pieces where Xen would cut it. */
-enum io_result guest_port(struct session *s, bool in, uint16_t port, unsigned int size, uint64_t *value,
-                          const char **why);
-enum io_result guest_mem(struct session *s, bool read, uint64_t gpa, unsigned int size, uint64_t *value,
-                         const char **why);
+enum io_result guest_port(struct session *s, bool in, uint16_t port, unsigned int size,
+                          uint64_t *value, const char **why);
+enum io_result guest_mem(struct session *s, bool read, uint64_t gpa, unsigned int size,
+                         uint64_t *value, const char **why);
 
 /* run.c, xsproxy.c */
 int run_main(int argc, char **argv);

@@ -23,7 +23,7 @@ static const char usage[] =
 /* One command, one answer; asynchronous lines are printed, too. */
 static int ctl_main(int argc, char **argv)
 {
-    struct sockaddr_un sa = { .sun_family = AF_UNIX };
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
     int fd, i, status = 1;
     char *line = NULL;
     size_t cap = 0;

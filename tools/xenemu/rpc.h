@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The private protocol between the drop-in libraries and the host process: one SOCK_SEQPACKET message
- * per request, one per reply. Both ends come from the same build, so there is no versioning beyond
- * XE_MAGIC; nothing else may speak it. File descriptors ride as SCM_RIGHTS on the reply.
+ * The private protocol between the drop-in libraries and the host process: one SOCK_SEQPACKET
+ * message per request, one per reply. Both ends come from the same build, so there is no versioning
+ * beyond XE_MAGIC; nothing else may speak it. File descriptors ride as SCM_RIGHTS on the reply.
  */
 #ifndef XENEMU_RPC_H
 #define XENEMU_RPC_H
@@ -17,48 +17,56 @@
 #define XE_MAP_BATCH 4096u
 
 enum xe_op {
-    XE_OP_HELLO = 1,      /* payload: library name */
-    XE_OP_RESTRICT,       /* domid */
-    XE_OP_LOG,            /* payload: text; one-way */
-    XE_OP_DOMAIN_MEMFD,   /* domid → fd */
-    XE_OP_DOMAIN_INFO,    /* a0: first domid, n: max → struct xe_dominfo[] */
+    XE_OP_HELLO = 1,    /* payload: library name */
+    XE_OP_RESTRICT,     /* domid */
+    XE_OP_LOG,          /* payload: text; one-way */
+    XE_OP_DOMAIN_MEMFD, /* domid → fd */
+    XE_OP_DOMAIN_INFO,  /* a0: first domid, n: max → struct xe_dominfo[] */
 
-    XE_OP_MAP = 20,       /* n gfns; a0: address, a1: prot, a2: index of the first → struct xe_run[] */
-    XE_OP_UNMAP,          /* a0: address, a1: pages; one-way */
-    XE_OP_RESOURCE,       /* a0: type, a1: id, a2: frame, a3: nr, a4: address → struct xe_run[] */
-    XE_OP_RESOURCE_SIZE,  /* a0: type, a1: id → a0: size in bytes */
+    XE_OP_MAP = 20, /* n gfns; a0: address, a1: prot, a2: index of the first → struct xe_run[] */
+    XE_OP_UNMAP,    /* a0: address, a1: pages; one-way */
+    XE_OP_RESOURCE, /* a0: type, a1: id, a2: frame, a3: nr, a4: address → struct xe_run[] */
+    XE_OP_RESOURCE_SIZE, /* a0: type, a1: id → a0: size in bytes */
 
-    XE_OP_GNT_MAP = 30,   /* n struct xe_ref; a0: address, a1: writable → struct xe_run[] per ref */
-    XE_OP_GNT_UNMAP,      /* a0: address, a1: count */
-    XE_OP_GNT_NOTIFY,     /* a0: address, a1: offset, a2: port, a3: action */
-    XE_OP_GNT_COPY,       /* n struct xe_copy → struct xe_copy with mem_off, status */
+    XE_OP_GNT_MAP = 30, /* n struct xe_ref; a0: address, a1: writable → struct xe_run[] per ref */
+    XE_OP_GNT_UNMAP,    /* a0: address, a1: count */
+    XE_OP_GNT_NOTIFY,   /* a0: address, a1: offset, a2: port, a3: action */
+    XE_OP_GNT_COPY,     /* n struct xe_copy → struct xe_copy with mem_off, status */
 
-    XE_OP_EVTCHN_OPEN = 40, /* → fd: the stream that stands for /dev/xen/evtchn */
-    XE_OP_EVTCHN_UNBOUND,   /* a0: remote domid → a0: port, fd */
+    XE_OP_EVTCHN_OPEN = 40,   /* → fd: the stream that stands for /dev/xen/evtchn */
+    XE_OP_EVTCHN_UNBOUND,     /* a0: remote domid → a0: port, fd */
     XE_OP_EVTCHN_INTERDOMAIN, /* a0: remote domid, a1: remote port → a0: port, fd */
-    XE_OP_EVTCHN_VIRQ,      /* a0: virq → a0: port, fd */
-    XE_OP_EVTCHN_UNBIND,    /* a0: port */
-    XE_OP_EVTCHN_NOTIFY,    /* a0: port; only for handles that lost the descriptor */
+    XE_OP_EVTCHN_VIRQ,        /* a0: virq → a0: port, fd */
+    XE_OP_EVTCHN_UNBIND,      /* a0: port */
+    XE_OP_EVTCHN_NOTIFY,      /* a0: port; only for handles that lost the descriptor */
 
-    XE_OP_POPULATE = 60,  /* n gfns, a0: order → ret: extents done */
-    XE_OP_DECREASE,       /* n gfns, a0: order → ret: extents done */
-    XE_OP_ADD_TO_PHYSMAP, /* a0: space, a1: idx, a2: gfn */
+    XE_OP_POPULATE = 60,       /* n gfns, a0: order → ret: extents done */
+    XE_OP_DECREASE,            /* n gfns, a0: order → ret: extents done */
+    XE_OP_ADD_TO_PHYSMAP,      /* a0: space, a1: idx, a2: gfn */
     XE_OP_REMOVE_FROM_PHYSMAP, /* a0: gfn */
-    XE_OP_SETMAXMEM,      /* a0: KiB */
-    XE_OP_MAX_GPFN,       /* → a0 */
-    XE_OP_SHUTDOWN,       /* a0: reason */
-    XE_OP_PAUSE,          /* a0: 1 pause, 0 unpause */
-    XE_OP_PARAM_SET,      /* a0: index, a1: value */
-    XE_OP_PARAM_GET,      /* a0: index → a0: value */
-    XE_OP_LOGDIRTY,       /* a0: 0 off, 1 on, 2 clean, 3 peek; a1: pages → bitmap, a0: dirty count */
-    XE_OP_PT,             /* passthrough bookkeeping: a0: enum xe_pt, a1..: as given */
+    XE_OP_SETMAXMEM,           /* a0: KiB */
+    XE_OP_MAX_GPFN,            /* → a0 */
+    XE_OP_SHUTDOWN,            /* a0: reason */
+    XE_OP_PAUSE,               /* a0: 1 pause, 0 unpause */
+    XE_OP_PARAM_SET,           /* a0: index, a1: value */
+    XE_OP_PARAM_GET,           /* a0: index → a0: value */
+    XE_OP_LOGDIRTY, /* a0: 0 off, 1 on, 2 clean, 3 peek; a1: pages → bitmap, a0: dirty count */
+    XE_OP_PT,       /* passthrough bookkeeping: a0: enum xe_pt, a1..: as given */
 
-    XE_OP_DM = 100,       /* + number of the dm_op; arguments in the order of the library call */
+    XE_OP_DM = 100, /* + number of the dm_op; arguments in the order of the library call */
 };
 
 enum xe_pt {
-    XE_PT_IOPORT_MAP = 1, XE_PT_MEMORY_MAP, XE_PT_IOMEM_PERM, XE_PT_MAP_PIRQ, XE_PT_MAP_PIRQ_MSI,
-    XE_PT_UNMAP_PIRQ, XE_PT_BIND_PCI_IRQ, XE_PT_UNBIND_IRQ, XE_PT_UPDATE_MSI, XE_PT_UNBIND_MSI,
+    XE_PT_IOPORT_MAP = 1,
+    XE_PT_MEMORY_MAP,
+    XE_PT_IOMEM_PERM,
+    XE_PT_MAP_PIRQ,
+    XE_PT_MAP_PIRQ_MSI,
+    XE_PT_UNMAP_PIRQ,
+    XE_PT_BIND_PCI_IRQ,
+    XE_PT_UNBIND_IRQ,
+    XE_PT_UPDATE_MSI,
+    XE_PT_UNBIND_MSI,
 };
 
 struct xe_req {
@@ -70,12 +78,13 @@ struct xe_req {
 };
 
 struct xe_rep {
-    int32_t ret;  /* ≥ 0, or -errno */
-    uint32_t n;   /* records of payload */
+    int32_t ret; /* ≥ 0, or -errno */
+    uint32_t n;  /* records of payload */
     uint64_t a[4];
 };
 
-/* Pages index … index+count-1 of the request lie at off of the domain's memfd, or failed with err. */
+/* Pages index … index+count-1 of the request lie at off of the domain's memfd, or failed with err.
+ */
 struct xe_run {
     uint32_t index;
     uint32_t count;
@@ -111,7 +120,11 @@ struct xe_dominfo {
 };
 
 enum xe_domflag {
-    XE_DOM_DYING = 1, XE_DOM_CRASHED = 2, XE_DOM_SHUTDOWN = 4, XE_DOM_PAUSED = 8, XE_DOM_HVM = 16,
+    XE_DOM_DYING = 1,
+    XE_DOM_CRASHED = 2,
+    XE_DOM_SHUTDOWN = 4,
+    XE_DOM_PAUSED = 8,
+    XE_DOM_HVM = 16,
 };
 
 struct xe_extent {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * `xenemu run`: what libxl does around one device model (toolstack-contract.md 1.2 to 1.4, 1.7), without
- * root: host process, xenstored, xenstore nodes, argument vector, readiness, QMP, script, the end.
+ * `xenemu run`: what libxl does around one device model (toolstack-contract.md 1.2 to 1.4, 1.7),
+ * without root: host process, xenstored, xenstore nodes, argument vector, readiness, QMP, script,
+ * the end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,30 +20,22 @@
 #include <unistd.h>
 #include <xenstore.h>
 #include "host.h"
+#include "run.h"
 
 #ifndef XENEMU_PKGLIBDIR
 #define XENEMU_PKGLIBDIR "/usr/lib/xendm/xenemu"
 #endif
 #define XENSTORED "/usr/lib/xen-4.17/bin/xenstored"
 
-static struct options {
-    char *dm, *socket, *script, *vga, *name, *rundir, *attach, *log, *xenstored, *boot;
-    char **disks, **cdroms, **serials, **faults, **sets, **devices;
-    int memory, vcpus, domid, timeout, start_timeout, mmio_hole, access_timeout;
-    gboolean restrict_dm, leaks, qmp_check, keep, xs_faults, no_platform, gdb, verbose, print;
-} opt = {
-    .memory = 512, .vcpus = 1, .domid = 1, .start_timeout = 60, .access_timeout = 10000,
+struct run_options opt = {
+    .memory = 512,
+    .vcpus = 1,
+    .domid = 1,
+    .start_timeout = 60,
+    .access_timeout = 10000,
 };
 
-static struct run {
-    char *dir, *libdir, *lib_sock, *cmd_sock, *qmp_path, *log;
-    pid_t host, xenstored, dm;
-    FILE *ctl;
-    struct xs_handle *xs;
-    int64_t exec_time;
-    bool dm_dead, own_dir;
-    int dm_status;
-} run;
+struct run run;
 
 static volatile sig_atomic_t stop;
 
@@ -51,9 +44,7 @@ static void on_signal(int sig)
     stop = sig;
 }
 
-static bool complain(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
-
-static bool complain(const char *fmt, ...)
+bool complain(const char *fmt, ...)
 {
     va_list ap;
 
@@ -69,7 +60,7 @@ static bool complain(const char *fmt, ...)
 
 static int connect_unix(const char *path)
 {
-    struct sockaddr_un sa = { .sun_family = AF_UNIX };
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0 || strlen(path) >= sizeof(sa.sun_path))
@@ -82,10 +73,7 @@ static int connect_unix(const char *path)
     return fd;
 }
 
-/* Answer without "OK ", or NULL with the failure told; lines before it are printed. */
-static char *ctl(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
-
-static char *ctl(const char *fmt, ...)
+char *ctl(const char *fmt, ...)
 {
     char *line = NULL, *out = NULL, *cmd;
     size_t cap = 0;
@@ -236,7 +224,7 @@ static bool find_libdir(void)
     const char *env = getenv("XENEMU_LIBDIR");
     char exe[4096];
     ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-    char *try[3] = { NULL }, *probe;
+    char *try[3] = {NULL}, *probe;
     unsigned int i;
 
     if (n > 0) {
@@ -273,10 +261,12 @@ static bool start_host(void)
 {
     char *log = g_strdup_printf("%s/host.log", run.dir);
     char *timeout = g_strdup_printf("%d", opt.access_timeout);
-    char *argv[] = { (char *)"/proc/self/exe", (char *)"host", (char *)"--library-socket", run.lib_sock,
-                     (char *)"--socket", run.cmd_sock, (char *)"--access-timeout", timeout,
-                     (char *)"--die-with-parent", NULL };
-    struct child c = { .argv = argv, .log = log };
+    char *argv[] = {(char *)"/proc/self/exe",    (char *)"host",
+                    (char *)"--library-socket",  run.lib_sock,
+                    (char *)"--socket",          run.cmd_sock,
+                    (char *)"--access-timeout",  timeout,
+                    (char *)"--die-with-parent", NULL};
+    struct child c = {.argv = argv, .log = log};
     bool ok;
 
     run.host = spawn(&c);
@@ -306,15 +296,18 @@ static bool start_xenstored(void)
     if (access(bin, X_OK)) {
         complain("%s: %s (package xen-utils-4.17, or --xenstored)", bin, strerror(errno));
     } else if (port) {
-        char *argv[] = { (char *)(uintptr_t)bin, (char *)"-N", (char *)"--internal-db=on", NULL };
+        char *argv[] = {(char *)(uintptr_t)bin, (char *)"-N", (char *)"--internal-db=on", NULL};
         char *env[] = {
-            library_path(), g_strdup_printf("LD_PRELOAD=%s/libxenemu-xsd.so", run.libdir),
+            library_path(),
+            g_strdup_printf("LD_PRELOAD=%s/libxenemu-xsd.so", run.libdir),
             g_strdup_printf(XE_ENV_SOCKET "=%s", run.lib_sock),
             g_strdup_printf("XENEMU_XSD_PORT=%s", port),
             g_strdup_printf("XENSTORED_RUNDIR=%s", run.dir),
-            g_strdup_printf("XENSTORED_ROOTDIR=%s", run.dir), (char *)"XENSTORED_PATH", NULL,
+            g_strdup_printf("XENSTORED_ROOTDIR=%s", run.dir),
+            (char *)"XENSTORED_PATH",
+            NULL,
         };
-        struct child c = { .argv = argv, .env = env, .log = log };
+        struct child c = {.argv = argv, .env = env, .log = log};
 
         run.xenstored = spawn(&c);
         ok = run.xenstored > 0 && wait_connect(sock, run.xenstored, "xenstored");
@@ -325,234 +318,9 @@ static bool start_xenstored(void)
     return ok;
 }
 
-/* ---- xenstore ---- */
-
-static bool xs_put(const char *path, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
-
-static bool xs_put(const char *path, const char *fmt, ...)
-{
-    va_list ap;
-    char *v;
-    bool ok;
-
-    va_start(ap, fmt);
-    v = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
-    ok = xs_write(run.xs, XBT_NULL, path, v, (unsigned int)strlen(v));
-    g_free(v);
-    return ok ? true : complain("xenstore write %s: %s", path, strerror(errno));
-}
-
-static int video_mb(void)
-{
-    if (!strcmp(opt.vga, "stdvga"))
-        return 16;
-    return !strcmp(opt.vga, "none") ? 0 : 8;
-}
-
-/* The nodes that libxl has written when it starts the device model (contract 1.2, 3.1, 3.3). */
-static bool write_nodes(void)
-{
-    struct xs_permissions guest_reads[2] = {
-        { .id = 0, .perms = XS_PERM_NONE }, { .id = (unsigned int)opt.domid, .perms = XS_PERM_READ },
-    };
-    struct xs_permissions guest_owns[1] = {
-        { .id = (unsigned int)opt.domid, .perms = XS_PERM_NONE },
-    };
-    static const char *const guest_dirs[] = { "drivers", "feature", "attr", "error", "data",
-                                              "control/shutdown", "device/suspend/event-channel" };
-    char *dom = g_strdup_printf("/local/domain/%d", opt.domid);
-    char *vm = g_strdup_printf("/vm/00000000-0000-4000-8000-%012x", opt.domid);
-    char *dm = g_strdup_printf("/local/domain/0/device-model/%d", opt.domid);
-    char *port = ctl("xenparam %d", HVM_PARAM_STORE_EVTCHN);
-    char *cport = ctl("xenparam %d", HVM_PARAM_CONSOLE_EVTCHN);
-    char *be = g_strdup_printf("/local/domain/0/backend/vkbd/%d/0", opt.domid);
-    char *fe = g_strdup_printf("%s/device/vkbd/0", dom);
-    bool ok = port && cport;
-    unsigned int i;
-
-#define PUT(base, node, ...) do { \
-        char *p_ = g_strdup_printf("%s/%s", (base), (node)); \
-        ok = ok && xs_put(p_, __VA_ARGS__); \
-        g_free(p_); \
-    } while (0)
-
-    PUT("/local/domain/0", "name", "Domain-0");
-    PUT("/local/domain/0", "domid", "0");
-    PUT(vm, "name", "%s", opt.name);
-    PUT(vm, "uuid", "%s", vm + 4);
-    ok = ok && xs_mkdir(run.xs, XBT_NULL, dom) &&
-         xs_set_permissions(run.xs, XBT_NULL, dom, guest_reads, 2);
-    PUT(dom, "vm", "%s", vm);
-    PUT(dom, "name", "%s", opt.name);
-    PUT(dom, "domid", "%d", opt.domid);
-    PUT(dom, "memory/static-max", "%d", opt.memory * 1024);
-    PUT(dom, "memory/target", "%d", (opt.memory - video_mb()) * 1024);
-    PUT(dom, "memory/videoram", "%d", video_mb() * 1024);
-    for (i = 0; i < (unsigned int)opt.vcpus; i++) {
-        char *node = g_strdup_printf("cpu/%u/availability", i);
-
-        PUT(dom, node, "online");
-        g_free(node);
-    }
-    for (i = 0; i < G_N_ELEMENTS(guest_dirs); i++) {
-        char *p = g_strdup_printf("%s/%s", dom, guest_dirs[i]);
-
-        ok = ok && xs_mkdir(run.xs, XBT_NULL, p) &&
-             xs_set_permissions(run.xs, XBT_NULL, p, guest_owns, 1);
-        g_free(p);
-    }
-    if (ok) {
-        PUT(dom, "store/port", "%lu", strtoul(port, NULL, 0));
-        PUT(dom, "store/ring-ref", "%u", 0xFEFFCu);
-        PUT(dom, "console/port", "%lu", strtoul(cport, NULL, 0));
-        PUT(dom, "console/ring-ref", "%u", 0xFEFFFu);
-        PUT(dom, "console/limit", "1048576");
-        PUT(dom, "console/type", "xenconsoled");
-        PUT(dom, "console/output", "pty");
-        PUT(dom, "hvmloader/bios", "seabios");
-        PUT(dom, "hvmloader/allow-memory-relocate", "0");
-        PUT(be, "frontend", "%s", fe);
-        PUT(be, "frontend-id", "%d", opt.domid);
-        PUT(be, "online", "1");
-        PUT(be, "state", "1");
-        PUT(be, "backend-type", "qemu");
-        PUT(fe, "backend", "%s", be);
-        PUT(fe, "backend-id", "0");
-        PUT(fe, "state", "1");
-    }
-    for (i = 0; ok && opt.sets && opt.sets[i]; i++) {
-        char **kv = g_strsplit(opt.sets[i], "=", 2);
-
-        ok = kv[0] && kv[1] ? xs_put(kv[0], "%s", kv[1]) : complain("--xenstore PATH=VALUE");
-        g_strfreev(kv);
-    }
-    if (ok && !xs_introduce_domain(run.xs, (unsigned int)opt.domid, 0xFEFFC,
-                                   (unsigned int)strtoul(port, NULL, 0)))
-        ok = complain("xenstore introduce: %s", strerror(errno));
-    if (ok && !xs_mkdir(run.xs, XBT_NULL, dm))
-        ok = complain("xenstore mkdir %s: %s", dm, strerror(errno));
-#undef PUT
-    g_free(dom);
-    g_free(vm);
-    g_free(dm);
-    g_free(be);
-    g_free(fe);
-    g_free(port);
-    g_free(cport);
-    return ok;
-}
-
-/* ---- arguments ---- */
-
-static void add(GPtrArray *a, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
-
-static void add(GPtrArray *a, const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    g_ptr_array_add(a, g_strdup_vprintf(fmt, ap));
-    va_end(ap);
-}
-
-/* contract 1.4, in its order; the numbers are its rows. */
-static GPtrArray *dm_arguments(int qmp_fd, char **extra)
-{
-    GPtrArray *a = g_ptr_array_new();
-    const char *vga = opt.vga;
-    unsigned int i, k = 0;
-
-    add(a, "%s", opt.dm);
-    add(a, "-xen-domid");
-    add(a, "%d", opt.domid);
-    add(a, "-no-shutdown");
-    add(a, "-chardev");
-    if (opt.restrict_dm)
-        add(a, "socket,id=libxl-cmd,fd=%d,server=on,wait=off", qmp_fd);
-    else
-        add(a, "socket,id=libxl-cmd,path=%s,server=on,wait=off", run.qmp_path);
-    if (opt.restrict_dm)
-        add(a, "-S");
-    add(a, "-mon");
-    add(a, "chardev=libxl-cmd,mode=control");
-    add(a, "-chardev");
-    add(a, "socket,id=libxenstat-cmd,path=%s/qmp-libxenstat-%d,server=on,wait=off", run.dir, opt.domid);
-    add(a, "-mon");
-    add(a, "chardev=libxenstat-cmd,mode=control");
-    add(a, "-nodefaults");
-    add(a, "-no-user-config");
-    add(a, "-name");
-    add(a, "%s", opt.name);
-    add(a, "-vnc");
-    add(a, "127.0.0.1:0,to=99");
-    add(a, "-display");
-    add(a, "none");
-    for (i = 0; opt.serials && opt.serials[i]; i++) { /* 16 */
-        add(a, "-serial");
-        add(a, "%s", opt.serials[i]);
-    }
-    if (strcmp(vga, "none")) { /* 20 */
-        add(a, "-device");
-        add(a, !strcmp(vga, "stdvga") ? "VGA,vgamem_mb=%d" : "cirrus-vga,vgamem_mb=%d", video_mb());
-    }
-    add(a, "-boot");
-    add(a, "order=%s", opt.boot ? opt.boot : "cda");
-    if (opt.vcpus > 1) { /* 27 */
-        add(a, "-smp");
-        add(a, "%d,maxcpus=%d", opt.vcpus, opt.vcpus);
-    }
-    add(a, "-net"); /* 30: no tap without root; --device adds what is wanted */
-    add(a, "none");
-    for (i = 0; opt.devices && opt.devices[i]; i++) {
-        add(a, "-device");
-        add(a, "%s", opt.devices[i]);
-    }
-    if (opt.restrict_dm) { /* 32 */
-        add(a, "-xen-domid-restrict");
-        if (geteuid() == 0) { /* chroot() needs it; libxl always has it */
-            add(a, "-chroot");
-            add(a, "%s/qemu-root-%d", run.dir, opt.domid);
-        }
-    }
-    for (i = 0; extra && extra[i]; i++) /* 34 */
-        add(a, "%s", extra[i]);
-    add(a, "-machine");
-    if (opt.mmio_hole)
-        add(a, "%s,suppress-vmdesc=on,max-ram-below-4g=%" PRIu64,
-            opt.no_platform ? "pc,accel=xen" : "xenfv",
-            (UINT64_C(1) << 32) - ((uint64_t)opt.mmio_hole << 20));
-    else
-        add(a, "%s,suppress-vmdesc=on", opt.no_platform ? "pc,accel=xen" : "xenfv");
-    add(a, "-m");
-    add(a, "%d", opt.memory - video_mb());
-    for (i = 0; opt.cdroms && opt.cdroms[i]; i++) { /* 38: from hdc on */
-        static const int devno[] = { 5632, 5696 };
-
-        if (i > 1)
-            break;
-        add(a, "-drive");
-        if (*opt.cdroms[i])
-            add(a, "if=none,readonly=on,id=ide-%d,file=%s,format=raw", devno[i], opt.cdroms[i]);
-        else
-            add(a, "if=none,readonly=on,id=ide-%d", devno[i]);
-        add(a, "-device");
-        add(a, "ide-cd,id=ide-%d,drive=ide-%d,bus=ide.1,unit=%u", devno[i], devno[i], i);
-    }
-    for (i = 0; opt.disks && opt.disks[i]; i++, k++) { /* 41 */
-        const char *dot = strrchr(opt.disks[i], '.');
-
-        add(a, "-drive");
-        add(a, "file=%s,if=ide,index=%u,media=disk,format=%s,cache=writeback", opt.disks[i], k,
-            dot && !strcmp(dot, ".qcow2") ? "qcow2" : "raw");
-    }
-    g_ptr_array_add(a, NULL);
-    return a;
-}
-
 static bool listen_qmp(int *fd)
 {
-    struct sockaddr_un sa = { .sun_family = AF_UNIX };
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
 
     *fd = socket(AF_UNIX, SOCK_STREAM, 0); /* inherited on purpose, as from libxl */
     snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", run.qmp_path);
@@ -564,12 +332,16 @@ static bool listen_qmp(int *fd)
 static bool start_dm(char **extra)
 {
     char *env[] = {
-        library_path(), g_strdup_printf(XE_ENV_SOCKET "=%s", run.lib_sock),
+        library_path(),
+        g_strdup_printf(XE_ENV_SOCKET "=%s", run.lib_sock),
         g_strdup_printf("XENSTORED_RUNDIR=%s%s", run.dir, opt.xs_faults ? "/xs-dm" : ""),
-        g_strdup_printf("XENSTORED_ROOTDIR=%s", run.dir), g_strdup_printf("XEN_DOMAIN_ID=%d", opt.domid),
-        g_strdup("XEN_QEMU_CONSOLE_LIMIT=1048576"), g_strdup("XENSTORED_PATH"), NULL,
+        g_strdup_printf("XENSTORED_ROOTDIR=%s", run.dir),
+        g_strdup_printf("XEN_DOMAIN_ID=%d", opt.domid),
+        g_strdup("XEN_QEMU_CONSOLE_LIMIT=1048576"),
+        g_strdup("XENSTORED_PATH"),
+        NULL,
     };
-    struct child c = { .env = env, .log = run.log, .session = true };
+    struct child c = {.env = env, .log = run.log, .session = true};
     GPtrArray *a;
     int qmp_fd = -1;
     unsigned int i;
@@ -589,15 +361,18 @@ static bool start_dm(char **extra)
             printf("%s%s", c.argv[i], c.argv[i + 1] ? " " : "\n");
     if (opt.print) {
         for (i = 0; env[i]; i++)
-            printf("%s\n", env[i]);
+            if (strchr(env[i], '='))
+                printf("%s\n", env[i]);
         fflush(stdout);
     }
     run.exec_time = g_get_monotonic_time();
     if (opt.gdb) {
         char *pid_path = g_strdup_printf("%s/dm.pid", run.dir);
 
-        printf("start the device model yourself (or under gdb) with the line above; its pid goes to\n"
-               "%s: echo $PID > %s\n", pid_path, pid_path);
+        printf(
+            "start the device model yourself (or under gdb) with the line above; its pid goes to\n"
+            "%s: echo $PID > %s\n",
+            pid_path, pid_path);
         fflush(stdout);
         while (!stop && access(pid_path, R_OK))
             g_usleep(100000);
@@ -620,7 +395,7 @@ static char *qmp_message(int fd, int timeout_ms)
     GString *t = g_string_new(NULL);
 
     for (;;) {
-        struct pollfd p = { .fd = fd, .events = POLLIN };
+        struct pollfd p = {.fd = fd, .events = POLLIN};
         char c;
 
         if (t->len >= 2 && !memcmp(t->str + t->len - 2, "\r\n", 2))
@@ -704,7 +479,7 @@ static bool wait_running(void)
 
     xs_watch(run.xs, path, "state");
     while (!stop && !ok) {
-        struct pollfd p = { .fd = xs_fileno(run.xs), .events = POLLIN };
+        struct pollfd p = {.fd = xs_fileno(run.xs), .events = POLLIN};
         unsigned int len;
         char **v, *state;
 
@@ -733,9 +508,9 @@ static bool wait_running(void)
 
 static bool wait_ready(void)
 {
-    static const char *const status[] = { "query-status", NULL };
-    static const char *const cont[] = { "cont", NULL };
-    static const char *const post[] = { "query-chardev", "query-vnc", NULL };
+    static const char *const status[] = {"query-status", NULL};
+    static const char *const cont[] = {"cont", NULL};
+    static const char *const post[] = {"query-chardev", "query-vnc", NULL};
     bool ok;
 
     if (opt.restrict_dm) /* readiness is the answer on the socket that was there first */
@@ -773,7 +548,8 @@ static int run_script(void)
         setenv("XENSTORED_RUNDIR", rundir, 1);
         setenv("XENEMU_QMP", run.qmp_path, 1);
         setenv("XENEMU_DOMID", domid, 1);
-        execlp("python3", "python3", xds, "--socket", arg_sock, "--dm", opt.dm, opt.script, (char *)NULL);
+        execlp("python3", "python3", xds, "--socket", arg_sock, "--dm", opt.dm, opt.script,
+               (char *)NULL);
         complain("python3: %s", strerror(errno));
         _exit(127);
     }
@@ -996,53 +772,60 @@ static bool check_options(int argc, char **argv, GError *error)
 int run_main(int argc, char **argv)
 {
     const GOptionEntry entries[] = {
-        { "dm", 0, 0, G_OPTION_ARG_FILENAME, &opt.dm,
-          "Device model (default /usr/libexec/xen-qemu-system-i386)", "PATH" },
-        { "memory", 'm', 0, G_OPTION_ARG_INT, &opt.memory, "Guest memory, video included (512)", "MB" },
-        { "vcpus", 0, 0, G_OPTION_ARG_INT, &opt.vcpus, "Virtual CPUs (1)", "N" },
-        { "domid", 0, 0, G_OPTION_ARG_INT, &opt.domid, "Domain id (1)", "N" },
-        { "name", 0, 0, G_OPTION_ARG_STRING, &opt.name, "Guest name", "NAME" },
-        { "disk", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &opt.disks, "IDE disk (hda, hdb, …)", "FILE" },
-        { "cdrom", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &opt.cdroms,
-          "CD-ROM (hdc, hdd); empty string = empty drive", "FILE" },
-        { "vga", 0, 0, G_OPTION_ARG_STRING, &opt.vga, "cirrus (default), stdvga or none", "TYPE" },
-        { "serial", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opt.serials, "Serial port, e.g. pty, null", "DEV" },
-        { "device", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opt.devices, "A further -device", "DEV" },
-        { "boot", 0, 0, G_OPTION_ARG_STRING, &opt.boot, "Boot order (cda)", "ORDER" },
-        { "mmio-hole", 0, 0, G_OPTION_ARG_INT, &opt.mmio_hole, "Size of the hole below 4 GiB", "MB" },
-        { "no-platform-device", 0, 0, G_OPTION_ARG_NONE, &opt.no_platform,
-          "As xen_platform_pci=0: -machine pc,accel=xen", NULL },
-        { "restrict", 0, 0, G_OPTION_ARG_NONE, &opt.restrict_dm, "As dm_restrict=1", NULL },
-        { "socket", 0, 0, G_OPTION_ARG_FILENAME, &opt.socket, "Where to offer the qtest socket", "PATH" },
-        { "script", 0, 0, G_OPTION_ARG_FILENAME, &opt.script, "Run a device script, then end", "FILE" },
-        { "timeout", 0, 0, G_OPTION_ARG_INT, &opt.timeout,
-          "End after so many seconds (default: on a signal)", "S" },
-        { "start-timeout", 0, 0, G_OPTION_ARG_INT, &opt.start_timeout, "Wait for readiness (60)", "S" },
-        { "access-timeout", 0, 0, G_OPTION_ARG_INT, &opt.access_timeout,
-          "How long a guest access may take (10000)", "MS" },
-        { "qmp-check", 0, 0, G_OPTION_ARG_NONE, &opt.qmp_check,
-          "Do libxl's QMP exchange after the start", NULL },
-        { "leaks", 0, 0, G_OPTION_ARG_NONE, &opt.leaks, "Fail if something is left behind", NULL },
-        { "fault", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opt.faults,
-          "Make a call fail: OP[,nth=N][,count=C|all][,errno=E][,gfn=A-B]", "SPEC" },
-        { "xs-faults", 0, 0, G_OPTION_ARG_NONE, &opt.xs_faults,
-          "Put a proxy before xenstored, so that xs-* faults work", NULL },
-        { "xenstore", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opt.sets, "Write a node before the start",
-          "PATH=VALUE" },
-        { "xenstored", 0, 0, G_OPTION_ARG_FILENAME, &opt.xenstored, "xenstored to use", "PATH" },
-        { "rundir", 0, 0, G_OPTION_ARG_FILENAME, &opt.rundir, "Directory for sockets and logs", "DIR" },
-        { "attach", 0, 0, G_OPTION_ARG_FILENAME, &opt.attach,
-          "One more domain on the host of another run's directory", "DIR" },
-        { "log", 0, 0, G_OPTION_ARG_FILENAME, &opt.log, "Log of the device model", "FILE" },
-        { "keep", 0, 0, G_OPTION_ARG_NONE, &opt.keep, "Keep the directory", NULL },
-        { "wait-dm", 0, 0, G_OPTION_ARG_NONE, &opt.gdb,
-          "Print the command line and let the user start the device model", NULL },
-        { "print", 0, 0, G_OPTION_ARG_NONE, &opt.print, "Print argument vector and environment", NULL },
-        { "verbose", 'v', 0, G_OPTION_ARG_NONE, &opt.verbose, "Say more", NULL },
-        { NULL, 0, 0, 0, NULL, NULL, NULL },
+        {"dm", 0, 0, G_OPTION_ARG_FILENAME, &opt.dm,
+         "Device model (default /usr/libexec/xen-qemu-system-i386)", "PATH"},
+        {"memory", 'm', 0, G_OPTION_ARG_INT, &opt.memory, "Guest memory, video included (512)",
+         "MB"},
+        {"vcpus", 0, 0, G_OPTION_ARG_INT, &opt.vcpus, "Virtual CPUs (1)", "N"},
+        {"domid", 0, 0, G_OPTION_ARG_INT, &opt.domid, "Domain id (1)", "N"},
+        {"name", 0, 0, G_OPTION_ARG_STRING, &opt.name, "Guest name", "NAME"},
+        {"disk", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &opt.disks, "IDE disk (hda, hdb, …)", "FILE"},
+        {"cdrom", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &opt.cdroms,
+         "CD-ROM (hdc, hdd); empty string = empty drive", "FILE"},
+        {"vga", 0, 0, G_OPTION_ARG_STRING, &opt.vga, "cirrus (default), stdvga or none", "TYPE"},
+        {"serial", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opt.serials, "Serial port, e.g. pty, null",
+         "DEV"},
+        {"device", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opt.devices, "A further -device", "DEV"},
+        {"boot", 0, 0, G_OPTION_ARG_STRING, &opt.boot, "Boot order (cda)", "ORDER"},
+        {"mmio-hole", 0, 0, G_OPTION_ARG_INT, &opt.mmio_hole, "Size of the hole below 4 GiB", "MB"},
+        {"no-platform-device", 0, 0, G_OPTION_ARG_NONE, &opt.no_platform,
+         "As xen_platform_pci=0: -machine pc,accel=xen", NULL},
+        {"restrict", 0, 0, G_OPTION_ARG_NONE, &opt.restrict_dm, "As dm_restrict=1", NULL},
+        {"socket", 0, 0, G_OPTION_ARG_FILENAME, &opt.socket, "Where to offer the qtest socket",
+         "PATH"},
+        {"script", 0, 0, G_OPTION_ARG_FILENAME, &opt.script, "Run a device script, then end",
+         "FILE"},
+        {"timeout", 0, 0, G_OPTION_ARG_INT, &opt.timeout,
+         "End after so many seconds (default: on a signal)", "S"},
+        {"start-timeout", 0, 0, G_OPTION_ARG_INT, &opt.start_timeout, "Wait for readiness (60)",
+         "S"},
+        {"access-timeout", 0, 0, G_OPTION_ARG_INT, &opt.access_timeout,
+         "How long a guest access may take (10000)", "MS"},
+        {"qmp-check", 0, 0, G_OPTION_ARG_NONE, &opt.qmp_check,
+         "Do libxl's QMP exchange after the start", NULL},
+        {"leaks", 0, 0, G_OPTION_ARG_NONE, &opt.leaks, "Fail if something is left behind", NULL},
+        {"fault", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opt.faults,
+         "Make a call fail: OP[,nth=N][,count=C|all][,errno=E][,gfn=A-B]", "SPEC"},
+        {"xs-faults", 0, 0, G_OPTION_ARG_NONE, &opt.xs_faults,
+         "Put a proxy before xenstored, so that xs-* faults work", NULL},
+        {"xenstore", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opt.sets, "Write a node before the start",
+         "PATH=VALUE"},
+        {"xenstored", 0, 0, G_OPTION_ARG_FILENAME, &opt.xenstored, "xenstored to use", "PATH"},
+        {"rundir", 0, 0, G_OPTION_ARG_FILENAME, &opt.rundir, "Directory for sockets and logs",
+         "DIR"},
+        {"attach", 0, 0, G_OPTION_ARG_FILENAME, &opt.attach,
+         "One more domain on the host of another run's directory", "DIR"},
+        {"log", 0, 0, G_OPTION_ARG_FILENAME, &opt.log, "Log of the device model", "FILE"},
+        {"keep", 0, 0, G_OPTION_ARG_NONE, &opt.keep, "Keep the directory", NULL},
+        {"wait-dm", 0, 0, G_OPTION_ARG_NONE, &opt.gdb,
+         "Print the command line and let the user start the device model", NULL},
+        {"print", 0, 0, G_OPTION_ARG_NONE, &opt.print, "Print argument vector and environment",
+         NULL},
+        {"verbose", 'v', 0, G_OPTION_ARG_NONE, &opt.verbose, "Say more", NULL},
+        {NULL, 0, 0, 0, NULL, NULL, NULL},
     };
     GOptionContext *oc = g_option_context_new("[-- device model arguments]");
-    struct sigaction sa = { .sa_handler = on_signal };
+    struct sigaction sa = {.sa_handler = on_signal};
     GError *error = NULL;
     char **extra = NULL;
     int i, status = 1, leaks;
@@ -1058,8 +841,9 @@ int run_main(int argc, char **argv)
             break;
         }
     g_option_context_add_main_entries(oc, entries, NULL);
-    g_option_context_set_summary(oc, "Starts a device model as libxl would, with no hypervisor and no "
-                                     "root, and offers a qtest\nsocket in place of its CPU.");
+    g_option_context_set_summary(oc,
+                                 "Starts a device model as libxl would, with no hypervisor and no "
+                                 "root, and offers a qtest\nsocket in place of its CPU.");
     g_option_context_parse(oc, &argc, &argv, &error);
     if (!check_options(argc, argv, error))
         return 2;

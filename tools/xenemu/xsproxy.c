@@ -2,7 +2,8 @@
 /*
  * A proxy between a device model and xenstored that can refuse requests on demand. Runs in the host
  * process, so that one command socket asks for all faults. Requests pass untouched unless a fault
- * named xs-OP is due; a refused transaction end is turned into an abort, so that nothing of it stays.
+ * named xs-OP is due; a refused transaction end is turned into an abort, so that nothing of it
+ * stays.
  */
 #include <errno.h>
 #include <poll.h>
@@ -80,7 +81,8 @@ static bool relay_request(struct relay *r)
     struct xsd_sockmsg m;
     int err;
 
-    if (!read_all(r->client, &m, sizeof(m)) || m.len > sizeof(pay) || !read_all(r->client, pay, m.len))
+    if (!read_all(r->client, &m, sizeof(m)) || m.len > sizeof(pay) ||
+        !read_all(r->client, pay, m.len))
         return false;
     err = proxy_fault(r->p->h, m.type);
     if (err && m.type != XS_TRANSACTION_END) {
@@ -104,7 +106,8 @@ static bool relay_reply(struct relay *r)
     char pay[XENSTORE_PAYLOAD_MAX];
     struct xsd_sockmsg m;
 
-    if (!read_all(r->server, &m, sizeof(m)) || m.len > sizeof(pay) || !read_all(r->server, pay, m.len))
+    if (!read_all(r->server, &m, sizeof(m)) || m.len > sizeof(pay) ||
+        !read_all(r->server, pay, m.len))
         return false;
     if (r->deny && m.type != XS_WATCH_EVENT && m.req_id == r->deny_id) {
         r->deny = false;
@@ -121,8 +124,8 @@ static void *relay_thread(void *arg)
     bool ok = true;
 
     while (ok) {
-        struct pollfd p[2] = { { .fd = r->client, .events = POLLIN },
-                               { .fd = r->server, .events = POLLIN } };
+        struct pollfd p[2] = {{.fd = r->client, .events = POLLIN},
+                              {.fd = r->server, .events = POLLIN}};
 
         if (poll(p, 2, -1) < 0 && errno != EINTR)
             break;
@@ -142,7 +145,7 @@ static void *proxy_thread(void *arg)
     struct proxy *p = arg;
 
     for (;;) {
-        struct sockaddr_un sa = { .sun_family = AF_UNIX };
+        struct sockaddr_un sa = {.sun_family = AF_UNIX};
         int fd = accept4(p->listen_fd, NULL, NULL, SOCK_CLOEXEC);
         struct relay *r;
         pthread_t t;
@@ -168,7 +171,7 @@ static void *proxy_thread(void *arg)
 
 int xsproxy_start(struct host *h, const char *real, const char *front)
 {
-    struct sockaddr_un sa = { .sun_family = AF_UNIX };
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
     struct proxy *p = g_new0(struct proxy, 1);
     pthread_t t;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One socket per library handle, as one descriptor per handle on Xen: it survives chroot, setuid and
- * namespaces, and a restriction bites where it does on Xen. Plain libc: these objects are linked into
- * libraries that any process may load.
+ * One socket per library handle, as one descriptor per handle on Xen: it survives chroot, setuid
+ * and namespaces, and a restriction bites where it does on Xen. Plain libc: these objects are
+ * linked into libraries that any process may load.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,7 @@
 static int client_connect(void)
 {
     const char *path = getenv(XE_ENV_SOCKET);
-    struct sockaddr_un sa = { .sun_family = AF_UNIX };
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
     int fd, size = 1 << 20;
 
     if (!path || strlen(path) >= sizeof(sa.sun_path)) {
@@ -44,10 +44,10 @@ static int client_connect(void)
 static int client_send(int fd, const struct xe_req *req, const void *pay, size_t paylen)
 {
     struct iovec iov[2] = {
-        { .iov_base = (void *)(uintptr_t)req, .iov_len = sizeof(*req) },
-        { .iov_base = (void *)(uintptr_t)pay, .iov_len = paylen },
+        {.iov_base = (void *)(uintptr_t)req, .iov_len = sizeof(*req)},
+        {.iov_base = (void *)(uintptr_t)pay, .iov_len = paylen},
     };
-    struct msghdr msg = { .msg_iov = iov, .msg_iovlen = paylen ? 2 : 1 };
+    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = paylen ? 2 : 1};
     ssize_t r;
 
     do {
@@ -69,12 +69,14 @@ static int client_receive(int fd, struct xe_rep *rep, void *rpay, size_t rmax, i
         struct cmsghdr align;
     } control;
     struct iovec iov[2] = {
-        { .iov_base = rep, .iov_len = sizeof(*rep) },
-        { .iov_base = rpay, .iov_len = rmax },
+        {.iov_base = rep, .iov_len = sizeof(*rep)},
+        {.iov_base = rpay, .iov_len = rmax},
     };
     struct msghdr msg = {
-        .msg_iov = iov, .msg_iovlen = rmax ? 2 : 1,
-        .msg_control = control.buf, .msg_controllen = sizeof(control.buf),
+        .msg_iov = iov,
+        .msg_iovlen = rmax ? 2 : 1,
+        .msg_control = control.buf,
+        .msg_controllen = sizeof(control.buf),
     };
     struct cmsghdr *cm;
     ssize_t r;
@@ -129,9 +131,10 @@ int xe_send_oneway(struct xe_client *c, const struct xe_req *req, const void *pa
     return r;
 }
 
-int xe_simple(struct xe_client *c, uint32_t op, uint32_t domid, const uint64_t *args, unsigned int n)
+int xe_simple(struct xe_client *c, uint32_t op, uint32_t domid, const uint64_t *args,
+              unsigned int n)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = op, .domid = domid };
+    struct xe_req req = {.magic = XE_MAGIC, .op = op, .domid = domid};
     struct xe_rep rep;
     unsigned int i;
 
@@ -142,7 +145,7 @@ int xe_simple(struct xe_client *c, uint32_t op, uint32_t domid, const uint64_t *
 
 int xe_client_init(struct xe_client *c, const char *lib)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_HELLO };
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_HELLO};
     struct xe_rep rep;
     int saved;
 
@@ -176,7 +179,7 @@ void xe_client_fini(struct xe_client *c)
 
 int xe_memfd_get(struct xe_client *c, uint32_t domid)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_DOMAIN_MEMFD, .domid = domid };
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_DOMAIN_MEMFD, .domid = domid};
     struct xe_memfd *m;
     struct xe_rep rep;
     int fd;
@@ -216,7 +219,8 @@ int xe_restrict_null(struct xe_active_handle *ah, uint16_t domid)
     return xentoolcore__restrict_by_dup2_null(((struct xe_client *)ah)->fd);
 }
 
-int xe_map_runs(struct xe_client *c, char *addr, int prot, const struct xe_run *runs, unsigned int n)
+int xe_map_runs(struct xe_client *c, char *addr, int prot, const struct xe_run *runs,
+                unsigned int n)
 {
     unsigned int i;
 
@@ -237,14 +241,14 @@ int xe_map_runs(struct xe_client *c, char *addr, int prot, const struct xe_run *
 }
 
 /*
- * A function that only fails is worth one line, said where its user looks (the log of the device model)
- * and where the tests look (the host's list of missing functions).
+ * A function that only fails is worth one line, said where its user looks (the log of the device
+ * model) and where the tests look (the host's list of missing functions).
  */
 void xe_log_missing(const char *function)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static const char *seen[64];
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_LOG };
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_LOG};
     unsigned int i;
     int fd;
 

@@ -35,21 +35,24 @@ struct xe_client {
 };
 
 /*
- * All return ≥ 0 or -1 with errno. xe_call() sends `req` and `pay`, waits for the reply, copies up to
- * `rmax` bytes of reply payload to `rpay`, and stores a received descriptor in `fd` (-1 if none came).
+ * All return ≥ 0 or -1 with errno. xe_call() sends `req` and `pay`, waits for the reply, copies up
+ * to `rmax` bytes of reply payload to `rpay`, and stores a received descriptor in `fd` (-1 if none
+ * came).
  */
 int xe_client_init(struct xe_client *c, const char *lib);
 void xe_client_fini(struct xe_client *c);
 int xe_call(struct xe_client *c, const struct xe_req *req, const void *pay, size_t paylen,
             struct xe_rep *rep, void *rpay, size_t rmax, int *fd);
 int xe_send_oneway(struct xe_client *c, const struct xe_req *req, const void *pay, size_t paylen);
-int xe_simple(struct xe_client *c, uint32_t op, uint32_t domid, const uint64_t *args, unsigned int n);
+int xe_simple(struct xe_client *c, uint32_t op, uint32_t domid, const uint64_t *args,
+              unsigned int n);
 int xe_memfd_get(struct xe_client *c, uint32_t domid);
 int xe_restrict_rpc(struct xe_active_handle *ah, uint16_t domid);
 int xe_restrict_null(struct xe_active_handle *ah, uint16_t domid);
 
 /* Maps runs over [addr, addr + pages) for one batch. Pages that failed stay as they were. */
-int xe_map_runs(struct xe_client *c, char *addr, int prot, const struct xe_run *runs, unsigned int n);
+int xe_map_runs(struct xe_client *c, char *addr, int prot, const struct xe_run *runs,
+                unsigned int n);
 
 void xe_log_missing(const char *function);
 

@@ -49,7 +49,8 @@ int xencall_fd(xencall_handle *h)
 
 void *xencall_alloc_buffer_pages(xencall_handle *h, size_t nr_pages)
 {
-    void *p = mmap(NULL, nr_pages << 12, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p =
+        mmap(NULL, nr_pages << 12, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     (void)h;
     return p == MAP_FAILED ? NULL : p;

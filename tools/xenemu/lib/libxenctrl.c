@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * libxenctrl.so.4.17: the toolstack's library, as far as a device model and xenstored use it. The many
- * other symbols are generated from libxenctrl.syms and fail with ENOSYS by name.
+ * libxenctrl.so.4.17: the toolstack's library, as far as a device model and xenstored use it. The
+ * many other symbols are generated from libxenctrl.syms and fail with ENOSYS by name.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -46,7 +46,7 @@ int xc_interface_close(xc_interface *h)
 
 static int xc_get_infos(xc_interface *h, uint32_t first, unsigned int max, struct xe_dominfo *out)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_DOMAIN_INFO, .n = max, .a = { first } };
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_DOMAIN_INFO, .n = max, .a = {first}};
     struct xe_rep rep;
 
     if (xe_call(&h->client, &req, NULL, 0, &rep, out, max * sizeof(*out), NULL) < 0)
@@ -141,8 +141,8 @@ static int xc_extents(xc_interface *h, uint32_t op, uint32_t domid, unsigned lon
 
     while (done < nr) {
         unsigned long n = nr - done < BATCH ? nr - done : BATCH;
-        struct xe_req req = { .magic = XE_MAGIC, .op = op, .domid = domid, .n = (uint32_t)n,
-                              .a = { order } };
+        struct xe_req req = {
+            .magic = XE_MAGIC, .op = op, .domid = domid, .n = (uint32_t)n, .a = {order}};
         struct xe_rep rep;
         int r = xe_call(&h->client, &req, gfns + done, n * sizeof(*gfns), &rep, NULL, 0, NULL);
 
@@ -177,7 +177,8 @@ int xc_domain_populate_physmap_exact(xc_interface *h, uint32_t domid, unsigned l
                                      xen_pfn_t *extent_start)
 {
     return xc_exact(xc_domain_populate_physmap(h, domid, nr_extents, extent_order, mem_flags,
-                                               extent_start), nr_extents);
+                                               extent_start),
+                    nr_extents);
 }
 
 int xc_domain_decrease_reservation(xc_interface *h, uint32_t domid, unsigned long nr_extents,
@@ -198,7 +199,8 @@ int xc_domain_decrease_reservation_exact(xc_interface *h, uint32_t domid, unsign
     return r < 0 ? -1 : 0;
 }
 
-#define XC(h, op, domid, ...) xe_simple(&(h)->client, (op), (domid), (const uint64_t[6]){ __VA_ARGS__ }, 6)
+#define XC(h, op, domid, ...) \
+    xe_simple(&(h)->client, (op), (domid), (const uint64_t[6]){__VA_ARGS__}, 6)
 
 int xc_domain_add_to_physmap(xc_interface *h, uint32_t domid, unsigned int space, unsigned long idx,
                              xen_pfn_t gpfn)
@@ -218,7 +220,7 @@ int xc_domain_setmaxmem(xc_interface *h, uint32_t domid, uint64_t max_memkb)
 
 int xc_domain_maximum_gpfn(xc_interface *h, uint32_t domid, xen_pfn_t *gpfns)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_MAX_GPFN, .domid = domid };
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_MAX_GPFN, .domid = domid};
     struct xe_rep rep;
 
     if (xe_call(&h->client, &req, NULL, 0, &rep, NULL, 0, NULL) < 0)
@@ -258,7 +260,7 @@ int xc_hvm_param_set(xc_interface *h, uint32_t dom, uint32_t param, uint64_t val
 
 int xc_hvm_param_get(xc_interface *h, uint32_t dom, uint32_t param, uint64_t *value)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_PARAM_GET, .domid = dom, .a = { param } };
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_PARAM_GET, .domid = dom, .a = {param}};
     struct xe_rep rep;
 
     if (xe_call(&h->client, &req, NULL, 0, &rep, NULL, 0, NULL) < 0)
@@ -304,7 +306,8 @@ long long xc_logdirty_control(xc_interface *h, uint32_t domid, unsigned int sop,
 int xc_domain_ioport_mapping(xc_interface *h, uint32_t domid, uint32_t first_gport,
                              uint32_t first_mport, uint32_t nr_ports, uint32_t add_mapping)
 {
-    return XC(h, XE_OP_PT, domid, XE_PT_IOPORT_MAP, first_gport, first_mport, nr_ports, add_mapping);
+    return XC(h, XE_OP_PT, domid, XE_PT_IOPORT_MAP, first_gport, first_mport, nr_ports,
+              add_mapping);
 }
 
 int xc_domain_memory_mapping(xc_interface *h, uint32_t domid, unsigned long first_gfn,
@@ -321,7 +324,7 @@ int xc_domain_iomem_permission(xc_interface *h, uint32_t domid, unsigned long fi
 
 static int xc_map_pirq(xc_interface *h, uint32_t domid, const uint64_t a[6], int *pirq)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_PT, .domid = domid };
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_PT, .domid = domid};
     struct xe_rep rep;
 
     memcpy(req.a, a, sizeof(req.a));
@@ -333,16 +336,18 @@ static int xc_map_pirq(xc_interface *h, uint32_t domid, const uint64_t a[6], int
 
 int xc_physdev_map_pirq(xc_interface *h, uint32_t domid, int index, int *pirq)
 {
-    return xc_map_pirq(h, domid, (const uint64_t[6]){ XE_PT_MAP_PIRQ, (uint64_t)index,
-                                                      (uint64_t)*pirq }, pirq);
+    return xc_map_pirq(h, domid,
+                       (const uint64_t[6]){XE_PT_MAP_PIRQ, (uint64_t)index, (uint64_t)*pirq}, pirq);
 }
 
-int xc_physdev_map_pirq_msi(xc_interface *h, uint32_t domid, int index, int *pirq, int devfn, int bus,
-                            int entry_nr, uint64_t table_base)
+int xc_physdev_map_pirq_msi(xc_interface *h, uint32_t domid, int index, int *pirq, int devfn,
+                            int bus, int entry_nr, uint64_t table_base)
 {
-    return xc_map_pirq(h, domid, (const uint64_t[6]){ XE_PT_MAP_PIRQ_MSI, (uint64_t)index,
-                       (uint64_t)*pirq, (uint64_t)(bus << 8 | devfn), (uint64_t)entry_nr,
-                       table_base }, pirq);
+    return xc_map_pirq(h, domid,
+                       (const uint64_t[6]){XE_PT_MAP_PIRQ_MSI, (uint64_t)index, (uint64_t)*pirq,
+                                           (uint64_t)(bus << 8 | devfn), (uint64_t)entry_nr,
+                                           table_base},
+                       pirq);
 }
 
 int xc_physdev_unmap_pirq(xc_interface *h, uint32_t domid, int pirq)

@@ -10,14 +10,15 @@ struct xendevicemodel_handle {
     struct xe_client client; /* must be first */
 };
 
-#define DM(h, domid, nr, ...) dm_op((h), (domid), (nr), (const uint64_t[6]){ __VA_ARGS__ })
+#define DM(h, domid, nr, ...) dm_op((h), (domid), (nr), (const uint64_t[6]){__VA_ARGS__})
 
 static int dm_op(xendevicemodel_handle *h, domid_t domid, unsigned int nr, const uint64_t a[6])
 {
     return xe_simple(&h->client, XE_OP_DM + nr, domid, a, 6);
 }
 
-xendevicemodel_handle *xendevicemodel_open(struct xentoollog_logger *logger, unsigned int open_flags)
+xendevicemodel_handle *xendevicemodel_open(struct xentoollog_logger *logger,
+                                           unsigned int open_flags)
 {
     struct xendevicemodel_handle *h = calloc(1, sizeof(*h));
     int saved;
@@ -54,8 +55,10 @@ int xendevicemodel_restrict(xendevicemodel_handle *h, domid_t domid)
 int xendevicemodel_create_ioreq_server(xendevicemodel_handle *h, domid_t domid, int handle_bufioreq,
                                        ioservid_t *id)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_DM + XEN_DMOP_create_ioreq_server,
-                          .domid = domid, .a = { (uint64_t)handle_bufioreq } };
+    struct xe_req req = {.magic = XE_MAGIC,
+                         .op = XE_OP_DM + XEN_DMOP_create_ioreq_server,
+                         .domid = domid,
+                         .a = {(uint64_t)handle_bufioreq}};
     struct xe_rep rep;
 
     if (xe_call(&h->client, &req, NULL, 0, &rep, NULL, 0, NULL) < 0)
@@ -68,9 +71,10 @@ int xendevicemodel_get_ioreq_server_info(xendevicemodel_handle *h, domid_t domid
                                          xen_pfn_t *ioreq_gfn, xen_pfn_t *bufioreq_gfn,
                                          evtchn_port_t *bufioreq_port)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_DM + XEN_DMOP_get_ioreq_server_info,
-                          .domid = domid,
-                          .a = { id, !ioreq_gfn && !bufioreq_gfn ? XEN_DMOP_no_gfns : 0 } };
+    struct xe_req req = {.magic = XE_MAGIC,
+                         .op = XE_OP_DM + XEN_DMOP_get_ioreq_server_info,
+                         .domid = domid,
+                         .a = {id, !ioreq_gfn && !bufioreq_gfn ? XEN_DMOP_no_gfns : 0}};
     struct xe_rep rep;
 
     if (xe_call(&h->client, &req, NULL, 0, &rep, NULL, 0, NULL) < 0)
@@ -109,9 +113,9 @@ static uint64_t dm_sbdf(uint16_t segment, uint8_t bus, uint8_t device, uint8_t f
     return XEN_DMOP_PCI_SBDF((uint64_t)segment, bus, device, function);
 }
 
-int xendevicemodel_map_pcidev_to_ioreq_server(xendevicemodel_handle *h, domid_t domid, ioservid_t id,
-                                              uint16_t segment, uint8_t bus, uint8_t device,
-                                              uint8_t function)
+int xendevicemodel_map_pcidev_to_ioreq_server(xendevicemodel_handle *h, domid_t domid,
+                                              ioservid_t id, uint16_t segment, uint8_t bus,
+                                              uint8_t device, uint8_t function)
 {
     uint64_t sbdf = dm_sbdf(segment, bus, device, function);
 
@@ -181,17 +185,22 @@ int xendevicemodel_inject_msi(xendevicemodel_handle *h, domid_t domid, uint64_t 
 int xendevicemodel_track_dirty_vram(xendevicemodel_handle *h, domid_t domid, uint64_t first_pfn,
                                     uint32_t nr, unsigned long *dirty_bitmap)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_DM + XEN_DMOP_track_dirty_vram,
-                          .domid = domid, .n = nr, .a = { first_pfn } };
+    struct xe_req req = {.magic = XE_MAGIC,
+                         .op = XE_OP_DM + XEN_DMOP_track_dirty_vram,
+                         .domid = domid,
+                         .n = nr,
+                         .a = {first_pfn}};
     struct xe_rep rep;
 
     return xe_call(&h->client, &req, NULL, 0, &rep, dirty_bitmap,
                    dirty_bitmap ? ((size_t)nr + 7) / 8 : 0, NULL) < 0
-           ? -1 : 0;
+               ? -1
+               : 0;
 }
 
 int xendevicemodel_modified_memory_bulk(xendevicemodel_handle *h, domid_t domid,
-                                        struct xen_dm_op_modified_memory_extent extents[], uint32_t nr)
+                                        struct xen_dm_op_modified_memory_extent extents[],
+                                        uint32_t nr)
 {
     enum { BATCH = XE_PAYLOAD_MAX / sizeof(struct xe_extent) };
     struct xe_extent *x;
@@ -201,10 +210,12 @@ int xendevicemodel_modified_memory_bulk(xendevicemodel_handle *h, domid_t domid,
     x = calloc(nr < BATCH ? (nr ? nr : 1) : BATCH, sizeof(*x));
     if (!x)
         return -1;
-    for (done = 0; done < nr && !r; ) {
+    for (done = 0; done < nr && !r;) {
         uint32_t n = nr - done < BATCH ? nr - done : BATCH;
-        struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_DM + XEN_DMOP_modified_memory,
-                              .domid = domid, .n = n };
+        struct xe_req req = {.magic = XE_MAGIC,
+                             .op = XE_OP_DM + XEN_DMOP_modified_memory,
+                             .domid = domid,
+                             .n = n};
         struct xe_rep rep;
 
         for (i = 0; i < n; i++) {
@@ -224,7 +235,7 @@ int xendevicemodel_modified_memory_bulk(xendevicemodel_handle *h, domid_t domid,
 int xendevicemodel_modified_memory(xendevicemodel_handle *h, domid_t domid, uint64_t first_pfn,
                                    uint32_t nr)
 {
-    struct xen_dm_op_modified_memory_extent e = { .first_pfn = first_pfn, .nr = nr };
+    struct xen_dm_op_modified_memory_extent e = {.first_pfn = first_pfn, .nr = nr};
 
     return xendevicemodel_modified_memory_bulk(h, domid, &e, 1);
 }
@@ -261,7 +272,7 @@ int xendevicemodel_pin_memory_cacheattr(xendevicemodel_handle *h, domid_t domid,
 
 int xendevicemodel_nr_vcpus(xendevicemodel_handle *h, domid_t domid, unsigned int *vcpus)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_DM + XEN_DMOP_nr_vcpus, .domid = domid };
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_DM + XEN_DMOP_nr_vcpus, .domid = domid};
     struct xe_rep rep;
 
     if (xe_call(&h->client, &req, NULL, 0, &rep, NULL, 0, NULL) < 0)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Preloaded into xenstored, and nothing else, by `xenemu run`: it answers for the two files of xenfs
- * that xenstored opens by fixed name, /proc/xen/xsd_port and /proc/xen/xsd_kva. The port number comes
- * in XENEMU_XSD_PORT; the ring page is private, since no kernel is at the other end. Kept apart from
- * the drop-in libraries so that those interpose on nothing but Xen's own symbols.
+ * Preloaded into xenstored, and nothing else, by `xenemu run`: it answers for the two files of
+ * xenfs that xenstored opens by fixed name, /proc/xen/xsd_port and /proc/xen/xsd_kva. The port
+ * number comes in XENEMU_XSD_PORT; the ring page is private, since no kernel is at the other end.
+ * Kept apart from the drop-in libraries so that those interpose on nothing but Xen's own symbols.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * libxenevtchn.so.1. The descriptor handed out keeps the ABI of /dev/xen/evtchn: read() gives pending
- * ports as 4-byte numbers (many per read), a port that fired stays masked until it is written back.
- * A notify is one write() on the eventfd that came with the binding: what the other end waits for.
+ * libxenevtchn.so.1. The descriptor handed out keeps the ABI of /dev/xen/evtchn: read() gives
+ * pending ports as 4-byte numbers (many per read), a port that fired stays masked until it is
+ * written back. A notify is one write() on the eventfd that came with the binding: what the other
+ * end waits for.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,7 @@ struct xenevtchn_handle {
 
 xenevtchn_handle *xenevtchn_open(struct xentoollog_logger *logger, unsigned int flags)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_EVTCHN_OPEN };
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_EVTCHN_OPEN};
     struct xenevtchn_handle *h = calloc(1, sizeof(*h));
     struct xe_rep rep;
     int saved;
@@ -52,7 +53,8 @@ fail:
     return NULL;
 }
 
-xenevtchn_handle *xenevtchn_fdopen(struct xentoollog_logger *logger, int fd, unsigned int open_flags)
+xenevtchn_handle *xenevtchn_fdopen(struct xentoollog_logger *logger, int fd,
+                                   unsigned int open_flags)
 {
     (void)logger, (void)fd, (void)open_flags;
     xe_log_missing(__func__);
@@ -89,7 +91,7 @@ int xenevtchn_restrict(xenevtchn_handle *h, domid_t domid)
 
 static int evtchn_bind(xenevtchn_handle *h, uint32_t op, uint64_t a0, uint64_t a1)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = op, .a = { a0, a1 } };
+    struct xe_req req = {.magic = XE_MAGIC, .op = op, .a = {a0, a1}};
     struct xe_rep rep;
     unsigned int port;
     int fd;
@@ -136,7 +138,7 @@ xenevtchn_port_or_error_t xenevtchn_bind_virq(xenevtchn_handle *h, unsigned int 
 
 int xenevtchn_unbind(xenevtchn_handle *h, evtchn_port_t port)
 {
-    uint64_t a[1] = { port };
+    uint64_t a[1] = {port};
     int r = xe_simple(&h->client, XE_OP_EVTCHN_UNBIND, 0, a, 1);
 
     if (r < 0)

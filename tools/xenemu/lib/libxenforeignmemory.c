@@ -20,7 +20,8 @@ struct xenforeignmemory_resource_handle {
     size_t pages;
 };
 
-xenforeignmemory_handle *xenforeignmemory_open(struct xentoollog_logger *logger, unsigned open_flags)
+xenforeignmemory_handle *xenforeignmemory_open(struct xentoollog_logger *logger,
+                                               unsigned open_flags)
 {
     struct xenforeignmemory_handle *h = calloc(1, sizeof(*h));
     int saved;
@@ -56,14 +57,13 @@ int xenforeignmemory_restrict(xenforeignmemory_handle *h, domid_t domid)
 
 static void fmem_release(xenforeignmemory_handle *h, const void *addr, size_t pages)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_UNMAP,
-                          .a = { (uintptr_t)addr, pages } };
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_UNMAP, .a = {(uintptr_t)addr, pages}};
 
     xe_send_oneway(&h->client, &req, NULL, 0);
 }
 
-void *xenforeignmemory_map2(xenforeignmemory_handle *h, uint32_t dom, void *addr, int prot, int flags,
-                            size_t pages, const xen_pfn_t arr[], int err[])
+void *xenforeignmemory_map2(xenforeignmemory_handle *h, uint32_t dom, void *addr, int prot,
+                            int flags, size_t pages, const xen_pfn_t arr[], int err[])
 {
     struct xe_run runs_small[64], *runs = runs_small;
     size_t done, i, failed = 0;
@@ -83,15 +83,18 @@ void *xenforeignmemory_map2(xenforeignmemory_handle *h, uint32_t dom, void *addr
         if (!runs)
             goto fail;
     }
-    for (done = 0; done < pages; ) {
+    for (done = 0; done < pages;) {
         /* Half a batch is what fits when every page is its own run (24 bytes each). */
         size_t n = pages - done < XE_MAP_BATCH / 2 ? pages - done : XE_MAP_BATCH / 2;
-        struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_MAP, .domid = dom, .n = (uint32_t)n,
-                              .a = { (uintptr_t)base + (done << 12), (uint64_t)prot, done } };
+        struct xe_req req = {.magic = XE_MAGIC,
+                             .op = XE_OP_MAP,
+                             .domid = dom,
+                             .n = (uint32_t)n,
+                             .a = {(uintptr_t)base + (done << 12), (uint64_t)prot, done}};
         struct xe_rep rep;
 
-        if (xe_call(&h->client, &req, arr + done, n * sizeof(arr[0]), &rep, runs,
-                    n * sizeof(*runs), NULL) < 0)
+        if (xe_call(&h->client, &req, arr + done, n * sizeof(arr[0]), &rep, runs, n * sizeof(*runs),
+                    NULL) < 0)
             goto fail;
         if (xe_map_runs(&h->client, base + (done << 12), prot, runs, rep.n) < 0)
             goto fail;
@@ -140,13 +143,16 @@ int xenforeignmemory_unmap(xenforeignmemory_handle *h, void *addr, size_t pages)
     return 0;
 }
 
-xenforeignmemory_resource_handle *xenforeignmemory_map_resource(
-    xenforeignmemory_handle *h, domid_t domid, unsigned int type, unsigned int id,
-    unsigned long frame, unsigned long nr_frames, void **paddr, int prot, int flags)
+xenforeignmemory_resource_handle *
+xenforeignmemory_map_resource(xenforeignmemory_handle *h, domid_t domid, unsigned int type,
+                              unsigned int id, unsigned long frame, unsigned long nr_frames,
+                              void **paddr, int prot, int flags)
 {
     struct xenforeignmemory_resource_handle *fres;
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_RESOURCE, .domid = domid,
-                          .a = { type, id, frame, nr_frames } };
+    struct xe_req req = {.magic = XE_MAGIC,
+                         .op = XE_OP_RESOURCE,
+                         .domid = domid,
+                         .a = {type, id, frame, nr_frames}};
     struct xe_run runs[64];
     struct xe_rep rep;
     int saved;
@@ -192,8 +198,10 @@ int xenforeignmemory_unmap_resource(xenforeignmemory_handle *h,
 int xenforeignmemory_resource_size(xenforeignmemory_handle *h, domid_t domid, unsigned int type,
                                    unsigned int id, size_t *size)
 {
-    struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_RESOURCE_SIZE, .domid = domid,
-                          .a = { type, id } };
+    struct xe_req req = {.magic = XE_MAGIC,
+                         .op = XE_OP_RESOURCE_SIZE,
+                         .domid = domid,
+                         .a = {type, id}};
     struct xe_rep rep;
 
     if (xe_call(&h->client, &req, NULL, 0, &rep, NULL, 0, NULL) < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * libxengnttab.so.1: grants of a guest are mapped from its memfd; copies go through pread/pwrite on it,
- * so a copy costs one system call per segment and no mapping, like the hypercall. Sharing pages from
- * here (gntshr) and dma-buf are left out: no device model needs them; they fail by name.
+ * libxengnttab.so.1: grants of a guest are mapped from its memfd; copies go through pread/pwrite on
+ * it, so a copy costs one system call per segment and no mapping, like the hypercall. Sharing pages
+ * from here (gntshr) and dma-buf are left out: no device model needs them; they fail by name.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -76,11 +76,12 @@ static void *gnttab_map(xengnttab_handle *h, uint32_t count, const struct xe_ref
     runs = malloc((count < 1024 ? count : 1024) * sizeof(*runs));
     if (!runs)
         goto fail;
-    for (done = 0; done < count; ) {
+    for (done = 0; done < count;) {
         uint32_t n = count - done < 1024 ? count - done : 1024;
-        struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_GNT_MAP, .n = n,
-                              .a = { (uintptr_t)base + ((size_t)done << 12),
-                                     !!(prot & PROT_WRITE) } };
+        struct xe_req req = {.magic = XE_MAGIC,
+                             .op = XE_OP_GNT_MAP,
+                             .n = n,
+                             .a = {(uintptr_t)base + ((size_t)done << 12), !!(prot & PROT_WRITE)}};
         struct xe_rep rep;
 
         if (xe_call(&h->client, &req, refs + done, n * sizeof(*refs), &rep, runs, n * sizeof(*runs),
@@ -95,7 +96,7 @@ static void *gnttab_map(xengnttab_handle *h, uint32_t count, const struct xe_ref
 fail:
     saved = errno;
     free(runs);
-    xe_simple(&h->client, XE_OP_GNT_UNMAP, 0, (const uint64_t[2]){ (uintptr_t)base, count }, 2);
+    xe_simple(&h->client, XE_OP_GNT_UNMAP, 0, (const uint64_t[2]){(uintptr_t)base, count}, 2);
     munmap(base, (size_t)count << 12);
     errno = saved;
     return NULL;
@@ -126,8 +127,8 @@ void *xengnttab_map_grant_ref(xengnttab_handle *h, uint32_t domid, uint32_t ref,
     return gnttab_map_list(h, 1, &domid, 0, &ref, prot);
 }
 
-void *xengnttab_map_grant_refs(xengnttab_handle *h, uint32_t count, uint32_t *domids, uint32_t *refs,
-                               int prot)
+void *xengnttab_map_grant_refs(xengnttab_handle *h, uint32_t count, uint32_t *domids,
+                               uint32_t *refs, int prot)
 {
     return gnttab_map_list(h, count, domids, 1, refs, prot);
 }
@@ -144,9 +145,9 @@ void *xengnttab_map_grant_ref_notify(xengnttab_handle *h, uint32_t domid, uint32
     void *p = xengnttab_map_grant_ref(h, domid, ref, prot);
 
     if (p && (notify_offset < 4096 || notify_port != (evtchn_port_t)-1)) {
-        uint64_t a[4] = { (uintptr_t)p, notify_offset, notify_port,
-                          (notify_offset < 4096 ? 1 : 0) |
-                          (notify_port != (evtchn_port_t)-1 ? 2 : 0) };
+        uint64_t a[4] = {(uintptr_t)p, notify_offset, notify_port,
+                         (notify_offset < 4096 ? 1 : 0) |
+                             (notify_port != (evtchn_port_t)-1 ? 2 : 0)};
 
         if (xe_simple(&h->client, XE_OP_GNT_NOTIFY, 0, a, 4) < 0) {
             int saved = errno;
@@ -168,7 +169,9 @@ int xengnttab_unmap(xengnttab_handle *h, void *start_address, uint32_t count)
     if (munmap(start_address, (size_t)count << 12) < 0)
         return -1;
     return xe_simple(&h->client, XE_OP_GNT_UNMAP, 0,
-                     (const uint64_t[2]){ (uintptr_t)start_address, count }, 2) < 0 ? -1 : 0;
+                     (const uint64_t[2]){(uintptr_t)start_address, count}, 2) < 0
+               ? -1
+               : 0;
 }
 
 static void gnttab_copy_one(xengnttab_handle *h, struct xe_copy *c, void *virt)
@@ -197,9 +200,9 @@ int xengnttab_grant_copy(xengnttab_handle *h, uint32_t count, xengnttab_grant_co
     struct xe_copy c[BATCH];
     uint32_t done, i;
 
-    for (done = 0; done < count; ) {
+    for (done = 0; done < count;) {
         uint32_t n = count - done < BATCH ? count - done : BATCH;
-        struct xe_req req = { .magic = XE_MAGIC, .op = XE_OP_GNT_COPY, .n = n };
+        struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_GNT_COPY, .n = n};
         struct xe_rep rep;
 
         for (i = 0; i < n; i++) {
