@@ -331,20 +331,6 @@ static bool parse_log(struct cmdline *c, const char *option, const char *value, 
     return true;
 }
 
-void cmdline_apply_log_levels(const struct machine_desc *desc)
-{
-    g_auto(GStrv) settings = g_strsplit(desc->log_levels ? desc->log_levels : "", ",", -1);
-
-    for (char **setting = settings; *setting; setting++) {
-        char *equals = strchr(*setting, '=');
-
-        if (equals) {
-            *equals = '\0';
-            log_set_level(*setting, equals + 1);
-        }
-    }
-}
-
 static bool parse_dump(struct cmdline *c, const char *option, const char *value, GError **err)
 {
     c->desc->dump_machine = true;

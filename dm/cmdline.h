@@ -9,9 +9,6 @@
 
 #include <xendm/machine-desc.h>
 
-/* Applies desc->log_levels ("room=level,…", checked by the parser). */
-void cmdline_apply_log_levels(const struct machine_desc *desc);
-
 /* For query-command-line-options: options that take key=value lists, with their keys. Ends with name NULL. */
 struct cmdline_option_info {
     const char *name;           /* without dash */

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See qmp-fakes.h. */
+#include <errno.h>
+#include <string.h>
+
+#include <xendm/display.h>
+#include <xendm/ide.h>
+#include <xendm/input.h>
+#include <xendm/pci.h>
+
+#include "qmp-fakes.h"
+
+struct fake_qmp fake_qmp;
+
+static struct machine machine;
+static struct device disk, cd;
+static struct region region = {.name = "fake-region", .base = 0x1f0, .size = 8, .reads = 3};
+
+static void describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+{
+    line(opaque, "says this");
+}
+
+static const struct pci_info info = {
+    .vendor = 0x5853, .device = 1, .class = 0xff8000, .intx_pin = 1, .bar = {{.type = PCI_BAR_MEM32}},
+};
+static const struct device_class class = {.name = "fake", .pci = &info, .describe = describe};
+static struct pci_device functions[2];
+
+struct machine *fake_qmp_machine(void)
+{
+    memset(&fake_qmp, 0, sizeof(fake_qmp));
+    fake_qmp.vcpu_online[0] = fake_qmp.vcpu_online[1] = true;
+    if (!machine.devices) {
+        machine.devices = g_ptr_array_new();
+        g_ptr_array_add(machine.devices, &functions[0]);
+    }
+    machine.vcpus = 4;
+    machine.display = (struct display *)&machine;   /* only handed on */
+    machine.input = (struct input *)&machine;
+    disk.id = (char *)"ide0-hd0";
+    cd.id = (char *)"ide-5632";
+    functions[0] = (struct pci_device){.dev = {.class = &class, .id = (char *)"fake-pci"}, .devfn = PCI_DEVFN(3, 1)};
+    functions[0].bar[0].size = 4096;
+    functions[0].bar[0].address = 0xf0000000;
+    functions[1] = (struct pci_device){.dev = {.class = &class, .id = (char *)"pulled"}, .devfn = 255, .powered_down = true};
+    return &machine;
+}
+
+GQuark xendm_error_quark(void)
+{
+    return g_quark_from_static_string("xendm-error");
+}
+
+struct device *machine_find(struct machine *m, const char *id)
+{
+    return strcmp(id, "fake-pci") == 0 ? &functions[0].dev : NULL;
+}
+
+void machine_request_reset(struct machine *m)
+{
+    fake_qmp.resets++;
+}
+
+int machine_wakeup(struct machine *m, GError **err)
+{
+    g_set_error(err, XENDM_ERROR, EINVAL, "the guest is not suspended");
+    return -EINVAL;
+}
+
+struct device *board_drive(struct machine *m, const char *id)
+{
+    return strcmp(id, disk.id) == 0 ? &disk : strcmp(id, cd.id) == 0 ? &cd : NULL;
+}
+
+int board_vcpu_online(struct machine *m, unsigned vcpu)
+{
+    g_assert_cmpuint(vcpu, <, m->vcpus);
+    fake_qmp.vcpu_online[vcpu] = true;
+    return 0;
+}
+
+bool board_vcpu_is_online(struct machine *m, unsigned vcpu)
+{
+    g_assert_cmpuint(vcpu, <, m->vcpus);
+    return fake_qmp.vcpu_online[vcpu];
+}
+
+struct pci_device *pci_device_next(struct pci_bus *bus, unsigned devfn)
+{
+    g_assert_cmpuint(devfn, <, 256);
+    return devfn <= functions[0].devfn ? &functions[0] : &functions[1];
+}
+
+bool pci_msi_enabled(const struct pci_device *pci)
+{
+    return false;
+}
+
+bool pci_msix_enabled(const struct pci_device *pci)
+{
+    return true;
+}
+
+void aspace_foreach(struct aspace *as, void (*fn)(void *opaque, const struct region *r), void *opaque)
+{
+    fn(opaque, &region);
+}
+
+const struct aspace_counters *aspace_counters(const struct aspace *as)
+{
+    static const struct aspace_counters counters = {1, 2, 3};
+
+    return &counters;
+}
+
+bool ide_drive_unplugged(const struct device *drive)
+{
+    return drive == &disk && fake_qmp.disk_unplugged;
+}
+
+int ide_cd_request_eject(struct device *drive, bool force, GError **err)
+{
+    g_assert_true(drive == &cd);
+    if (fake_qmp.tray_locked && !force) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "the tray is locked");
+        return -EBUSY;
+    }
+    fake_qmp.tray_open = true;
+    return 0;
+}
+
+bool ide_cd_tray_open(const struct device *drive)
+{
+    return fake_qmp.tray_open;
+}
+
+bool ide_cd_tray_locked(const struct device *drive)
+{
+    return fake_qmp.tray_locked;
+}
+
+int display_screendump(struct display *d, const char *file, bool png, GError **err)
+{
+    g_assert_true(d == (struct display *)&machine);
+    g_strlcpy(fake_qmp.screendump, file, sizeof(fake_qmp.screendump));
+    return 0;
+}
+
+int input_send_keys(struct input *in, const char *combination, char **bad)
+{
+    const char *unknown = strstr(combination, "nokey");
+
+    if (unknown) {
+        *bad = g_strdup(unknown);
+        return -EINVAL;
+    }
+    g_strlcpy(fake_qmp.keys, combination, sizeof(fake_qmp.keys));
+    return 0;
+}

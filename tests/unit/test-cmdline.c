@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The command line parser in-process: what tests/cmdline/table cannot show. The table has the options one by one.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <json-glib/json-glib.h>
+
+#include <xendm/device.h>
+#include <xendm/machine-desc.h>
+
+static struct machine_desc *parse(char *const *argv, GError **err)
+{
+    bool done = true;
+    struct machine_desc *desc = machine_desc_parse((int)g_strv_length((char **)argv), (char **)argv, &done, err);
+
+    g_assert_false(done);
+    return desc;
+}
+
+/* Everything that is allocated, and the lists, and then all of it freed (ASan looks). */
+static void test_fields(void)
+{
+    char *const argv[] = {
+        "xendm", "-xen-domid", "3", "-machine", "pc,accel=xen", "-m", "1G", "-name", "a,b", "-k", "fr", "-vnc", ":1",
+        "-boot", "d", "-serial", "pty", "-serial", "null", "-chardev", "pty,id=ch", "-chardev",
+        "socket,id=m,fd=5,server=on,wait=off", "-mon", "m,mode=control", "-device", "xen-pvdevice,device-id=0xc000,id=pv",
+        "-drive", "file=/x,format=raw,id=a,if=none", "-device", "ide-hd,drive=a,bus=ide.1", "-device", "ide-cd",
+        "-chroot", "/c", "-runas", "nobody", "--log", "all=debug,qmp=error", NULL,
+    };
+    GError *err = NULL;
+    struct machine_desc *desc = parse(argv, &err);
+    const struct drive_desc *drive;
+    const struct monitor_desc *monitor;
+    const struct device_desc *device;
+
+    g_assert_no_error(err);
+    g_assert_cmpint(desc->type, ==, MACHINE_PC);
+    g_assert_cmpuint(desc->ram_bytes, ==, UINT64_C(1) << 30);
+    g_assert_cmpuint(desc->serials->len, ==, 2);
+    g_assert_cmpuint(desc->chardevs->len, ==, 1);
+    monitor = g_ptr_array_index(desc->monitors, 0);
+    g_assert_cmpint(monitor->fd, ==, 5);
+    g_assert_null(monitor->path);
+    g_assert_cmpuint(desc->drives->len, ==, 2);
+    drive = g_ptr_array_index(desc->drives, 0);         /* by index, not by order of the arguments */
+    g_assert_cmpint(drive->kind, ==, DRIVE_IDE_CD);
+    g_assert_cmpuint(drive->index, ==, 0);
+    g_assert_cmpstr(drive->id, ==, "ide0-cd0");
+    g_assert_null(drive->file);
+    g_assert_true(drive->read_only);
+    drive = g_ptr_array_index(desc->drives, 1);
+    g_assert_cmpuint(drive->index, ==, 2);
+    g_assert_cmpstr(drive->id, ==, "a");
+    device = g_ptr_array_index(desc->devices, 0);
+    g_assert_cmpstr(device->id, ==, "pv");
+    g_assert_cmpstr(g_hash_table_lookup(device->properties, "device-id"), ==, "0xc000");
+    g_assert_cmpstr(desc->log_levels, ==, "all=debug,qmp=error");
+    machine_desc_free(desc);
+    machine_desc_free(NULL);
+}
+
+/* The dump is valid JSON, the same twice, its members in one order. */
+static void test_json(void)
+{
+    char *const argv[] = {"xendm", "-xen-domid", "3", "-machine", "xenfv", "-m", "8", "-name", "\xff\"\\\n", NULL};
+    GError *err = NULL;
+    struct machine_desc *desc = parse(argv, &err);
+    g_autofree char *first = NULL, *second = NULL;
+    g_autoptr(JsonNode) node = NULL;
+    g_autoptr(GList) members = NULL;
+
+    g_assert_no_error(err);
+    first = machine_desc_to_json(desc);
+    second = machine_desc_to_json(desc);
+    g_assert_cmpstr(first, ==, second);
+    g_assert_true(g_utf8_validate(first, -1, NULL));
+    node = json_from_string(first, &err);
+    g_assert_no_error(err);
+    members = json_object_get_members(json_node_get_object(node));
+    g_assert_cmpstr(members->data, ==, "machine");
+    g_assert_cmpstr(g_list_last(members)->data, ==, "log-levels");
+    g_assert_true(g_str_has_suffix(json_object_get_string_member(json_node_get_object(node), "name"), "\"\\\n"));
+    machine_desc_free(desc);
+}
+
+static void test_one_short_line(void)
+{
+    g_autofree char *longer = g_strnfill(100000, 'x');
+    g_autofree char *value = g_strdup_printf("a\nb\x01%s\r\n", longer);
+    char *argv[] = {"xendm", "-machine", value, NULL};
+    GError *err = NULL;
+
+    longer[50000] = '\n';
+    g_assert_null(parse(argv, &err));
+    g_assert_true(g_error_matches(err, XENDM_ERROR, EINVAL));
+    g_assert_true(g_str_has_prefix(err->message, "-machine a\\x0ab\\x01xxx"));
+    g_assert_true(g_str_has_suffix(err->message, ": there is no such machine (xenfv, pc, none)"));
+    g_assert_cmpuint(strlen(err->message), <, 500);
+    for (const char *p = err->message; *p; p++) {
+        g_assert_cmpint((unsigned char)*p, >=, 0x20);
+    }
+    g_error_free(err);
+}
+
+static void test_no_arguments(void)
+{
+    char *const argv[] = {"xendm", NULL};
+    GError *err = NULL;
+    bool done;
+
+    g_assert_null(parse(argv, &err));
+    g_assert_nonnull(err);
+    g_clear_error(&err);
+    g_assert_null(machine_desc_parse(0, NULL, &done, &err));
+    g_assert_nonnull(err);
+    g_clear_error(&err);
+}
+
+/* Random lines of plausible words: parsed or refused with a reason, never anything else. */
+static void test_random(void)
+{
+    static const char *const words[] = {
+        "-xen-domid", "-machine", "-m", "-smp", "-boot", "-drive", "-device", "-chardev", "-mon", "-serial", "-run-with", "-vnc",
+        "-incoming", "--log", "-net", "-runas", "xenfv", "7", "504", "none", "pty", "fd:3", "order=c", "=", ",", ",,", "a=b",
+        "file=/a,if=ide,index=0,media=disk,format=raw,cache=writeback", "if=none,readonly=on,id=ide-1,file=,format=raw",
+        "file=", ",format=raw", "if=none,id=a", "ide-cd,drive=a", "ide-hd,drive=a,bus=ide.0,unit=1", "VGA", "VGA,", "cirrus-vga,vgamem_mb=",
+        "socket,id=a,path=/a,server=on,wait=off", "socket,id=,path=,server=on,wait=off", "chardev=a,mode=control", "", "chroot=/,user=1:1",
+        "xen-pvdevice,device-id=", "socket,path=/x,id=", "18446744073709551616", "-1", "0x", "T", "1T", "=,=,=", "id=a,id=a",
+    };
+    GRand *rand = g_rand_new_with_seed(3);
+
+    for (int round = 0; round < 20000; round++) {
+        char *argv[12] = {"xendm"};
+        int argc = g_rand_int_range(rand, 1, G_N_ELEMENTS(argv));
+        GError *err = NULL;
+        struct machine_desc *desc;
+        bool done;
+
+        for (int i = 1; i < argc; i++) {
+            const char *a = words[g_rand_int_range(rand, 0, G_N_ELEMENTS(words))];
+            const char *b = g_rand_int_range(rand, 0, 4) ? "" : words[g_rand_int_range(rand, 0, G_N_ELEMENTS(words))];
+
+            argv[i] = g_strconcat(a, b, NULL);
+        }
+        desc = machine_desc_parse(argc, argv, &done, &err);
+        g_assert_true((desc != NULL) != (err != NULL));
+        if (desc) {
+            g_autofree char *json = machine_desc_to_json(desc);
+            machine_desc_free(desc);
+        } else {
+            g_assert_cmpuint(strlen(err->message), >, 3);
+            g_error_free(err);
+        }
+        for (int i = 1; i < argc; i++) {
+            g_free(argv[i]);
+        }
+    }
+    g_rand_free(rand);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/cmdline/fields", test_fields);
+    g_test_add_func("/cmdline/json", test_json);
+    g_test_add_func("/cmdline/one-short-line", test_one_short_line);
+    g_test_add_func("/cmdline/no-arguments", test_no_arguments);
+    g_test_add_func("/cmdline/random", test_random);
+    return g_test_run();
+}
