@@ -26,6 +26,7 @@
 #define MMIO_START_DEFAULT UINT64_C(0xf0000000)     /* HVM_BELOW_4G_MMIO_START of hvmloader and libxc */
 #define DIRTY_TRACK_PAGES_MAX (UINT64_C(1) << 18)   /* track_dirty_vram takes 1 GiB */
 #define VCPU_FALLBACK 1u
+#define SLACK_PAGES 256u                            /* libxl__arch_extra_memory() */
 
 _Static_assert((int)HV_SHUTDOWN_POWEROFF == SHUTDOWN_poweroff && (int)HV_SHUTDOWN_REBOOT == SHUTDOWN_reboot &&
                (int)HV_SHUTDOWN_CRASH == SHUTDOWN_crash && (int)HV_SHUTDOWN_WATCHDOG == SHUTDOWN_watchdog,
@@ -355,12 +356,13 @@ int hv_acpi_s_state_set(struct hypervisor *hv, unsigned state)
 
 /*
  * Video memory is part of what the toolstack allows the domain (videoram= plus 1 MiB, contract 4.5). A configuration may
- * exceed that a little; like QEMU we then raise the limit, but by what is missing only, and say so.
+ * exceed that; then we raise the limit by what is missing, leave the 1 MiB that hvmloader needs for its tables, and say so.
  */
 static int raise_limit(struct hypervisor *hv, size_t missing)
 {
     struct xen_ctrl_info info;
     int err = xen_ctrl_info(hv->xen->ctrl, hv->xen->domid, &info);
+    uint64_t limit;
 
     if (err < 0) {
         return err;
@@ -368,10 +370,11 @@ static int raise_limit(struct hypervisor *hv, size_t missing)
     if (info.pages + missing <= info.max_pages) {
         return -ENOMEM;         /* the limit is not what stopped us: the host is out of memory */
     }
-    err = xen_ctrl_set_max_pages(hv->xen->ctrl, hv->xen->domid, info.pages + missing);
+    limit = info.pages + missing + SLACK_PAGES;
+    err = xen_ctrl_set_max_pages(hv->xen->ctrl, hv->xen->domid, limit);
     if (err == 0) {
         log_info(ROOM_DM, "raised the domain's memory limit by %llu KiB for video memory",
-                 (unsigned long long)(info.pages + missing - info.max_pages) * 4);
+                 (unsigned long long)(limit - info.max_pages) * 4);
     }
     return err;
 }
