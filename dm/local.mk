@@ -9,6 +9,7 @@ libdmcontrol_la_SOURCES = \
 	dm/cmdline-devices.c dm/cmdline.c dm/cmdline.h dm/hmp.c dm/machine-desc.c dm/optlist.c dm/optlist.h \
 	dm/qmp-commands-devices.c dm/qmp-commands.c dm/qmp-dispatch.c dm/qmp-fdset.c dm/qmp-internal.h dm/qmp.c dm/qmp.h
 libdmcontrol_la_LIBADD = $(JSON_LIBS) $(GLIB_LIBS)
+dist_man_MANS += docs/xendm.8
 
 # Xen: the ioreq server and the services of the hypervisor. The only users of Xen headers in dm/; libxenctrl in xen-ctrl.c.
 noinst_LTLIBRARIES += libdmxen.la
