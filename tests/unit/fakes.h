@@ -38,6 +38,7 @@ struct hypervisor {
     enum hv_shutdown shutdown_reason;       /* the first */
     unsigned s_state;
     int fail_range_add;                     /* errno to fail the next hv_range_add() with, once */
+    int fail_s_state;                       /* -errno for hv_acpi_s_state_set() */
     int fail_populate;                      /* -errno for hv_memory_populate() */
     uint64_t ranges_added, ranges_deleted;
     bool function[256];                     /* forwarded PCI functions */
@@ -50,12 +51,18 @@ struct hypervisor {
     uint64_t modified_pages;
 };
 
-/* A machine on fakes: 16 MiB of low memory, 1 MiB above 4 GiB, a clock that fake_clock_step() moves. */
+/*
+ * A machine on fakes: 16 MiB of low memory, 1 MiB above 4 GiB, a clock that runs and that only fake_clock_step() moves.
+ * fake_machine_free() fails the test when a device left a range, a PCI function, a timer or a memory reference behind.
+ */
 struct machine *fake_machine_new(void);
 void fake_machine_free(struct machine *m);
 void fake_clock_step(struct machine *m, int64_t ns);    /* runs the timers that become due */
 
-/* device_new + device_realize of a class with "name=value" settings, NULL-terminated; aborts the test on error. */
+/*
+ * device_new + device_realize of a class with "name=value" settings, NULL-terminated, then a cold reset (so that tests may
+ * go on without machine_complete() and machine_start()); aborts the test on error.
+ */
 struct device *fake_device(struct machine *m, const struct device_class *class, const char *id, ...)
     __attribute__((sentinel));
 /* The same for a PCI function at devfn. */

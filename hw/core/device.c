@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Device life cycle and properties; see xendm/device.h. The order of calls is asserted here. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <xendm/aspace.h>
+#include <xendm/device.h>
+#include <xendm/machine.h>
+#include <xendm/pci.h>
+#include <xendm/recorder.h>
+
+#include "core.h"
+
+#define DEVICE_ID_MAX 255u      /* the saved state counts its length in one byte */
+
+GQuark xendm_error_quark(void)
+{
+    return g_quark_from_static_string("xendm-error");
+}
+
+/* ---- properties ---- */
+
+static const struct property *property_find(const struct device_class *class, const char *name)
+{
+    for (const struct property *p = class->properties; p && p->name; p++) {
+        if (strcmp(p->name, name) == 0) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+static inline void *property_place(struct device *dev, const struct property *p)
+{
+    return (char *)dev + p->offset;
+}
+
+static bool parse_bool(const char *text, bool *value)
+{
+    if (strcmp(text, "on") == 0 || strcmp(text, "yes") == 0 || strcmp(text, "true") == 0) {
+        *value = true;
+    } else if (strcmp(text, "off") == 0 || strcmp(text, "no") == 0 || strcmp(text, "false") == 0) {
+        *value = false;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* Decimal or 0x…; no sign, no space, no octal. */
+static bool parse_number(const char *text, uint64_t *value)
+{
+    bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+    const char *digits = hex ? text + 2 : text;
+    char *end;
+
+    if (!(hex ? g_ascii_isxdigit(digits[0]) : g_ascii_isdigit(digits[0]))) {
+        return false;
+    }
+    errno = 0;
+    *value = g_ascii_strtoull(digits, &end, hex ? 16 : 10);
+    return errno == 0 && *end == '\0';
+}
+
+/* Reads `text` for `p`, and stores it when `dev` is given. */
+static int property_text(struct device *dev, const struct property *p, const char *text, bool store, GError **err)
+{
+    void *place = property_place(dev, p);
+    uint64_t number;
+    bool flag;
+
+    switch (p->type) {
+    case PROP_BOOL:
+        if (!parse_bool(text, &flag)) {
+            g_set_error(err, XENDM_ERROR, EINVAL, "%s: property %s: \"%s\" is neither on nor off", dev->id, p->name,
+                        text);
+            return -EINVAL;
+        }
+        if (store) {
+            *(bool *)place = flag;
+        }
+        return 0;
+    case PROP_UINT32:
+    case PROP_UINT64:
+        if (!parse_number(text, &number)) {
+            g_set_error(err, XENDM_ERROR, EINVAL, "%s: property %s: \"%s\" is no number", dev->id, p->name, text);
+            return -EINVAL;
+        }
+        if ((p->type == PROP_UINT32 && number > UINT32_MAX) ||
+            ((p->min || p->max) && (number < p->min || number > p->max))) {
+            g_set_error(err, XENDM_ERROR, EINVAL,
+                        "%s: property %s: %s is not in %" PRIu64 "..%" PRIu64, dev->id, p->name, text, p->min,
+                        p->min || p->max ? p->max : (uint64_t)UINT32_MAX);
+            return -EINVAL;
+        }
+        if (!store) {
+        } else if (p->type == PROP_UINT32) {
+            *(uint32_t *)place = (uint32_t)number;
+        } else {
+            *(uint64_t *)place = number;
+        }
+        return 0;
+    case PROP_STRING:
+        if (store) {
+            g_free(*(char **)place);
+            *(char **)place = g_strdup(text);
+        }
+        return 0;
+    case PROP_BLOCK:
+    case PROP_CHARDEV:
+        break;
+    }
+    g_set_error(err, XENDM_ERROR, EINVAL, "%s: property %s: \"%s\": a back end is not set by text", dev->id, p->name,
+                text);
+    return -EINVAL;
+}
+
+int device_set(struct device *dev, const char *property, const char *value, GError **err)
+{
+    const struct property *p = property_find(dev->class, property);
+    int rc;
+
+    if (!p) {
+        g_set_error(err, XENDM_ERROR, ENOENT, "%s: device %s has no property %s (value \"%s\")", dev->id,
+                    dev->class->name, property, value);
+        return -ENOENT;
+    }
+    rc = property_text(dev, p, value, dev->phase == DEVICE_NEW, err);
+    if (rc < 0 || dev->phase == DEVICE_NEW) {
+        return rc;
+    }
+    if (!dev->class->change) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "%s: property %s cannot be changed at run time", dev->id, property);
+        return -EBUSY;
+    }
+    rc = dev->class->change(dev, property, value, err);
+    return rc < 0 ? rc : property_text(dev, p, value, true, err);
+}
+
+static void set_backend(struct device *dev, const char *property, enum property_type type, void *backend)
+{
+    const struct property *p = property_find(dev->class, property);
+
+    XENDM_ASSERT(dev->phase == DEVICE_NEW);
+    XENDM_ASSERT(p && p->type == type);
+    *(void **)property_place(dev, p) = backend;
+}
+
+void device_set_block(struct device *dev, const char *property, struct block *block)
+{
+    set_backend(dev, property, PROP_BLOCK, block);
+}
+
+void device_set_chardev(struct device *dev, const char *property, struct chardev *chardev)
+{
+    set_backend(dev, property, PROP_CHARDEV, chardev);
+}
+
+/* ---- life ---- */
+
+static char *free_id(struct machine *machine, const struct device_class *class)
+{
+    char *id = g_strdup(class->name);
+
+    for (unsigned n = 1; machine_find(machine, id); n++) {
+        g_free(id);
+        id = g_strdup_printf("%s.%u", class->name, n);
+    }
+    return id;
+}
+
+struct device *device_new(struct machine *machine, const struct device_class *class, const char *id, GError **err)
+{
+    struct device *dev;
+
+    XENDM_ASSERT(class->name && class->size >= (class->pci ? sizeof(struct pci_device) : sizeof(struct device)));
+    if (class->state) {
+        state_desc_assert(class->state);
+    }
+    if (id && (id[0] == '\0' || strlen(id) > DEVICE_ID_MAX)) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: the device id \"%s\" is empty or longer than %u bytes",
+                    class->name, id, DEVICE_ID_MAX);
+        return NULL;
+    }
+    if (id && machine_find(machine, id)) {
+        g_set_error(err, XENDM_ERROR, EEXIST, "%s: the device id \"%s\" is taken", class->name, id);
+        return NULL;
+    }
+    dev = g_malloc0(class->size);
+    dev->class = class;
+    dev->machine = machine;
+    dev->id = id ? g_strdup(id) : free_id(machine, class);
+    dev->phase = DEVICE_NEW;
+    dev->owned = g_ptr_array_new();
+    for (const struct property *p = class->properties; p && p->name; p++) {
+        if (p->def) {
+            int rc = property_text(dev, p, p->def, true, NULL);
+
+            XENDM_ASSERT(rc == 0);
+        }
+    }
+    g_ptr_array_add(machine->devices, dev);
+    return dev;
+}
+
+static void remove_owned(struct device *dev)
+{
+    while (dev->owned->len > 0) {
+        region_remove(g_ptr_array_index(dev->owned, dev->owned->len - 1));
+        g_ptr_array_set_size(dev->owned, (int)dev->owned->len - 1);
+    }
+}
+
+static void unrealize(struct device *dev)
+{
+    if (pci_device_is(dev)) {
+        pci_function_unregister((struct pci_device *)dev);
+    }
+    if (dev->class->unrealize) {
+        dev->class->unrealize(dev);
+    }
+    remove_owned(dev);
+    if (pci_device_is(dev)) {
+        pci_function_release((struct pci_device *)dev);
+    }
+    dev->phase = DEVICE_NEW;
+}
+
+int device_realize(struct device *dev, GError **err)
+{
+    struct pci_device *pci = pci_device_is(dev) ? (struct pci_device *)dev : NULL;
+    int rc = 0;
+
+    XENDM_ASSERT(dev->phase == DEVICE_NEW);
+    if (pci) {
+        rc = pci_function_prepare(pci, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    if (dev->class->realize) {
+        rc = dev->class->realize(dev, err);
+        XENDM_ASSERT(rc <= 0);
+    }
+    if (rc < 0) {
+        /* The class took back what it had done itself; ours is here. */
+        remove_owned(dev);
+        if (pci) {
+            pci_function_release(pci);
+        }
+        return rc;
+    }
+    dev->phase = DEVICE_REALIZED;
+    if (pci) {
+        rc = pci_function_register(pci, err);
+        if (rc < 0) {
+            unrealize(dev);
+            return rc;
+        }
+    }
+    if (dev->machine->state != MACHINE_BUILDING) {      /* plugged into a machine that is there already */
+        if (pci) {
+            pci_device_reset(pci);
+        }
+        device_reset(dev, RESET_COLD);
+        if (dev->machine->state != MACHINE_STOPPED) {
+            device_resume(dev);
+        }
+    }
+    return 0;
+}
+
+void device_free(struct device *dev)
+{
+    struct machine *machine = dev->machine;
+
+    if (dev->phase != DEVICE_NEW) {
+        unrealize(dev);
+    }
+    if (pci_device_is(dev)) {
+        pci_function_detach((struct pci_device *)dev);
+    }
+    g_ptr_array_remove(machine->devices, dev);
+    for (const struct property *p = dev->class->properties; p && p->name; p++) {
+        if (p->type == PROP_STRING) {
+            g_free(*(char **)property_place(dev, p));
+        }
+    }
+    g_ptr_array_free(dev->owned, TRUE);
+    g_free(dev->id);
+    g_free(dev);
+}
+
+void device_reset(struct device *dev, enum reset_reason why)
+{
+    XENDM_ASSERT(dev->phase != DEVICE_NEW);
+    if (dev->class->reset) {
+        dev->class->reset(dev, why);
+    }
+}
+
+void device_quiesce(struct device *dev)
+{
+    XENDM_ASSERT(dev->phase == DEVICE_RUNNING);
+    dev->phase = DEVICE_QUIESCED;
+    if (dev->class->quiesce) {
+        dev->class->quiesce(dev);
+    }
+}
+
+void device_resume(struct device *dev)
+{
+    XENDM_ASSERT(dev->phase == DEVICE_REALIZED || dev->phase == DEVICE_QUIESCED);
+    dev->phase = DEVICE_RUNNING;
+    if (dev->class->resume) {
+        dev->class->resume(dev);
+    }
+}
+
+/* ---- resources ---- */
+
+static int place(struct device *dev, struct aspace *as, struct region *r, uint64_t address, GError **err)
+{
+    int rc = region_place(as, r, address, err);
+
+    if (rc < 0) {
+        g_prefix_error(err, "%s: ", dev->id);
+        return rc;
+    }
+    g_ptr_array_add(dev->owned, r);
+    return 0;
+}
+
+int device_place_pio(struct device *dev, struct region *r, uint16_t port, GError **err)
+{
+    return place(dev, dev->machine->pio, r, port, err);
+}
+
+int device_place_mmio(struct device *dev, struct region *r, uint64_t address, GError **err)
+{
+    return place(dev, dev->machine->mmio, r, address, err);
+}
+
+void device_connect_isa_irq(struct device *dev, struct irq *irq, unsigned number)
+{
+    XENDM_ASSERT(number < 16);
+    irq_connect(irq, &dev->machine->isa_irq[number]);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* DMA; see xendm/dma.h. The one place where the emulated machine reaches guest memory. */
+#include <errno.h>
+
+#include <xendm/device.h>
+#include <xendm/dma.h>
+#include <xendm/machine.h>
+#include <xendm/recorder.h>
+
+static int dma_check(struct device *dev, uint64_t gpa, size_t len)
+{
+    /* A device touches no guest memory in realize. */
+    XENDM_ASSERT(dev->phase != DEVICE_NEW);
+    if (len > 0 && gpa + (len - 1) < gpa) {
+        return -EINVAL;
+    }
+    if (dev->dma_blocked) {
+        return -EPERM;
+    }
+    if (aspace_overlaps(dev->machine->mmio, gpa, len)) {
+        return -ELOOP;
+    }
+    return 0;
+}
+
+/* Counts and notes the outcome, and returns it. */
+static int dma_note(struct device *dev, enum dma_direction direction, uint64_t gpa, size_t len, int rc)
+{
+    struct dma_counters *c = &dev->machine->dma;
+
+    recorder_note(direction == DMA_TO_DEVICE ? REC_DMA_READ : REC_DMA_WRITE, rc < 0 ? (uint32_t)-rc : 0, gpa, len);
+    if (rc < 0) {
+        c->refused++;
+    } else if (direction == DMA_TO_DEVICE) {
+        c->reads++;
+    } else {
+        c->writes++;
+    }
+    return rc;
+}
+
+int dma_read(struct device *dev, uint64_t gpa, void *buf, size_t len)
+{
+    int rc = dma_check(dev, gpa, len);
+
+    if (rc == 0 && len > 0) {
+        rc = guestmem_read(dev->machine->memory, gpa, buf, len);
+    }
+    if (rc == 0) {
+        dev->machine->dma.bytes_read += len;
+    }
+    return dma_note(dev, DMA_TO_DEVICE, gpa, len, rc);
+}
+
+int dma_write(struct device *dev, uint64_t gpa, const void *buf, size_t len)
+{
+    int rc = dma_check(dev, gpa, len);
+
+    if (rc == 0 && len > 0) {
+        rc = guestmem_write(dev->machine->memory, gpa, buf, len);
+    }
+    if (rc == 0) {
+        dev->machine->dma.bytes_written += len;
+    }
+    return dma_note(dev, DMA_FROM_DEVICE, gpa, len, rc);
+}
+
+int dma_map(struct device *dev, uint64_t gpa, size_t len, enum dma_direction direction, struct dma_segment *segment,
+            unsigned max)
+{
+    unsigned n = 0;
+    size_t done = 0;
+    int rc = dma_check(dev, gpa, len);
+
+    while (rc == 0 && done < len) {
+        if (n == max) {
+            rc = -ENOBUFS;
+            break;
+        }
+        rc = guestmem_get(dev->machine->memory, gpa + done, len - done, direction == DMA_FROM_DEVICE,
+                          &segment[n].ref);
+        if (rc == 0) {
+            segment[n].direction = direction;
+            XENDM_ASSERT(segment[n].ref.len >= 1 && segment[n].ref.len <= len - done);
+            done += segment[n].ref.len;
+            n++;
+        }
+    }
+    if (rc < 0) {
+        for (unsigned i = 0; i < n; i++) {
+            guestmem_put(dev->machine->memory, &segment[i].ref, 0);
+        }
+    }
+    dma_note(dev, direction, gpa, len, rc);
+    return rc < 0 ? rc : (int)n;
+}
+
+void dma_unmap(struct device *dev, struct dma_segment *segment, unsigned count, size_t done)
+{
+    for (unsigned i = 0; i < count; i++) {
+        size_t part = done < segment[i].ref.len ? done : segment[i].ref.len;
+
+        if (segment[i].direction == DMA_FROM_DEVICE) {
+            dev->machine->dma.bytes_written += part;
+            guestmem_put(dev->machine->memory, &segment[i].ref, part);
+        } else {
+            dev->machine->dma.bytes_read += part;
+            guestmem_put(dev->machine->memory, &segment[i].ref, 0);
+        }
+        done -= part;
+    }
+}

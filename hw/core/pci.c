@@ -1,0 +1,742 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * PCI bus 0000:00 and the configuration header of its functions; see xendm/pci.h.
+ *
+ * PCI Local Bus 3.0: 6.1-6.2.3 (header type 0, command, status), 6.2.5 (base addresses, expansion ROM), 2.2.6 (interrupt
+ * pins). Left out on purpose: bridges, types 1 and 2 headers, parity, VPD, power management events.
+ *
+ * Decoding: after every write that may matter, what each BAR should decode is computed from the header and compared with
+ * what is placed. A BAR that cannot be placed (another region is there, the hypervisor takes no more ranges) stays
+ * undecoded, and is tried again whenever something else moves away.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <xendm/hypervisor.h>
+#include <xendm/log.h>
+#include <xendm/machine.h>
+#include <xendm/pci.h>
+#include <xendm/recorder.h>
+
+#include "core.h"
+#include "pci-regs.h"
+
+#define SLOTS 32u
+#define FUNCTIONS 8u
+#define PINS 4u
+#define ROM_SIZE_MAX (16u << 20)
+#define FIRST_AUTO_SLOT 2u      /* 0 is the host bridge, 1 the PIIX3's functions */
+
+/* The bus' own part of a function. */
+struct function {
+    struct pci_device *pci;
+    bool registered;            /* the hypervisor forwards its configuration accesses */
+    bool rom_loaded;            /* pci->rom is ours to free */
+    uint8_t power_on[PCI_CONFIG_SIZE];      /* config space as realize left it */
+};
+
+struct pci_bus {
+    struct machine *machine;
+    struct function *function[SLOTS * FUNCTIONS];
+    struct irq_line intx[SLOTS][PINS];
+};
+
+/* ---- the bus ---- */
+
+static void intx_changed(void *opaque, unsigned number, bool level)
+{
+    struct pci_bus *bus = opaque;
+
+    recorder_note(REC_IRQ, level, number, 1);
+    hv_pci_intx_set(bus->machine->hv, number / PINS, number % PINS, level);
+}
+
+struct pci_bus *pci_bus_new(struct machine *machine)
+{
+    struct pci_bus *bus = g_new0(struct pci_bus, 1);
+
+    bus->machine = machine;
+    for (unsigned slot = 0; slot < SLOTS; slot++) {
+        for (unsigned pin = 0; pin < PINS; pin++) {
+            irq_line_init(&bus->intx[slot][pin], intx_changed, bus, slot * PINS + pin);
+        }
+    }
+    return bus;
+}
+
+void pci_bus_free(struct pci_bus *bus)
+{
+    XENDM_ASSERT(!pci_device_next(bus, 0));
+    g_free(bus);
+}
+
+struct pci_device *pci_device_at(struct pci_bus *bus, unsigned devfn)
+{
+    return devfn < SLOTS * FUNCTIONS && bus->function[devfn] ? bus->function[devfn]->pci : NULL;
+}
+
+struct pci_device *pci_device_next(struct pci_bus *bus, unsigned devfn)
+{
+    for (; devfn < SLOTS * FUNCTIONS; devfn++) {
+        if (bus->function[devfn]) {
+            return bus->function[devfn]->pci;
+        }
+    }
+    return NULL;
+}
+
+static bool slot_free(const struct pci_bus *bus, unsigned slot)
+{
+    for (unsigned f = 0; f < FUNCTIONS; f++) {
+        if (bus->function[PCI_DEVFN(slot, f)]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The bus' part of an attached function; NULL for one that is not attached. */
+static struct function *function_of(const struct pci_device *pci)
+{
+    struct function *fn = pci->dev.machine->pci->function[pci->devfn];
+
+    return fn && fn->pci == pci ? fn : NULL;
+}
+
+int pci_device_attach(struct pci_bus *bus, struct pci_device *pci, int devfn, GError **err)
+{
+    XENDM_ASSERT(pci_device_is(&pci->dev) && pci->dev.phase == DEVICE_NEW && !function_of(pci));
+    if (devfn == PCI_DEVFN_AUTO) {
+        unsigned slot = FIRST_AUTO_SLOT;
+
+        while (slot < SLOTS && !slot_free(bus, slot)) {
+            slot++;
+        }
+        if (slot == SLOTS) {
+            g_set_error(err, XENDM_ERROR, ENOSPC, "%s: no PCI slot is free", pci->dev.id);
+            return -ENOSPC;
+        }
+        devfn = PCI_DEVFN(slot, 0);
+    }
+    if (devfn < 0 || (unsigned)devfn >= SLOTS * FUNCTIONS) {
+        g_set_error(err, XENDM_ERROR, ERANGE, "%s: there is no PCI function %d", pci->dev.id, devfn);
+        return -ERANGE;
+    }
+    if (bus->function[devfn]) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "%s: PCI function %02x.%x is taken by %s", pci->dev.id, PCI_SLOT(devfn),
+                    PCI_FUNCTION(devfn), bus->function[devfn]->pci->dev.id);
+        return -EBUSY;
+    }
+    bus->function[devfn] = g_new0(struct function, 1);
+    bus->function[devfn]->pci = pci;
+    pci->devfn = (uint8_t)devfn;
+    return 0;
+}
+
+/* ---- base addresses ---- */
+
+static inline unsigned bar_register(unsigned bar)
+{
+    return bar == PCI_BAR_ROM ? PCI_ROM_ADDRESS : PCI_BASE_ADDRESS + 4 * bar;
+}
+
+static inline const struct pci_bar_info *bar_info(const struct pci_device *pci, unsigned bar)
+{
+    return &pci->dev.class->pci->bar[bar];
+}
+
+static inline enum pci_bar_type bar_type(const struct pci_device *pci, unsigned bar)
+{
+    if (bar == PCI_BAR_ROM) {
+        return pci->bar[bar].size ? PCI_BAR_MEM32 : PCI_BAR_NONE;
+    }
+    return bar_info(pci, bar)->type;
+}
+
+static inline struct aspace *bar_space(const struct pci_device *pci, unsigned bar)
+{
+    return bar_type(pci, bar) == PCI_BAR_IO ? pci->dev.machine->pio : pci->dev.machine->mmio;
+}
+
+/* True for BARs whose accesses come to us: all but memory that the device itself gave the guest. */
+static inline bool bar_has_region(const struct pci_device *pci, unsigned bar)
+{
+    return pci->bar[bar].region.ops != NULL;
+}
+
+static uint64_t rom_read(void *opaque, uint64_t offset, unsigned size)
+{
+    const struct pci_device *pci = opaque;
+    uint64_t value = 0;
+
+    if (!pci->rom || offset > pci->bar[PCI_BAR_ROM].size - size) {
+        return value_mask(size);
+    }
+    memcpy(&value, (const uint8_t *)pci->rom + offset, size);
+    return GUINT64_FROM_LE(value);
+}
+
+static const struct region_ops rom_ops = { .read = rom_read, .impl_max = 8 };
+
+void pci_bar_set_size(struct pci_device *pci, unsigned bar, uint64_t size)
+{
+    enum pci_bar_type type;
+    unsigned reg = bar_register(bar);
+    uint64_t mask = ~(size - 1);
+    const struct region_ops *ops;
+    const char *name;
+
+    XENDM_ASSERT(bar <= PCI_BAR_ROM && pci->dev.phase == DEVICE_NEW && size && (size & (size - 1)) == 0);
+    pci->bar[bar].size = size;
+    pci->bar[bar].address = PCI_BAR_UNMAPPED;
+    type = bar_type(pci, bar);
+    if (bar == PCI_BAR_ROM) {
+        XENDM_ASSERT(size >= 2048 && size <= ROM_SIZE_MAX);
+        ops = &rom_ops;
+        name = "expansion ROM";
+        mask |= PCI_ROM_ENABLE;
+    } else {
+        XENDM_ASSERT(type != PCI_BAR_NONE && size >= (type == PCI_BAR_IO ? 4 : 16));
+        XENDM_ASSERT(type == PCI_BAR_MEM64 || size <= UINT64_C(1) << 31);
+        ops = bar_info(pci, bar)->ops;
+        name = bar_info(pci, bar)->name ? bar_info(pci, bar)->name : pci->dev.id;
+    }
+    config_put32(pci->writable, reg, (uint32_t)mask);
+    if (type == PCI_BAR_MEM64) {
+        config_put32(pci->writable, reg + 4, (uint32_t)(mask >> 32));
+    }
+    if (ops) {
+        region_init(&pci->bar[bar].region, name, ops, pci, size);
+    }
+}
+
+int pci_rom_load(struct pci_device *pci, const char *file, GError **err)
+{
+    struct function *fn = function_of(pci);
+    g_autofree char *contents = NULL;
+    uint64_t size = 2048;
+    gsize len;
+
+    XENDM_ASSERT(fn && !pci->rom && pci->dev.phase == DEVICE_NEW);
+    if (!g_file_get_contents(file, &contents, &len, err)) {
+        g_prefix_error(err, "%s: option ROM: ", pci->dev.id);
+        return -ENOENT;
+    }
+    if (len == 0 || len > ROM_SIZE_MAX) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: option ROM %s has %zu bytes, not 1..%u", pci->dev.id, file,
+                    (size_t)len, ROM_SIZE_MAX);
+        return -EINVAL;
+    }
+    while (size < len) {
+        size *= 2;
+    }
+    /* A copy and no mapping of the file: whoever shortens the file must not be able to kill us. */
+    pci->rom = g_malloc0(size);
+    memcpy(pci->rom, contents, len);
+    fn->rom_loaded = true;
+    pci_bar_set_size(pci, PCI_BAR_ROM, size);
+    return 0;
+}
+
+/* Where `bar` is to be decoded by what the header says now, or PCI_BAR_UNMAPPED. */
+static uint64_t bar_wanted(const struct pci_device *pci, unsigned bar)
+{
+    enum pci_bar_type type = bar_type(pci, bar);
+    unsigned reg = bar_register(bar);
+    uint64_t size = pci->bar[bar].size;
+    uint16_t command = config_get16(pci->config, PCI_COMMAND);
+    uint64_t address, last, limit;
+
+    if (type == PCI_BAR_NONE || size == 0 || pci->powered_down || pci_power_state(pci) != 0) {
+        return PCI_BAR_UNMAPPED;
+    }
+    if (!(command & (type == PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY))) {
+        return PCI_BAR_UNMAPPED;
+    }
+    address = config_get32(pci->config, reg);
+    if (bar == PCI_BAR_ROM && !(address & PCI_ROM_ENABLE)) {
+        return PCI_BAR_UNMAPPED;
+    }
+    if (type == PCI_BAR_MEM64) {
+        address |= (uint64_t)config_get32(pci->config, reg + 4) << 32;
+    }
+    address &= ~(size - 1);
+    last = address + (size - 1);
+    /*
+     * 0 is how a BAR leaves reset, and ends at the last address are how it looks while the guest asks for its size:
+     * neither is meant to be decoded. The top of 4 GiB is the firmware's anyway.
+     */
+    limit = type == PCI_BAR_IO ? 0xffff : type == PCI_BAR_MEM32 ? UINT32_MAX - UINT64_C(1) : (UINT64_C(1) << 48) - 1;
+    return address == 0 || last < address || last > limit ? PCI_BAR_UNMAPPED : address;
+}
+
+static void bar_place(struct pci_device *pci, unsigned bar, uint64_t address, bool guest, bool loading)
+{
+    g_autoptr(GError) err = NULL;
+
+    if (!bar_has_region(pci, bar)) {
+        pci->bar[bar].address = address;
+        if (!loading && pci->dev.class->pci->moved) {
+            pci->dev.class->pci->moved(&pci->dev, bar, address);
+        }
+    } else if (region_place(bar_space(pci, bar), &pci->bar[bar].region, address, &err) == 0) {
+        pci->bar[bar].address = address;
+    } else if (guest) {
+        log_guest(ROOM_PCI, "%s: BAR %u is not decoded: %s", pci->dev.id, bar, err->message);
+    }
+}
+
+/* Makes one function's decoding what its header says. Returns whether something was taken away. */
+static bool function_decode(struct pci_device *pci, bool guest, bool loading)
+{
+    uint64_t wanted[PCI_BAR_COUNT + 1];
+    bool vacated = false;
+
+    /* All that goes before all that comes, so that BARs can change places. */
+    for (unsigned bar = 0; bar <= PCI_BAR_ROM; bar++) {
+        struct pci_bar *b = &pci->bar[bar];
+
+        wanted[bar] = bar_wanted(pci, bar);
+        if (b->size == 0 || b->address == PCI_BAR_UNMAPPED || b->address == wanted[bar]) {
+            continue;
+        }
+        vacated = true;
+        if (bar_has_region(pci, bar)) {
+            region_remove(&b->region);
+            b->address = PCI_BAR_UNMAPPED;
+        } else if (wanted[bar] == PCI_BAR_UNMAPPED) {
+            bar_place(pci, bar, PCI_BAR_UNMAPPED, guest, loading);
+        }
+    }
+    for (unsigned bar = 0; bar <= PCI_BAR_ROM; bar++) {
+        if (wanted[bar] != PCI_BAR_UNMAPPED && pci->bar[bar].address != wanted[bar]) {
+            bar_place(pci, bar, wanted[bar], guest, loading);
+        }
+    }
+    return vacated;
+}
+
+/* `guest`: by a guest's access, so that what fails is the guest's mistake and logged. */
+void pci_decode_update(struct pci_device *pci, bool guest)
+{
+    struct pci_bus *bus = pci->dev.machine->pci;
+
+    if (!function_decode(pci, guest, false)) {
+        return;
+    }
+    for (struct pci_device *other = pci_device_next(bus, 0); other; other = pci_device_next(bus, other->devfn + 1u)) {
+        if (other != pci && function_of(other)->registered) {
+            function_decode(other, false, false);
+        }
+    }
+}
+
+/* ---- interrupts, power, bus mastering ---- */
+
+unsigned pci_power_state(const struct pci_device *pci)
+{
+    return pci->cap_pm ? pci->config[pci->cap_pm + PCI_PM_CONTROL] & PCI_PM_STATE_MASK : 0;
+}
+
+/* Status bit 3 shows what the chip wants, the wire what it may. */
+static bool intx_wire(struct pci_device *pci)
+{
+    if (pci->intx_asserted) {
+        pci->config[PCI_STATUS] |= PCI_STATUS_INTX;
+    } else {
+        pci->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTX;
+    }
+    return pci->intx_asserted && !(config_get16(pci->config, PCI_COMMAND) & PCI_COMMAND_INTX_OFF) &&
+           !pci_msi_enabled(pci) && !pci_msix_enabled(pci) && !pci->powered_down;
+}
+
+static void intx_update(struct pci_device *pci)
+{
+    irq_set(&pci->intx, intx_wire(pci));
+}
+
+void pci_intx_set(struct pci_device *pci, bool level)
+{
+    if (pci->intx_asserted != level) {
+        pci->intx_asserted = level;
+        intx_update(pci);
+    }
+}
+
+static void master_update(struct pci_device *pci)
+{
+    pci->dev.dma_blocked = !(config_get16(pci->config, PCI_COMMAND) & PCI_COMMAND_MASTER) || pci->powered_down ||
+                           pci_power_state(pci) != 0;
+}
+
+void pci_device_pull(struct pci_device *pci)
+{
+    if (pci->powered_down) {
+        return;
+    }
+    pci->powered_down = true;
+    master_update(pci);
+    intx_update(pci);
+    pci_decode_update(pci, false);
+}
+
+/* ---- configuration accesses ---- */
+
+static bool touches(unsigned reg, unsigned len, unsigned first, unsigned size)
+{
+    return reg < first + size && first < reg + len;
+}
+
+/* Inside one dword of an existing function. */
+static uint32_t function_read(struct pci_device *pci, unsigned reg, unsigned len)
+{
+    uint32_t value = 0;
+
+    if (pci->dev.class->pci->config_read) {
+        pci->dev.class->pci->config_read(&pci->dev, reg, len);
+    }
+    for (unsigned i = 0; i < len; i++) {
+        value |= (uint32_t)pci->config[reg + i] << (8 * i);
+    }
+    return value;
+}
+
+static void function_write(struct pci_device *pci, unsigned reg, uint32_t value, unsigned len)
+{
+    uint32_t old = config_get32(pci->config, reg & ~3u);
+    unsigned power = pci_power_state(pci);
+
+    for (unsigned i = 0; i < len; i++) {
+        uint8_t *byte = &pci->config[reg + i];
+        uint8_t written = (uint8_t)(value >> (8 * i));
+        uint8_t writable = pci->writable[reg + i];
+
+        *byte = (uint8_t)((*byte & ~writable) | (written & writable));
+        *byte &= (uint8_t)~(written & pci->w1c[reg + i]);
+    }
+    if (pci->cap_pm && touches(reg, len, pci->cap_pm + PCI_PM_CONTROL, 1)) {
+        uint8_t *control = &pci->config[pci->cap_pm + PCI_PM_CONTROL];
+        unsigned wanted = *control & PCI_PM_STATE_MASK;
+
+        /* D1 and D2 are not offered: such a write has no effect (PCI-PM 3.2.4). */
+        if (wanted != 0 && wanted != PCI_PM_D3) {
+            *control = (uint8_t)((*control & ~PCI_PM_STATE_MASK) | power);
+        }
+        master_update(pci);
+        pci_decode_update(pci, true);
+    }
+    if (touches(reg, len, PCI_COMMAND, 2)) {
+        master_update(pci);
+        intx_update(pci);
+        pci_decode_update(pci, true);
+        pci_msix_control_written(pci);
+    } else if (touches(reg, len, PCI_BASE_ADDRESS, 4 * PCI_BAR_COUNT) || touches(reg, len, PCI_ROM_ADDRESS, 4)) {
+        pci_decode_update(pci, true);
+    }
+    if (pci->cap_msi && touches(reg, len, pci->cap_msi + PCI_MSI_CONTROL, 2)) {
+        intx_update(pci);
+    }
+    if (pci->cap_msix && touches(reg, len, pci->cap_msix + PCI_MSIX_CONTROL, 2)) {
+        intx_update(pci);
+        pci_msix_control_written(pci);
+    }
+    if (pci->dev.class->pci->config_written) {
+        pci->dev.class->pci->config_written(&pci->dev, reg, len, old);
+    }
+}
+
+/* How many of `len` bytes from `reg` are in its dword. */
+static unsigned dword_part(unsigned reg, unsigned len)
+{
+    unsigned room = 4 - reg % 4;
+
+    return len < room ? len : room;
+}
+
+static struct pci_device *responder(struct pci_bus *bus, unsigned devfn)
+{
+    struct pci_device *pci = pci_device_at(bus, devfn);
+
+    return pci && pci->dev.phase != DEVICE_NEW && !pci->powered_down ? pci : NULL;
+}
+
+uint32_t pci_config_read(struct pci_bus *bus, unsigned devfn, unsigned reg, unsigned len)
+{
+    struct pci_device *pci = responder(bus, devfn);
+    uint32_t value = (uint32_t)value_mask(len);
+
+    for (unsigned done = 0, part; pci && done < len && reg + done < PCI_CONFIG_SIZE; done += part) {
+        part = dword_part(reg + done, len - done);
+        value &= ~((uint32_t)value_mask(part) << (8 * done));
+        value |= function_read(pci, reg + done, part) << (8 * done);
+    }
+    return value;
+}
+
+void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned reg, uint32_t value, unsigned len)
+{
+    for (unsigned done = 0, part; done < len && reg + done < PCI_CONFIG_SIZE; done += part) {
+        struct pci_device *pci = responder(bus, devfn);     /* the first part may pull it out */
+
+        part = dword_part(reg + done, len - done);
+        if (pci) {
+            function_write(pci, reg + done, value >> (8 * done), part);
+        }
+    }
+}
+
+/* ---- capabilities ---- */
+
+uint8_t pci_cap_add(struct pci_device *pci, uint8_t id, uint8_t offset, uint8_t size)
+{
+    unsigned at = offset ? offset : pci->cap_next;
+    unsigned link = PCI_CAPABILITIES;
+
+    XENDM_ASSERT(pci->dev.phase == DEVICE_NEW);
+    XENDM_ASSERT(at >= 0x40 && at % 4 == 0 && size >= 2 && at + size <= PCI_CONFIG_SIZE);
+    while (pci->config[link]) {
+        link = pci->config[link] + 1u;
+    }
+    pci->config[link] = (uint8_t)at;
+    pci->config[at] = id;
+    pci->config[at + 1] = 0;
+    pci->config[PCI_STATUS] |= PCI_STATUS_CAPABILITIES;
+    if (at + size > pci->cap_next) {
+        unsigned next = (at + size + 3u) & ~3u;
+
+        pci->cap_next = next < PCI_CONFIG_SIZE ? (uint8_t)next : 0xfc;
+    }
+    return (uint8_t)at;
+}
+
+void pci_cap_add_pm(struct pci_device *pci, uint8_t offset)
+{
+    uint8_t at = pci_cap_add(pci, PCI_CAP_PM, offset, 8);
+
+    pci->cap_pm = at;
+    config_put16(pci->config, at + 2u, 3);      /* version 1.2; no D1, D2, PME# */
+    pci->config[at + PCI_PM_CONTROL] = PCI_PM_NO_SOFT_RESET;
+    pci->writable[at + PCI_PM_CONTROL] = PCI_PM_STATE_MASK;
+}
+
+/* ---- life ---- */
+
+int pci_function_prepare(struct pci_device *pci, GError **err)
+{
+    const struct pci_info *info = pci->dev.class->pci;
+    uint8_t *config = pci->config;
+
+    if (!function_of(pci)) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: not attached to the PCI bus", pci->dev.id);
+        return -EINVAL;
+    }
+    memset(config, 0, sizeof(pci->config));
+    memset(pci->writable, 0, sizeof(pci->writable));
+    memset(pci->w1c, 0, sizeof(pci->w1c));
+    config_put16(config, PCI_VENDOR, info->vendor);
+    config_put16(config, PCI_DEVICE, info->device);
+    config[PCI_REVISION] = info->revision;
+    config[PCI_CLASS] = (uint8_t)info->class;
+    config_put16(config, PCI_CLASS + 1, (uint16_t)(info->class >> 8));
+    config[PCI_HEADER_TYPE] = info->multifunction ? PCI_HEADER_MULTIFUNCTION : 0;
+    config_put16(config, PCI_SUBSYSTEM_VENDOR, info->subsystem_vendor);
+    config_put16(config, PCI_SUBSYSTEM, info->subsystem);
+    config[PCI_INTERRUPT_PIN] = info->intx_pin;
+
+    config_put16(pci->writable, PCI_COMMAND,
+                 PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR |
+                     PCI_COMMAND_INTX_OFF);
+    config_put16(pci->w1c, PCI_STATUS, PCI_STATUS_W1C);
+    pci->writable[PCI_CACHE_LINE] = 0xff;
+    pci->writable[PCI_LATENCY] = 0xf8;
+    pci->writable[PCI_INTERRUPT_LINE] = 0xff;
+    pci->cap_next = 0x40;
+
+    memset(pci->bar, 0, sizeof(pci->bar));
+    for (unsigned bar = 0; bar <= PCI_BAR_ROM; bar++) {
+        pci->bar[bar].address = PCI_BAR_UNMAPPED;
+    }
+    for (unsigned bar = 0; bar < PCI_BAR_COUNT; bar++) {
+        const struct pci_bar_info *b = &info->bar[bar];
+        uint32_t type = b->prefetchable ? PCI_BAR_PREFETCHABLE : 0;
+
+        switch (b->type) {
+        case PCI_BAR_NONE:
+            continue;
+        case PCI_BAR_IO:
+            type = PCI_BAR_SPACE_IO;
+            break;
+        case PCI_BAR_MEM32:
+            break;
+        case PCI_BAR_MEM64:
+            XENDM_ASSERT(bar + 1 < PCI_BAR_COUNT && info->bar[bar + 1].type == PCI_BAR_NONE);
+            type |= PCI_BAR_TYPE_64;
+            break;
+        }
+        config_put32(config, bar_register(bar), type);
+        if (b->size) {
+            pci_bar_set_size(pci, bar, b->size);
+        }
+    }
+    XENDM_ASSERT(info->intx_pin <= PINS);
+    if (info->intx_pin) {
+        irq_connect(&pci->intx, &pci->dev.machine->pci->intx[PCI_SLOT(pci->devfn)][info->intx_pin - 1]);
+    }
+    pci->dev.dma_blocked = true;
+    return 0;
+}
+
+int pci_function_register(struct pci_device *pci, GError **err)
+{
+    struct function *fn = function_of(pci);
+    int rc;
+
+    for (unsigned bar = 0; bar < PCI_BAR_COUNT; bar++) {
+        XENDM_ASSERT(bar_type(pci, bar) == PCI_BAR_NONE || pci->bar[bar].size);
+    }
+    rc = hv_pci_function_add(pci->dev.machine->hv, pci->devfn);
+    if (rc < 0) {
+        g_set_error(err, XENDM_ERROR, -rc, "%s: the hypervisor does not forward PCI function %02x.%x: %s",
+                    pci->dev.id, PCI_SLOT(pci->devfn), PCI_FUNCTION(pci->devfn), g_strerror(-rc));
+        return rc;
+    }
+    memcpy(fn->power_on, pci->config, sizeof(fn->power_on));
+    fn->registered = true;
+    master_update(pci);
+    return 0;
+}
+
+/* Removes regions without asking the device, which goes away. */
+static void unplace(struct pci_device *pci)
+{
+    for (unsigned bar = 0; bar <= PCI_BAR_ROM; bar++) {
+        region_remove(&pci->bar[bar].region);
+        pci->bar[bar].address = PCI_BAR_UNMAPPED;
+    }
+}
+
+void pci_function_unregister(struct pci_device *pci)
+{
+    struct function *fn = function_of(pci);
+
+    unplace(pci);
+    if (fn->registered) {
+        fn->registered = false;
+        hv_pci_function_del(pci->dev.machine->hv, pci->devfn);
+    }
+}
+
+void pci_function_release(struct pci_device *pci)
+{
+    struct function *fn = function_of(pci);
+
+    pci->intx_asserted = false;
+    irq_connect(&pci->intx, NULL);
+    unplace(pci);
+    if (fn->rom_loaded) {
+        fn->rom_loaded = false;
+        g_free(pci->rom);
+        pci->rom = NULL;
+    }
+    g_clear_pointer(&pci->msix_table, g_free);
+    g_clear_pointer(&pci->msix_pba, g_free);
+    pci->msix_count = 0;
+    pci->cap_pm = pci->cap_msi = pci->cap_msix = 0;
+}
+
+void pci_function_detach(struct pci_device *pci)
+{
+    struct pci_bus *bus = pci->dev.machine->pci;
+
+    if (function_of(pci)) {
+        g_clear_pointer(&bus->function[pci->devfn], g_free);
+    }
+}
+
+void pci_device_reset(struct pci_device *pci)
+{
+    struct function *fn = function_of(pci);
+
+    XENDM_ASSERT(fn && fn->registered);
+    memcpy(pci->config, fn->power_on, sizeof(pci->config));
+    pci->intx_asserted = false;
+    pci_msi_reset(pci);
+    master_update(pci);
+    intx_update(pci);
+    pci_decode_update(pci, false);
+}
+
+/* ---- saved state ---- */
+
+static bool state_fits_function(const void *scratch, const void *base, GError **err)
+{
+    static const uint8_t identity[] = {
+        PCI_VENDOR, PCI_VENDOR + 1, PCI_DEVICE, PCI_DEVICE + 1, PCI_CLASS, PCI_CLASS + 1, PCI_CLASS + 2,
+        PCI_HEADER_TYPE, PCI_CAPABILITIES, PCI_INTERRUPT_PIN,
+    };
+    const struct pci_device *saved = scratch;
+    const struct pci_device *pci = base;
+
+    for (unsigned i = 0; i < sizeof(identity); i++) {
+        if (saved->config[identity[i]] != pci->config[identity[i]]) {
+            g_set_error(err, STATE_ERROR, EINVAL, "config: register 0x%02x is 0x%02x, not 0x%02x: another device",
+                        identity[i], saved->config[identity[i]], pci->config[identity[i]]);
+            return false;
+        }
+    }
+    if (saved->msix_table_bytes != pci->msix_table_bytes || saved->msix_pba_bytes != pci->msix_pba_bytes) {
+        g_set_error(err, STATE_ERROR, EINVAL, "msix_table: %u and %u bytes, not %u and %u", saved->msix_table_bytes,
+                    saved->msix_pba_bytes, pci->msix_table_bytes, pci->msix_pba_bytes);
+        return false;
+    }
+    return true;
+}
+
+static void state_loaded(void *base)
+{
+    struct pci_device *pci = base;
+    const struct function *fn = function_of(pci);
+
+    for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++) {
+        uint8_t guest = pci->writable[i] | pci->w1c[i];
+
+        pci->config[i] = (uint8_t)((pci->config[i] & guest) | (fn->power_on[i] & ~guest));
+    }
+    pci_msix_restored(pci);
+    master_update(pci);
+    function_decode(pci, true, true);
+    irq_restore(&pci->intx, intx_wire(pci));
+}
+
+static const struct state_field pci_fields[] = {
+    STATE_FIELD_BYTES(struct pci_device, config),
+    STATE_FIELD_BOOL(struct pci_device, powered_down),
+    STATE_FIELD_BOOL(struct pci_device, intx_asserted),
+    {
+        .name = "msix_table",
+        .type = STATE_VAR_BYTES,
+        .offset = offsetof(struct pci_device, msix_table),
+        .count = 2048 * sizeof(struct msix_entry),
+        .length_offset = offsetof(struct pci_device, msix_table_bytes),
+    },
+    {
+        .name = "msix_pba",
+        .type = STATE_VAR_BYTES,
+        .offset = offsetof(struct pci_device, msix_pba),
+        .count = 2048 / 8,
+        .length_offset = offsetof(struct pci_device, msix_pba_bytes),
+    },
+    STATE_FIELD_END,
+};
+
+/* The MSI-X arrays go into the stream as they are in memory. */
+G_STATIC_ASSERT(G_BYTE_ORDER == G_LITTLE_ENDIAN && sizeof(struct msix_entry) == 16);
+
+const struct state_desc pci_state = {
+    .name = "pci",
+    .version = 1,
+    .fields = pci_fields,
+    .fits = state_fits_function,
+    .post_load = state_loaded,
+};
