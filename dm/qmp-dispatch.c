@@ -113,11 +113,12 @@ static void end_call(struct qmp_call *call, JsonNode *message, bool error)
     }
     json_object_unref(call->args);
     g_free(call);
-    if (client) {
-        qmp_client_resume(client);
-    }
+    /* Those who waited come first: a client with many commands in a row does not keep the turn. */
     if (qmp) {
         run_waiting(qmp);
+    }
+    if (client) {
+        qmp_client_resume(client);
     }
 }
 

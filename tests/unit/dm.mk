@@ -1,12 +1,18 @@
 # Unit tests of the command line and of QMP; the command line's table runs against the daemon itself.
-# test-qmp brings its own machine (qmp-fakes.c), so it links neither the core nor the chips.
-check_PROGRAMS += tests/unit/test-cmdline tests/unit/test-qmp
-tests_unit_test_cmdline_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(JSON_CFLAGS)
+# The QMP tests bring their own machine (qmp-fakes.c), so they link neither the core nor the chips.
+qmp_test_libs = libdmcontrol.la libbackendshost.la libdmbase.la $(JSON_LIBS) $(GLIB_LIBS)
+qmp_test_cppflags = $(AM_CPPFLAGS) -I$(top_srcdir) $(JSON_CFLAGS)
+qmp_test_sources = tests/unit/qmp-fakes.c tests/unit/qmp-fakes.h tests/unit/qmp-fixture.c tests/unit/qmp-fixture.h
+check_PROGRAMS += tests/unit/test-cmdline tests/unit/test-qmp tests/unit/test-qmp-commands
+tests_unit_test_cmdline_CPPFLAGS = $(qmp_test_cppflags)
 tests_unit_test_cmdline_SOURCES = tests/unit/test-cmdline.c tests/unit/qmp-fakes.c tests/unit/qmp-fakes.h
-tests_unit_test_cmdline_LDADD = libdmcontrol.la libbackendshost.la libdmbase.la $(JSON_LIBS) $(GLIB_LIBS)
-tests_unit_test_qmp_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(JSON_CFLAGS)
-tests_unit_test_qmp_SOURCES = tests/unit/test-qmp.c tests/unit/qmp-fakes.c tests/unit/qmp-fakes.h
-tests_unit_test_qmp_LDADD = libdmcontrol.la libbackendshost.la libdmbase.la $(JSON_LIBS) $(GLIB_LIBS)
-TESTS += tests/unit/test-cmdline tests/unit/test-qmp tests/cmdline/test-table.py
+tests_unit_test_cmdline_LDADD = $(qmp_test_libs)
+tests_unit_test_qmp_CPPFLAGS = $(qmp_test_cppflags)
+tests_unit_test_qmp_SOURCES = tests/unit/test-qmp.c $(qmp_test_sources)
+tests_unit_test_qmp_LDADD = $(qmp_test_libs)
+tests_unit_test_qmp_commands_CPPFLAGS = $(qmp_test_cppflags)
+tests_unit_test_qmp_commands_SOURCES = tests/unit/test-qmp-commands.c $(qmp_test_sources)
+tests_unit_test_qmp_commands_LDADD = $(qmp_test_libs)
+TESTS += tests/unit/test-cmdline tests/unit/test-qmp tests/unit/test-qmp-commands tests/cmdline/test-table.py
 dist_check_SCRIPTS += tests/cmdline/test-table.py
 EXTRA_DIST += tests/cmdline/table

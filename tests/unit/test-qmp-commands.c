@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QMP's commands and the human monitor, on a fake machine (qmp-fakes.c): what libxl asks, what it gets, and what becomes of
+ * nonsense.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <glib/gstdio.h>
+
+#include <xendm/log.h>
+
+#include "qmp-fakes.h"
+#include "qmp-fixture.h"
+
+/* ---- commands ---- */
+
+static void test_errors(void)
+{
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->path);
+
+    assert_error(c, "{\"execute\":\"no-such-command\"}", "CommandNotFound", "no-such-command");
+    assert_error(c, "{\"execute\":\"device_del\",\"arguments\":{\"id\":\"x\"}}", "CommandNotFound", "device_del");
+    assert_error(c, "{\"execute\":\"query-status\",\"arguments\":{\"x\":1}}", "GenericError", "'x'");
+    assert_error(c, "{\"execute\":\"xen-set-global-dirty-log\"}", "GenericError", "'enable' is missing");
+    assert_error(c, "{\"execute\":\"xen-set-global-dirty-log\",\"arguments\":{\"enable\":1}}", "GenericError",
+                 "'enable' must be a boolean");
+    assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":\"1\"}}", "GenericError", "'id' must be an integer");
+    assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":1.5}}", "GenericError", "'id' must be an integer");
+    assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":{}}}", "GenericError", "'id' must be an integer");
+    assert_error(c, "{\"execute\":\"change-vnc-password\",\"arguments\":{\"password\":null}}", "GenericError",
+                 "'password' must be a string");
+    assert_error(c, "{\"execute\":\"eject\",\"arguments\":{\"id\":\"nothing\"}}", "DeviceNotFound", "nothing");
+    assert_error(c, "{\"execute\":\"eject\"}", "GenericError", "'id'");
+    client_close(c);
+    dm_free(dm);
+}
+
+static void test_life(void)
+{
+    static const struct {
+        enum qmp_status status;
+        const char *name;
+    } statuses[] = {
+        {QMP_STATUS_PRELAUNCH, "prelaunch"}, {QMP_STATUS_INMIGRATE, "inmigrate"}, {QMP_STATUS_PAUSED, "paused"},
+        {QMP_STATUS_RUNNING, "running"},     {QMP_STATUS_SUSPENDED, "suspended"}, {QMP_STATUS_SHUTDOWN, "shutdown"},
+    };
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->quiet_path);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(statuses); i++) {
+        g_autoptr(JsonNode) reply = NULL;
+
+        dm->status = statuses[i].status;
+        reply = ask(c, "{\"execute\":\"query-status\"}");
+        assert_text(reply, "return/status", statuses[i].name);
+        g_assert_true(json_node_get_boolean(at(reply, "return/running")) == (dm->status == QMP_STATUS_RUNNING));
+    }
+    dm->stop_at_once = true;
+    assert_ok(c, "{\"execute\":\"cont\"}");
+    assert_ok(c, "{\"execute\":\"cont\"}");
+    g_assert_cmpuint(dm->conts, ==, 2);
+    assert_ok(c, "{\"execute\":\"stop\"}");
+    g_assert_cmpint(dm->status, ==, QMP_STATUS_PAUSED);
+    assert_ok(c, "{\"execute\":\"xen-set-global-dirty-log\",\"arguments\":{\"enable\":true}}");
+    g_assert_cmpint(dm->log_dirty, ==, 1);
+    assert_ok(c, "{\"execute\":\"xen-set-global-dirty-log\",\"arguments\":{\"enable\":false}}");
+    g_assert_cmpint(dm->log_dirty, ==, 0);
+    assert_ok(c, "{\"execute\":\"system_reset\"}");
+    g_assert_cmpuint(fake_qmp.resets, ==, 1);
+    assert_error(c, "{\"execute\":\"system_wakeup\"}", "GenericError", "not suspended");
+    assert_error(c, "{\"execute\":\"system_powerdown\"}", "GenericError", "xl trigger");
+    client_close(c);
+    dm_free(dm);
+}
+
+static void test_queries(void)
+{
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->path);
+    g_autoptr(JsonNode) chardev = ask(c, "{\"execute\":\"query-chardev\"}");
+    g_autoptr(JsonNode) vnc = ask(c, "{\"execute\":\"query-vnc\"}");
+    g_autoptr(JsonNode) version = ask(c, "{\"execute\":\"query-version\"}");
+    g_autoptr(JsonNode) pci = ask(c, "{\"execute\":\"query-pci\"}");
+    g_autoptr(JsonNode) options = ask(c, "{\"execute\":\"query-command-line-options\"}");
+    JsonArray *all = json_node_get_array(at(options, "return"));
+    bool chroot_found = false, user_found = false;
+
+    assert_text(chardev, "return/0/label", "serial0");
+    assert_text(chardev, "return/0/filename", "null");
+    assert_text(chardev, "return/1/label", "libxl-cmd");
+    g_assert_false(json_node_get_boolean(at(vnc, "return/enabled")));
+    assert_ok(c, "{\"execute\":\"change-vnc-password\",\"arguments\":{\"password\":\"x\"}}");
+    assert_int(version, "return/qemu/major", 7);
+    assert_int(pci, "return/0/bus", 0);
+    assert_int(pci, "return/0/devices/0/slot", 3);
+    assert_int(pci, "return/0/devices/0/function", 1);
+    assert_text(pci, "return/0/devices/0/qdev_id", "fake-pci");
+    assert_int(pci, "return/0/devices/0/regions/0/address", 0xf0000000);
+    g_assert_null(at(pci, "return/0/devices/1"));       /* the unplugged one is not shown */
+    for (guint i = 0; i < json_array_get_length(all); i++) {
+        JsonNode *option = json_array_get_element(all, i);
+
+        if (strcmp(text_at(option, "option"), "run-with") == 0) {
+            chroot_found = strcmp(text_at(option, "parameters/0/name"), "chroot") == 0;
+            user_found = strcmp(text_at(option, "parameters/1/name"), "user") == 0;
+        }
+    }
+    g_assert_true(chroot_found && user_found);
+    client_close(c);
+    dm_free(dm);
+}
+
+static void test_cpus(void)
+{
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->path);
+    g_autoptr(JsonNode) fast = ask(c, "{\"execute\":\"query-cpus-fast\"}");
+    g_autoptr(JsonNode) pluggable = ask(c, "{\"execute\":\"query-hotpluggable-cpus\"}");
+    g_autofree char *add = NULL;
+
+    assert_int(fast, "return/0/cpu-index", 0);
+    assert_int(fast, "return/1/cpu-index", 1);
+    g_assert_null(at(fast, "return/2"));
+    add = g_strdup_printf("{\"execute\":\"device_add\",\"arguments\":{\"id\":\"cpu-2\",\"driver\":\"%s\",\"socket-id\":2,"
+                          "\"core-id\":0,\"thread-id\":0}}", text_at(pluggable, "return/0/type"));
+    assert_ok(c, add);
+    g_assert_true(fake_qmp.vcpu_online[2]);
+    assert_ok(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":3}}");
+    g_assert_true(fake_qmp.vcpu_online[3]);
+    assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":4}}", "GenericError", "4");
+    assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":-1}}", "GenericError", "-1");
+    assert_error(c, "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"usb-host\",\"bus\":\"x\"}}", "GenericError",
+                 "usb-host");
+    assert_error(c, "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"xen-vcpu\",\"socket-id\":\"1\"}}", "GenericError",
+                 "'socket-id' must be an integer");
+    assert_error(c, "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"xen-vcpu\",\"socket-id\":1,\"x\":2}}",
+                 "GenericError", "'x'");
+    client_close(c);
+    dm_free(dm);
+}
+
+/* xl cd-insert, as libxl does it. */
+static void test_cd(void)
+{
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->path);
+    g_autofree char *iso = g_strdup_printf("%s/a,b.iso", dm->dir);
+    g_autofree char *add = g_strdup_printf("{\"execute\":\"add-fd\",\"arguments\":{\"opaque\":\"raw:%s\"}}", iso);
+    static const char *const change = "{\"execute\":\"blockdev-change-medium\",\"arguments\":{\"id\":\"ide-5632\","
+                                      "\"filename\":\"/dev/fdset/0\",\"format\":\"raw\"}}";
+    unsigned before;
+
+    g_assert_true(g_file_set_contents(iso, "iso", 3, NULL));
+    before = open_fds();
+    for (int i = 0; i < 3; i++) {
+        g_autoptr(JsonNode) full = NULL, empty = NULL;
+
+        assert_ok(c, "{\"execute\":\"eject\",\"arguments\":{\"id\":\"ide-5632\"}}");
+        g_assert_cmpint(add_fd(c, open_file(iso, O_RDONLY), add), ==, 0);
+        assert_ok(c, change);
+        full = ask(c, "{\"execute\":\"query-block\"}");
+        assert_text(full, "return/1/device", "ide-5632");
+        assert_text(full, "return/1/inserted/file", iso);
+        g_assert_true(json_node_get_boolean(at(full, "return/1/inserted/ro")));
+        assert_ok(c, "{\"execute\":\"eject\",\"arguments\":{\"device\":\"ide-5632\",\"force\":true}}");
+        empty = ask(c, "{\"execute\":\"query-block\"}");
+        g_assert_null(at(empty, "return/1/inserted"));
+    }
+    g_assert_cmpuint(open_fds(), ==, before);
+    assert_error(c, change, "GenericError", "/dev/fdset/0");
+    fake_qmp.tray_locked = true;
+    assert_error(c, "{\"execute\":\"eject\",\"arguments\":{\"id\":\"ide-5632\"}}", "GenericError", "locked");
+    g_assert_cmpint(add_fd(c, open_file(iso, O_RDONLY), add), ==, 0);
+    assert_error(c, change, "GenericError", "locked");
+    g_assert_cmpuint(open_fds(), ==, before);           /* not kept */
+    fake_qmp.tray_locked = false;
+    assert_error(c, "{\"execute\":\"eject\",\"arguments\":{\"id\":\"ide0-hd0\"}}", "GenericError", "ide0-hd0");
+    assert_error(c, "{\"execute\":\"blockdev-change-medium\",\"arguments\":{\"id\":\"ide-5632\",\"filename\":\"/nowhere\"}}",
+                 "GenericError", "nowhere");
+    assert_error(c, "{\"execute\":\"blockdev-change-medium\",\"arguments\":{\"id\":\"ide-5632\",\"filename\":\"\"}}",
+                 "GenericError", "filename");
+    /* The guest unplugged its disk: it is no longer listed. */
+    fake_qmp.disk_unplugged = true;
+    {
+        g_autoptr(JsonNode) rest = ask(c, "{\"execute\":\"query-block\"}");
+        assert_text(rest, "return/0/device", "ide-5632");
+        g_assert_null(at(rest, "return/1"));
+    }
+    fake_qmp.disk_unplugged = false;
+    g_unlink(iso);
+    client_close(c);
+    dm_free(dm);
+}
+
+static void test_human(void)
+{
+    static const char *const infos[][2] = {
+        {"info status", "VM status: running\r\n"}, {"info version", "xendm "}, {"  info   name \\t", "g"},
+        {"info block", "ide0-hd0"}, {"info chardev", "serial0: filename=null"}, {"info mtree", "fake-region"},
+        {"info pci", "00:03.1 5853:0001"}, {"info cpus", "vCPU 1: plugged"}, {"info irq", "ISA  1: low"},
+        {"info devices", "fake-pci"}, {"info device fake-pci", "says this"}, {"info device nope", "Error: "},
+        {"info device", "Error: "}, {"info recorder", "\r\n"}, {"info recorder 3", "\r\n"}, {"info recorder 0", "Error: "},
+        {"info recorder x", "Error: "}, {"info log", "ide: info"}, {"info mapcache", "buckets 3\r\n"},
+        {"info nonsense", "Error: "}, {"info registers", "xenctx 7"}, {"info", "info block"}, {"info help", "info block"},
+        {"help", "screendump -- FILE"}, {"", ""}, {"nonsense \\\"a}", "Error: "}, {"log ide debug", ""}, {"info log", "ide: debug"},
+        {"log ide", "Error: "}, {"log x debug", "Error: "}, {"log ide info", ""}, {"sendkey ctrl-alt-delete 100", ""},
+        {"sendkey ctrl-nokey", "nokey"}, {"sendkey a x", "Error: "}, {"sendkey", "Error: "}, {"screendump", "Error: "},
+        {"screendump /tmp/a b.png", ""}, {"cont", ""}, {"c", ""}, {"system_reset", ""},
+    };
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->quiet_path);
+    g_autoptr(JsonNode) reply = NULL;
+
+    dm->status = QMP_STATUS_RUNNING;
+    for (size_t i = 0; i < G_N_ELEMENTS(infos); i++) {
+        assert_human(c, infos[i][0], infos[i][1]);
+        if (!*infos[i][1]) {
+            g_autofree char *text = human(c, infos[i][0]);
+            g_assert_cmpstr(text, ==, "");
+        }
+    }
+    g_assert_cmpstr(fake_qmp.keys, ==, "ctrl-alt-delete");
+    g_assert_cmpstr(fake_qmp.screendump, ==, "/tmp/a b.png");
+    say(c, "{\"execute\":\"human-monitor-command\",\"id\":8,\"arguments\":{\"command-line\":\"stop\"}}");
+    assert_silence(c);
+    finish_stop(dm);
+    reply = get(c);
+    assert_int(reply, "id", 8);
+    assert_text(reply, "return", "");
+    client_close(c);
+    dm_free(dm);
+}
+
+/* Contract 1.9. */
+static void test_probe(void)
+{
+    struct fake_dm *dm = dm_new(false);
+    struct client *c = client_new(dm->path);
+
+    assert_ok(c, "{\"execute\":\"query-command-line-options\",\"id\":1}");
+    assert_ok(c, "{\"execute\":\"query-command-line-options\",\"arguments\":{\"option\":\"run-with\"}}");
+    assert_error(c, "{\"execute\":\"query-command-line-options\",\"arguments\":{\"option\":\"x\"}}", "GenericError", "'x'");
+    assert_ok(c, "{\"execute\":\"query-block\"}");
+    assert_ok(c, "{\"execute\":\"query-chardev\"}");
+    assert_error(c, "{\"execute\":\"cont\"}", "GenericError", "machine");
+    assert_error(c, "{\"execute\":\"query-pci\"}", "GenericError", "machine");
+    assert_human(c, "info pci", "Error: ");
+    assert_human(c, "cont", "Error: ");
+    assert_ok(c, "{\"execute\":\"quit\"}");
+    g_assert_cmpuint(dm->quits, ==, 1);
+    client_close(c);
+    dm_free(dm);
+}
+
+/* ---- everything with anything ---- */
+
+/* Whatever arguments a command gets, it answers, and the connection lives. */
+static void test_every_command(void)
+{
+    static const char *const values[] = {
+        "0", "-1", "9223372036854775807", "1.5", "\"\"", "\"/dev/fdset/0\"", "\"ide-5632\"", "\"ide0-hd0\"", "\"xen-vcpu\"",
+        "true", "null", "{}", "[]", "\"\\u0000\"", "\"info recorder\"",
+    };
+    static const char *const names[] = {
+        "id", "device", "filename", "format", "force", "enable", "live", "driver", "socket-id", "core-id", "thread-id",
+        "fdset-id", "fd", "opaque", "command-line", "password", "option", "query-nodes", "read-only-mode",
+    };
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->quiet_path);
+    g_autoptr(JsonNode) list = ask(c, "{\"execute\":\"query-commands\"}");
+    JsonArray *commands = json_node_get_array(at(list, "return"));
+    GRand *rand = g_rand_new_with_seed(1);
+    unsigned n = json_array_get_length(commands);
+
+    dm->stop_at_once = true;
+    g_assert_cmpuint(n, >, 25);
+    for (unsigned round = 0; round < 40 * n; round++) {
+        const char *name = text_at(json_array_get_element(commands, round % n), "name");
+        g_autoptr(GString) text = g_string_new(NULL);
+        g_autoptr(JsonNode) reply = NULL;
+
+        g_string_printf(text, "{\"execute\":\"%s\",\"id\":%u,\"arguments\":{", name, round);
+        for (int k = g_rand_int_range(rand, 0, 4); k > 0; k--) {
+            g_string_append_printf(text, "\"%s\":%s%s", names[g_rand_int_range(rand, 0, G_N_ELEMENTS(names))],
+                                   values[g_rand_int_range(rand, 0, G_N_ELEMENTS(values))], k > 1 ? "," : "");
+        }
+        g_string_append(text, "}}");
+        reply = ask(c, text->str);
+        assert_int(reply, "id", round);
+        g_assert_true((at(reply, "return") != NULL) != (at(reply, "error") != NULL));
+    }
+    g_rand_free(rand);
+    client_close(c);
+    dm_free(dm);
+}
+
+/* Mutations of a conversation; only that the server stands it and serves others. */
+static void test_mutations(void)
+{
+    static const char conversation[] =
+        "{\"execute\":\"qmp_capabilities\"}\r\n{\"execute\":\"query-block\",\"id\":{\"a\":[1,2,\"\\\"}\"]}}\n"
+        "{\"execute\":\"eject\",\"arguments\":{\"id\":\"ide-5632\",\"force\":true},\"id\":-3}"
+        "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"info mtree\"}}\r\n"
+        "{\"execute\":\"add-fd\"}{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"xen-vcpu\",\"socket-id\":1}}";
+    struct fake_dm *dm = dm_new(true);
+    struct client *witness = client_new(dm->quiet_path);
+    GRand *rand = g_rand_new_with_seed(2);
+
+    dm->stop_at_once = true;
+    for (int round = 0; round < 1500; round++) {
+        struct client *c = client_open(dm->path);
+        g_autofree char *text = g_memdup2(conversation, sizeof(conversation));
+        size_t len = sizeof(conversation) - 1;
+
+        for (int k = g_rand_int_range(rand, 0, 6); k > 0; k--) {
+            static const char interesting[] = "{}[]\"\\,:\n\0\xff" "0a";
+            size_t where = (size_t)g_rand_int_range(rand, 0, (gint32)len);
+
+            if (g_rand_int_range(rand, 0, 3) == 0) {
+                len = where + 1;
+            } else {
+                text[where] = interesting[g_rand_int_range(rand, 0, sizeof(interesting) - 1)];
+            }
+        }
+        put(c, text, len);
+        settle();
+        pull(c);
+        client_close(c);
+    }
+    settle();
+    assert_ok(witness, "{\"execute\":\"query-status\"}");
+    g_rand_free(rand);
+    client_close(witness);
+    dm_free(dm);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    log_set_level("qmp", "error");
+    g_test_add_func("/qmp/errors", test_errors);
+    g_test_add_func("/qmp/life", test_life);
+    g_test_add_func("/qmp/queries", test_queries);
+    g_test_add_func("/qmp/cpus", test_cpus);
+    g_test_add_func("/qmp/cd", test_cd);
+    g_test_add_func("/qmp/human", test_human);
+    g_test_add_func("/qmp/probe", test_probe);
+    g_test_add_func("/qmp/every-command", test_every_command);
+    g_test_add_func("/qmp/mutations", test_mutations);
+    return g_test_run();
+}
