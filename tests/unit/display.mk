@@ -3,6 +3,8 @@ check_PROGRAMS += tests/unit/test-display tests/unit/test-vga
 tests_unit_test_display_SOURCES = tests/unit/test-display.c
 tests_unit_test_display_CPPFLAGS = $(AM_CPPFLAGS) $(PNG_CFLAGS)
 tests_unit_test_display_LDADD = libhwdisplay.la $(UNIT_LIBS) $(PNG_LIBS)
+# Nothing here asks for the fakes before the core does.
+tests_unit_test_display_LDFLAGS = $(AM_LDFLAGS) -Wl,-u,fake_machine_new
 tests_unit_test_vga_SOURCES = tests/unit/test-vga.c
 tests_unit_test_vga_LDADD = libhwdisplay.la $(UNIT_LIBS)
 TESTS += tests/unit/test-display tests/unit/test-vga

@@ -40,9 +40,10 @@ static const struct display_viewer viewer = { .damaged = on_damaged };
 static struct kit *kit_new(const char *mb)
 {
     struct kit *k = g_new0(struct kit, 1);
+    g_autofree char *setting = g_strdup_printf("vgamem_mb=%s", mb);
     k->m = fake_machine_new();
     k->display = k->m->display = display_new();
-    k->dev = fake_pci_device(k->m, &std_vga_class, DEVFN, "vgamem_mb", mb, NULL);
+    k->dev = fake_pci_device(k->m, &std_vga_class, DEVFN, setting, NULL);
     machine_complete(k->m);
     machine_start(k->m);
     k->watch = display_watch(k->display, &viewer, k);
@@ -1065,7 +1066,8 @@ static void test_rom(void)
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(write(fd, image, sizeof(image)), ==, sizeof(image));
     close(fd);
-    g_assert_nonnull(fake_pci_device(m, &std_vga_class, DEVFN, "romfile", file, "vgamem_mb", "20", NULL));
+    g_autofree char *rom = g_strdup_printf("romfile=%s", file);
+    g_assert_nonnull(fake_pci_device(m, &std_vga_class, DEVFN, rom, "vgamem_mb=20", NULL));
     g_assert_cmpuint(m->hv->vram_pages, ==, 20 * 256);          /* what was asked for … */
     pci_config_write(m->pci, DEVFN, 0x10, 0xffffffff, 4);
     g_assert_cmphex(pci_config_read(m->pci, DEVFN, 0x10, 4), ==, 0xfe000008);   /* … in a BAR of 32 MiB */
