@@ -77,6 +77,7 @@ struct piix4_pm {
     uint8_t smb_block[32];
     uint8_t smb_index;              /* into smb_block */
     uint8_t smb_slave[6];           /* registers 8-13: stored only */
+    uint8_t kept[32];               /* configuration registers, for wake-up */
 };
 
 #define NOWHERE UINT64_MAX
@@ -342,48 +343,6 @@ static const struct region_ops smb_ops = { .read = smb_read, .write = smb_write,
 
 /* ---- configuration ---- */
 
-/* Moves a block to where its base register says; an address that is taken leaves it nowhere, and the guest to blame. */
-static void move_block(struct piix4_pm *s, struct region *r, uint64_t *at, uint64_t to)
-{
-    g_autoptr(GError) err = NULL;
-
-    if (*at == to) {
-        return;
-    }
-    region_remove(r);
-    *at = NOWHERE;
-    if (to == NOWHERE) {
-        return;
-    }
-    if (region_place(s->pci.dev.machine->pio, r, to, &err) < 0) {
-        log_guest(ROOM_ACPI, "%s cannot be at port 0x%x: %s", r->name, (unsigned)to, err->message);
-        return;
-    }
-    *at = to;
-}
-
-static void update_blocks(struct piix4_pm *s)
-{
-    uint32_t pm = s->pci.config[REG_PMBASE] | (uint32_t)s->pci.config[REG_PMBASE + 1] << 8;
-    uint32_t smb = s->pci.config[REG_SMBBA] | (uint32_t)s->pci.config[REG_SMBBA + 1] << 8;
-    bool pm_on = s->pci.config[REG_PMREGMISC] & PMREGMISC_ENABLE;
-    bool smb_on = s->pci.config[REG_SMBHSTCFG] & SMBHSTCFG_ENABLE;
-
-    move_block(s, &s->pm1, &s->pm1_at, pm_on ? (pm & 0xffc0) + PM1_CONTROL : NOWHERE);
-    move_block(s, &s->smb, &s->smb_at, smb_on ? smb & 0xfff0 : NOWHERE);
-}
-
-static void pm_config_written(struct device *dev, unsigned reg, unsigned len, uint32_t old)
-{
-    switch (reg & ~3u) {
-    case REG_PMBASE:
-    case REG_PMREGMISC:
-    case REG_SMBBA:
-    case REG_SMBHSTCFG & ~3u:
-        update_blocks(DEVICE_CAST(struct piix4_pm, dev));
-    }
-}
-
 static const struct {
     uint8_t reg, reset, writable;
 } registers[] = {
@@ -421,6 +380,60 @@ static const struct {
     { 0xd5, 0x00, 0xff },   /* SMBSHDW2 */
 };
 
+G_STATIC_ASSERT(G_N_ELEMENTS(registers) == sizeof(((struct piix4_pm *)0)->kept));
+
+static void keep_registers(struct piix4_pm *s)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
+        s->kept[i] = s->pci.config[registers[i].reg];
+    }
+}
+
+/* Moves a block to where its base register says; an address that is taken leaves it nowhere, and the guest to blame. */
+static void move_block(struct piix4_pm *s, struct region *r, uint64_t *at, uint64_t to)
+{
+    g_autoptr(GError) err = NULL;
+
+    if (*at == to) {
+        return;
+    }
+    region_remove(r);
+    *at = NOWHERE;
+    if (to == NOWHERE) {
+        return;
+    }
+    if (region_place(s->pci.dev.machine->pio, r, to, &err) < 0) {
+        log_guest(ROOM_ACPI, "%s cannot be at port 0x%x: %s", r->name, (unsigned)to, err->message);
+        return;
+    }
+    *at = to;
+}
+
+static void update_blocks(struct piix4_pm *s)
+{
+    uint32_t pm = s->pci.config[REG_PMBASE] | (uint32_t)s->pci.config[REG_PMBASE + 1] << 8;
+    uint32_t smb = s->pci.config[REG_SMBBA] | (uint32_t)s->pci.config[REG_SMBBA + 1] << 8;
+    bool pm_on = s->pci.config[REG_PMREGMISC] & PMREGMISC_ENABLE;
+    bool smb_on = s->pci.config[REG_SMBHSTCFG] & SMBHSTCFG_ENABLE;
+
+    move_block(s, &s->pm1, &s->pm1_at, pm_on ? (pm & 0xffc0) + PM1_CONTROL : NOWHERE);
+    move_block(s, &s->smb, &s->smb_at, smb_on ? smb & 0xfff0 : NOWHERE);
+}
+
+static void pm_config_written(struct device *dev, unsigned reg, unsigned len, uint32_t old)
+{
+    struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, dev);
+
+    keep_registers(s);
+    switch (reg & ~3u) {
+    case REG_PMBASE:
+    case REG_PMREGMISC:
+    case REG_SMBBA:
+    case REG_SMBHSTCFG & ~3u:
+        update_blocks(s);
+    }
+}
+
 static int pm_realize(struct device *dev, GError **err)
 {
     struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, dev);
@@ -439,8 +452,11 @@ static int pm_realize(struct device *dev, GError **err)
     int ret = 0;
 
     for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
+        s->pci.config[registers[i].reg] = registers[i].reset;
         s->pci.writable[registers[i].reg] = registers[i].writable;
     }
+    s->pci.config[0x06] = 0x80;     /* fast back-to-back, medium DEVSEL# timing */
+    s->pci.config[0x07] = 0x02;
     for (unsigned i = 0; i < G_N_ELEMENTS(fixed) && ret == 0; i++) {
         region_init(fixed[i].region, fixed[i].name, fixed[i].ops, s, fixed[i].size);
         ret = device_place_pio(dev, fixed[i].region, fixed[i].port, err);
@@ -470,9 +486,6 @@ static void pm_reset(struct device *dev, enum reset_reason why)
 {
     struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, dev);
 
-    s->pci.config[0x06] = 0x80;     /* fast back-to-back, medium DEVSEL# timing */
-    s->pci.config[0x07] = 0x02;
-    s->pci.config[0x3d] = 1;
     s->gpe_status = 0;
     s->gpe_enable = 0;
     s->apm_control = 0;
@@ -487,14 +500,11 @@ static void pm_reset(struct device *dev, enum reset_reason why)
      * At wake-up firmware would set up PMBASE and switch to ACPI mode again, but Xen starts in SeaBIOS, which leaves that
      * to hvmloader, which does not run. So what it did before stays.
      */
-    if (why == RESET_WAKEUP) {
-        s->control &= PM1_SCI_EN;
-    } else {
-        s->control = 0;
-        for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
-            s->pci.config[registers[i].reg] = registers[i].reset;
-        }
+    s->control &= why == RESET_WAKEUP ? PM1_SCI_EN : 0;
+    for (unsigned i = 0; why == RESET_WAKEUP && i < G_N_ELEMENTS(registers); i++) {
+        s->pci.config[registers[i].reg] = s->kept[i];
     }
+    keep_registers(s);
     update_blocks(s);
 }
 
@@ -503,6 +513,7 @@ static void pm_post_load(void *base)
     struct piix4_pm *s = base;
 
     s->smb_index %= sizeof(s->smb_block);
+    keep_registers(s);
     update_blocks(s);
 }
 

@@ -257,7 +257,9 @@ static void serial_receive(void *opaque, const uint8_t *buf, size_t len)
 {
     struct isa_serial *s = opaque;
 
-    len = MIN(len, serial_can_receive(s));
+    size_t room = serial_can_receive(s);
+
+    len = MIN(len, room);
     for (size_t i = 0; i < len; i++) {
         rx_put(s, buf[i], 0);
     }
@@ -304,7 +306,8 @@ static void tx_flush(struct isa_serial *s)
         sent = s->tx_count;
         update_rx_timeout(s, true);
     } else {
-        sent = s->chardev ? MIN(chardev_write(s->chardev, s->tx, s->tx_count), s->tx_count) : s->tx_count;
+        sent = s->chardev ? chardev_write(s->chardev, s->tx, s->tx_count) : s->tx_count;
+        sent = MIN(sent, s->tx_count);
     }
     s->tx_count -= (uint8_t)sent;
     s->wait_writable = s->tx_count > 0;

@@ -43,6 +43,7 @@ struct i440fx {
     struct region address_port, data_port;
     uint32_t confadd;
     uint8_t rcr;
+    uint8_t kept[30];           /* the registers below, for wake-up */
 };
 
 /* Registers above 0x40: value after reset and bits that software may change (data sheet table 3). */
@@ -80,6 +81,15 @@ static const struct {
     { 0x90, 0x00, 0x9b },   /* ERRCMD */
     { 0x93, 0x00, 0x0e },   /* TRC */
 };
+
+G_STATIC_ASSERT(G_N_ELEMENTS(registers) == sizeof(((struct i440fx *)0)->kept));
+
+static void keep_registers(struct i440fx *s)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
+        s->kept[i] = s->pci.config[registers[i].reg];
+    }
+}
 
 static uint64_t address_read(void *opaque, uint64_t offset, unsigned size)
 {
@@ -149,15 +159,15 @@ static void i440fx_config_written(struct device *dev, unsigned reg, unsigned len
     uint8_t before = old >> (REG_SMRAM & 3) * 8 & 0xff;
     uint8_t *smram = &s->pci.config[REG_SMRAM];
 
-    if (reg > REG_SMRAM || reg + len <= REG_SMRAM) {
-        return;
+    if (reg <= REG_SMRAM && reg + len > REG_SMRAM) {
+        if (before & SMRAM_LOCK) {
+            /* Locked until reset: D_OPEN stays clear, and so does the way back. */
+            *smram = (*smram & ~(SMRAM_OPEN | SMRAM_LOCK)) | SMRAM_LOCK;
+        } else if (*smram & SMRAM_LOCK) {
+            *smram &= ~SMRAM_OPEN;
+        }
     }
-    if (before & SMRAM_LOCK) {
-        /* Locked until reset: D_OPEN stays clear, and so does the way back. */
-        *smram = (*smram & ~(SMRAM_OPEN | SMRAM_LOCK)) | SMRAM_LOCK;
-    } else if (*smram & SMRAM_LOCK) {
-        *smram &= ~SMRAM_OPEN;
-    }
+    keep_registers(s);
 }
 
 static int i440fx_realize(struct device *dev, GError **err)
@@ -166,6 +176,7 @@ static int i440fx_realize(struct device *dev, GError **err)
     int ret;
 
     for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
+        s->pci.config[registers[i].reg] = registers[i].reset;
         s->pci.writable[registers[i].reg] = registers[i].writable;
     }
     region_init(&s->address_port, "pci-config-address", &address_ops, s, 4);
@@ -183,12 +194,16 @@ static void i440fx_reset(struct device *dev, enum reset_reason why)
 
     s->confadd = 0;
     s->rcr = 0;
-    /* Nobody but hvmloader programs these, and it does not run at wake-up: what it wrote stays, as firmware would restore it. */
-    if (why != RESET_WAKEUP) {
-        for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
-            s->pci.config[registers[i].reg] = registers[i].reset;
-        }
+    /* Firmware would program these again at wake-up, but under Xen none does: hvmloader does not run then. */
+    for (unsigned i = 0; why == RESET_WAKEUP && i < G_N_ELEMENTS(registers); i++) {
+        s->pci.config[registers[i].reg] = s->kept[i];
     }
+    keep_registers(s);
+}
+
+static void i440fx_post_load(void *base)
+{
+    keep_registers(base);
 }
 
 static void i440fx_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
@@ -209,6 +224,7 @@ static const struct state_desc i440fx_state = {
         STATE_FIELD_U8(struct i440fx, rcr, .min = 0, .max = RCR_HARD | RCR_GO),
         STATE_FIELD_END,
     },
+    .post_load = i440fx_post_load,
 };
 
 static const struct pci_info i440fx_pci = {

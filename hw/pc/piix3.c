@@ -28,6 +28,7 @@ struct piix3 {
     struct region port92;
     uint8_t sysctl;             /* port 0x92 */
     uint8_t route[4];           /* what the hypervisor was told last; 0 = disabled */
+    uint8_t kept[27];           /* the registers below, for wake-up */
 };
 
 static const struct {
@@ -62,6 +63,15 @@ static const struct {
     { 0xae, 0x00, 0xff },   /* CTHTMR */
 };
 
+G_STATIC_ASSERT(G_N_ELEMENTS(registers) == sizeof(((struct piix3 *)0)->kept));
+
+static void keep_registers(struct piix3 *s)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
+        s->kept[i] = s->pci.config[registers[i].reg];
+    }
+}
+
 /* A route that does not change is not told again: each is a hypercall. */
 static void update_routes(struct piix3 *s)
 {
@@ -78,8 +88,11 @@ static void update_routes(struct piix3 *s)
 
 static void piix3_config_written(struct device *dev, unsigned reg, unsigned len, uint32_t old)
 {
+    struct piix3 *s = DEVICE_CAST(struct piix3, dev);
+
+    keep_registers(s);
     if ((reg & ~3u) == REG_PIRQRCA) {
-        update_routes(DEVICE_CAST(struct piix3, dev));
+        update_routes(s);
     }
 }
 
@@ -112,6 +125,7 @@ static int piix3_realize(struct device *dev, GError **err)
     struct piix3 *s = DEVICE_CAST(struct piix3, dev);
 
     for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
+        s->pci.config[registers[i].reg] = registers[i].reset;
         s->pci.writable[registers[i].reg] = registers[i].writable;
     }
     region_init(&s->port92, "port92", &port92_ops, s, 1);
@@ -123,13 +137,12 @@ static void piix3_reset(struct device *dev, enum reset_reason why)
     struct piix3 *s = DEVICE_CAST(struct piix3, dev);
 
     s->sysctl = 0;
-    /* Xen keeps the routes over S3, and no firmware writes them again at wake-up. */
-    if (why != RESET_WAKEUP) {
-        for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
-            s->pci.config[registers[i].reg] = registers[i].reset;
-        }
-        update_routes(s);
+    /* Xen keeps the routes over S3, and no firmware writes them again at wake-up: hvmloader does not run then. */
+    for (unsigned i = 0; why == RESET_WAKEUP && i < G_N_ELEMENTS(registers); i++) {
+        s->pci.config[registers[i].reg] = s->kept[i];
     }
+    keep_registers(s);
+    update_routes(s);
 }
 
 /* The routes themselves are part of Xen's saved context. */
@@ -137,6 +150,7 @@ static void piix3_post_load(void *base)
 {
     struct piix3 *s = base;
 
+    keep_registers(s);
     for (unsigned link = 0; link < 4; link++) {
         uint8_t reg = s->pci.config[REG_PIRQRCA + link];
 

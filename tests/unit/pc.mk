@@ -1,5 +1,44 @@
-# Unit tests of pc. Example:
-#   check_PROGRAMS += tests/unit/test-foo
-#   tests_unit_test_foo_SOURCES = tests/unit/test-foo.c
-#   tests_unit_test_foo_LDADD = libhwfoo.la $(UNIT_LIBS)
-#   TESTS += tests/unit/test-foo
+# Unit tests of the PC's chips and the board.
+
+check_PROGRAMS += tests/unit/test-i440fx
+tests_unit_test_i440fx_SOURCES = tests/unit/test-i440fx.c tests/unit/pc-common.h
+tests_unit_test_i440fx_LDADD = libhwpc.la $(UNIT_LIBS)
+TESTS += tests/unit/test-i440fx
+
+check_PROGRAMS += tests/unit/test-piix3
+tests_unit_test_piix3_SOURCES = tests/unit/test-piix3.c tests/unit/pc-common.h
+tests_unit_test_piix3_LDADD = libhwpc.la $(UNIT_LIBS)
+TESTS += tests/unit/test-piix3
+
+check_PROGRAMS += tests/unit/test-cmos
+tests_unit_test_cmos_SOURCES = tests/unit/test-cmos.c tests/unit/pc-common.h
+tests_unit_test_cmos_LDADD = libhwpc.la $(UNIT_LIBS)
+TESTS += tests/unit/test-cmos
+
+check_PROGRAMS += tests/unit/test-i8257
+tests_unit_test_i8257_SOURCES = tests/unit/test-i8257.c tests/unit/pc-common.h
+tests_unit_test_i8257_LDADD = libhwpc.la $(UNIT_LIBS)
+TESTS += tests/unit/test-i8257
+
+check_PROGRAMS += tests/unit/test-pm
+tests_unit_test_pm_SOURCES = tests/unit/test-pm.c tests/unit/pc-common.h
+tests_unit_test_pm_LDADD = libhwacpi.la libhwpc.la $(UNIT_LIBS)
+TESTS += tests/unit/test-pm
+
+check_PROGRAMS += tests/unit/test-serial
+tests_unit_test_serial_SOURCES = tests/unit/test-serial.c tests/unit/pc-common.h
+tests_unit_test_serial_LDADD = libhwchar.la $(UNIT_LIBS)
+TESTS += tests/unit/test-serial
+
+check_PROGRAMS += tests/unit/test-platform
+tests_unit_test_platform_SOURCES = tests/unit/test-platform.c tests/unit/pc-common.h
+tests_unit_test_platform_LDADD = libhwxen.la $(UNIT_LIBS)
+TESTS += tests/unit/test-platform
+
+# The whole machine: every room's devices, real back ends.
+check_PROGRAMS += tests/unit/test-board
+tests_unit_test_board_SOURCES = tests/unit/test-board.c tests/unit/pc-common.h hw/classes.c
+tests_unit_test_board_LDADD = \
+	libhwpc.la libhwide.la libhwacpi.la libhwchar.la libhwinput.la libhwdisplay.la libhwxen.la \
+	libbackendshost.la $(UNIT_LIBS)
+TESTS += tests/unit/test-board
