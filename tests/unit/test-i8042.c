@@ -7,6 +7,7 @@
 
 #include <xendm/classes.h>
 #include <xendm/input.h>
+#include <xendm/log.h>
 
 #include "fakes.h"
 
@@ -561,6 +562,7 @@ static void test_state(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    log_set_level("all", "error");              /* the fuzzer resets the machine thousands of times */
     g_test_add_func("/i8042/linux", test_linux);
     g_test_add_func("/i8042/seabios", test_seabios);
     g_test_add_func("/i8042/scan-codes", test_scan_codes);

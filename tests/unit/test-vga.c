@@ -1181,6 +1181,80 @@ static void test_state(void)
     kit_free(b);
 }
 
+/* A domain that is restored has the video memory already, where it was; the device finds it by its state. */
+static void test_restored(void)
+{
+    struct kit *a = kit_new("2");
+    struct machine *m = fake_machine_new();
+    struct display *d = m->display = display_new();
+    unsigned w, h;
+
+    assign_bars(a);
+    set_vbe(a, 640, 480, 32);
+    machine_stop(a->m);
+    struct device *dev = fake_pci_device(m, &std_vga_class, DEVFN, "vgamem_mb=2", "restored=on", NULL);
+    g_assert_null(m->hv->vram);                 /* nothing was populated */
+    g_assert_nonnull(display_refresh(d, true, &w, &h));
+    m->hv->vram = g_malloc0(2 << 20);
+    m->hv->vram_gfn = a->m->hv->vram_gfn;
+    m->hv->vram_pages = 512;
+    m->hv->vram[640 * 4 * 10] = 0x77;
+    fake_state_round_trip(a->dev, dev);
+    g_assert_cmpuint(m->hv->relocations, ==, 0);
+    g_assert_true(m->hv->write_combine);
+    struct display_watch *watch = display_watch(d, &viewer, a);
+    const uint32_t *pixels = display_refresh(d, true, &w, &h);
+    g_assert_cmpuint(w, ==, 640);
+    g_assert_cmphex(pixels[640 * 10], ==, 0x77);
+    display_unwatch(watch);
+    fake_machine_free(m);
+    display_free(d);
+
+    /* The memory is not there: the device lives on with a black screen. */
+    m = fake_machine_new();
+    d = m->display = display_new();
+    dev = fake_pci_device(m, &std_vga_class, DEVFN, "vgamem_mb=2", "restored=on", NULL);
+    fake_state_round_trip(a->dev, dev);
+    watch = display_watch(d, &viewer, a);
+    pixels = display_refresh(d, true, &w, &h);
+    g_assert_cmpuint(w, ==, 640);
+    g_assert_cmphex(pixels[640 * 10], ==, 0);
+    display_unwatch(watch);
+    fake_machine_free(m);
+    display_free(d);
+
+    /* Another amount of memory is refused. */
+    m = fake_machine_new();
+    dev = fake_pci_device(m, &std_vga_class, DEVFN, "vgamem_mb=4", "restored=on", NULL);
+    GByteArray *bytes = g_byte_array_new();
+    g_autoptr(GError) err = NULL;
+    state_save(std_vga_class.state, a->dev, bytes);
+    struct state_plan *plan = state_parse_sized(std_vga_class.state, std_vga_class.size, bytes->data, bytes->len, &err);
+    g_assert_no_error(err);
+    g_assert_false(state_fits(plan, dev, &err));
+    g_assert_nonnull(strstr(err->message, "1024 pages here, 512"));
+    state_plan_free(plan);
+    g_byte_array_free(bytes, TRUE);
+    fake_machine_free(m);
+    kit_free(a);
+}
+
+static void test_move_fails(void)
+{
+    struct kit *k = kit_new("2");
+    struct hypervisor *hv = k->m->hv;
+    uint64_t first = hv->vram_gfn;
+
+    hv->vram_pages = 1;                         /* makes the fake refuse */
+    assign_bars(k);
+    g_assert_cmphex(hv->vram_gfn, ==, first);
+    g_assert_false(hv->write_combine);
+    hv->vram_pages = 512;
+    config_write(k, 0x10, 0xf2000000, 4);       /* the next one works, from the old place */
+    g_assert_cmphex(hv->vram_gfn, ==, 0xf2000);
+    kit_free(k);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -1202,5 +1276,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vga/rom", test_rom);
     g_test_add_func("/vga/fuzz", test_fuzz);
     g_test_add_func("/vga/state", test_state);
+    g_test_add_func("/vga/restored", test_restored);
+    g_test_add_func("/vga/move-fails", test_move_fails);
     return g_test_run();
 }
