@@ -13,11 +13,18 @@
 
 #include <xenstore.h>
 
+#include <xendm/device.h>
 #include <xendm/xenstore.h>
 
 #include "../../xenstore-watch/logic.h"
 
 #define DM "/local/domain/0/device-model/7"
+
+/* The rest of hw/core is not needed here. */
+GQuark xendm_error_quark(void)
+{
+    return g_quark_from_static_string("xendm-error");
+}
 
 /* ---- the make-believe library ---- */
 

@@ -8,7 +8,7 @@ TESTS += tests/unit/test-mapcache
 check_PROGRAMS += tests/unit/test-xenstore
 tests_unit_test_xenstore_SOURCES = tests/unit/test-xenstore.c
 tests_unit_test_xenstore_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
-tests_unit_test_xenstore_LDADD = libxenstorewatch.la $(UNIT_LIBS)
+tests_unit_test_xenstore_LDADD = libxenstorewatch.la libdmbase.la $(GLIB_LIBS)
 TESTS += tests/unit/test-xenstore
 
 # The part of the ioreq server that makes no hypervisor call.
