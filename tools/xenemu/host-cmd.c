@@ -768,6 +768,16 @@ static char *cmd_leaks(struct cmd *c)
     return g_string_free(t, FALSE);
 }
 
+/* Open library handles of process PID. */
+static char *cmd_handles(struct cmd *c)
+{
+    unsigned int i, n = 0;
+
+    for (i = 0; i < c->s->host->conns->len; i++)
+        n += ((struct conn *)g_ptr_array_index(c->s->host->conns, i))->pid == c->a[1];
+    return g_strdup_printf("OK %u", n);
+}
+
 static char *cmd_xsproxy(struct cmd *c)
 {
     return done(xsproxy_start(c->s->host, c->w[1], c->w[2]));
@@ -856,6 +866,7 @@ static const struct {
     {"pt", cmd_pt, 1, LOCKED | WITH_DOMAIN},
     {"leaks", cmd_leaks, 1, LOCKED},
     {"xsproxy", cmd_xsproxy, 3, LOCKED},
+    {"handles", cmd_handles, 2, LOCKED},
     {"sleep", cmd_sleep, 2, 0},
     {"timeout", cmd_timeout, 2, LOCKED},
     {"spin", cmd_spin, 2, LOCKED},

@@ -624,7 +624,16 @@ static int report_leaks(void)
     char *n;
     int leaks;
 
-    g_usleep(20000); /* the host sees the closed sockets */
+    /* The kernel has closed its sockets; the host may need a moment to see that. */
+    for (leaks = 0; leaks < 2000; leaks++) {
+        n = ctl("handles %d", run.dm);
+        if (!n || !atoi(n) || !run.dm)
+            break;
+        g_free(n);
+        g_usleep(1000);
+    }
+    if (leaks < 2000)
+        g_free(n);
     n = ctl("leaks %d", run.dm);
     leaks = n ? atoi(n) : 0;
     g_free(n);
