@@ -52,6 +52,8 @@ class Box:
         self.out = out
         self.process = None
         self.guests = []
+        # QEMU copies PIO disk data word by word, which emulation makes very slow
+        self.patience = 2.5 if dm == "qemu" else 1
         self.dm_path = None         # the device model's path in dom0
         self.work = None
         self._agent = None
@@ -90,6 +92,8 @@ class Box:
                 self._command(files), stdin=None if self.terminal else subprocess.DEVNULL,
                 stdout=None if self.terminal else errors, stderr=errors, cwd=self.work,
                 start_new_session=not self.terminal, preexec_fn=die_with_parent)
+        if self.accelerator == "kvm":
+            self.patience = 1
         try:
             self._connect()
             ready = self._wait_line(lambda: self._done.pop("ready", None), BOOT_TIMEOUT, "dom0's agent")
@@ -358,6 +362,11 @@ class Box:
 cd /run && rm -rf evidence && mkdir evidence && cd evidence
 for pid in $(ps -o pid,args | awk -v dm='%s' '$2 == dm {print $1}'); do kill -USR1 $pid; done
 xl list -v >xl-list.txt 2>&1
+xl vcpu-list >>xl-list.txt 2>&1
+for id in $(xl list | awk 'NR > 1 && $2 > 0 {print $2}'); do
+    for vcpu in 0 1 2 3; do xenctx $id $vcpu; done >xenctx-$id.txt 2>&1
+    timeout 10 xen-hvmctx $id >hvmctx-$id.txt 2>&1
+done
 xenstore-ls -f >xenstore.txt 2>&1
 ps -o pid,ppid,user,vsz,rss,stat,args >ps.txt 2>&1
 ls -la /run/xen /run >run.txt 2>&1

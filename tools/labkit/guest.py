@@ -160,6 +160,7 @@ done""" % {"name": self.name}
 
     def until(self, ask, what, timeout):
         """Ask again and again until the answer is true."""
+        timeout *= self.box.patience
         say("  waiting until %s (up to %d s)" % (what, timeout))
         begin = time.monotonic()
         while True:
@@ -207,6 +208,7 @@ done""" % {"name": self.name}
 
     def wait_for(self, pattern, timeout=120, bad=r"LAB no root|Kernel panic|Unable to mount"):
         """Wait for a regular expression on the console, after what was matched before."""
+        timeout *= self.box.patience
         say("  waiting for /%s/ on %s's console (up to %d s)" % (pattern, self.name, timeout))
         begin = time.monotonic()
         looked = begin
