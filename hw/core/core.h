@@ -24,7 +24,7 @@ int pci_function_register(struct pci_device *pci, GError **err);    /* after it:
 void pci_function_unregister(struct pci_device *pci);               /* unmaps BARs; before class->unrealize */
 void pci_function_release(struct pci_device *pci);                  /* frees what the bus made; after it */
 void pci_function_detach(struct pci_device *pci);
-void pci_function_restored(struct pci_device *pci);                 /* pci_state.post_load */
+void pci_function_power_on(struct pci_device *pci);                 /* the bus' part of RESET_COLD */
 void pci_decode_update(struct pci_device *pci, bool guest);
 
 /* pci-msi.c */

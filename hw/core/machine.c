@@ -118,13 +118,12 @@ void machine_reset(struct machine *m, enum reset_reason why)
         struct device *dev = device_at(m, i);
 
         if (pci_device_is(dev)) {
-            struct pci_device *pci = (struct pci_device *)dev;
-
             /* What PV drivers had unplugged stays out over S3: they still use the disks behind it. */
             if (why == RESET_COLD) {
-                pci->powered_down = false;
+                pci_function_power_on((struct pci_device *)dev);
+            } else {
+                pci_device_reset((struct pci_device *)dev);
             }
-            pci_device_reset(pci);
         }
     }
     for (unsigned i = 0; i < m->devices->len; i++) {

@@ -26,6 +26,8 @@ enum {
     PCI_INTERRUPT_PIN = 0x3d,
 };
 
+#define PCI_HEADER_SIZE 0x40u
+
 #define PCI_COMMAND_IO 0x0001
 #define PCI_COMMAND_MEMORY 0x0002
 #define PCI_COMMAND_MASTER 0x0004

@@ -654,12 +654,33 @@ void pci_function_detach(struct pci_device *pci)
     }
 }
 
+static void reset_capability(struct pci_device *pci, const struct function *fn, unsigned at, unsigned size)
+{
+    for (unsigned i = at; at && i < at + size && i < PCI_CONFIG_SIZE; i++) {
+        pci->config[i] = fn->power_on[i];
+    }
+}
+
+void pci_function_power_on(struct pci_device *pci)
+{
+    pci->powered_down = false;
+    memcpy(pci->config, function_of(pci)->power_on, sizeof(pci->config));
+    pci_device_reset(pci);
+}
+
 void pci_device_reset(struct pci_device *pci)
 {
     struct function *fn = function_of(pci);
 
     XENDM_ASSERT(fn && fn->registered);
-    memcpy(pci->config, fn->power_on, sizeof(pci->config));
+    /*
+     * The header and the capabilities that are ours. The chip's own registers are for its class->reset, because some of
+     * them have to outlive S3: nobody runs firmware that would program a chip set again (contract 4.8).
+     */
+    memcpy(pci->config, fn->power_on, PCI_HEADER_SIZE);
+    reset_capability(pci, fn, pci->cap_pm, 8);
+    reset_capability(pci, fn, pci->cap_msi, 14);
+    reset_capability(pci, fn, pci->cap_msix, 12);
     pci->intx_asserted = false;
     pci_msi_reset(pci);
     master_update(pci);

@@ -140,7 +140,11 @@ bool pci_msix_send(struct pci_device *pci, unsigned vector);    /* masked vector
 /* Pulls a function out (unplug): its decoding stops and its config space reads all ones until machine reset. */
 void pci_device_pull(struct pci_device *pci);
 
-/* The bus' part of reset: command, status, BARs and interrupt line as at power-on. The machine calls it before class->reset. */
+/*
+ * The bus' part of reset: the header (below 0x40) and the capabilities as realize left them. The machine calls it before
+ * class->reset. The chip's own registers above 0x40 are as realize left them after RESET_COLD; after the others they are
+ * untouched, and class->reset decides (over S3 many must stay: no firmware sets up the chip set again).
+ */
 void pci_device_reset(struct pci_device *pci);
 
 /*
