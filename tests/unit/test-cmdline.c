@@ -148,6 +148,8 @@ static void test_random(void)
         g_assert_true((desc != NULL) != (err != NULL));
         if (desc) {
             g_autofree char *json = machine_desc_to_json(desc);
+
+            g_assert_true(g_utf8_validate(json, -1, NULL));
             machine_desc_free(desc);
         } else {
             g_assert_cmpuint(strlen(err->message), >, 3);

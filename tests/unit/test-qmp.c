@@ -252,6 +252,7 @@ static void test_events(void)
     g_autoptr(JsonNode) greeting = get(mute), resume = NULL, reply = NULL, error = NULL;
     unsigned trays = 0;
 
+    g_assert_nonnull(at(greeting, "QMP"));
     say(c, "{\"execute\":\"cont\"}");
     resume = get(c);
     reply = get(c);
@@ -387,6 +388,7 @@ static void test_many_clients(void)
     for (size_t i = 0; i < G_N_ELEMENTS(c); i++) {
         g_autoptr(JsonNode) greeting = get(c[i]);   /* those who wait come when the first ones go */
 
+        g_assert_nonnull(at(greeting, "QMP"));
         assert_ok(c[i], "{\"execute\":\"qmp_capabilities\"}");
         assert_ok(c[i], "{\"execute\":\"query-status\"}");
         client_close(c[i]);
