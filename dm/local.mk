@@ -1,6 +1,6 @@
 # Log and flight recorder: what every room may call, so that tests link it without the daemon.
 noinst_LTLIBRARIES += libdmbase.la
-libdmbase_la_SOURCES = dm/log.c dm/recorder.c
+libdmbase_la_SOURCES = dm/error.c dm/log.c dm/recorder.c
 
 # What the toolstack says and asks: the command line and QMP.
 noinst_LTLIBRARIES += libdmcontrol.la

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include <xendm/block.h>
-#include <xendm/device.h>
+#include <xendm/error.h>
 #include <xendm/log.h>
 #include <xendm/recorder.h>
 

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include <xendm/device.h>
+#include <xendm/error.h>
 
 #include "chardev-spec.h"
 

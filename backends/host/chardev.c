@@ -24,7 +24,7 @@
 #include <glib-unix.h>
 
 #include <xendm/chardev.h>
-#include <xendm/device.h>
+#include <xendm/error.h>
 #include <xendm/log.h>
 
 #include "chardev-spec.h"

@@ -15,11 +15,6 @@
 
 #define DEVICE_ID_MAX 255u      /* the saved state counts its length in one byte */
 
-GQuark xendm_error_quark(void)
-{
-    return g_quark_from_static_string("xendm-error");
-}
-
 /* ---- properties ---- */
 
 static const struct property *property_find(const struct device_class *class, const char *name)

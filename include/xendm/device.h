@@ -20,6 +20,7 @@
 
 #include <glib.h>
 
+#include <xendm/error.h>
 #include <xendm/irq.h>
 #include <xendm/state.h>
 
@@ -124,8 +125,5 @@ int device_place_mmio(struct device *dev, struct region *r, uint64_t address, GE
 
 /* Connects to ISA interrupt 0..15 of the machine. */
 void device_connect_isa_irq(struct device *dev, struct irq *irq, unsigned number);
-
-#define XENDM_ERROR (xendm_error_quark())
-GQuark xendm_error_quark(void);     /* domain of all configuration errors; code is the positive errno */
 
 #endif
