@@ -112,6 +112,7 @@ struct ide_channel {
 struct ide_controller {
     struct pci_device pci;
     struct ide_channel channel[2];
+    uint8_t timing[4];                  /* IDETIM of both, for S3: the bus' reset comes before ours */
 };
 
 /* What a drive is doing. Saved: do not renumber. */
@@ -255,7 +256,6 @@ void ide_text(uint8_t *to, size_t size, const char *text);  /* padded with space
     STATE_FIELD_U32(struct ide_drive, drq_end, .max = IDE_BUFFER), \
     STATE_FIELD_U32(struct ide_drive, data_end, .max = IDE_BUFFER), \
     STATE_FIELD_U32(struct ide_drive, media_pos, .max = IDE_BUFFER), \
-    STATE_FIELD_U32(struct ide_drive, saved_length, .max = IDE_BUFFER), \
     { .name = "buffer", .type = STATE_VAR_BYTES, .offset = offsetof(struct ide_drive, saved), .count = IDE_BUFFER, \
       .length_offset = offsetof(struct ide_drive, saved_length) }
 void ide_drive_pre_save(struct ide_drive *d);

@@ -36,6 +36,7 @@ static struct ide_controller *controller(struct device *dev)
 
 static void decode_update(struct ide_controller *c)
 {
+    memcpy(c->timing, c->pci.config + CONFIG_IDETIM, sizeof(c->timing));
     for (unsigned i = 0; i < 2; i++) {
         bool decoded = c->pci.config[CONFIG_IDETIM + 2 * i + 1] & 0x80;
 
@@ -183,11 +184,9 @@ static void piix3_ide_reset(struct device *dev, enum reset_reason why)
         ide_bm_reset(&c->channel[i].bm);
         ide_channel_reset(&c->channel[i]);
     }
-    /* After S3 no firmware that we have enables the ports again, as a PC's would; so they stay as
-     * they were. */
-    if (why != RESET_WAKEUP) {
-        memset(c->pci.config + CONFIG_IDETIM, 0, 4);
-        c->pci.config[CONFIG_SIDETIM] = 0;
+    /* After S3 no firmware that we have enables the ports again, as a PC's would; so they stay. */
+    if (why == RESET_WAKEUP) {
+        memcpy(c->pci.config + CONFIG_IDETIM, c->timing, sizeof(c->timing));
     }
     decode_update(c);
 }

@@ -6,13 +6,14 @@
 
 void fake_block_fill(struct block *b)
 {
-    for (uint64_t s = 0; s < b->size / 512; s++) {
-        uint8_t *p = b->data + s * 512;
+    static uint8_t pattern[512 + 251];
 
-        for (unsigned i = 0; i < 512; i++) {
-            p[i] = (uint8_t)(s * 7 + i * 13 + (i >> 3));
-        }
-        memcpy(p, &s, sizeof(s));
+    for (unsigned i = 0; i < sizeof(pattern); i++) {
+        pattern[i] = (uint8_t)(i * 13 + (i >> 3));
+    }
+    for (uint64_t s = 0; s < b->size / 512; s++) {
+        memcpy(b->data + s * 512, pattern + s % 251, 512);
+        memcpy(b->data + s * 512, &s, sizeof(s));
     }
 }
 

@@ -58,7 +58,7 @@ struct device *ide_test_drive(struct ide_test *t, const struct device_class *cla
     return dev;
 }
 
-void ide_test_new(struct ide_test *t)
+void ide_test_build(struct ide_test *t)
 {
     memset(t, 0, sizeof(*t));
     t->m = fake_machine_new();
@@ -71,6 +71,11 @@ void ide_test_new(struct ide_test *t)
     t->hd = ide_test_drive(t, &ide_hd_class, "ide-768", t->disk, 0, 0);
     t->cd = ide_test_drive(t, &ide_cd_class, "ide-5632", t->disc, 1, 0);
     machine_complete(t->m);
+}
+
+void ide_test_new(struct ide_test *t)
+{
+    ide_test_build(t);
     machine_start(t->m);
     ide_test_firmware(t);
 }

@@ -38,6 +38,7 @@ struct ide_test {
 };
 
 void ide_test_new(struct ide_test *t);
+void ide_test_build(struct ide_test *t);        /* the same, but it never ran: for machine_load() */
 void ide_test_free(struct ide_test *t);
 void ide_test_firmware(struct ide_test *t);     /* what hvmloader does: decoding, BAR, command register */
 void ide_test_reset(struct ide_test *t);        /* S3 and back */
