@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The one head: surface and viewers. The surface exists only while somebody watches, or for the time of one screendump.
+ * The one head: surface and viewers. The surface exists only while somebody watches, or for the
+ * time of one screendump.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,14 +18,14 @@ struct display_watch {
     struct display *display;
     const struct display_viewer *viewer;
     void *opaque;
-    bool gone;                  /* unwatched from inside a callback; freed when the callbacks are done */
+    bool gone; /* unwatched from inside a callback; freed when the callbacks are done */
 };
 
 struct display {
     const struct display_device *device;
     void *device_opaque;
     GPtrArray *watches;
-    unsigned calling;           /* depth of viewers' callbacks */
+    unsigned calling; /* depth of viewers' callbacks */
     uint32_t *pixels;
     unsigned width, height;
 };
@@ -122,7 +123,8 @@ void display_damage(struct display *d, unsigned x, unsigned y, unsigned width, u
     d->calling--;
 }
 
-struct display_watch *display_watch(struct display *d, const struct display_viewer *viewer, void *opaque)
+struct display_watch *display_watch(struct display *d, const struct display_viewer *viewer,
+                                    void *opaque)
 {
     struct display_watch *w = g_new0(struct display_watch, 1);
     w->display = d;
@@ -175,7 +177,8 @@ const uint32_t *display_refresh(struct display *d, bool full, unsigned *width, u
     return d->pixels;
 }
 
-/* A file beside `file` with the same mode as a new one would get, or -1 with errno set. *temporary is to be freed. */
+/* A file beside `file` with the same mode as a new one would get, or -1 with errno set. *temporary
+ * is to be freed. */
 static int open_temporary(const char *file, char **temporary)
 {
     *temporary = g_strdup_printf("%s.XXXXXX", file);
@@ -199,8 +202,9 @@ int display_screendump(struct display *d, const char *file, bool png, GError **e
     if (!out) {
         error = errno;
     } else {
-        error = png || g_str_has_suffix(file, ".png") ? picture_write_png(out, pixels, width, height)
-                                                      : picture_write_ppm(out, pixels, width, height);
+        error = png || g_str_has_suffix(file, ".png")
+                    ? picture_write_png(out, pixels, width, height)
+                    : picture_write_ppm(out, pixels, width, height);
         if (fclose(out) != 0 && error == 0) {
             error = errno;
         }
@@ -213,7 +217,8 @@ int display_screendump(struct display *d, const char *file, bool png, GError **e
         error = errno;
     }
     if (error != 0) {
-        g_set_error(err, XENDM_ERROR, error, "screendump: cannot write %s: %s", file, g_strerror(error));
+        g_set_error(err, XENDM_ERROR, error, "screendump: cannot write %s: %s", file,
+                    g_strerror(error));
         if (out) {
             unlink(temporary);
         }

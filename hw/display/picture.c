@@ -39,13 +39,15 @@ static void on_warning(png_structp png, png_const_charp message)
     (void)message;
 }
 
-static void write_png(struct png_job *job, FILE *out, const uint32_t *pixels, unsigned width, unsigned height)
+static void write_png(struct png_job *job, FILE *out, const uint32_t *pixels, unsigned width,
+                      unsigned height)
 {
     if (setjmp(png_jmpbuf(job->png))) {
         return;
     }
     png_init_io(job->png, out);
-    png_set_compression_level(job->png, 3);     /* a screen packs well at any level; time matters more */
+    png_set_compression_level(job->png,
+                              3); /* a screen packs well at any level; time matters more */
     png_set_IHDR(job->png, job->info, width, height, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
                  PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_write_info(job->png, job->info);
@@ -58,7 +60,7 @@ static void write_png(struct png_job *job, FILE *out, const uint32_t *pixels, un
 
 int picture_write_png(FILE *out, const uint32_t *pixels, unsigned width, unsigned height)
 {
-    struct png_job job = { 0 };
+    struct png_job job = {0};
 
     errno = 0;
     job.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning);

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Standard VGA: PCI 1234:1111, a VGA with the Bochs VBE extensions, as Bochs and QEMU have it. Used by SeaBIOS' and
- * OVMF's drivers, Linux' bochs-drm, and every guest's plain VGA driver.
+ * Standard VGA: PCI 1234:1111, a VGA with the Bochs VBE extensions, as Bochs and QEMU have it. Used
+ * by SeaBIOS' and OVMF's drivers, Linux' bochs-drm, and every guest's plain VGA driver.
  *
  * Sources: QEMU's docs/specs/standard-vga.rst (BARs, MMIO layout); vga-*.c and vbe.c for the chip.
  *
- *   BAR 0  video memory (prefetchable), vgamem_mb rounded up to a power of two; the rest of it is empty
- *   BAR 2  4 KiB: EDID at 0, ports 0x3C0..0x3DF at 0x400, dispi registers at 0x500, extended registers at 0x600
- *   ROM    the VGA BIOS
+ *   BAR 0  video memory (prefetchable), vgamem_mb rounded up to a power of two; the rest of it is
+ * empty BAR 2  4 KiB: EDID at 0, ports 0x3C0..0x3DF at 0x400, dispi registers at 0x500, extended
+ * registers at 0x600 ROM    the VGA BIOS
  *
- * Video memory is made of guest pages of the domain's own, so that the guest writes it without us. They are populated
- * at 4 GiB above the end of guest RAM: hvmloader grows high RAM by at most 2 GiB (what it takes out of the hole below
- * 4 GiB), and maps large 64-bit BARs there only after this device's BAR. When BAR 0 is mapped the pages move to it, and
- * stay where they were last when it is unmapped. A domain that is restored has the pages already.
+ * Video memory is made of guest pages of the domain's own, so that the guest writes it without us.
+ * They are populated at 4 GiB above the end of guest RAM: hvmloader grows high RAM by at most 2 GiB
+ * (what it takes out of the hole below 4 GiB), and maps large 64-bit BARs there only after this
+ * device's BAR. When BAR 0 is mapped the pages move to it, and stay where they were last when it is
+ * unmapped. A domain that is restored has the pages already.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -31,14 +32,15 @@
 #define VRAM_BAR 0
 #define MMIO_BAR 2
 #define MMIO_SIZE 0x1000u
-#define MMIO_PORTS 0x400u               /* 0x3C0..0x3DF */
+#define MMIO_PORTS 0x400u /* 0x3C0..0x3DF */
 #define MMIO_DISPI 0x500u
 #define MMIO_EXTENDED 0x600u
 #define EXTENDED_SIZE 8u
 #define ORDER_BIG 0xbebebebeu
 #define ORDER_LITTLE 0x1e1e1e1eu
 
-/* Where a BAR may be: not in the firmware's low memory, not in the pages hvmloader, the toolstack and the APICs use. */
+/* Where a BAR may be: not in the firmware's low memory, not in the pages hvmloader, the toolstack
+ * and the APICs use. */
 #define BAR_FIRST (16ull << 20)
 #define BAR_END 0xfc000000ull
 
@@ -54,26 +56,26 @@ struct port_range {
 
 static const struct {
     uint16_t base, size;
-} ports[] = { { 0x3b4, 2 }, { 0x3ba, 1 }, { 0x3c0, 16 }, { 0x3d4, 2 }, { 0x3da, 1 } };
+} ports[] = {{0x3b4, 2}, {0x3ba, 1}, {0x3c0, 16}, {0x3d4, 2}, {0x3da, 1}};
 
 struct std_vga {
     struct pci_device pci;
     struct vga vga;
     struct vbe vbe;
 
-    uint32_t vgamem_mb;                 /* properties */
+    uint32_t vgamem_mb; /* properties */
     char *romfile;
     bool restored;
 
     struct port_range port[G_N_ELEMENTS(ports)];
     struct region dispi, window;
     uint8_t edid[EDID_SIZE];
-    bool write_combining;               /* set for the pages where they are now */
-    bool mapped;                        /* vga.vram is the guest's memory, not a stand-in of ours */
+    bool write_combining; /* set for the pages where they are now */
+    bool mapped;          /* vga.vram is the guest's memory, not a stand-in of ours */
     uint32_t pages;
-    uint64_t refused;                   /* BAR addresses we did not move to */
+    uint64_t refused; /* BAR addresses we did not move to */
 
-    uint64_t saved_gfn;                 /* in saved state */
+    uint64_t saved_gfn; /* in saved state */
     uint32_t saved_pages;
 };
 
@@ -97,10 +99,14 @@ static void ports_write(void *opaque, uint64_t offset, uint64_t value, unsigned 
 }
 
 static const struct region_ops ports_ops = {
-    .read = ports_read, .write = ports_write, .impl_min = 1, .impl_max = 1,
+    .read = ports_read,
+    .write = ports_write,
+    .impl_min = 1,
+    .impl_max = 1,
 };
 
-/* 0x1CE: index, 0x1CF and (for machines that want it aligned) 0x1D0: data. Words, each at its own byte address. */
+/* 0x1CE: index, 0x1CF and (for machines that want it aligned) 0x1D0: data. Words, each at its own
+ * byte address. */
 static uint64_t dispi_read(void *opaque, uint64_t offset, unsigned size)
 {
     struct std_vga *s = opaque;
@@ -120,7 +126,10 @@ static void dispi_write(void *opaque, uint64_t offset, uint64_t value, unsigned 
 }
 
 static const struct region_ops dispi_ops = {
-    .read = dispi_read, .write = dispi_write, .impl_min = 1, .impl_max = 2,
+    .read = dispi_read,
+    .write = dispi_write,
+    .impl_min = 1,
+    .impl_max = 2,
 };
 
 static uint64_t window_read(void *opaque, uint64_t offset, unsigned size)
@@ -136,7 +145,10 @@ static void window_write(void *opaque, uint64_t offset, uint64_t value, unsigned
 }
 
 static const struct region_ops window_ops = {
-    .read = window_read, .write = window_write, .impl_min = 1, .impl_max = 8,
+    .read = window_read,
+    .write = window_write,
+    .impl_min = 1,
+    .impl_max = 8,
 };
 
 static uint64_t mmio_read(void *opaque, uint64_t offset, unsigned size)
@@ -148,15 +160,17 @@ static uint64_t mmio_read(void *opaque, uint64_t offset, unsigned size)
         memcpy(&value, s->edid + offset, MIN(size, EDID_SIZE - offset));
     } else if (offset >= MMIO_PORTS && offset + size <= MMIO_PORTS + 0x20) {
         for (unsigned i = 0; i < size; i++) {
-            value |= (uint64_t)vga_port_read(&s->vga, 0x3c0 + (unsigned)(offset - MMIO_PORTS) + i) << 8 * i;
+            value |= (uint64_t)vga_port_read(&s->vga, 0x3c0 + (unsigned)(offset - MMIO_PORTS) + i)
+                     << 8 * i;
         }
     } else if (offset >= MMIO_DISPI && offset < MMIO_DISPI + 2 * VBE_COUNT) {
         unsigned index = (unsigned)(offset - MMIO_DISPI) / 2;
         value = vbe_read(&s->vbe, index) | (uint32_t)vbe_read(&s->vbe, index + 1) << 16;
         value >>= 8 * (offset & 1);
     } else if (offset >= MMIO_EXTENDED && offset < MMIO_EXTENDED + EXTENDED_SIZE) {
-        uint32_t reg[2] = { EXTENDED_SIZE, s->vbe.big_endian ? ORDER_BIG : ORDER_LITTLE };
-        memcpy(&value, (char *)reg + (offset - MMIO_EXTENDED), MIN(size, MMIO_EXTENDED + EXTENDED_SIZE - offset));
+        uint32_t reg[2] = {EXTENDED_SIZE, s->vbe.big_endian ? ORDER_BIG : ORDER_LITTLE};
+        memcpy(&value, (char *)reg + (offset - MMIO_EXTENDED),
+               MIN(size, MMIO_EXTENDED + EXTENDED_SIZE - offset));
     }
     return value;
 }
@@ -166,10 +180,13 @@ static void mmio_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
     struct std_vga *s = opaque;
 
     if (offset >= MMIO_PORTS && offset + size <= MMIO_PORTS + 0x20) {
-        for (unsigned i = 0; i < size; i++) {   /* index before data, so that one word sets an indexed register */
-            vga_port_write(&s->vga, 0x3c0 + (unsigned)(offset - MMIO_PORTS) + i, (uint8_t)(value >> 8 * i));
+        for (unsigned i = 0; i < size;
+             i++) { /* index before data, so that one word sets an indexed register */
+            vga_port_write(&s->vga, 0x3c0 + (unsigned)(offset - MMIO_PORTS) + i,
+                           (uint8_t)(value >> 8 * i));
         }
-    } else if (offset >= MMIO_DISPI && offset < MMIO_DISPI + 2 * VBE_COUNT && !(offset & 1) && size >= 2) {
+    } else if (offset >= MMIO_DISPI && offset < MMIO_DISPI + 2 * VBE_COUNT && !(offset & 1) &&
+               size >= 2) {
         unsigned index = (unsigned)(offset - MMIO_DISPI) / 2;
         vbe_write(&s->vbe, index, (uint16_t)value);
         if (size == 4) {
@@ -184,7 +201,10 @@ static void mmio_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
 }
 
 static const struct region_ops mmio_ops = {
-    .read = mmio_read, .write = mmio_write, .impl_min = 1, .impl_max = 4,
+    .read = mmio_read,
+    .write = mmio_write,
+    .impl_min = 1,
+    .impl_max = 4,
 };
 
 /* ---- video memory ---- */
@@ -200,10 +220,12 @@ static void vram_unmap(struct std_vga *s)
     s->mapped = false;
 }
 
-/* Memory of ours, so that there is always something to draw from: before a restore, or when mapping failed. */
+/* Memory of ours, so that there is always something to draw from: before a restore, or when mapping
+ * failed. */
 static bool vram_stand_in(struct std_vga *s)
 {
-    void *p = mmap(NULL, s->vga.vram_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p = mmap(NULL, s->vga.vram_size, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     s->vga.vram = p == MAP_FAILED ? NULL : p;
     return s->vga.vram != NULL;
 }
@@ -214,8 +236,9 @@ static int vram_create(struct std_vga *s, GError **err)
 
     if (s->restored) {
         if (!vram_stand_in(s)) {
-            g_set_error(err, XENDM_ERROR, ENOMEM, "%s: no address space for %" PRIu32 " MiB of video memory",
-                        s->pci.dev.id, s->vgamem_mb);
+            g_set_error(err, XENDM_ERROR, ENOMEM,
+                        "%s: no address space for %" PRIu32 " MiB of video memory", s->pci.dev.id,
+                        s->vgamem_mb);
             return -ENOMEM;
         }
         return 0;
@@ -223,15 +246,17 @@ static int vram_create(struct std_vga *s, GError **err)
     uint64_t gfn = (MAX(m->ram_high_end, 4ull << 30) + VRAM_GAP) >> GUEST_PAGE_SHIFT;
     int rc = hv_memory_populate(s->vga.hv, gfn, s->pages);
     if (rc < 0) {
-        g_set_error(err, XENDM_ERROR, -rc, "%s: the domain cannot have %" PRIu32 " MiB of video memory: %s",
-                    s->pci.dev.id, s->vgamem_mb, g_strerror(-rc));
+        g_set_error(err, XENDM_ERROR, -rc,
+                    "%s: the domain cannot have %" PRIu32 " MiB of video memory: %s", s->pci.dev.id,
+                    s->vgamem_mb, g_strerror(-rc));
         return rc;
     }
     s->vga.vram_gfn = gfn;
     s->vga.vram = hv_memory_map(s->vga.hv, gfn, s->pages);
     if (!s->vga.vram) {
         rc = errno ? -errno : -ENOMEM;
-        g_set_error(err, XENDM_ERROR, -rc, "%s: cannot map the video memory: %s", s->pci.dev.id, g_strerror(-rc));
+        g_set_error(err, XENDM_ERROR, -rc, "%s: cannot map the video memory: %s", s->pci.dev.id,
+                    g_strerror(-rc));
         return rc;
     }
     s->mapped = true;
@@ -246,7 +271,9 @@ static bool vram_move(struct std_vga *s, uint64_t gfn)
     vga_tracking_stop(v);
     int rc = hv_memory_relocate(v->hv, v->vram_gfn, gfn, s->pages);
     if (rc < 0) {
-        log_error(ROOM_DISPLAY, "%s: video memory stays at gfn 0x%" PRIx64 ": cannot move it to 0x%" PRIx64 ": %s",
+        log_error(ROOM_DISPLAY,
+                  "%s: video memory stays at gfn 0x%" PRIx64 ": cannot move it to 0x%" PRIx64
+                  ": %s",
                   s->pci.dev.id, v->vram_gfn, gfn, g_strerror(-rc));
         return false;
     }
@@ -255,8 +282,8 @@ static bool vram_move(struct std_vga *s, uint64_t gfn)
     }
     hv_memory_write_combine(v->hv, gfn, s->pages, true);
     s->write_combining = true;
-    log_debug(ROOM_DISPLAY, "%s: video memory moved from gfn 0x%" PRIx64 " to 0x%" PRIx64, s->pci.dev.id, v->vram_gfn,
-              gfn);
+    log_debug(ROOM_DISPLAY, "%s: video memory moved from gfn 0x%" PRIx64 " to 0x%" PRIx64,
+              s->pci.dev.id, v->vram_gfn, gfn);
     v->vram_gfn = gfn;
     return true;
 }
@@ -285,7 +312,7 @@ static bool extension_mode(struct vga *v, struct vga_mode *m)
     return vbe_mode(&((struct std_vga *)((char *)v - offsetof(struct std_vga, vga)))->vbe, m);
 }
 
-static const struct vga_extension extension = { .mode = extension_mode };
+static const struct vga_extension extension = {.mode = extension_mode};
 
 static uint64_t power_of_two(uint64_t n)
 {
@@ -369,7 +396,8 @@ static void std_vga_unrealize(struct device *dev)
     vga_free(&s->vga);
 }
 
-static void std_vga_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+static void std_vga_describe(struct device *dev, void (*line)(void *opaque, const char *text),
+                             void *opaque)
 {
     struct std_vga *s = from_pci(dev);
     char text[160], mode[80];
@@ -380,7 +408,8 @@ static void std_vga_describe(struct device *dev, void (*line)(void *opaque, cons
     g_snprintf(text, sizeof(text), "memory %" PRIu32 " MiB at 0x%" PRIx64 "%s", s->vgamem_mb,
                s->vga.vram_gfn << GUEST_PAGE_SHIFT, s->mapped ? "" : ", not mapped");
     line(opaque, text);
-    g_snprintf(text, sizeof(text), "%" PRIu64 " pictures, %" PRIu64 " rows drawn, dirty tracking %s", s->vga.pictures,
+    g_snprintf(text, sizeof(text),
+               "%" PRIu64 " pictures, %" PRIu64 " rows drawn, dirty tracking %s", s->vga.pictures,
                s->vga.rows_drawn, s->vga.tracking ? "on" : "off");
     line(opaque, text);
     if (s->refused) {
@@ -403,7 +432,8 @@ static bool std_vga_fits(const void *scratch, const void *base, GError **err)
     const struct std_vga *saved = scratch, *s = base;
 
     if (saved->saved_pages != s->pages) {
-        g_set_error(err, STATE_ERROR, EINVAL, "video memory has %" PRIu32 " pages here, %" PRIu32 " in the saved state",
+        g_set_error(err, STATE_ERROR, EINVAL,
+                    "video memory has %" PRIu32 " pages here, %" PRIu32 " in the saved state",
                     s->pages, saved->saved_pages);
         return false;
     }
@@ -417,7 +447,7 @@ static void std_vga_post_load(void *base)
 
     vga_tracking_stop(v);
     if (s->mapped) {
-        if (s->saved_gfn != v->vram_gfn) {      /* loaded into a machine that made its own */
+        if (s->saved_gfn != v->vram_gfn) { /* loaded into a machine that made its own */
             vram_move(s, s->saved_gfn);
         }
     } else {
@@ -427,20 +457,25 @@ static void std_vga_post_load(void *base)
             v->vram = vram;
             s->mapped = true;
         } else {
-            log_error(ROOM_DISPLAY, "%s: cannot map the video memory at gfn 0x%" PRIx64 ": the screen stays black: %s",
+            log_error(ROOM_DISPLAY,
+                      "%s: cannot map the video memory at gfn 0x%" PRIx64
+                      ": the screen stays black: %s",
                       s->pci.dev.id, s->saved_gfn, g_strerror(errno));
         }
         v->vram_gfn = s->saved_gfn;
         uint64_t bar = s->pci.bar[VRAM_BAR].address;
         if (bar != PCI_BAR_UNMAPPED && bar >> GUEST_PAGE_SHIFT == v->vram_gfn) {
-            hv_memory_write_combine(v->hv, v->vram_gfn, s->pages, true);    /* Xen does not save that */
+            hv_memory_write_combine(v->hv, v->vram_gfn, s->pages,
+                                    true); /* Xen does not save that */
             s->write_combining = true;
         }
     }
     vbe_update(&s->vbe);
 }
 
-#define GFN_MAX ((1ull << 36) - (VGA_VRAM_MAX >> GUEST_PAGE_SHIFT))     /* 48 bits of address, and room for the pages */
+#define GFN_MAX \
+    ((1ull << 36) - \
+     (VGA_VRAM_MAX >> GUEST_PAGE_SHIFT)) /* 48 bits of address, and room for the pages */
 
 static const struct state_field std_vga_fields[] = {
     STATE_FIELD_STRUCT(struct std_vga, vga, 1, &vga_state),
@@ -460,22 +495,38 @@ static const struct state_desc std_vga_state = {
 };
 
 static const struct property std_vga_properties[] = {
-    { .name = "vgamem_mb", .type = PROP_UINT32, .offset = offsetof(struct std_vga, vgamem_mb), .def = "16",
-      .min = VGA_VRAM_MIN >> 20, .max = VGA_VRAM_MAX >> 20, .help = "video memory in MiB" },
-    { .name = "romfile", .type = PROP_STRING, .offset = offsetof(struct std_vga, romfile),
-      .help = "VGA BIOS image for the expansion ROM; none when not given" },
-    { .name = "restored", .type = PROP_BOOL, .offset = offsetof(struct std_vga, restored), .def = "off",
-      .help = "the domain has its video memory already; where, the saved state says" },
-    { .name = NULL },
+    {.name = "vgamem_mb",
+     .type = PROP_UINT32,
+     .offset = offsetof(struct std_vga, vgamem_mb),
+     .def = "16",
+     .min = VGA_VRAM_MIN >> 20,
+     .max = VGA_VRAM_MAX >> 20,
+     .help = "video memory in MiB"},
+    {.name = "romfile",
+     .type = PROP_STRING,
+     .offset = offsetof(struct std_vga, romfile),
+     .help = "VGA BIOS image for the expansion ROM; none when not given"},
+    {.name = "restored",
+     .type = PROP_BOOL,
+     .offset = offsetof(struct std_vga, restored),
+     .def = "off",
+     .help = "the domain has its video memory already; where, the saved state says"},
+    {.name = NULL},
 };
 
 static const struct pci_info std_vga_pci = {
-    .vendor = 0x1234, .device = 0x1111, .subsystem_vendor = 0x1af4, .subsystem = 0x1100,
-    .class = 0x030000, .revision = 2,
-    .bar = {
-        [VRAM_BAR] = { .type = PCI_BAR_MEM32, .prefetchable = true, .name = "vga-vram" },
-        [MMIO_BAR] = { .type = PCI_BAR_MEM32, .size = MMIO_SIZE, .ops = &mmio_ops, .name = "vga-mmio" },
-    },
+    .vendor = 0x1234,
+    .device = 0x1111,
+    .subsystem_vendor = 0x1af4,
+    .subsystem = 0x1100,
+    .class = 0x030000,
+    .revision = 2,
+    .bar =
+        {
+            [VRAM_BAR] = {.type = PCI_BAR_MEM32, .prefetchable = true, .name = "vga-vram"},
+            [MMIO_BAR] =
+                {.type = PCI_BAR_MEM32, .size = MMIO_SIZE, .ops = &mmio_ops, .name = "vga-mmio"},
+        },
     .moved = std_vga_moved,
 };
 

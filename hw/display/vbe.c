@@ -2,12 +2,12 @@
 /*
  * Bochs VBE extensions ("dispi"), versions 0xB0C0..0xB0C5.
  *
- * Sources: the VBE DISPI interface description of Bochs' LGPL VGA BIOS; its users: SeaBIOS' vgasrc/bochsvga.c, Linux'
- * drivers/gpu/drm bochs, OVMF's QemuVideoDxe.
+ * Sources: the VBE DISPI interface description of Bochs' LGPL VGA BIOS; its users: SeaBIOS'
+ * vgasrc/bochsvga.c, Linux' drivers/gpu/drm bochs, OVMF's QemuVideoDxe.
  *
- * There is no way to refuse a value, so registers are brought to the nearest possible ones while a mode is on: width and
- * virtual width are multiples of 8, and the picture, at its offset, lies inside VRAM. With the mode off everything is
- * stored as written.
+ * There is no way to refuse a value, so registers are brought to the nearest possible ones while a
+ * mode is on: width and virtual width are multiples of 8, and the picture, at its offset, lies
+ * inside VRAM. With the mode off everything is stored as written.
  */
 #include <string.h>
 
@@ -65,8 +65,8 @@ void vbe_update(struct vbe *vbe)
 }
 
 /*
- * Brings the VGA's memory path to what the mode's banked window needs. The CRTC is left as it is: drivers that care
- * program it, and the picture does not depend on it.
+ * Brings the VGA's memory path to what the mode's banked window needs. The CRTC is left as it is:
+ * drivers that care program it, and the picture does not depend on it.
  */
 static void vbe_set_window(struct vbe *vbe)
 {
@@ -87,7 +87,8 @@ static void vbe_enable(struct vbe *vbe, uint16_t value)
 {
     bool was_on = vbe->enable & VBE_ENABLED, on = value & VBE_ENABLED;
 
-    vbe->enable = value & (VBE_ENABLED | VBE_GETCAPS | VBE_BANK_32K | VBE_8BIT_DAC | VBE_LFB | VBE_NOCLEARMEM);
+    vbe->enable = value & (VBE_ENABLED | VBE_GETCAPS | VBE_BANK_32K | VBE_8BIT_DAC | VBE_LFB |
+                           VBE_NOCLEARMEM);
     if (on && !was_on) {
         vbe->virt_width = vbe->x_offset = vbe->y_offset = 0;
         vbe_make_possible(vbe);
@@ -158,7 +159,7 @@ void vbe_write(struct vbe *vbe, unsigned index, uint16_t value)
         vbe_enable(vbe, value);
         break;
     case VBE_BANK:
-        vbe->bank = value;      /* the window checks each address */
+        vbe->bank = value; /* the window checks each address */
         break;
     case VBE_VIRT_WIDTH:
         vbe->virt_width = value;
@@ -169,7 +170,7 @@ void vbe_write(struct vbe *vbe, unsigned index, uint16_t value)
     case VBE_Y_OFFSET:
         vbe->y_offset = value;
         break;
-    default:                    /* VIRT_HEIGHT follows from the others */
+    default: /* VIRT_HEIGHT follows from the others */
         return;
     }
     vbe_update(vbe);
@@ -199,7 +200,8 @@ void vbe_reset(struct vbe *vbe)
 {
     vbe->index = 0;
     vbe->id = ID_LAST;
-    vbe->xres = vbe->yres = vbe->enable = vbe->bank = vbe->virt_width = vbe->x_offset = vbe->y_offset = 0;
+    vbe->xres = vbe->yres = vbe->enable = vbe->bank = vbe->virt_width = vbe->x_offset =
+        vbe->y_offset = 0;
     vbe->bpp = 8;
     vbe->big_endian = false;
     vbe_update(vbe);

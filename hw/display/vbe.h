@@ -6,7 +6,16 @@
 #include "vga-core.h"
 
 enum vbe_index {
-    VBE_ID, VBE_XRES, VBE_YRES, VBE_BPP, VBE_ENABLE, VBE_BANK, VBE_VIRT_WIDTH, VBE_VIRT_HEIGHT, VBE_X_OFFSET, VBE_Y_OFFSET,
+    VBE_ID,
+    VBE_XRES,
+    VBE_YRES,
+    VBE_BPP,
+    VBE_ENABLE,
+    VBE_BANK,
+    VBE_VIRT_WIDTH,
+    VBE_VIRT_HEIGHT,
+    VBE_X_OFFSET,
+    VBE_Y_OFFSET,
     VBE_MEMORY_64K,
     VBE_COUNT,
 };
@@ -22,14 +31,15 @@ struct vbe {
     struct vga *vga;
     uint16_t index;
     uint16_t id, xres, yres, bpp, enable, bank, virt_width, x_offset, y_offset;
-    bool big_endian;            /* the frame buffer's byte order, set through QEMU's extended registers */
+    bool big_endian; /* the frame buffer's byte order, set through QEMU's extended registers */
 };
 
 void vbe_reset(struct vbe *vbe);
 uint16_t vbe_read(struct vbe *vbe, unsigned index);
 void vbe_write(struct vbe *vbe, unsigned index, uint16_t value);
 bool vbe_mode(const struct vbe *vbe, struct vga_mode *m);
-/* After a restore: makes the registers consistent whatever the stream said, and the VGA's derived fields. */
+/* After a restore: makes the registers consistent whatever the stream said, and the VGA's derived
+ * fields. */
 void vbe_update(struct vbe *vbe);
 extern const struct state_desc vbe_state;
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The IBM VGA, without bus: registers, the window at 0xA0000, and pictures made of both. Chips with a VGA inside (standard
- * VGA with Bochs VBE, Cirrus) embed `struct vga`, give it memory, route ports and window to it and add their own modes
- * through `struct vga_extension`.
+ * The IBM VGA, without bus: registers, the window at 0xA0000, and pictures made of both. Chips with
+ * a VGA inside (standard VGA with Bochs VBE, Cirrus) embed `struct vga`, give it memory, route
+ * ports and window to it and add their own modes through `struct vga_extension`.
  *
- * Memory is kept as super-VGAs keep it: byte n of plane p is vram[4 * n + p]; such a group of four is a "cell" here.
- * Chain-4 addresses are then linear, and odd/even pairs are packed into consecutive cells. The CRTC's word and doubleword
- * addressing undoes just that spreading, so the renderer does not need it.
+ * Memory is kept as super-VGAs keep it: byte n of plane p is vram[4 * n + p]; such a group of four
+ * is a "cell" here. Chain-4 addresses are then linear, and odd/even pairs are packed into
+ * consecutive cells. The CRTC's word and doubleword addressing undoes just that spreading, so the
+ * renderer does not need it.
  */
 #ifndef XENDM_VGA_CORE_H
 #define XENDM_VGA_CORE_H
@@ -20,7 +21,7 @@
 #include <xendm/hypervisor.h>
 #include <xendm/state.h>
 
-#define VGA_LEGACY_SIZE 0x40000u            /* what an IBM VGA has: 4 planes of 64 KiB */
+#define VGA_LEGACY_SIZE 0x40000u /* what an IBM VGA has: 4 planes of 64 KiB */
 #define VGA_WINDOW_BASE 0xa0000u
 #define VGA_WINDOW_SIZE 0x20000u
 #define VGA_VRAM_MIN (1u << 20)
@@ -57,7 +58,7 @@
 #define AR_PLANES 0x12
 #define AR_PANNING 0x13
 #define AR_COLOUR_SELECT 0x14
-#define AR_INDEX_SCREEN_ON 0x20             /* in the index register: palette address source */
+#define AR_INDEX_SCREEN_ON 0x20 /* in the index register: palette address source */
 #define AR10_LINE_GRAPHICS 0x04
 #define AR10_BLINK 0x08
 #define AR10_PANNING_COMPAT 0x20
@@ -70,13 +71,14 @@
 
 struct vga;
 
-/* A picture that does not follow from the CRTC. `start` and `pitch` need not be sane: the renderer checks each row. */
+/* A picture that does not follow from the CRTC. `start` and `pitch` need not be sane: the renderer
+ * checks each row. */
 struct vga_mode {
     unsigned width, height;
-    unsigned bpp;               /* 4 (planar), 8, 15, 16, 24, 32 */
-    uint64_t start;             /* first byte; for 4 bpp the first cell */
-    uint32_t pitch;             /* bytes a row; for 4 bpp cells a row */
-    unsigned pan;               /* 4 bpp: pixels to skip in the first cell, 0..7 */
+    unsigned bpp;   /* 4 (planar), 8, 15, 16, 24, 32 */
+    uint64_t start; /* first byte; for 4 bpp the first cell */
+    uint32_t pitch; /* bytes a row; for 4 bpp cells a row */
+    unsigned pan;   /* 4 bpp: pixels to skip in the first cell, 0..7 */
     bool big_endian;
 };
 
@@ -90,44 +92,45 @@ struct vga_extension {
 struct vga {
     struct hypervisor *hv;
     struct vclock *clock;
-    struct display *display;                /* may be NULL */
-    const struct vga_extension *extension;  /* may be NULL */
+    struct display *display;               /* may be NULL */
+    const struct vga_extension *extension; /* may be NULL */
     uint8_t *vram;
-    uint32_t vram_size;                     /* a multiple of 1 MiB */
-    uint64_t vram_gfn;                      /* where the guest has it now */
+    uint32_t vram_size; /* a multiple of 1 MiB */
+    uint64_t vram_gfn;  /* where the guest has it now */
 
-    uint8_t misc;                           /* 3C2 */
-    uint8_t feature;                        /* 3DA write */
+    uint8_t misc;    /* 3C2 */
+    uint8_t feature; /* 3DA write */
     uint8_t sr_index, sr[VGA_SR_COUNT];
     uint8_t gr_index, gr[VGA_GR_COUNT];
     uint8_t cr_index, cr[VGA_CR_COUNT];
     uint8_t ar_index, ar[VGA_AR_COUNT];
-    bool ar_data;                           /* flip-flop: the next write to 3C0 is data */
+    bool ar_data; /* flip-flop: the next write to 3C0 is data */
     uint8_t dac_mask, dac_read, dac_write, dac_component;
-    bool dac_reading;                       /* last index went to 3C7 */
-    uint8_t dac_latch[3];                   /* components of an entry until the third one comes */
+    bool dac_reading;     /* last index went to 3C7 */
+    uint8_t dac_latch[3]; /* components of an entry until the third one comes */
     uint8_t dac[256 * 3];
-    uint32_t latch;                         /* four planes, plane 0 in the low byte */
-    uint64_t retrace_seen;                  /* next frame whose retrace was not yet reported in 3DA */
+    uint32_t latch;        /* four planes, plane 0 in the low byte */
+    uint64_t retrace_seen; /* next frame whose retrace was not yet reported in 3DA */
 
     /* Set by the extension; derived, not saved. */
     bool dac_8bit;
-    bool packed;                            /* window is linear bytes, no planes and no logic */
-    uint32_t bank;                          /* added to addresses in the 64 KiB window at 0xA0000 */
+    bool packed;   /* window is linear bytes, no planes and no logic */
+    uint32_t bank; /* added to addresses in the 64 KiB window at 0xA0000 */
 
     /* Drawing. */
-    bool changed;                           /* a register that may shape the picture was written since the last one */
+    bool changed; /* a register that may shape the picture was written since the last one */
     bool tracking;
-    uint32_t track_first, track_pages;      /* what the hypervisor tracks, in pages of VRAM */
-    uint64_t *own_dirty;                    /* pages written by us since they were drawn */
-    uint64_t *guest_dirty;                  /* the hypervisor's answer, relative to track_first */
-    uint32_t *row;                          /* one row being made; only while somebody looks */
-    unsigned width, height;                 /* of the last picture */
+    uint32_t track_first, track_pages; /* what the hypervisor tracks, in pages of VRAM */
+    uint64_t *own_dirty;               /* pages written by us since they were drawn */
+    uint64_t *guest_dirty;             /* the hypervisor's answer, relative to track_first */
+    uint32_t *row;                     /* one row being made; only while somebody looks */
+    unsigned width, height;            /* of the last picture */
     unsigned blink_phase;
-    uint64_t pictures, rows_drawn;          /* counters */
+    uint64_t pictures, rows_drawn; /* counters */
 };
 
-/* `vram` may be set later, before the guest runs. Makes the bitmaps; vga_free() frees them and leaves vram alone. */
+/* `vram` may be set later, before the guest runs. Makes the bitmaps; vga_free() frees them and
+ * leaves vram alone. */
 void vga_init(struct vga *v, uint32_t vram_size);
 void vga_free(struct vga *v);
 void vga_reset(struct vga *v);
@@ -141,12 +144,14 @@ void vga_port_write(struct vga *v, unsigned port, uint8_t value);
 uint64_t vga_window_read(struct vga *v, uint32_t offset, unsigned size);
 void vga_window_write(struct vga *v, uint32_t offset, uint64_t value, unsigned size);
 
-/* For whoever changes VRAM here: redraw these bytes, and tell a migration. Both ends are clamped. */
+/* For whoever changes VRAM here: redraw these bytes, and tell a migration. Both ends are clamped.
+ */
 void vga_vram_written(struct vga *v, uint32_t offset, uint32_t len);
-/* VRAM is about to move or go away: ends the hypervisor's tracking, so that the next picture is drawn anew. */
+/* VRAM is about to move or go away: ends the hypervisor's tracking, so that the next picture is
+ * drawn anew. */
 void vga_tracking_stop(struct vga *v);
 
-extern const struct display_device vga_display_device;     /* opaque: struct vga */
+extern const struct display_device vga_display_device; /* opaque: struct vga */
 uint32_t vga_dac_colour(const struct vga *v, unsigned index);
 /* "text 80x25, 720x400", "640x480x4", "1024x768x32"; for people. */
 void vga_mode_describe(struct vga *v, char *buf, size_t len);
@@ -154,27 +159,27 @@ void vga_mode_describe(struct vga *v, char *buf, size_t len);
 /* vga-scan.c, for vga-render.c: what the registers ask for, decoded and clamped. */
 enum vga_kind {
     VGA_TEXT,
-    VGA_PLANAR,                 /* 4 planes, 1 bit each */
-    VGA_CGA,                    /* 2-bit pixels, packed in even and odd planes */
+    VGA_PLANAR, /* 4 planes, 1 bit each */
+    VGA_CGA,    /* 2-bit pixels, packed in even and odd planes */
     VGA_256,
 };
 
 struct vga_scan {
     enum vga_kind kind;
-    unsigned width, height;     /* in dots and scan lines */
-    unsigned columns;           /* cells a line */
-    unsigned dots;              /* dots a cell, before doubling */
+    unsigned width, height; /* in dots and scan lines */
+    unsigned columns;       /* cells a line */
+    unsigned dots;          /* dots a cell, before doubling */
     bool double_dots;
     bool double_lines;
-    unsigned max_scan;          /* last scan line of a row */
+    unsigned max_scan; /* last scan line of a row */
     unsigned first_scan;
-    uint32_t start, pitch;      /* in cells */
+    uint32_t start, pitch; /* in cells */
     uint32_t cell_mask;
-    unsigned pan;               /* dots */
-    unsigned line_compare;      /* UINT_MAX: no split */
+    unsigned pan;          /* dots */
+    unsigned line_compare; /* UINT_MAX: no split */
     bool pan_stops_at_split;
     bool cursor_on, blink_on;
-    uint32_t colours[256];      /* dot value → pixel */
+    uint32_t colours[256]; /* dot value → pixel */
 };
 
 void vga_scan_setup(struct vga *v, const struct vga_mode *m, struct vga_scan *s);
@@ -184,7 +189,8 @@ struct vga_line {
     unsigned scan, pan;
 };
 struct vga_line vga_scan_line(const struct vga_scan *s, unsigned y);
-void vga_scan_draw(const struct vga *v, const struct vga_scan *s, struct vga_line line, uint32_t *row);
+void vga_scan_draw(const struct vga *v, const struct vga_scan *s, struct vga_line line,
+                   uint32_t *row);
 unsigned vga_blink_phase(const struct vga *v);
 
 #endif

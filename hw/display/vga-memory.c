@@ -2,10 +2,12 @@
 /*
  * IBM VGA: the window at 0xA0000..0xBFFFF, by way of the graphics controller.
  *
- * Sources: IBM PS/2 Video Subsystem Technical Reference ("Graphics controller", "Sequencer"); FreeVGA "Accessing the VGA
- * display memory". Four planes are handled as one 32-bit word, plane 0 in the low byte (see vga-core.h for the layout).
+ * Sources: IBM PS/2 Video Subsystem Technical Reference ("Graphics controller", "Sequencer");
+ * FreeVGA "Accessing the VGA display memory". Four planes are handled as one 32-bit word, plane 0
+ * in the low byte (see vga-core.h for the layout).
  *
- * Left out: GR6's "chain odd/even" and misc's page bit, which only move odd/even pairs on adapters with 64 KiB.
+ * Left out: GR6's "chain odd/even" and misc's page bit, which only move odd/even pairs on adapters
+ * with 64 KiB.
  */
 #include <string.h>
 
@@ -32,8 +34,9 @@ void vga_vram_written(struct vga *v, uint32_t offset, uint32_t len)
 static inline uint32_t spread_planes(unsigned nibble)
 {
     static const uint32_t table[16] = {
-        0x00000000, 0x000000ff, 0x0000ff00, 0x0000ffff, 0x00ff0000, 0x00ff00ff, 0x00ffff00, 0x00ffffff,
-        0xff000000, 0xff0000ff, 0xff00ff00, 0xff00ffff, 0xffff0000, 0xffff00ff, 0xffffff00, 0xffffffff,
+        0x00000000, 0x000000ff, 0x0000ff00, 0x0000ffff, 0x00ff0000, 0x00ff00ff,
+        0x00ffff00, 0x00ffffff, 0xff000000, 0xff0000ff, 0xff00ff00, 0xff00ffff,
+        0xffff0000, 0xffff00ff, 0xffffff00, 0xffffffff,
     };
     return table[nibble & 15];
 }
@@ -43,7 +46,8 @@ static inline uint32_t spread_byte(uint8_t byte)
     return byte * 0x01010101u;
 }
 
-/* The address inside display memory for a window offset; false when the memory map does not show that part. */
+/* The address inside display memory for a window offset; false when the memory map does not show
+ * that part. */
 static bool vga_window_map(const struct vga *v, uint32_t offset, uint32_t *address)
 {
     switch (v->gr[GR_MISC] >> 2 & 3) {
@@ -75,11 +79,12 @@ static inline uint32_t vga_cell_load(const struct vga *v, uint32_t cell)
     return value;
 }
 
-/* True when a write puts the host's byte into memory as it is: what text and mode 13h programs use. */
+/* True when a write puts the host's byte into memory as it is: what text and mode 13h programs use.
+ */
 static inline bool vga_logic_is_plain(const struct vga *v)
 {
-    return (v->gr[GR_MODE] & 3) == 0 && (v->gr[GR_ROTATE] & 0x1f) == 0 && v->gr[GR_BIT_MASK] == 0xff &&
-           (v->gr[GR_ENABLE_SET_RESET] & 15) == 0;
+    return (v->gr[GR_MODE] & 3) == 0 && (v->gr[GR_ROTATE] & 0x1f) == 0 &&
+           v->gr[GR_BIT_MASK] == 0xff && (v->gr[GR_ENABLE_SET_RESET] & 15) == 0;
 }
 
 /* What the four planes' data paths give for a host byte, with latches and bit mask. */
@@ -174,7 +179,8 @@ static uint8_t vga_byte_read(struct vga *v, uint32_t address)
     if (!(v->gr[GR_MODE] & GR5_READ_COMPARE)) {
         return (uint8_t)(v->latch >> 8 * plane);
     }
-    uint32_t differ = (v->latch ^ spread_planes(v->gr[GR_COMPARE])) & spread_planes(v->gr[GR_DONT_CARE]);
+    uint32_t differ =
+        (v->latch ^ spread_planes(v->gr[GR_COMPARE])) & spread_planes(v->gr[GR_DONT_CARE]);
     differ |= differ >> 16;
     differ |= differ >> 8;
     return (uint8_t)~differ;
@@ -204,7 +210,8 @@ uint64_t vga_window_read(struct vga *v, uint32_t offset, unsigned size)
     uint64_t value = 0;
     uint32_t address, last;
 
-    if (v->packed && vga_window_map(v, offset, &address) && vga_window_map(v, offset + size - 1, &last)) {
+    if (v->packed && vga_window_map(v, offset, &address) &&
+        vga_window_map(v, offset + size - 1, &last)) {
         return vga_packed_read(v, address, size);
     }
     for (unsigned i = 0; i < size; i++) {
@@ -221,7 +228,8 @@ void vga_window_write(struct vga *v, uint32_t offset, uint64_t value, unsigned s
 {
     uint32_t address, last;
 
-    if (v->packed && vga_window_map(v, offset, &address) && vga_window_map(v, offset + size - 1, &last)) {
+    if (v->packed && vga_window_map(v, offset, &address) &&
+        vga_window_map(v, offset + size - 1, &last)) {
         vga_packed_write(v, address, value, size);
         return;
     }

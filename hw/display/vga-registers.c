@@ -4,9 +4,9 @@
  *
  * Sources: IBM PS/2 Video Subsystem Technical Reference (VGA function), FreeVGA's port reference.
  *
- * Left out on purpose: what has no picture to show (sync polarities, retrace interrupt, light pen, overscan border,
- * sequencer reset); misc output's "enable RAM" and 0x3C3 do not shut the window, because Linux' bochs driver clears the
- * former with a fixed value while it only means to unblank.
+ * Left out on purpose: what has no picture to show (sync polarities, retrace interrupt, light pen,
+ * overscan border, sequencer reset); misc output's "enable RAM" and 0x3C3 do not shut the window,
+ * because Linux' bochs driver clears the former with a fixed value while it only means to unblank.
  */
 #include <string.h>
 
@@ -14,27 +14,28 @@
 
 #include "vga-core.h"
 
-static const uint8_t sr_mask[8] = { 0x03, 0x3d, 0x0f, 0x3f, 0x0e };
-static const uint8_t gr_mask[16] = { 0x0f, 0x0f, 0x0f, 0x1f, 0x03, 0x7b, 0x0f, 0x0f, 0xff };
+static const uint8_t sr_mask[8] = {0x03, 0x3d, 0x0f, 0x3f, 0x0e};
+static const uint8_t gr_mask[16] = {0x0f, 0x0f, 0x0f, 0x1f, 0x03, 0x7b, 0x0f, 0x0f, 0xff};
 #define CR_LAST 0x18
-#define CR_PROTECT 0x80         /* in CR11: CR0..CR7 are read-only */
-#define CR_LATCH 0x22           /* undocumented, but in every VGA: the latch of the plane that is read */
+#define CR_PROTECT 0x80 /* in CR11: CR0..CR7 are read-only */
+#define CR_LATCH 0x22   /* undocumented, but in every VGA: the latch of the plane that is read */
 #define CR_FLIP_FLOP 0x24
 
 #define ST1_BLANK 0x01
 #define ST1_RETRACE 0x08
-#define LINE_NS 31778           /* 31.469 kHz, every VGA mode */
+#define LINE_NS 31778 /* 31.469 kHz, every VGA mode */
 
 /*
- * Input status 1 follows the virtual clock at 31.5 kHz. A guest that polls may be scheduled away, or take longer for one
- * access than the retrace lasts; so a retrace nobody has seen is reported at the first read after it.
+ * Input status 1 follows the virtual clock at 31.5 kHz. A guest that polls may be scheduled away,
+ * or take longer for one access than the retrace lasts; so a retrace nobody has seen is reported at
+ * the first read after it.
  */
 static uint8_t vga_status1(struct vga *v)
 {
     uint64_t now = (uint64_t)MAX(vclock_now(v->clock), 0);
     uint64_t total = (v->cr[0x06] | (v->cr[0x07] & 0x01) << 8 | (v->cr[0x07] & 0x20) << 4) + 2u;
     uint64_t shown = (v->cr[0x12] | (v->cr[0x07] & 0x02) << 7 | (v->cr[0x07] & 0x40) << 3) + 1u;
-    if (total < 100) {          /* not programmed */
+    if (total < 100) { /* not programmed */
         total = 525;
     }
     if (shown >= total) {
@@ -75,7 +76,7 @@ static void vga_crtc_write(struct vga *v, uint8_t value)
         return;
     }
     if (i <= 7 && (v->cr[0x11] & CR_PROTECT)) {
-        if (i == 7) {           /* line compare's bit 8 stays writable */
+        if (i == 7) { /* line compare's bit 8 stays writable */
             v->cr[7] = (v->cr[7] & ~0x10) | (value & 0x10);
         }
         return;
@@ -86,8 +87,8 @@ static void vga_crtc_write(struct vga *v, uint8_t value)
 static void vga_attribute_write(struct vga *v, uint8_t value)
 {
     static const uint8_t mask[VGA_AR_COUNT] = {
-        [0 ... 15] = 0x3f, [AR_MODE] = 0xef, [AR_OVERSCAN] = 0xff, [AR_PLANES] = 0x3f, [AR_PANNING] = 0x0f,
-        [AR_COLOUR_SELECT] = 0x0f,
+        [0 ... 15] = 0x3f,  [AR_MODE] = 0xef,    [AR_OVERSCAN] = 0xff,
+        [AR_PLANES] = 0x3f, [AR_PANNING] = 0x0f, [AR_COLOUR_SELECT] = 0x0f,
     };
     if (!v->ar_data) {
         v->ar_index = value & 0x3f;
@@ -134,7 +135,7 @@ uint8_t vga_port_read(struct vga *v, unsigned port)
         return v->ar_index;
     case 0x3c1:
         return (v->ar_index & 0x1f) < VGA_AR_COUNT ? v->ar[v->ar_index & 0x1f] : 0;
-    case 0x3c2:                 /* input status 0: no retrace interrupt, no sense */
+    case 0x3c2: /* input status 0: no retrace interrupt, no sense */
         return 0;
     case 0x3c3:
         return 1;
@@ -158,11 +159,14 @@ uint8_t vga_port_read(struct vga *v, unsigned port)
         return v->gr_index;
     case 0x3cf:
         return v->gr[v->gr_index & 15];
-    case 0x3b4: case 0x3d4:
+    case 0x3b4:
+    case 0x3d4:
         return v->cr_index;
-    case 0x3b5: case 0x3d5:
+    case 0x3b5:
+    case 0x3d5:
         return vga_crtc_read(v);
-    case 0x3ba: case 0x3da:
+    case 0x3ba:
+    case 0x3da:
         v->ar_data = false;
         return vga_status1(v);
     default:
@@ -210,13 +214,16 @@ void vga_port_write(struct vga *v, unsigned port, uint8_t value)
     case 0x3cf:
         v->gr[v->gr_index & 15] = value & gr_mask[v->gr_index & 15];
         break;
-    case 0x3b4: case 0x3d4:
+    case 0x3b4:
+    case 0x3d4:
         v->cr_index = value & (VGA_CR_COUNT - 1);
         return;
-    case 0x3b5: case 0x3d5:
+    case 0x3b5:
+    case 0x3d5:
         vga_crtc_write(v, value);
         break;
-    case 0x3ba: case 0x3da:
+    case 0x3ba:
+    case 0x3da:
         v->feature = value & 0x10;
         return;
     default:
@@ -225,7 +232,8 @@ void vga_port_write(struct vga *v, unsigned port, uint8_t value)
     v->changed = true;
 }
 
-/* All zero, as vgabios and Linux find it, but for the DAC's mask: nobody but DOS programs ever writes that. */
+/* All zero, as vgabios and Linux find it, but for the DAC's mask: nobody but DOS programs ever
+ * writes that. */
 void vga_reset(struct vga *v)
 {
     v->misc = v->feature = 0;

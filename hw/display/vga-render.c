@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * IBM VGA and its extensions: keeps the display's surface like the screen. Called only while somebody looks.
+ * IBM VGA and its extensions: keeps the display's surface like the screen. Called only while
+ * somebody looks.
  *
- * A picture is drawn when a register was written, memory was written through us or the hypervisor says that the guest
- * wrote there itself, or something blinks. Each row is made aside and compared with the surface, so that viewers hear
- * of what really changed. VRAM may change under our hands (the guest runs): bytes are used as values only, never as
- * sizes or addresses beyond a mask.
+ * A picture is drawn when a register was written, memory was written through us or the hypervisor
+ * says that the guest wrote there itself, or something blinks. Each row is made aside and compared
+ * with the surface, so that viewers hear of what really changed. VRAM may change under our hands
+ * (the guest runs): bytes are used as values only, never as sizes or addresses beyond a mask.
  */
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 struct damage {
     struct display *display;
     bool open;
-    unsigned x0, x1, y0, y1;    /* half open */
+    unsigned x0, x1, y0, y1; /* half open */
 };
 
 static void damage_flush(struct damage *d)
@@ -31,7 +32,8 @@ static void damage_flush(struct damage *d)
 }
 
 /* Puts a finished row into the surface; runs of changed rows become one rectangle. */
-static void row_store(struct damage *d, uint32_t *surface, const uint32_t *row, unsigned width, unsigned y)
+static void row_store(struct damage *d, uint32_t *surface, const uint32_t *row, unsigned width,
+                      unsigned y)
 {
     uint32_t *to = surface + (size_t)y * width;
     unsigned x0 = 0, x1 = width;
@@ -59,7 +61,8 @@ static void row_store(struct damage *d, uint32_t *surface, const uint32_t *row, 
     d->y1 = y + 1;
 }
 
-static void row_finish(struct vga *v, struct damage *d, uint32_t *surface, unsigned width, unsigned y)
+static void row_finish(struct vga *v, struct damage *d, uint32_t *surface, unsigned width,
+                       unsigned y)
 {
     if (v->extension && v->extension->overlay) {
         v->extension->overlay(v, y, v->row, width);
@@ -134,8 +137,8 @@ static inline uint32_t expand6(uint32_t c)
     return c << 2 | c >> 4;
 }
 
-static void linear_row(const struct vga *v, const struct vga_mode *m, const uint8_t *from, unsigned width,
-                       const uint32_t *palette)
+static void linear_row(const struct vga *v, const struct vga_mode *m, const uint8_t *from,
+                       unsigned width, const uint32_t *palette)
 {
     uint32_t *to = v->row;
 
@@ -158,7 +161,8 @@ static void linear_row(const struct vga *v, const struct vga_mode *m, const uint
             break;
         }
         case 24:
-            p = (uint32_t)from[3 * x] | (uint32_t)from[3 * x + 1] << 8 | (uint32_t)from[3 * x + 2] << 16;
+            p = (uint32_t)from[3 * x] | (uint32_t)from[3 * x + 1] << 8 |
+                (uint32_t)from[3 * x + 2] << 16;
             if (m->big_endian) {
                 p = GUINT32_SWAP_LE_BE(p) >> 8;
             }
@@ -172,8 +176,9 @@ static void linear_row(const struct vga *v, const struct vga_mode *m, const uint
     }
 }
 
-static void vga_draw_linear(struct vga *v, const struct vga_mode *m, uint32_t *surface, unsigned width, unsigned height,
-                            bool everything, bool full, struct damage *damage)
+static void vga_draw_linear(struct vga *v, const struct vga_mode *m, uint32_t *surface,
+                            unsigned width, unsigned height, bool everything, bool full,
+                            struct damage *damage)
 {
     uint64_t row_bytes = (uint64_t)width * bytes_per_pixel(m->bpp);
     uint64_t end = MIN(m->start + (uint64_t)(height - 1) * m->pitch + row_bytes, v->vram_size);
@@ -196,8 +201,9 @@ static void vga_draw_linear(struct vga *v, const struct vga_mode *m, uint32_t *s
             }
             memset(v->row, 0, width * sizeof(*v->row));
         } else {
-            if (!everything && !vga_pages_are_dirty(v, (uint32_t)(offset / GUEST_PAGE_SIZE),
-                                                    (uint32_t)((offset + row_bytes - 1) / GUEST_PAGE_SIZE))) {
+            if (!everything &&
+                !vga_pages_are_dirty(v, (uint32_t)(offset / GUEST_PAGE_SIZE),
+                                     (uint32_t)((offset + row_bytes - 1) / GUEST_PAGE_SIZE))) {
                 damage_flush(damage);
                 continue;
             }
@@ -210,13 +216,15 @@ static void vga_draw_linear(struct vga *v, const struct vga_mode *m, uint32_t *s
 
 /* ---- modes of the VGA proper ---- */
 
-static void vga_draw_scan(struct vga *v, const struct vga_scan *s, uint32_t *surface, struct damage *damage)
+static void vga_draw_scan(struct vga *v, const struct vga_scan *s, uint32_t *surface,
+                          struct damage *damage)
 {
-    struct vga_line before = { 0 };
+    struct vga_line before = {0};
 
     for (unsigned y = 0; y < s->height; y++) {
         struct vga_line line = vga_scan_line(s, y);
-        bool same = y > 0 && line.cell == before.cell && line.scan == before.scan && line.pan == before.pan;
+        bool same =
+            y > 0 && line.cell == before.cell && line.scan == before.scan && line.pan == before.pan;
         if (!same || (v->extension && v->extension->overlay)) {
             vga_scan_draw(v, s, line, v->row);
         }
@@ -231,7 +239,8 @@ static bool vga_is_blank(const struct vga *v)
     return !(v->ar_index & AR_INDEX_SCREEN_ON) || (v->sr[SR_CLOCKING] & SR1_SCREEN_OFF);
 }
 
-static void vga_draw_blank(struct vga *v, uint32_t *surface, unsigned width, unsigned height, struct damage *damage)
+static void vga_draw_blank(struct vga *v, uint32_t *surface, unsigned width, unsigned height,
+                           struct damage *damage)
 {
     memset(v->row, 0, width * sizeof(*v->row));
     for (unsigned y = 0; y < height; y++) {
@@ -243,9 +252,9 @@ static void vga_draw_blank(struct vga *v, uint32_t *surface, unsigned width, uns
 static void vga_refresh(void *opaque, bool full)
 {
     struct vga *v = opaque;
-    struct vga_mode m = { 0 };
+    struct vga_mode m = {0};
     struct vga_scan s;
-    struct damage damage = { .display = v->display };
+    struct damage damage = {.display = v->display};
     bool blank = vga_is_blank(v);
     bool extended = v->extension && v->extension->mode(v, &m);
     bool linear = extended && m.bpp > 4;
@@ -259,7 +268,7 @@ static void vga_refresh(void *opaque, bool full)
         width = s.width = MAX(s.width, 1);
         height = s.height = MAX(s.height, 1);
     }
-    if (blank && !extended) {   /* the CRTC may be half programmed: keep the size */
+    if (blank && !extended) { /* the CRTC may be half programmed: keep the size */
         width = v->width ? v->width : 640;
         height = v->height ? v->height : 480;
     }
@@ -283,11 +292,13 @@ static void vga_refresh(void *opaque, bool full)
     } else if (linear) {
         vga_draw_linear(v, &m, surface, width, height, everything, full, &damage);
     } else {
-        uint32_t pages = extended ? v->vram_size / GUEST_PAGE_SIZE : VGA_LEGACY_SIZE / GUEST_PAGE_SIZE;
+        uint32_t pages =
+            extended ? v->vram_size / GUEST_PAGE_SIZE : VGA_LEGACY_SIZE / GUEST_PAGE_SIZE;
         if (!full) {
             vga_tracking_read(v, 0, pages);
         }
-        if (everything || (s.kind == VGA_TEXT && phase != v->blink_phase) || vga_pages_are_dirty(v, 0, pages - 1)) {
+        if (everything || (s.kind == VGA_TEXT && phase != v->blink_phase) ||
+            vga_pages_are_dirty(v, 0, pages - 1)) {
             vga_draw_scan(v, &s, surface, &damage);
         }
     }
@@ -315,11 +326,12 @@ const struct display_device vga_display_device = {
 
 void vga_mode_describe(struct vga *v, char *buf, size_t len)
 {
-    struct vga_mode m = { 0 };
+    struct vga_mode m = {0};
     struct vga_scan s;
 
     if (v->extension && v->extension->mode(v, &m)) {
-        g_snprintf(buf, len, "%ux%ux%u%s", m.width, m.height, m.bpp, vga_is_blank(v) ? ", blank" : "");
+        g_snprintf(buf, len, "%ux%ux%u%s", m.width, m.height, m.bpp,
+                   vga_is_blank(v) ? ", blank" : "");
         return;
     }
     if (vga_is_blank(v)) {
@@ -328,10 +340,12 @@ void vga_mode_describe(struct vga *v, char *buf, size_t len)
     }
     vga_scan_setup(v, NULL, &s);
     if (s.kind == VGA_TEXT) {
-        g_snprintf(buf, len, "text %ux%u, %ux%u", s.columns, s.height / ((s.max_scan + 1) << s.double_lines), s.width,
-                   s.height);
+        g_snprintf(buf, len, "text %ux%u, %ux%u", s.columns,
+                   s.height / ((s.max_scan + 1) << s.double_lines), s.width, s.height);
     } else {
         g_snprintf(buf, len, "%ux%u, %s colours", s.width, s.height,
-                   s.kind == VGA_256 ? "256" : s.kind == VGA_CGA ? "4" : "16");
+                   s.kind == VGA_256   ? "256"
+                   : s.kind == VGA_CGA ? "4"
+                                       : "16");
     }
 }

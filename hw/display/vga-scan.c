@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * IBM VGA: one scan line of the picture at a time, from the CRTC's counters to pixels, as the hardware does it: the CRTC
- * gives a cell and a row scan for each line; the sequencer's and graphics controller's mode makes dots of a cell; the
- * attribute controller and the DAC make colours of dots.
+ * IBM VGA: one scan line of the picture at a time, from the CRTC's counters to pixels, as the
+ * hardware does it: the CRTC gives a cell and a row scan for each line; the sequencer's and
+ * graphics controller's mode makes dots of a cell; the attribute controller and the DAC make
+ * colours of dots.
  *
- * Sources: IBM PS/2 Video Subsystem Technical Reference; FreeVGA "VGA text mode", "VGA graphics mode" and "CRTC".
+ * Sources: IBM PS/2 Video Subsystem Technical Reference; FreeVGA "VGA text mode", "VGA graphics
+ * mode" and "CRTC".
  *
- * Left out: interlace, cursor skew, CR17's clock dividers, CR14's count-by-four: no program shows a picture with them.
- * Every value here comes from the guest. Cells are masked into VRAM, lines are bounded by the geometry's clamps.
+ * Left out: interlace, cursor skew, CR17's clock dividers, CR14's count-by-four: no program shows a
+ * picture with them. Every value here comes from the guest. Cells are masked into VRAM, lines are
+ * bounded by the geometry's clamps.
  */
 #include <limits.h>
 #include <string.h>
@@ -16,7 +19,7 @@
 
 #include "vga-core.h"
 
-#define BLINK_NS (267 * NS_PER_MS)          /* 16 frames of 60 Hz */
+#define BLINK_NS (267 * NS_PER_MS) /* 16 frames of 60 Hz */
 
 /* Bit 0: cursor dark. Bit 1: blinking characters dark, at half the speed. */
 unsigned vga_blink_phase(const struct vga *v)
@@ -53,7 +56,8 @@ static uint32_t mask_below(uint32_t n)
     return n == 0 ? 0 : (1u << (31 - __builtin_clz(n))) - 1;
 }
 
-/* Dots to skip at the left: the register counts differently for 9-dot characters and for 256 colours. */
+/* Dots to skip at the left: the register counts differently for 9-dot characters and for 256
+ * colours. */
 static unsigned vga_panning(const struct vga *v, const struct vga_scan *s)
 {
     unsigned pan = v->ar[AR_PANNING] & 15;
@@ -75,7 +79,7 @@ void vga_scan_setup(struct vga *v, const struct vga_mode *m, struct vga_scan *s)
     s->line_compare = UINT_MAX;
     s->cell_mask = VGA_LEGACY_SIZE / 4 - 1;
     s->dots = 8;
-    if (m) {                    /* a planar mode of an extension: no CRTC tricks */
+    if (m) { /* a planar mode of an extension: no CRTC tricks */
         s->kind = VGA_PLANAR;
         s->width = MIN(m->width, DISPLAY_WIDTH_MAX);
         s->height = MIN(m->height, DISPLAY_HEIGHT_MAX);
@@ -122,10 +126,10 @@ void vga_scan_setup(struct vga *v, const struct vga_mode *m, struct vga_scan *s)
 
 struct vga_line vga_scan_line(const struct vga_scan *s, unsigned y)
 {
-    struct vga_line line = { .pan = s->pan };
+    struct vga_line line = {.pan = s->pan};
     unsigned rows = s->max_scan + 1;
     uint32_t base = s->start;
-    unsigned n;                 /* lines since the counters were loaded, in row scans */
+    unsigned n; /* lines since the counters were loaded, in row scans */
 
     if (s->line_compare != UINT_MAX && y > s->line_compare) {
         base = 0;
@@ -134,7 +138,8 @@ struct vga_line vga_scan_line(const struct vga_scan *s, unsigned y)
             line.pan = 0;
         }
     } else {
-        /* A preset beyond the last scan line would run to 32 in hardware; it starts the row here. */
+        /* A preset beyond the last scan line would run to 32 in hardware; it starts the row here.
+         */
         n = (y >> s->double_lines) + (s->first_scan > s->max_scan ? 0 : s->first_scan);
     }
     line.scan = n % rows;
@@ -149,15 +154,18 @@ static inline uint32_t load_cell(const struct vga *v, uint32_t cell)
     return value;
 }
 
-static void draw_text(const struct vga *v, const struct vga_scan *s, struct vga_line line, uint8_t *dots)
+static void draw_text(const struct vga *v, const struct vga_scan *s, struct vga_line line,
+                      uint8_t *dots)
 {
     const uint8_t *cr = v->cr;
     unsigned map = v->sr[SR_CHAR_MAP];
     unsigned map_b = (map & 3) | (map >> 2 & 4), map_a = (map >> 2 & 3) | (map >> 3 & 4);
-    uint32_t font[2] = { (map_b & 3) << 14 | (map_b & 4) << 11, (map_a & 3) << 14 | (map_a & 4) << 11 };
+    uint32_t font[2] = {(map_b & 3) << 14 | (map_b & 4) << 11, (map_a & 3) << 14 | (map_a & 4)
+                                                                                       << 11};
     bool blinking = v->ar[AR_MODE] & AR10_BLINK, graphics9 = v->ar[AR_MODE] & AR10_LINE_GRAPHICS;
     bool underline = line.scan == (cr[0x14] & 0x1fu);
-    bool cursor_line = s->cursor_on && line.scan >= (cr[0x0a] & 0x1fu) && line.scan <= (cr[0x0b] & 0x1fu);
+    bool cursor_line =
+        s->cursor_on && line.scan >= (cr[0x0a] & 0x1fu) && line.scan <= (cr[0x0b] & 0x1fu);
     uint32_t cursor = (uint32_t)(cr[0x0e] << 8 | cr[0x0f]);
 
     for (unsigned column = 0; column <= s->columns; column++) {
@@ -165,7 +173,8 @@ static void draw_text(const struct vga *v, const struct vga_scan *s, struct vga_
         uint32_t value = load_cell(v, cell);
         unsigned ch = value & 0xff, attribute = value >> 8 & 0xff;
         unsigned fg = attribute & 15, bg = attribute >> 4;
-        unsigned glyph = load_cell(v, (font[attribute >> 3 & 1] + ch * 32 + line.scan) & 0xffff) >> 16 & 0xff;
+        unsigned glyph =
+            load_cell(v, (font[attribute >> 3 & 1] + ch * 32 + line.scan) & 0xffff) >> 16 & 0xff;
 
         if (blinking) {
             bg &= 7;
@@ -192,7 +201,8 @@ static void draw_text(const struct vga *v, const struct vga_scan *s, struct vga_
     }
 }
 
-static void draw_planar(const struct vga *v, const struct vga_scan *s, struct vga_line line, uint8_t *dots)
+static void draw_planar(const struct vga *v, const struct vga_scan *s, struct vga_line line,
+                        uint8_t *dots)
 {
     for (unsigned column = 0; column <= s->columns; column++) {
         uint32_t value = load_cell(v, (line.cell + column) & s->cell_mask);
@@ -203,7 +213,8 @@ static void draw_planar(const struct vga *v, const struct vga_scan *s, struct vg
     }
 }
 
-static void draw_cga(const struct vga *v, const struct vga_scan *s, struct vga_line line, uint8_t *dots)
+static void draw_cga(const struct vga *v, const struct vga_scan *s, struct vga_line line,
+                     uint8_t *dots)
 {
     for (unsigned column = 0; column <= s->columns; column++) {
         uint32_t value = load_cell(v, (line.cell + column) & s->cell_mask);
@@ -214,7 +225,8 @@ static void draw_cga(const struct vga *v, const struct vga_scan *s, struct vga_l
     }
 }
 
-static void draw_256(const struct vga *v, const struct vga_scan *s, struct vga_line line, uint8_t *dots)
+static void draw_256(const struct vga *v, const struct vga_scan *s, struct vga_line line,
+                     uint8_t *dots)
 {
     for (unsigned column = 0; column <= s->columns; column++, dots += 4) {
         uint32_t value = load_cell(v, (line.cell + column) & s->cell_mask);
@@ -222,10 +234,14 @@ static void draw_256(const struct vga *v, const struct vga_scan *s, struct vga_l
     }
 }
 
-/* CGA's two and Hercules' four interleaved banks: the row scan takes the place of address bits 13 and 14. */
-static uint32_t vga_compatible_cell(const struct vga *v, const struct vga_scan *s, struct vga_line line)
+/* CGA's two and Hercules' four interleaved banks: the row scan takes the place of address bits 13
+ * and 14. */
+static uint32_t vga_compatible_cell(const struct vga *v, const struct vga_scan *s,
+                                    struct vga_line line)
 {
-    unsigned bit = v->cr[0x17] & 0x40 ? 13 : 12;    /* word addressing is packed here, so everything is one bit lower */
+    unsigned bit = v->cr[0x17] & 0x40
+                       ? 13
+                       : 12; /* word addressing is packed here, so everything is one bit lower */
     uint32_t cell = line.cell;
 
     if (s->kind == VGA_TEXT || s->line_compare == UINT_MAX) {
@@ -240,9 +256,11 @@ static uint32_t vga_compatible_cell(const struct vga *v, const struct vga_scan *
     return cell;
 }
 
-void vga_scan_draw(const struct vga *v, const struct vga_scan *s, struct vga_line line, uint32_t *row)
+void vga_scan_draw(const struct vga *v, const struct vga_scan *s, struct vga_line line,
+                   uint32_t *row)
 {
-    /* One cell more than shown, for panning; extensions' planar modes have up to 512 + 1 cells of 8 dots. */
+    /* One cell more than shown, for panning; extensions' planar modes have up to 512 + 1 cells of 8
+     * dots. */
     uint8_t dots[(DISPLAY_WIDTH_MAX / 8 + 1) * 9];
 
     G_STATIC_ASSERT(sizeof(dots) >= 257 * 9);

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * i8042: the keyboard controller at 0x60 and 0x64, with a PS/2 keyboard (IRQ 1) and mouse (IRQ 12) on it. For every guest.
+ * i8042: the keyboard controller at 0x60 and 0x64, with a PS/2 keyboard (IRQ 1) and mouse (IRQ 12)
+ * on it. For every guest.
  *
- * Sources: IBM PS/2 Hardware Interface Technical Reference, "Keyboard and auxiliary device controller"; A. Chapweske's
- * PS/2 documents; what Linux' i8042 and SeaBIOS do with it.
+ * Sources: IBM PS/2 Hardware Interface Technical Reference, "Keyboard and auxiliary device
+ * controller"; A. Chapweske's PS/2 documents; what Linux' i8042 and SeaBIOS do with it.
  *
- * There are no delays: the input buffer is never full, and the output buffer is refilled when it is read. An interrupt
- * line is high while a byte for it waits, so each byte makes an edge. A disabled interface holds back keys and movement
- * but not answers to commands, because drivers send commands to disabled ports and expect to be answered.
+ * There are no delays: the input buffer is never full, and the output buffer is refilled when it is
+ * read. An interrupt line is high while a byte for it waits, so each byte makes an edge. A disabled
+ * interface holds back keys and movement but not answers to commands, because drivers send commands
+ * to disabled ports and expect to be answered.
  *
- * Left out: the controller's RAM but the command byte, password, diagnostics; port 92 belongs to the ISA bridge; the A20
- * gate is a bit that reads back and switches nothing (Xen has none for HVM guests).
+ * Left out: the controller's RAM but the command byte, password, diagnostics; port 92 belongs to
+ * the ISA bridge; the A20 gate is a bit that reads back and switches nothing (Xen has none for HVM
+ * guests).
  */
 #include <string.h>
 
@@ -23,7 +26,7 @@
 /* Status */
 #define ST_OUTPUT_FULL 0x01
 #define ST_SYSTEM 0x04
-#define ST_COMMAND 0x08         /* the last write went to 0x64 */
+#define ST_COMMAND 0x08 /* the last write went to 0x64 */
 #define ST_UNLOCKED 0x10
 #define ST_AUX_FULL 0x20
 /* Command byte */
@@ -38,20 +41,20 @@
 #define OP_A20 0x02
 #define OP_KBD_FULL 0x10
 #define OP_AUX_FULL 0x20
-#define OP_IDLE 0xcc            /* the lines' idle state */
+#define OP_IDLE 0xcc /* the lines' idle state */
 
 struct i8042 {
     struct device dev;
     struct region data_region, command_region;
     struct irq kbd_irq, aux_irq;
-    uint8_t mode;               /* the command byte */
+    uint8_t mode; /* the command byte */
     uint8_t output_port;
-    uint8_t command;            /* whose argument is awaited at 0x60; 0: none, so the byte is the keyboard's */
+    uint8_t command; /* whose argument is awaited at 0x60; 0: none, so the byte is the keyboard's */
     bool last_was_command;
-    bool full, full_aux;        /* output buffer */
+    bool full, full_aux; /* output buffer */
     uint8_t data;
-    bool breaking;              /* translation saw the break prefix */
-    struct ps2_queue answers, aux_answers;  /* the controller's own; the latter as if by the mouse */
+    bool breaking;                         /* translation saw the break prefix */
+    struct ps2_queue answers, aux_answers; /* the controller's own; the latter as if by the mouse */
     struct ps2_keyboard keyboard;
     struct ps2_mouse mouse;
 };
@@ -71,7 +74,7 @@ static bool i8042_take_keyboard(struct i8042 *s, uint8_t *byte)
         }
         if (*byte == 0xf0) {
             s->breaking = true;
-            continue;           /* at most once: a prefix is followed by its code */
+            continue; /* at most once: a prefix is followed by its code */
         }
         *byte = (uint8_t)(ps2_translate(*byte) | (s->breaking ? 0x80 : 0));
         s->breaking = false;
@@ -192,7 +195,11 @@ static void command_write(void *opaque, uint64_t offset, uint64_t value, unsigne
     case 0x20:
         i8042_answer(s, s->mode);
         break;
-    case 0x60: case 0xd1: case 0xd2: case 0xd3: case 0xd4:
+    case 0x60:
+    case 0xd1:
+    case 0xd2:
+    case 0xd3:
+    case 0xd4:
         s->command = command;
         break;
     case 0xa7:
@@ -201,10 +208,11 @@ static void command_write(void *opaque, uint64_t offset, uint64_t value, unsigne
     case 0xa8:
         s->mode &= ~CB_AUX_OFF;
         break;
-    case 0xa9: case 0xab:       /* interface tests */
+    case 0xa9:
+    case 0xab: /* interface tests */
         i8042_answer(s, 0x00);
         break;
-    case 0xaa:                  /* self test */
+    case 0xaa: /* self test */
         s->mode |= CB_SYSTEM;
         i8042_answer(s, 0x55);
         break;
@@ -214,7 +222,7 @@ static void command_write(void *opaque, uint64_t offset, uint64_t value, unsigne
     case 0xae:
         s->mode &= ~CB_KBD_OFF;
         break;
-    case 0xc0:                  /* input port: keyboard not locked */
+    case 0xc0: /* input port: keyboard not locked */
         i8042_answer(s, 0x80);
         break;
     case 0xd0:
@@ -226,7 +234,8 @@ static void command_write(void *opaque, uint64_t offset, uint64_t value, unsigne
     case 0xdf:
         s->output_port |= OP_A20;
         break;
-    case 0xf0 ... 0xff:         /* pulses output port bits that are 0 in the command; bit 0 is the CPU's reset */
+    case 0xf0 ... 0xff: /* pulses output port bits that are 0 in the command; bit 0 is the CPU's
+                           reset */
         if (!(command & 1)) {
             machine_request_reset(s->dev.machine);
         }
@@ -238,14 +247,16 @@ static void command_write(void *opaque, uint64_t offset, uint64_t value, unsigne
     i8042_update(s);
 }
 
-static const struct region_ops data_ops = { .read = data_read, .write = data_write, .impl_max = 1 };
-static const struct region_ops command_ops = { .read = status_read, .write = command_write, .impl_max = 1 };
+static const struct region_ops data_ops = {.read = data_read, .write = data_write, .impl_max = 1};
+static const struct region_ops command_ops = {.read = status_read,
+                                              .write = command_write,
+                                              .impl_max = 1};
 
 static int i8042_realize(struct device *dev, GError **err)
 {
     struct i8042 *s = DEVICE_CAST(struct i8042, dev);
     struct input *input = dev->machine->input;
-    struct ps2_port port = { .ready = i8042_ready, .opaque = s, .input = input };
+    struct ps2_port port = {.ready = i8042_ready, .opaque = s, .input = input};
     int rc;
 
     region_init(&s->data_region, "i8042-data", &data_ops, s, 1);
@@ -294,20 +305,24 @@ static void i8042_reset(struct device *dev, enum reset_reason why)
     i8042_update(s);
 }
 
-static void i8042_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+static void i8042_describe(struct device *dev, void (*line)(void *opaque, const char *text),
+                           void *opaque)
 {
     struct i8042 *s = DEVICE_CAST(struct i8042, dev);
     char text[160];
 
     g_snprintf(text, sizeof(text), "command byte 0x%02x, output buffer %s", s->mode,
-               !s->full ? "empty" : s->full_aux ? "full (mouse)" : "full");
+               !s->full      ? "empty"
+               : s->full_aux ? "full (mouse)"
+                             : "full");
     line(opaque, text);
-    g_snprintf(text, sizeof(text), "keyboard: scan code set %u%s, scanning %s, LEDs %u, %" G_GUINT64_FORMAT " dropped",
-               s->keyboard.set, s->mode & CB_TRANSLATE ? " (translated)" : "", s->keyboard.scanning ? "on" : "off",
-               s->keyboard.leds, s->keyboard.dropped);
+    g_snprintf(text, sizeof(text),
+               "keyboard: scan code set %u%s, scanning %s, LEDs %u, %" G_GUINT64_FORMAT " dropped",
+               s->keyboard.set, s->mode & CB_TRANSLATE ? " (translated)" : "",
+               s->keyboard.scanning ? "on" : "off", s->keyboard.leds, s->keyboard.dropped);
     line(opaque, text);
-    g_snprintf(text, sizeof(text), "mouse: type %u, reporting %s%s", s->mouse.type, s->mouse.reporting ? "on" : "off",
-               s->mouse.remote ? ", remote mode" : "");
+    g_snprintf(text, sizeof(text), "mouse: type %u, reporting %s%s", s->mouse.type,
+               s->mouse.reporting ? "on" : "off", s->mouse.remote ? ", remote mode" : "");
     line(opaque, text);
 }
 

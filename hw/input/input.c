@@ -15,7 +15,7 @@ struct attached {
 };
 
 struct input {
-    GArray *devices;            /* struct attached, the last attached last */
+    GArray *devices; /* struct attached, the last attached last */
     unsigned leds;
 };
 
@@ -36,7 +36,7 @@ void input_free(struct input *in)
 
 void input_attach(struct input *in, const struct input_device *device, void *opaque)
 {
-    struct attached a = { device, opaque };
+    struct attached a = {device, opaque};
     g_array_append_val(in->devices, a);
 }
 

@@ -2,10 +2,11 @@
 /*
  * PS/2 mouse with the IntelliMouse (wheel) and IntelliMouse Explorer (five buttons) extensions.
  *
- * Sources: IBM PS/2 Hardware Interface Technical Reference, "Auxiliary device"; A. Chapweske, "The PS/2 mouse interface";
- * what Linux' psmouse and SeaBIOS ask for.
+ * Sources: IBM PS/2 Hardware Interface Technical Reference, "Auxiliary device"; A. Chapweske, "The
+ * PS/2 mouse interface"; what Linux' psmouse and SeaBIOS ask for.
  *
- * The sample rate is accepted but does not limit anything: a packet goes out when the guest took the one before.
+ * The sample rate is accepted but does not limit anything: a packet goes out when the guest took
+ * the one before.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 
 #define ACK 0xfa
 #define RESEND 0xfe
-#define DELTA_MAX 127           /* of one packet; what is more goes into the next one */
+#define DELTA_MAX 127 /* of one packet; what is more goes into the next one */
 #define WHEEL_MAX 7
 #define PENDING_MAX 32767
 
@@ -55,7 +56,7 @@ void ps2_mouse_reset(struct ps2_mouse *m)
 /* "2:1": small movements stay fine, large ones double. Only in stream mode. */
 static int scale(const struct ps2_mouse *m, int d)
 {
-    static const uint8_t small[] = { 0, 1, 1, 3, 6, 9 };
+    static const uint8_t small[] = {0, 1, 1, 3, 6, 9};
     int size = abs(d);
 
     if (!m->scale21 || m->remote) {
@@ -69,7 +70,8 @@ static int scale(const struct ps2_mouse *m, int d)
 static unsigned make_packet(struct ps2_mouse *m, uint8_t *p)
 {
     int limit = m->scale21 && !m->remote ? DELTA_MAX / 2 : DELTA_MAX;
-    int dx = CLAMP(m->dx, -limit, limit), dy = CLAMP(m->dy, -limit, limit), dz = CLAMP(m->dz, -WHEEL_MAX, WHEEL_MAX);
+    int dx = CLAMP(m->dx, -limit, limit), dy = CLAMP(m->dy, -limit, limit),
+        dz = CLAMP(m->dz, -WHEEL_MAX, WHEEL_MAX);
 
     m->dx -= dx;
     m->dy -= dy;
@@ -129,7 +131,7 @@ static void on_button(void *opaque, unsigned code, bool down)
     static const struct {
         unsigned code;
         uint8_t bit;
-    } map[] = { { BTN_LEFT, 1 }, { BTN_RIGHT, 2 }, { BTN_MIDDLE, 4 }, { BTN_SIDE, 8 }, { BTN_EXTRA, 16 } };
+    } map[] = {{BTN_LEFT, 1}, {BTN_RIGHT, 2}, {BTN_MIDDLE, 4}, {BTN_SIDE, 8}, {BTN_EXTRA, 16}};
     struct ps2_mouse *m = opaque;
 
     for (unsigned i = 0; i < G_N_ELEMENTS(map); i++) {
@@ -150,7 +152,10 @@ static void on_sync(void *opaque)
 }
 
 const struct input_device ps2_mouse_input = {
-    .name = "ps2-mouse", .relative = on_relative, .button = on_button, .sync = on_sync,
+    .name = "ps2-mouse",
+    .relative = on_relative,
+    .button = on_button,
+    .sync = on_sync,
 };
 
 /* Three certain sample rates in a row switch a mouse to its next protocol. */
@@ -169,7 +174,8 @@ static void set_rate(struct ps2_mouse *m, uint8_t rate)
 
 static void answer_status(struct ps2_mouse *m)
 {
-    uint8_t buttons = (uint8_t)((m->buttons & 1) << 2 | (m->buttons & 4) >> 1 | (m->buttons & 2) >> 1);
+    uint8_t buttons =
+        (uint8_t)((m->buttons & 1) << 2 | (m->buttons & 4) >> 1 | (m->buttons & 2) >> 1);
 
     answer(m, ACK);
     answer(m, (uint8_t)(m->remote << 6 | m->reporting << 5 | m->scale21 << 4 | buttons));
@@ -212,10 +218,12 @@ void ps2_mouse_write(struct ps2_mouse *m, uint8_t byte)
         return;
     }
     switch (byte) {
-    case 0xe6: case 0xe7:
+    case 0xe6:
+    case 0xe7:
         m->scale21 = byte == 0xe7;
         break;
-    case 0xe8: case 0xf3:
+    case 0xe8:
+    case 0xf3:
         m->command = byte;
         break;
     case 0xe9:
@@ -231,7 +239,8 @@ void ps2_mouse_write(struct ps2_mouse *m, uint8_t byte)
         ps2_queue_put(&m->reply, packet, n);
         return;
     }
-    case 0xec: case 0xee:
+    case 0xec:
+    case 0xee:
         m->wrap = byte == 0xee;
         clear_movement(m);
         break;
@@ -243,7 +252,8 @@ void ps2_mouse_write(struct ps2_mouse *m, uint8_t byte)
         answer(m, ACK);
         answer(m, m->type);
         return;
-    case 0xf4: case 0xf5:
+    case 0xf4:
+    case 0xf5:
         m->reporting = byte == 0xf4;
         clear_movement(m);
         break;

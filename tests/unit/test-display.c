@@ -35,8 +35,8 @@ static void paint(void *opaque, bool full)
         }
     }
     display_damage(p->display, 1, 2, 3, 4);
-    display_damage(p->display, p->width - 1, p->height - 1, 50, 50);    /* clipped */
-    display_damage(p->display, p->width, 0, 1, 1);                      /* outside: nobody hears of it */
+    display_damage(p->display, p->width - 1, p->height - 1, 50, 50); /* clipped */
+    display_damage(p->display, p->width, 0, 1, 1); /* outside: nobody hears of it */
 }
 
 static void unwatched(void *opaque)
@@ -44,7 +44,7 @@ static void unwatched(void *opaque)
     ((struct painter *)opaque)->unwatched++;
 }
 
-static const struct display_device painter_device = { .refresh = paint, .unwatched = unwatched };
+static const struct display_device painter_device = {.refresh = paint, .unwatched = unwatched};
 
 struct seen {
     unsigned resized, damaged, width, height;
@@ -72,13 +72,13 @@ static void on_damaged(void *opaque, unsigned x, unsigned y, unsigned w, unsigne
     }
 }
 
-static const struct display_viewer viewer = { .resized = on_resized, .damaged = on_damaged };
+static const struct display_viewer viewer = {.resized = on_resized, .damaged = on_damaged};
 
 static void test_viewers(void)
 {
     struct display *d = display_new();
-    struct painter p = { .display = d, .width = 20, .height = 10 };
-    struct seen a = { 0 }, b = { 0 };
+    struct painter p = {.display = d, .width = 20, .height = 10};
+    struct seen a = {0}, b = {0};
     unsigned w, h;
 
     g_assert_null(display_refresh(d, true, &w, &h));
@@ -90,7 +90,7 @@ static void test_viewers(void)
     g_assert_cmpuint(w, ==, 20);
     g_assert_cmpuint(h, ==, 10);
     g_assert_cmphex(s[3 * 20 + 4], ==, pixel(4, 3));
-    g_assert_cmpuint(p.full, ==, 1);            /* a fresh surface needs everything */
+    g_assert_cmpuint(p.full, ==, 1); /* a fresh surface needs everything */
     g_assert_cmpuint(a.resized, ==, 1);
     g_assert_cmpuint(a.damaged, ==, 2);
     g_assert_cmpuint(a.x, ==, 19);
@@ -105,7 +105,7 @@ static void test_viewers(void)
 
     display_unwatch(b.watch);
     g_assert_cmpuint(p.unwatched, ==, 0);
-    a.leave = true;                             /* the last one goes in the middle of a picture */
+    a.leave = true; /* the last one goes in the middle of a picture */
     g_assert_null(display_refresh(d, false, &w, &h));
     g_assert_cmpuint(w, ==, 0);
     g_assert_cmpuint(p.unwatched, ==, 1);
@@ -126,7 +126,7 @@ static void test_limits(void)
 
 static void check_png(const char *file)
 {
-    png_image image = { .version = PNG_IMAGE_VERSION };
+    png_image image = {.version = PNG_IMAGE_VERSION};
     g_assert_true(png_image_begin_read_from_file(&image, file));
     image.format = PNG_FORMAT_RGB;
     g_assert_cmpuint(image.width, ==, 33);
@@ -144,11 +144,13 @@ static void check_png(const char *file)
 static void test_screendump(void)
 {
     g_autofree char *dir = g_dir_make_tmp("xendm-XXXXXX", NULL);
-    g_autofree char *png = g_build_filename(dir, "a.png", NULL), *ppm = g_build_filename(dir, "a.ppm", NULL);
-    g_autofree char *forced = g_build_filename(dir, "b", NULL), *nowhere = g_build_filename(dir, "no", "b", NULL);
+    g_autofree char *png = g_build_filename(dir, "a.png", NULL),
+                    *ppm = g_build_filename(dir, "a.ppm", NULL);
+    g_autofree char *forced = g_build_filename(dir, "b", NULL),
+                    *nowhere = g_build_filename(dir, "no", "b", NULL);
     g_autoptr(GError) err = NULL;
     struct display *d = display_new();
-    struct painter p = { .display = d, .width = 33, .height = 17 };
+    struct painter p = {.display = d, .width = 33, .height = 17};
     char *text;
     size_t len;
 
@@ -158,7 +160,7 @@ static void test_screendump(void)
 
     display_set_device(d, &painter_device, &p);
     g_assert_cmpint(display_screendump(d, png, false, &err), ==, 0);
-    g_assert_cmpuint(p.unwatched, ==, 1);       /* nobody looks: the surface went again */
+    g_assert_cmpuint(p.unwatched, ==, 1); /* nobody looks: the surface went again */
     check_png(png);
     g_assert_cmpint(display_screendump(d, forced, true, &err), ==, 0);
     check_png(forced);
@@ -195,7 +197,7 @@ static void test_write_fails(void)
 {
     g_autoptr(GError) err = NULL;
     struct display *d = display_new();
-    struct painter p = { .display = d, .width = 640, .height = 480 };
+    struct painter p = {.display = d, .width = 640, .height = 480};
 
     display_set_device(d, &painter_device, &p);
     if (access("/proc/self/fd", W_OK) != 0) {

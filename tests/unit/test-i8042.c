@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The keyboard controller with its keyboard and mouse, seen from ports 0x60 and 0x64 and from IRQ 1 and 12. */
+/* The keyboard controller with its keyboard and mouse, seen from ports 0x60 and 0x64 and from IRQ 1
+ * and 12. */
 #include <string.h>
 
 #include <glib.h>
@@ -18,7 +19,7 @@ struct kit {
 
 static struct kit kit_new(void)
 {
-    struct kit k = { .m = fake_machine_new() };
+    struct kit k = {.m = fake_machine_new()};
     if (!k.m->input) {
         k.m->input = input_new();
     }
@@ -63,7 +64,8 @@ static bool irq(struct kit *k, unsigned n)
 }
 
 #define EMPTY(k) g_assert_false(status(k) & 0x01)
-/* The bytes of a string come from the keyboard (or, for aux, the mouse), each with its interrupt, and then nothing. */
+/* The bytes of a string come from the keyboard (or, for aux, the mouse), each with its interrupt,
+ * and then nothing. */
 static void expect(struct kit *k, bool aux, const char *bytes, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -112,7 +114,7 @@ static void test_linux(void)
     command(&k, 0x20);
     g_assert_cmphex(take(&k), ==, ctr);
 
-    command(&k, 0xd3);                          /* is there an aux port? loop a byte through it */
+    command(&k, 0xd3); /* is there an aux port? loop a byte through it */
     data(&k, 0x5a);
     AUX(&k, "\x5a");
     command(&k, 0xa8);
@@ -126,7 +128,7 @@ static void test_linux(void)
     command(&k, 0xab);
     KBD(&k, "\0");
 
-    set_mode(&k, 0x47);                         /* both on, both interrupts, translated */
+    set_mode(&k, 0x47); /* both on, both interrupts, translated */
     data(&k, 0xf2);
     g_assert_true(irq(&k, 1));
     KBD(&k, "\xfa\xab\x41");
@@ -149,7 +151,7 @@ static void test_linux(void)
     g_assert_false(irq(&k, 12));
     mouse(&k, 0xf2);
     AUX(&k, "\xfa\x00");
-    static const uint8_t knock[2][3] = { { 200, 100, 80 }, { 200, 200, 80 } };
+    static const uint8_t knock[2][3] = {{200, 100, 80}, {200, 200, 80}};
     for (unsigned i = 0; i < 2; i++) {
         for (unsigned j = 0; j < 3; j++) {
             mouse(&k, 0xf3);
@@ -167,11 +169,11 @@ static void test_linux(void)
     key(&k, KEY_A);
     g_assert_true(irq(&k, 1));
     KBD(&k, "\x1e\x9e");
-    g_assert_cmpuint(k.m->hv->isa_changes[1] - edges, ==, 4);   /* one edge a byte */
+    g_assert_cmpuint(k.m->hv->isa_changes[1] - edges, ==, 4); /* one edge a byte */
     input_relative(k.m->input, 3, 4, 1);
     input_button(k.m->input, BTN_LEFT, true);
     input_button(k.m->input, BTN_EXTRA, true);
-    EMPTY(&k);                                  /* a report goes out when it is complete */
+    EMPTY(&k); /* a report goes out when it is complete */
     input_sync(k.m->input);
     g_assert_true(irq(&k, 12));
     AUX(&k, "\x29\x03\xfc\x2f");
@@ -192,7 +194,7 @@ static void test_seabios(void)
     KBD(&k, "\x55");
     command(&k, 0xab);
     KBD(&k, "\0");
-    set_mode(&k, 0x20);                         /* mouse off, no interrupts while the keyboard is reset */
+    set_mode(&k, 0x20); /* mouse off, no interrupts while the keyboard is reset */
     data(&k, 0xff);
     KBD(&k, "\xfa\xaa");
     g_assert_cmpuint(k.m->hv->isa_changes[1] & 1, ==, 0);
@@ -231,7 +233,7 @@ static void test_scan_codes(void)
     key(&k, KEY_PAUSE);
     input_key(k.m->input, KEY_LEFTCTRL, false);
     KBD(&k, "\x1d\xe0\x46\xe0\xc6\x9d");
-    for (unsigned code = 1; code <= 83; code++) {   /* what a PC's keys give */
+    for (unsigned code = 1; code <= 83; code++) { /* what a PC's keys give */
         if (code != KEY_NUMLOCK) {
             input_key(k.m->input, code, true);
             g_assert_cmphex(take(&k), ==, code);
@@ -245,7 +247,7 @@ static void test_scan_codes(void)
     key(&k, 100000);
     EMPTY(&k);
 
-    set_mode(&k, 0x01);                         /* raw */
+    set_mode(&k, 0x01); /* raw */
     key(&k, KEY_A);
     KBD(&k, "\x1c\xf0\x1c");
     key(&k, KEY_F7);
@@ -284,7 +286,7 @@ static void test_keyboard_commands(void)
     data(&k, 0xee);
     KBD(&k, "\xee");
     data(&k, 0xfe);
-    KBD(&k, "\xee");                            /* resend */
+    KBD(&k, "\xee"); /* resend */
     data(&k, 0xf5);
     KBD(&k, "\xfa");
     key(&k, KEY_A);
@@ -294,7 +296,7 @@ static void test_keyboard_commands(void)
     key(&k, KEY_A);
     KBD(&k, "\x1c\xf0\x1c");
     data(&k, 0xed);
-    data(&k, 0xf4);                             /* a command instead of the argument */
+    data(&k, 0xf4); /* a command instead of the argument */
     KBD(&k, "\xfa\xfa");
     data(&k, 0x01);
     KBD(&k, "\xfe");
@@ -306,7 +308,7 @@ static void test_keyboard_commands(void)
     data(&k, 0xff);
     KBD(&k, "\xfa\xaa");
     g_assert_cmpuint(input_leds(k.m->input), ==, 0);
-    for (unsigned i = 0; i < 100; i++) {        /* answers nobody reads do not pile up */
+    for (unsigned i = 0; i < 100; i++) { /* answers nobody reads do not pile up */
         data(&k, 0xff);
     }
     unsigned n = 0;
@@ -322,7 +324,7 @@ static void test_keyboard_commands(void)
 static void test_overflow(void)
 {
     struct kit k = kit_new();
-    unsigned down[256] = { 0 }, n = 0;
+    unsigned down[256] = {0}, n = 0;
     bool breaking = false;
 
     set_mode(&k, 0x41);
@@ -352,9 +354,9 @@ static void test_disabled(void)
 
     command(&k, 0xad);
     key(&k, KEY_A);
-    EMPTY(&k);                                  /* held back … */
+    EMPTY(&k); /* held back … */
     data(&k, 0xee);
-    KBD(&k, "\xee");                            /* … but commands are answered */
+    KBD(&k, "\xee"); /* … but commands are answered */
     command(&k, 0xae);
     KBD(&k, "\x1c\xf0\x1c");
     mouse(&k, 0xf4);
@@ -390,7 +392,7 @@ static void test_controller(void)
     data(&k, 0xee);
     g_assert_cmphex(status(&k), ==, 0x11);
     g_assert_cmphex(take(&k), ==, 0xee);
-    g_assert_cmphex(take(&k), ==, 0xee);        /* an empty buffer shows the last byte */
+    g_assert_cmphex(take(&k), ==, 0xee); /* an empty buffer shows the last byte */
     command(&k, 0xff);
     command(&k, 0xf1);
     command(&k, 0x99);
@@ -412,7 +414,7 @@ static void test_mouse(void)
 {
     struct kit k = kit_new();
 
-    input_relative(k.m->input, 5, 5, 0);        /* not reporting yet */
+    input_relative(k.m->input, 5, 5, 0); /* not reporting yet */
     input_sync(k.m->input);
     EMPTY(&k);
     mouse(&k, 0xe9);
@@ -427,19 +429,19 @@ static void test_mouse(void)
     AUX(&k, "\x0a\x00\x00");
     mouse(&k, 0xe9);
     AUX(&k, "\xfa\x31\x03\x64");
-    input_relative(k.m->input, 10, -3, 5);      /* 2:1, and no wheel in the plain protocol */
+    input_relative(k.m->input, 10, -3, 5); /* 2:1, and no wheel in the plain protocol */
     input_sync(k.m->input);
     AUX(&k, "\x0a\x14\x03");
     mouse(&k, 0xe6);
     AUX(&k, "\xfa");
-    input_relative(k.m->input, -300, 0, 0);     /* more than one packet holds */
+    input_relative(k.m->input, -300, 0, 0); /* more than one packet holds */
     input_sync(k.m->input);
     AUX(&k, "\x1a\x81\x00\x1a\x81\x00\x1a\xd2\x00");
     input_button(k.m->input, BTN_RIGHT, false);
     input_sync(k.m->input);
     AUX(&k, "\x08\x00\x00");
 
-    mouse(&k, 0xf0);                            /* remote: only when asked */
+    mouse(&k, 0xf0); /* remote: only when asked */
     AUX(&k, "\xfa");
     input_relative(k.m->input, 7, 0, 0);
     input_sync(k.m->input);
@@ -450,7 +452,7 @@ static void test_mouse(void)
     mouse(&k, 0xee);
     AUX(&k, "\xfa\xfa");
     mouse(&k, 0xf2);
-    AUX(&k, "\xf2");                            /* wrapped */
+    AUX(&k, "\xf2"); /* wrapped */
     mouse(&k, 0xec);
     AUX(&k, "\xfa");
     mouse(&k, 0xfe);
@@ -463,7 +465,7 @@ static void test_mouse(void)
 
     mouse(&k, 0xf4);
     AUX(&k, "\xfa");
-    for (unsigned i = 0; i < 100000; i++) {     /* nobody reads: it adds up and is clamped */
+    for (unsigned i = 0; i < 100000; i++) { /* nobody reads: it adds up and is clamped */
         input_relative(k.m->input, G_MAXINT, G_MININT, G_MININT);
         input_sync(k.m->input);
     }
@@ -496,7 +498,8 @@ static void test_fuzz(void)
         case 11:
             aspace_read(k.m->pio, 0x64, 4);
             break;
-        case 12: case 13:
+        case 12:
+        case 13:
             input_key(k.m->input, n & 0x1ff, n >> 9 & 1);
             break;
         case 14:
@@ -562,7 +565,7 @@ static void test_state(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    log_set_level("all", "error");              /* the fuzzer resets the machine thousands of times */
+    log_set_level("all", "error"); /* the fuzzer resets the machine thousands of times */
     g_test_add_func("/i8042/linux", test_linux);
     g_test_add_func("/i8042/seabios", test_seabios);
     g_test_add_func("/i8042/scan-codes", test_scan_codes);

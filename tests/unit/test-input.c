@@ -37,12 +37,18 @@ static void log_sync(void *opaque)
     g_string_append(((struct log *)opaque)->text, "sync ");
 }
 
-static const struct input_device keyboard = { .name = "keyboard", .key = log_key };
+static const struct input_device keyboard = {.name = "keyboard", .key = log_key};
 static const struct input_device mouse = {
-    .name = "mouse", .relative = log_relative, .button = log_button, .sync = log_sync,
+    .name = "mouse",
+    .relative = log_relative,
+    .button = log_button,
+    .sync = log_sync,
 };
 static const struct input_device tablet = {
-    .name = "tablet", .absolute = log_absolute, .button = log_button, .sync = log_sync,
+    .name = "tablet",
+    .absolute = log_absolute,
+    .button = log_button,
+    .sync = log_sync,
 };
 
 static void expect(struct log *l, const char *text)
@@ -54,9 +60,9 @@ static void expect(struct log *l, const char *text)
 static void test_routing(void)
 {
     struct input *in = input_new();
-    struct log k = { g_string_new(NULL) }, m = { g_string_new(NULL) }, t = { g_string_new(NULL) };
+    struct log k = {g_string_new(NULL)}, m = {g_string_new(NULL)}, t = {g_string_new(NULL)};
 
-    input_key(in, KEY_A, true);                 /* nobody: no effect */
+    input_key(in, KEY_A, true); /* nobody: no effect */
     input_absolute(in, 1, 1);
     input_sync(in);
     input_attach(in, &keyboard, &k);
@@ -76,7 +82,7 @@ static void test_routing(void)
     input_relative(in, 4, 4, 0);
     expect(&t, "abs(0,32767) button(110,0) ");
     expect(&m, "rel(4,4,0) ");
-    input_detach(in, &tablet, &m);              /* not that one */
+    input_detach(in, &tablet, &m); /* not that one */
     g_assert_true(input_is_absolute(in));
     input_detach(in, &tablet, &t);
     g_assert_false(input_is_absolute(in));
@@ -92,15 +98,52 @@ static void test_routing(void)
 static void test_names(void)
 {
     static const char *const all[] = {
-        "shift", "shift_r", "alt", "alt_r", "ctrl", "ctrl_r", "menu", "esc", "minus", "equal", "backspace", "tab",
-        "bracket_left", "bracket_right", "ret", "semicolon", "apostrophe", "grave_accent", "backslash", "comma", "dot",
-        "slash", "asterisk", "spc", "caps_lock", "num_lock", "scroll_lock", "kp_divide", "kp_multiply", "kp_subtract",
-        "kp_add", "kp_enter", "kp_decimal", "sysrq", "less", "print", "home", "pgup", "pgdn", "end", "left", "up",
-        "down", "right", "insert", "delete", "stop", "again", "props", "undo", "front", "copy", "open", "paste",
-        "find", "cut", "lf", "help", "meta_l", "meta_r", "compose", "pause", "ro", "hiragana", "henkan", "yen",
-        "muhenkan", "katakanahiragana", "kp_comma", "kp_equals", "power", "sleep", "wake", "audionext", "audioprev",
-        "audiostop", "audioplay", "audiomute", "volumeup", "volumedown", "mediaselect", "mail", "calculator",
-        "computer", "ac_home", "ac_back", "ac_forward", "ac_refresh", "ac_bookmarks", "lang1", "lang2",
+        "shift",        "shift_r",
+        "alt",          "alt_r",
+        "ctrl",         "ctrl_r",
+        "menu",         "esc",
+        "minus",        "equal",
+        "backspace",    "tab",
+        "bracket_left", "bracket_right",
+        "ret",          "semicolon",
+        "apostrophe",   "grave_accent",
+        "backslash",    "comma",
+        "dot",          "slash",
+        "asterisk",     "spc",
+        "caps_lock",    "num_lock",
+        "scroll_lock",  "kp_divide",
+        "kp_multiply",  "kp_subtract",
+        "kp_add",       "kp_enter",
+        "kp_decimal",   "sysrq",
+        "less",         "print",
+        "home",         "pgup",
+        "pgdn",         "end",
+        "left",         "up",
+        "down",         "right",
+        "insert",       "delete",
+        "stop",         "again",
+        "props",        "undo",
+        "front",        "copy",
+        "open",         "paste",
+        "find",         "cut",
+        "lf",           "help",
+        "meta_l",       "meta_r",
+        "compose",      "pause",
+        "ro",           "hiragana",
+        "henkan",       "yen",
+        "muhenkan",     "katakanahiragana",
+        "kp_comma",     "kp_equals",
+        "power",        "sleep",
+        "wake",         "audionext",
+        "audioprev",    "audiostop",
+        "audioplay",    "audiomute",
+        "volumeup",     "volumedown",
+        "mediaselect",  "mail",
+        "calculator",   "computer",
+        "ac_home",      "ac_back",
+        "ac_forward",   "ac_refresh",
+        "ac_bookmarks", "lang1",
+        "lang2",
     };
     char name[8];
 
@@ -110,7 +153,8 @@ static void test_names(void)
     }
     for (char c = '0'; c <= '9'; c++) {
         g_snprintf(name, sizeof(name), "%c", c);
-        g_assert_cmpuint(input_key_from_name(name), ==, c == '0' ? KEY_0 : KEY_1 + (unsigned)(c - '1'));
+        g_assert_cmpuint(input_key_from_name(name), ==,
+                         c == '0' ? KEY_0 : KEY_1 + (unsigned)(c - '1'));
         g_snprintf(name, sizeof(name), "kp_%c", c);
         g_assert_cmpuint(input_key_from_name(name), !=, 0);
     }
@@ -133,7 +177,7 @@ static void test_names(void)
 static void test_send_keys(void)
 {
     struct input *in = input_new();
-    struct log k = { g_string_new(NULL) };
+    struct log k = {g_string_new(NULL)};
     char *bad = NULL;
     GString *many = g_string_new("a");
 
@@ -159,7 +203,7 @@ static void test_send_keys(void)
     g_assert_cmpint(input_send_keys(in, many->str, &bad), ==, -EINVAL);
     g_assert_nonnull(bad);
     g_free(bad);
-    expect(&k, "");                             /* nothing is pressed unless everything is known */
+    expect(&k, ""); /* nothing is pressed unless everything is known */
     g_string_free(many, TRUE);
     g_string_free(k.text, TRUE);
     input_free(in);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Standard VGA as a guest and a viewer see it: ports, the window at 0xA0000, BARs, and pictures compared with what a
- * straightforward reading of the same memory gives.
+ * Standard VGA as a guest and a viewer see it: ports, the window at 0xA0000, BARs, and pictures
+ * compared with what a straightforward reading of the same memory gives.
  */
 #include <errno.h>
 #include <string.h>
@@ -35,7 +35,7 @@ static void on_damaged(void *opaque, unsigned x, unsigned y, unsigned w, unsigne
     k->damaged_pixels += (uint64_t)w * h;
 }
 
-static const struct display_viewer viewer = { .damaged = on_damaged };
+static const struct display_viewer viewer = {.damaged = on_damaged};
 
 static struct kit *kit_new(const char *mb)
 {
@@ -128,53 +128,65 @@ struct mode {
     uint8_t misc, sr[5], cr[25], gr[9], ar[21];
 };
 
-static const struct mode mode_text = {      /* 3: 80x25, 9x16 */
-    0x67, { 0x03, 0x00, 0x03, 0x00, 0x02 },
-    { 0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0x00, 0x4f, 0x0d, 0x0e, 0x00, 0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f,
-      0x28, 0x1f, 0x96, 0xb9, 0xa3, 0xff },
-    { 0x00, 0x00, 0x00, 0x00, 0x00, 0x10, 0x0e, 0x0f, 0xff },
-    { 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x14, 0x07, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x0c, 0x00, 0x0f,
-      0x08, 0x00 },
+static const struct mode mode_text = {
+    /* 3: 80x25, 9x16 */
+    0x67,
+    {0x03, 0x00, 0x03, 0x00, 0x02},
+    {0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0x00, 0x4f, 0x0d, 0x0e, 0x00,
+     0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f, 0x28, 0x1f, 0x96, 0xb9, 0xa3, 0xff},
+    {0x00, 0x00, 0x00, 0x00, 0x00, 0x10, 0x0e, 0x0f, 0xff},
+    {0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x14, 0x07, 0x38, 0x39, 0x3a,
+     0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x0c, 0x00, 0x0f, 0x08, 0x00},
 };
-static const struct mode mode_13h = {       /* 320x200, 256 colours */
-    0x63, { 0x03, 0x01, 0x0f, 0x00, 0x0e },
-    { 0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0xbf, 0x1f, 0x00, 0x41, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f,
-      0x28, 0x40, 0x96, 0xb9, 0xa3, 0xff },
-    { 0x00, 0x00, 0x00, 0x00, 0x00, 0x40, 0x05, 0x0f, 0xff },
-    { 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x41, 0x00, 0x0f,
-      0x00, 0x00 },
+static const struct mode mode_13h = {
+    /* 320x200, 256 colours */
+    0x63,
+    {0x03, 0x01, 0x0f, 0x00, 0x0e},
+    {0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0xbf, 0x1f, 0x00, 0x41, 0x00, 0x00, 0x00,
+     0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f, 0x28, 0x40, 0x96, 0xb9, 0xa3, 0xff},
+    {0x00, 0x00, 0x00, 0x00, 0x00, 0x40, 0x05, 0x0f, 0xff},
+    {0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a,
+     0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x41, 0x00, 0x0f, 0x00, 0x00},
 };
-static const struct mode mode_12h = {       /* 640x480, 16 colours */
-    0xe3, { 0x03, 0x01, 0x0f, 0x00, 0x06 },
-    { 0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0x0b, 0x3e, 0x00, 0x40, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xea, 0x8c, 0xdf,
-      0x28, 0x00, 0xe7, 0x04, 0xe3, 0xff },
-    { 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x05, 0x0f, 0xff },
-    { 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x14, 0x07, 0x38, 0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x01, 0x00, 0x0f,
-      0x00, 0x00 },
+static const struct mode mode_12h = {
+    /* 640x480, 16 colours */
+    0xe3,
+    {0x03, 0x01, 0x0f, 0x00, 0x06},
+    {0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0x0b, 0x3e, 0x00, 0x40, 0x00, 0x00, 0x00,
+     0x00, 0x00, 0x00, 0xea, 0x8c, 0xdf, 0x28, 0x00, 0xe7, 0x04, 0xe3, 0xff},
+    {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x05, 0x0f, 0xff},
+    {0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x14, 0x07, 0x38, 0x39, 0x3a,
+     0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x01, 0x00, 0x0f, 0x00, 0x00},
 };
-static const struct mode mode_0dh = {       /* 320x200, 16 colours */
-    0x63, { 0x03, 0x09, 0x0f, 0x00, 0x06 },
-    { 0x2d, 0x27, 0x28, 0x90, 0x2b, 0x80, 0xbf, 0x1f, 0x00, 0xc0, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f,
-      0x14, 0x00, 0x96, 0xb9, 0xe3, 0xff },
-    { 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x05, 0x0f, 0xff },
-    { 0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x01, 0x00, 0x0f,
-      0x00, 0x00 },
+static const struct mode mode_0dh = {
+    /* 320x200, 16 colours */
+    0x63,
+    {0x03, 0x09, 0x0f, 0x00, 0x06},
+    {0x2d, 0x27, 0x28, 0x90, 0x2b, 0x80, 0xbf, 0x1f, 0x00, 0xc0, 0x00, 0x00, 0x00,
+     0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f, 0x14, 0x00, 0x96, 0xb9, 0xe3, 0xff},
+    {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x05, 0x0f, 0xff},
+    {0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x10, 0x11, 0x12,
+     0x13, 0x14, 0x15, 0x16, 0x17, 0x01, 0x00, 0x0f, 0x00, 0x00},
 };
-static const struct mode mode_4 = {         /* 320x200, CGA 4 colours */
-    0x63, { 0x03, 0x09, 0x03, 0x00, 0x02 },
-    { 0x2d, 0x27, 0x28, 0x90, 0x2b, 0x80, 0xbf, 0x1f, 0x00, 0xc1, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f,
-      0x14, 0x00, 0x96, 0xb9, 0xa2, 0xff },
-    { 0x00, 0x00, 0x00, 0x00, 0x00, 0x30, 0x0f, 0x0f, 0xff },
-    { 0x00, 0x13, 0x15, 0x17, 0x02, 0x04, 0x06, 0x07, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x01, 0x00, 0x03,
-      0x00, 0x00 },
+static const struct mode mode_4 = {
+    /* 320x200, CGA 4 colours */
+    0x63,
+    {0x03, 0x09, 0x03, 0x00, 0x02},
+    {0x2d, 0x27, 0x28, 0x90, 0x2b, 0x80, 0xbf, 0x1f, 0x00, 0xc1, 0x00, 0x00, 0x00,
+     0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f, 0x14, 0x00, 0x96, 0xb9, 0xa2, 0xff},
+    {0x00, 0x00, 0x00, 0x00, 0x00, 0x30, 0x0f, 0x0f, 0xff},
+    {0x00, 0x13, 0x15, 0x17, 0x02, 0x04, 0x06, 0x07, 0x10, 0x11, 0x12,
+     0x13, 0x14, 0x15, 0x16, 0x17, 0x01, 0x00, 0x03, 0x00, 0x00},
 };
-static const struct mode mode_6 = {         /* 640x200, CGA 2 colours */
-    0x63, { 0x03, 0x01, 0x01, 0x00, 0x06 },
-    { 0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0xbf, 0x1f, 0x00, 0xc1, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f,
-      0x28, 0x00, 0x96, 0xb9, 0xc2, 0xff },
-    { 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0d, 0x0f, 0xff },
-    { 0x00, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17, 0x01, 0x00, 0x01,
-      0x00, 0x00 },
+static const struct mode mode_6 = {
+    /* 640x200, CGA 2 colours */
+    0x63,
+    {0x03, 0x01, 0x01, 0x00, 0x06},
+    {0x5f, 0x4f, 0x50, 0x82, 0x54, 0x80, 0xbf, 0x1f, 0x00, 0xc1, 0x00, 0x00, 0x00,
+     0x00, 0x00, 0x00, 0x9c, 0x8e, 0x8f, 0x28, 0x00, 0x96, 0xb9, 0xc2, 0xff},
+    {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0d, 0x0f, 0xff},
+    {0x00, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17, 0x17,
+     0x17, 0x17, 0x17, 0x17, 0x17, 0x01, 0x00, 0x01, 0x00, 0x00},
 };
 
 static uint8_t dac_value(unsigned i)
@@ -223,7 +235,7 @@ static void test_registers(void)
 {
     struct kit *k = kit_new("4");
 
-    g_assert_cmphex(inb(k, 0x3d4), ==, 0xff);   /* monochrome after reset: the CRTC is at 3B4 */
+    g_assert_cmphex(inb(k, 0x3d4), ==, 0xff); /* monochrome after reset: the CRTC is at 3B4 */
     g_assert_cmphex(inb(k, 0x3b4), ==, 0x00);
     outb(k, 0x3c2, 0x01);
     g_assert_cmphex(inb(k, 0x3cc), ==, 0x01);
@@ -239,7 +251,7 @@ static void test_registers(void)
     g_assert_cmphex(in_indexed(k, 0x3ce, 12), ==, 0x00);
     g_assert_cmphex((unsigned)aspace_read(k->m->pio, 0x3ce, 2), ==, 0x000c);
 
-    out_indexed(k, 0x3d4, 3, 0x12);             /* CR0..7 are locked by CR11, but for one bit of CR7 */
+    out_indexed(k, 0x3d4, 3, 0x12); /* CR0..7 are locked by CR11, but for one bit of CR7 */
     out_indexed(k, 0x3d4, 0x11, 0x80);
     out_indexed(k, 0x3d4, 3, 0x34);
     out_indexed(k, 0x3d4, 7, 0xff);
@@ -250,7 +262,7 @@ static void test_registers(void)
     out_indexed(k, 0x3d4, 0x30, 0x55);
     g_assert_cmphex(in_indexed(k, 0x3d4, 0x30), ==, 0x00);
 
-    attribute(k, 0x10, 0xff);                   /* the flip-flop */
+    attribute(k, 0x10, 0xff); /* the flip-flop */
     g_assert_cmphex(in_indexed(k, 0x3d4, 0x24), ==, 0x00);
     outb(k, 0x3c0, 0x30);
     g_assert_cmphex(in_indexed(k, 0x3d4, 0x24), ==, 0x80);
@@ -258,11 +270,11 @@ static void test_registers(void)
     g_assert_cmphex(inb(k, 0x3c0), ==, 0x30);
     outb(k, 0x3c0, 0x0c);
     g_assert_cmphex(inb(k, 0x3c1), ==, 0x0c);
-    outb(k, 0x3c0, 0x3f);                       /* no such register */
+    outb(k, 0x3c0, 0x3f); /* no such register */
     outb(k, 0x3c0, 0x11);
     g_assert_cmphex(inb(k, 0x3c1), ==, 0x00);
 
-    outb(k, 0x3c8, 254);                        /* DAC: write index runs over the end */
+    outb(k, 0x3c8, 254); /* DAC: write index runs over the end */
     for (unsigned i = 0; i < 9; i++) {
         outb(k, 0x3c9, 0xc0 + i);
     }
@@ -286,7 +298,7 @@ static void test_retrace(void)
 
     set_mode(k, &mode_text);
     bool before = inb(k, 0x3da) & 8;
-    for (unsigned i = 0; i < 100000; i++) {     /* one second in steps of 10 µs */
+    for (unsigned i = 0; i < 100000; i++) { /* one second in steps of 10 µs */
         fake_clock_step(k->m, 10000);
         uint8_t st = inb(k, 0x3da);
         g_assert_true(!(st & 8) || (st & 1));
@@ -320,7 +332,7 @@ static bool reference_window(const struct reference *r, uint32_t offset, uint32_
 {
     static const struct {
         uint32_t base, size;
-    } map[] = { { 0, 0x20000 }, { 0, 0x10000 }, { 0x10000, 0x8000 }, { 0x18000, 0x8000 } };
+    } map[] = {{0, 0x20000}, {0, 0x10000}, {0x10000, 0x8000}, {0x18000, 0x8000}};
     unsigned n = r->gr[6] >> 2 & 3;
     *address = offset - map[n].base;
     return offset >= map[n].base && offset < map[n].base + map[n].size;
@@ -385,7 +397,7 @@ static uint8_t reference_read(struct reference *r, uint32_t offset)
     for (unsigned p = 0; p < 4; p++) {
         r->latch[p] = r->plane[p][n];
         if (r->gr[7] >> p & 1) {
-            value &= (uint8_t)~(r->latch[p] ^ (r->gr[2] >> p & 1 ? 0xff : 0));
+            value &= (uint8_t) ~(r->latch[p] ^ (r->gr[2] >> p & 1 ? 0xff : 0));
         }
     }
     return r->gr[5] & 8 ? value : r->latch[plane];
@@ -396,8 +408,8 @@ static void test_planes(void)
     struct kit *k = kit_new("4");
     struct reference *ref = g_new0(struct reference, 1);
     GRand *r = g_rand_new_with_seed(1987);
-    uint8_t sr[8] = { 0 }, gr[16] = { 0 };
-    static const uint8_t gr_mask[9] = { 15, 15, 15, 0x1f, 3, 0x7b, 15, 15, 0xff };
+    uint8_t sr[8] = {0}, gr[16] = {0};
+    static const uint8_t gr_mask[9] = {15, 15, 15, 0x1f, 3, 0x7b, 15, 15, 0xff};
 
     ref->sr = sr;
     ref->gr = gr;
@@ -415,7 +427,7 @@ static void test_planes(void)
         out_indexed(k, 0x3c4, 2, sr[2]);
         out_indexed(k, 0x3c4, 4, sr[4]);
         for (unsigned i = 0; i < 100; i++) {
-            static const unsigned sizes[] = { 1, 1, 2, 4, 8 };
+            static const unsigned sizes[] = {1, 1, 2, 4, 8};
             unsigned size = sizes[g_rand_int(r) % 5];
             uint32_t offset = g_rand_int(r) % 64 + (g_rand_int(r) % 4) * 0x8000;
             uint64_t value = (uint64_t)g_rand_int(r) << 32 | g_rand_int(r);
@@ -423,7 +435,8 @@ static void test_planes(void)
                 continue;
             }
             if (g_rand_int(r) % 2) {
-                aspace_write(k->m->mmio, 0xa0000 + offset, size == 8 ? value : value & ((1ull << 8 * size) - 1), size);
+                aspace_write(k->m->mmio, 0xa0000 + offset,
+                             size == 8 ? value : value & ((1ull << 8 * size) - 1), size);
                 for (unsigned b = 0; b < size; b++) {
                     reference_write(ref, offset + b, (uint8_t)(value >> 8 * b));
                 }
@@ -490,9 +503,10 @@ static void fill_text(struct kit *k, struct text *t)
     }
 }
 
-/* cursor: cell, or -1. blink: attribute bit 7 blinks, and `dark` now. fonts: of attribute bit 3 clear and set. */
-static void check_text(struct kit *k, const struct text *t, const struct mode *m, unsigned dots, int cursor, bool blink,
-                       bool dark, unsigned font0, unsigned font1)
+/* cursor: cell, or -1. blink: attribute bit 7 blinks, and `dark` now. fonts: of attribute bit 3
+ * clear and set. */
+static void check_text(struct kit *k, const struct text *t, const struct mode *m, unsigned dots,
+                       int cursor, bool blink, bool dark, unsigned font0, unsigned font1)
 {
     struct picture p = look(k, false);
     g_assert_cmpuint(p.width, ==, 80 * dots);
@@ -502,7 +516,8 @@ static void check_text(struct kit *k, const struct text *t, const struct mode *m
             unsigned i = y / 16 * 80 + x / dots, row = y % 16, dot = x % dots;
             unsigned a = t->attribute[i], fg = a & 15, bg = a >> 4;
             unsigned bits = glyph_row(a & 8 ? font1 : font0, t->ch[i], row);
-            bool on = dot < 8 ? bits >> (7 - dot) & 1 : (t->ch[i] & 0xe0) == 0xc0 && (m->ar[16] & 4) && (bits & 1);
+            bool on = dot < 8 ? bits >> (7 - dot) & 1
+                              : (t->ch[i] & 0xe0) == 0xc0 && (m->ar[16] & 4) && (bits & 1);
             if (blink) {
                 on = on && !((a & 0x80) && dark);
                 bg &= 7;
@@ -531,21 +546,21 @@ static void test_text(void)
     check_text(k, &t, &mode_text, 9, 1234, true, false, 0, 0);
 
     look(k, false);
-    g_assert_cmpuint(k->damage, ==, 0);         /* nothing happened */
-    fake_clock_step(k->m, 300 * NS_PER_MS);     /* the cursor goes dark */
+    g_assert_cmpuint(k->damage, ==, 0);     /* nothing happened */
+    fake_clock_step(k->m, 300 * NS_PER_MS); /* the cursor goes dark */
     look(k, false);
     g_assert_cmpuint(k->damage, ==, 1);
     g_assert_cmpuint(k->w, <=, 9);
     g_assert_cmpuint(k->h, ==, 2);
     check_text(k, &t, &mode_text, 9, -1, true, false, 0, 0);
-    fake_clock_step(k->m, 300 * NS_PER_MS);     /* cursor on, blinking characters dark */
+    fake_clock_step(k->m, 300 * NS_PER_MS); /* cursor on, blinking characters dark */
     check_text(k, &t, &mode_text, 9, 1234, true, true, 0, 0);
 
-    struct mode m = mode_text;                  /* bright background instead, two fonts, cursor off */
+    struct mode m = mode_text; /* bright background instead, two fonts, cursor off */
     m.ar[16] = 0x04;
     attribute(k, 16, 0x04);
     outb(k, 0x3c0, 0x20);
-    out_indexed(k, 0x3c4, 3, 0x04);             /* map A: font at 16 KiB */
+    out_indexed(k, 0x3c4, 3, 0x04); /* map A: font at 16 KiB */
     out_indexed(k, 0x3d4, 0x0a, 0x2d);
     check_text(k, &t, &m, 9, -1, false, false, 0, 1);
     out_indexed(k, 0x3c4, 1, 0x01);
@@ -560,13 +575,15 @@ static void test_text(void)
     g_assert_cmpuint(k->x + k->w, <=, 48);
     g_assert_cmpuint(k->damaged_pixels, <=, 8 * 16);
 
-    /* Scrolling by the start address, and a split screen that shows the first row at the bottom again. */
+    /* Scrolling by the start address, and a split screen that shows the first row at the bottom
+     * again. */
     out_indexed(k, 0x3d4, 0x0d, 80);
     p = look(k, false);
     for (unsigned x = 0; x < 640; x++) {
         unsigned i = 80 + x / 8;
         bool on = glyph_row(t.attribute[i] & 8 ? 1 : 0, t.ch[i], 5) >> (7 - x % 8) & 1;
-        g_assert_cmphex(p.pixels[5 * 640 + x], ==, text_pixel(on ? t.attribute[i] & 15 : t.attribute[i] >> 4, &m));
+        g_assert_cmphex(p.pixels[5 * 640 + x], ==,
+                        text_pixel(on ? t.attribute[i] & 15 : t.attribute[i] >> 4, &m));
     }
     out_indexed(k, 0x3d4, 0x11, 0);
     out_indexed(k, 0x3d4, 0x09, 0x0f);
@@ -576,10 +593,11 @@ static void test_text(void)
     for (unsigned x = 0; x < 640; x++) {
         unsigned i = x / 8;
         bool on = glyph_row(t.attribute[i] & 8 ? 1 : 0, t.ch[i], 2) >> (7 - x % 8) & 1;
-        g_assert_cmphex(p.pixels[386 * 640 + x], ==, text_pixel(on ? t.attribute[i] & 15 : t.attribute[i] >> 4, &m));
+        g_assert_cmphex(p.pixels[386 * 640 + x], ==,
+                        text_pixel(on ? t.attribute[i] & 15 : t.attribute[i] >> 4, &m));
     }
 
-    out_indexed(k, 0x3c4, 1, 0x21);             /* screen off */
+    out_indexed(k, 0x3c4, 1, 0x21); /* screen off */
     p = look(k, false);
     g_assert_cmpuint(p.width, ==, 640);
     for (unsigned i = 0; i < p.width * p.height; i++) {
@@ -601,8 +619,8 @@ static void test_underline_40(void)
     out_indexed(k, 0x3c4, 1, 0x08);
     aspace_write(k->m->mmio, 0xb8000, 0x01000a20, 4);
     struct picture p = look(k, false);
-    g_assert_cmpuint(p.width, ==, 720);         /* 40 columns of 9 dots, doubled */
-    for (unsigned x = 0; x < 36; x++) {         /* colour 1 is underlined, bright or not; others are not */
+    g_assert_cmpuint(p.width, ==, 720); /* 40 columns of 9 dots, doubled */
+    for (unsigned x = 0; x < 36; x++) { /* colour 1 is underlined, bright or not; others are not */
         unsigned dot = x / 2 % 9, cell = x / 18;
         bool on = dot < 8 && glyph_row(0, cell ? 0 : 0x20, 13) >> (7 - dot) & 1;
         g_assert_cmphex(p.pixels[13 * 720 + x], ==, text_pixel(cell ? 1 : on ? 10 : 0, &mode_text));
@@ -619,7 +637,7 @@ static void test_underline_40(void)
 static void test_fonts(void)
 {
     struct kit *k = kit_new("4");
-    static const uint32_t where[8] = { 0, 0x4000, 0x8000, 0xc000, 0x2000, 0x6000, 0xa000, 0xe000 };
+    static const uint32_t where[8] = {0, 0x4000, 0x8000, 0xc000, 0x2000, 0x6000, 0xa000, 0xe000};
 
     set_mode(k, &mode_text);
     for (unsigned i = 0; i < 8; i++) {
@@ -634,9 +652,11 @@ static void test_fonts(void)
         for (unsigned y = 0; y < 16; y++) {
             for (unsigned x = 0; x < 8; x++) {
                 g_assert_cmphex(p.pixels[y * 720 + x], ==,
-                                text_pixel(glyph_row(b, 0x41, y) >> (7 - x) & 1 ? 7 : 0, &mode_text));
+                                text_pixel(glyph_row(b, 0x41, y) >> (7 - x) & 1 ? 7 : 0,
+                                           &mode_text));
                 g_assert_cmphex(p.pixels[y * 720 + 9 + x], ==,
-                                text_pixel(glyph_row(a, 0x41, y) >> (7 - x) & 1 ? 15 : 0, &mode_text));
+                                text_pixel(glyph_row(a, 0x41, y) >> (7 - x) & 1 ? 15 : 0,
+                                           &mode_text));
             }
         }
     }
@@ -650,8 +670,10 @@ static void test_mode_13h(void)
 
     set_mode(k, &mode_13h);
     for (unsigned i = 0; i < 64000; i += 4) {
-        aspace_write(k->m->mmio, 0xa0000 + i, (i * 3 & 0xff) | ((i + 1) * 3 & 0xff) << 8 | ((i + 2) * 3 & 0xff) << 16 |
-                                                  (uint64_t)((i + 3) * 3 & 0xff) << 24, 4);
+        aspace_write(k->m->mmio, 0xa0000 + i,
+                     (i * 3 & 0xff) | ((i + 1) * 3 & 0xff) << 8 | ((i + 2) * 3 & 0xff) << 16 |
+                         (uint64_t)((i + 3) * 3 & 0xff) << 24,
+                     4);
     }
     p = look(k, false);
     g_assert_cmpuint(p.width, ==, 640);
@@ -694,7 +716,7 @@ static void test_mode_13h(void)
 static void test_planar(void)
 {
     struct kit *k = kit_new("4");
-    const struct mode *modes[] = { &mode_12h, &mode_0dh };
+    const struct mode *modes[] = {&mode_12h, &mode_0dh};
 
     for (unsigned n = 0; n < 2; n++) {
         const struct mode *m = modes[n];
@@ -713,7 +735,8 @@ static void test_planar(void)
             for (unsigned x = 0; x < 640; x++) {
                 unsigned i = y / scale * bytes + x / scale / 8, c = 0;
                 for (unsigned plane = 0; plane < 4; plane++) {
-                    c |= (((i * (plane * 2 + 3) + i / 97) & 0xff) >> (7 - x / scale % 8) & 1) << plane;
+                    c |= (((i * (plane * 2 + 3) + i / 97) & 0xff) >> (7 - x / scale % 8) & 1)
+                         << plane;
                 }
                 g_assert_cmphex(p.pixels[y * 640 + x], ==, dac_pixel(m->ar[c]));
             }
@@ -730,7 +753,7 @@ static void test_cga(void)
     for (unsigned n = 0; n < 2; n++) {
         const struct mode *m = n == 0 ? &mode_4 : &mode_6;
         set_mode(k, m);
-        for (unsigned bank = 0; bank < 2; bank++) {     /* even lines, odd lines */
+        for (unsigned bank = 0; bank < 2; bank++) { /* even lines, odd lines */
             for (unsigned i = 0; i < 8000; i++) {
                 poke(k, 0xb8000 + bank * 0x2000 + i, (i * 11 + bank * 77) & 0xff);
             }
@@ -741,7 +764,8 @@ static void test_cga(void)
         g_assert_cmpuint(p.height, ==, 400);
         for (unsigned y = 0; y < 400; y++) {
             for (unsigned x = 0; x < 640; x++) {
-                unsigned line = y / 2, i = line / 2 * 80 + x / 8, byte = (i * 11 + line % 2 * 77) & 0xff;
+                unsigned line = y / 2, i = line / 2 * 80 + x / 8,
+                         byte = (i * 11 + line % 2 * 77) & 0xff;
                 unsigned c = n == 0 ? byte >> (6 - x / 2 % 4 * 2) & 3 : byte >> (7 - x % 8) & 1;
                 g_assert_cmphex(p.pixels[y * 640 + x], ==, dac_pixel(m->ar[c]));
             }
@@ -797,7 +821,7 @@ static void test_vbe_registers(void)
     g_assert_cmpuint(dispi_read(k, 5), ==, 3);
     dispi(k, 4, 0);
     g_assert_cmpuint(dispi_read(k, 5), ==, 0);
-    dispi(k, 4, 0x20);                          /* 8-bit DAC */
+    dispi(k, 4, 0x20); /* 8-bit DAC */
     outb(k, 0x3c8, 0);
     outb(k, 0x3c9, 0xab);
     outb(k, 0x3c9, 0);
@@ -811,7 +835,7 @@ static void test_vbe_pictures(void)
 {
     struct kit *k = kit_new("16");
     uint8_t *vram = k->m->hv->vram;
-    static const unsigned depths[] = { 8, 15, 16, 24, 32 };
+    static const unsigned depths[] = {8, 15, 16, 24, 32};
 
     for (unsigned n = 0; n < G_N_ELEMENTS(depths); n++) {
         unsigned bpp = depths[n], bytes = (bpp + 7) / 8;
@@ -959,15 +983,15 @@ static void test_bars(void)
     g_assert_cmphex(hv->vram_gfn, !=, first);
     g_assert_true(hv->write_combine);
 
-    assign_bars(k);                             /* the same place: nothing to do */
+    assign_bars(k); /* the same place: nothing to do */
     g_assert_cmpuint(hv->relocations, ==, 1);
-    config_write(k, 0x10, 0xffffffff, 4);       /* sized with decoding on */
+    config_write(k, 0x10, 0xffffffff, 4); /* sized with decoding on */
     config_write(k, 0x10, 0xf0000000, 4);
     g_assert_cmpuint(hv->relocations, ==, 1);
     config_write(k, 0x10, 0xf1000000, 4);
     g_assert_cmpuint(hv->relocations, ==, 2);
     g_assert_cmphex(hv->vram_gfn, ==, 0xf1000);
-    config_write(k, 0x04, 0, 2);                /* unmapped: it stays */
+    config_write(k, 0x04, 0, 2); /* unmapped: it stays */
     g_assert_cmphex(hv->vram_gfn, ==, 0xf1000);
 
     /* The picture comes from the same memory all the time. */
@@ -1001,13 +1025,13 @@ static void test_mmio(void)
     g_assert_cmphex((unsigned)aspace_read(k->m->mmio, bar + 0x604, 4), ==, 0x1e1e1e1e);
     aspace_write(k->m->mmio, bar + 0x604, 0x1e1e1e1e, 4);
 
-    aspace_write(k->m->mmio, bar + 0x402, 0x01, 1);     /* misc: colour */
-    aspace_read(k->m->mmio, bar + 0x41a, 1);            /* status 1: flip-flop */
-    aspace_write(k->m->mmio, bar + 0x400, 0x20, 1);     /* screen on */
+    aspace_write(k->m->mmio, bar + 0x402, 0x01, 1); /* misc: colour */
+    aspace_read(k->m->mmio, bar + 0x41a, 1);        /* status 1: flip-flop */
+    aspace_write(k->m->mmio, bar + 0x400, 0x20, 1); /* screen on */
     static const struct {
         unsigned index, value;
-    } set[] = { { 4, 0 }, { 3, 32 }, { 1, 1024 }, { 2, 768 }, { 5, 0 }, { 6, 1024 }, { 7, 4096 }, { 8, 0 }, { 9, 0 },
-                { 4, 0x41 } };
+    } set[] = {{4, 0},    {3, 32},   {1, 1024}, {2, 768}, {5, 0},
+               {6, 1024}, {7, 4096}, {8, 0},    {9, 0},   {4, 0x41}};
     for (unsigned i = 0; i < G_N_ELEMENTS(set); i++) {
         aspace_write(k->m->mmio, bar + 0x500 + set[i].index * 2, set[i].value, 2);
     }
@@ -1019,17 +1043,19 @@ static void test_mmio(void)
     aspace_write(k->m->mmio, bar + 0x604, 0xbebebebe, 4);
     p = look(k, false);
     g_assert_cmphex(p.pixels[1024 * 700 + 5], ==, 0x341200);
-    aspace_write(k->m->mmio, bar + 0x41e - 0x10, 0x5a08, 2);   /* 3CE: index and data in one word */
+    aspace_write(k->m->mmio, bar + 0x41e - 0x10, 0x5a08, 2); /* 3CE: index and data in one word */
     g_assert_cmphex(in_indexed(k, 0x3ce, 8), ==, 0x5a);
     kit_free(k);
 }
 
-static struct device *try_device(struct machine *m, const char *property, const char *value, GError **err)
+static struct device *try_device(struct machine *m, const char *property, const char *value,
+                                 GError **err)
 {
     struct device *dev = device_new(m, &std_vga_class, NULL, err);
     g_assert_nonnull(dev);
     if (device_set(dev, property, value, err) < 0 ||
-        pci_device_attach(m->pci, (struct pci_device *)dev, DEVFN, err) < 0 || device_realize(dev, err) < 0) {
+        pci_device_attach(m->pci, (struct pci_device *)dev, DEVFN, err) < 0 ||
+        device_realize(dev, err) < 0) {
         device_free(dev);
         return NULL;
     }
@@ -1059,7 +1085,7 @@ static void test_errors(void)
 static void test_rom(void)
 {
     g_autofree char *file = NULL;
-    char image[1024] = { 0x55, (char)0xaa, 2 };
+    char image[1024] = {0x55, (char)0xaa, 2};
     struct machine *m = fake_machine_new();
     int fd = g_file_open_tmp("xendm-XXXXXX", &file, NULL);
 
@@ -1068,9 +1094,10 @@ static void test_rom(void)
     close(fd);
     g_autofree char *rom = g_strdup_printf("romfile=%s", file);
     g_assert_nonnull(fake_pci_device(m, &std_vga_class, DEVFN, rom, "vgamem_mb=20", NULL));
-    g_assert_cmpuint(m->hv->vram_pages, ==, 20 * 256);          /* what was asked for … */
+    g_assert_cmpuint(m->hv->vram_pages, ==, 20 * 256); /* what was asked for … */
     pci_config_write(m->pci, DEVFN, 0x10, 0xffffffff, 4);
-    g_assert_cmphex(pci_config_read(m->pci, DEVFN, 0x10, 4), ==, 0xfe000008);   /* … in a BAR of 32 MiB */
+    g_assert_cmphex(pci_config_read(m->pci, DEVFN, 0x10, 4), ==,
+                    0xfe000008); /* … in a BAR of 32 MiB */
     pci_config_write(m->pci, DEVFN, 0x30, 0xfffff800, 4);
     g_assert_cmphex(pci_config_read(m->pci, DEVFN, 0x30, 4) & ~0x7ffu, !=, 0);
     fake_machine_free(m);
@@ -1096,7 +1123,7 @@ static void test_fuzz(void)
         case 5:
             aspace_read(k->m->pio, 0x3b0 + (n >> 8) % 0x30, size);
             break;
-        case 6:                                 /* keep it likely that something is shown */
+        case 6: /* keep it likely that something is shown */
             outb(k, 0x3c2, v | 1);
             inb(k, 0x3da);
             outb(k, 0x3c0, 0x20);
@@ -1112,14 +1139,17 @@ static void test_fuzz(void)
         case 9:
             dispi(k, 4, v & 0xff);
             break;
-        case 10: case 11:
-            aspace_write(k->m->mmio, 0xa0000 + (n >> 8) % 0x20000, (uint64_t)v << 32 | n, 1u << (n & 3));
+        case 10:
+        case 11:
+            aspace_write(k->m->mmio, 0xa0000 + (n >> 8) % 0x20000, (uint64_t)v << 32 | n,
+                         1u << (n & 3));
             break;
         case 12:
             aspace_read(k->m->mmio, 0xa0000 + (n >> 8) % 0x20000, 1u << (n & 3));
             break;
         case 13:
-            aspace_write(k->m->mmio, 0xf3000000 + (n >> 8) % 0x700, (uint64_t)v << 32 | n, 1u << (n & 3));
+            aspace_write(k->m->mmio, 0xf3000000 + (n >> 8) % 0x700, (uint64_t)v << 32 | n,
+                         1u << (n & 3));
             aspace_read(k->m->mmio, 0xf3000000 + (v >> 8) % 0x700, 1u << (v & 3));
             break;
         case 14:
@@ -1154,8 +1184,8 @@ static void test_state(void)
     for (unsigned round = 0; round < 20; round++) {
         for (unsigned i = 0; i < 200; i++) {
             uint32_t n = g_rand_int(r);
-            aspace_write(a->m->pio, n & 0x10000 ? 0x1ce + (n >> 8) % 2 : 0x3c0 + (n >> 8) % 0x1b, n & 0xff,
-                         n & 0x10000 ? 2 : 1);
+            aspace_write(a->m->pio, n & 0x10000 ? 0x1ce + (n >> 8) % 2 : 0x3c0 + (n >> 8) % 0x1b,
+                         n & 0xff, n & 0x10000 ? 2 : 1);
         }
         machine_stop(a->m);
         machine_stop(b->m);
@@ -1181,7 +1211,8 @@ static void test_state(void)
     kit_free(b);
 }
 
-/* A domain that is restored has the video memory already, where it was; the device finds it by its state. */
+/* A domain that is restored has the video memory already, where it was; the device finds it by its
+ * state. */
 static void test_restored(void)
 {
     struct kit *a = kit_new("2");
@@ -1192,8 +1223,9 @@ static void test_restored(void)
     assign_bars(a);
     set_vbe(a, 640, 480, 32);
     machine_stop(a->m);
-    struct device *dev = fake_pci_device(m, &std_vga_class, DEVFN, "vgamem_mb=2", "restored=on", NULL);
-    g_assert_null(m->hv->vram);                 /* nothing was populated */
+    struct device *dev =
+        fake_pci_device(m, &std_vga_class, DEVFN, "vgamem_mb=2", "restored=on", NULL);
+    g_assert_null(m->hv->vram); /* nothing was populated */
     g_assert_nonnull(display_refresh(d, true, &w, &h));
     m->hv->vram = g_malloc0(2 << 20);
     m->hv->vram_gfn = a->m->hv->vram_gfn;
@@ -1229,7 +1261,8 @@ static void test_restored(void)
     GByteArray *bytes = g_byte_array_new();
     g_autoptr(GError) err = NULL;
     state_save(std_vga_class.state, a->dev, bytes);
-    struct state_plan *plan = state_parse_sized(std_vga_class.state, std_vga_class.size, bytes->data, bytes->len, &err);
+    struct state_plan *plan =
+        state_parse_sized(std_vga_class.state, std_vga_class.size, bytes->data, bytes->len, &err);
     g_assert_no_error(err);
     g_assert_false(state_fits(plan, dev, &err));
     g_assert_nonnull(strstr(err->message, "1024 pages here, 512"));
@@ -1245,12 +1278,12 @@ static void test_move_fails(void)
     struct hypervisor *hv = k->m->hv;
     uint64_t first = hv->vram_gfn;
 
-    hv->vram_pages = 1;                         /* makes the fake refuse */
+    hv->vram_pages = 1; /* makes the fake refuse */
     assign_bars(k);
     g_assert_cmphex(hv->vram_gfn, ==, first);
     g_assert_false(hv->write_combine);
     hv->vram_pages = 512;
-    config_write(k, 0x10, 0xf2000000, 4);       /* the next one works, from the old place */
+    config_write(k, 0x10, 0xf2000000, 4); /* the next one works, from the old place */
     g_assert_cmphex(hv->vram_gfn, ==, 0xf2000);
     kit_free(k);
 }
