@@ -1,30 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Intel 82371AB (PIIX4) function 3: power management, 8086:7113 at 00:01.3, as far as Xen leaves it to the device model,
- * and the hot-plug register blocks that hvmloader's ACPI tables describe.
+ * Intel 82371AB (PIIX4) function 3: power management, 8086:7113 at 00:01.3, as far as Xen leaves it
+ * to the device model, and the hot-plug register blocks that hvmloader's ACPI tables describe.
  *
- * Sources: 82371AB data sheet (290562), chapters 7.1 (configuration), 7.2 (power management I/O), 7.3 (SMBus I/O), 11.4
- * (APM ports); ACPI 2.0 chapter 4.7 (PM1 control, GPE blocks); Xen's tools/libacpi (dsdt.asl, mk_dsdt.c, static_tables.c)
- * for the addresses outside the chip.
+ * Sources: 82371AB data sheet (290562), chapters 7.1 (configuration), 7.2 (power management
+ * I/O), 7.3 (SMBus I/O), 11.4 (APM ports); ACPI 2.0 chapter 4.7 (PM1 control, GPE blocks); Xen's
+ * tools/libacpi (dsdt.asl, mk_dsdt.c, static_tables.c) for the addresses outside the chip.
  *
  *   PMBASE + 4      PM1a control: SCI_EN, SLP_TYP, SLP_EN
- *   0xB2, 0xB3      APM control and status: 0xF1 / 0xF0 switch SCI_EN on / off, which firmware's SMI handler would do
- *   0xAFE0-0xAFE3   GPE0 status (write 1 to clear) and enable, 16 bits each, on SCI = ISA irq 9
+ *   0xB2, 0xB3      APM control, status: 0xF1 / 0xF0 switch SCI_EN on / off (firmware's SMI handler)
+ *   0xAFE0-0xAFE3   GPE0 status (write 1 to clear), enable; 16 bits each; on SCI = ISA irq 9
  *   0xAE00-0xAE0F   PCI slots: up, down, eject, removable
  *   0xAF00-0xAF1F   one bit per vCPU, 1 = online
  *   0xB044-0xB047   debug port of the DSDT
  *   SMBBASE         SMBus host controller (off after hvmloader, which clears 0xD2)
  *
- * Xen's: PM1a status/enable (PMBASE + 0) and the PM timer (PMBASE + 8). They stay at 0xB000 wherever PMBASE is moved; the
- * ranges are not claimed. Xen raises irq 9 for PM1a events on the same one-bit line (contract 4.7): the line is lowered
- * only when our own last GPE goes away, and raised again, though it is high for us, when the guest clears one GPE while
- * another is pending.
+ * Xen's: PM1a status/enable (PMBASE + 0) and the PM timer (PMBASE + 8). They stay at 0xB000
+ * wherever PMBASE is moved; the ranges are not claimed. Xen raises irq 9 for PM1a events on the
+ * same one-bit line (contract 4.7): the line is lowered only when our own last GPE goes away, and
+ * raised again, though it is high for us, when the guest clears one GPE while another is pending.
  *
- * Left out on purpose: SMM, general purpose I/O, device monitors, the SMBus slave functions; block transfers fail like all
- * others because no device answers on the SMBus. PCI hot-plug: nothing is pluggable yet, so up and down stay 0 and
- * ejecting is refused.
+ * Left out on purpose: SMM, general purpose I/O, device monitors, the SMBus slave functions; block
+ * transfers fail like all others because no device answers on the SMBus. PCI hot-plug: nothing is
+ * pluggable yet, so up and down stay 0 and ejecting is refused.
  *
- * SLP_TYP: 1 = S3, 0 = S5 and S4 (Xen's DSDT gives both the same), 2 = QEMU's S4. Others: guest error.
+ * SLP_TYP: 1 = S3, 0 = S5 and S4 (Xen's DSDT gives both the same), 2 = QEMU's S4; others: an error.
  */
 #include <string.h>
 
@@ -77,7 +77,6 @@ struct piix4_pm {
     uint8_t smb_block[32];
     uint8_t smb_index;              /* into smb_block */
     uint8_t smb_slave[6];           /* registers 8-13: stored only */
-    uint8_t kept[32];               /* configuration registers, for wake-up */
 };
 
 #define NOWHERE UINT64_MAX
@@ -189,8 +188,8 @@ static void apm_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
 /* ---- hot-plug blocks ---- */
 
 /*
- * Slots whose device may be taken out, as the DSDT's _STA reads it: all, also empty ones, but those of the chip set and the
- * display adapter.
+ * Slots whose device may be taken out, as the DSDT's _STA reads it: all, also empty ones, but those
+ * of the chip set and the display adapter.
  */
 static uint32_t removable_slots(struct piix4_pm *s)
 {
@@ -215,7 +214,8 @@ static uint64_t slots_read(void *opaque, uint64_t offset, unsigned size)
 static void slots_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     if (offset == 8 && value != 0) {
-        log_guest(ROOM_ACPI, "eject of PCI slots 0x%08x refused: they hold no removable device", (unsigned)value);
+        log_guest(ROOM_ACPI, "eject of PCI slots 0x%08x refused: they hold no removable device",
+                  (unsigned)value);
     }
 }
 
@@ -300,7 +300,7 @@ static void smb_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
         if (value & SMB_CNT_KILL) {
             s->smb_status |= SMB_STS_FAILED;
         } else if (value & SMB_CNT_START) {
-            /* Every address goes unacknowledged. The transaction is over at once; no interrupt is wired. */
+            /* Every address goes unacknowledged, at once; no interrupt is wired. */
             s->smb_status = SMB_STS_INTR | SMB_STS_DEV_ERR;
         }
         break;
@@ -338,7 +338,11 @@ static const struct region_ops slots_ops = {
     .write_shifts = true,
 };
 static const struct region_ops cpus_ops = { .read = cpus_read, .impl_max = 1 };
-static const struct region_ops debug_ops = { .read = debug_read, .write = debug_write, .impl_max = 1 };
+static const struct region_ops debug_ops = {
+    .read = debug_read,
+    .write = debug_write,
+    .impl_max = 1,
+};
 static const struct region_ops smb_ops = { .read = smb_read, .write = smb_write, .impl_max = 1 };
 
 /* ---- configuration ---- */
@@ -380,16 +384,7 @@ static const struct {
     { 0xd5, 0x00, 0xff },   /* SMBSHDW2 */
 };
 
-G_STATIC_ASSERT(G_N_ELEMENTS(registers) == sizeof(((struct piix4_pm *)0)->kept));
-
-static void keep_registers(struct piix4_pm *s)
-{
-    for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
-        s->kept[i] = s->pci.config[registers[i].reg];
-    }
-}
-
-/* Moves a block to where its base register says; an address that is taken leaves it nowhere, and the guest to blame. */
+/* Moves a block to where its base register says; if that is taken, nowhere. */
 static void move_block(struct piix4_pm *s, struct region *r, uint64_t *at, uint64_t to)
 {
     g_autoptr(GError) err = NULL;
@@ -424,7 +419,6 @@ static void pm_config_written(struct device *dev, unsigned reg, unsigned len, ui
 {
     struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, dev);
 
-    keep_registers(s);
     switch (reg & ~3u) {
     case REG_PMBASE:
     case REG_PMREGMISC:
@@ -461,7 +455,7 @@ static int pm_realize(struct device *dev, GError **err)
         region_init(fixed[i].region, fixed[i].name, fixed[i].ops, s, fixed[i].size);
         ret = device_place_pio(dev, fixed[i].region, fixed[i].port, err);
     }
-    /* Four bytes, so that a dword access to PM1a control is forwarded as a whole; the upper two are reserved. */
+    /* Four bytes, so that Xen forwards a dword access as a whole; the upper two are reserved. */
     region_init(&s->pm1, "acpi-pm1-control", &pm1_ops, s, 4);
     region_init(&s->smb, "smbus", &smb_ops, s, SMB_SIZE);
     s->pm1_at = NOWHERE;
@@ -497,14 +491,10 @@ static void pm_reset(struct device *dev, enum reset_reason why)
     memset(s->smb_slave, 0, sizeof(s->smb_slave));
     update_sci(s, false);
     /*
-     * At wake-up firmware would set up PMBASE and switch to ACPI mode again, but Xen starts in SeaBIOS, which leaves that
-     * to hvmloader, which does not run. So what it did before stays.
+     * At wake-up firmware would set up PMBASE and switch to ACPI mode again, but Xen starts in
+     * SeaBIOS, which leaves that to hvmloader, which does not run. So what it did before stays.
      */
     s->control &= why == RESET_WAKEUP ? PM1_SCI_EN : 0;
-    for (unsigned i = 0; why == RESET_WAKEUP && i < G_N_ELEMENTS(registers); i++) {
-        s->pci.config[registers[i].reg] = s->kept[i];
-    }
-    keep_registers(s);
     update_blocks(s);
 }
 
@@ -513,11 +503,11 @@ static void pm_post_load(void *base)
     struct piix4_pm *s = base;
 
     s->smb_index %= sizeof(s->smb_block);
-    keep_registers(s);
     update_blocks(s);
 }
 
-static void pm_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+static void pm_describe(struct device *dev, void (*line)(void *opaque, const char *text),
+                        void *opaque)
 {
     struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, dev);
     unsigned online = 0;
@@ -529,8 +519,8 @@ static void pm_describe(struct device *dev, void (*line)(void *opaque, const cha
     g_snprintf(text, sizeof(text), "PM1a control 0x%04x (ACPI %s)%s", s->control,
                s->control & PM1_SCI_EN ? "on" : "off", s->pm1_at == NOWHERE ? ", not decoded" : "");
     line(opaque, text);
-    g_snprintf(text, sizeof(text), "GPE0 status 0x%04x, enable 0x%04x, SCI %s", s->gpe_status, s->gpe_enable,
-               s->sci.level ? "high" : "low");
+    g_snprintf(text, sizeof(text), "GPE0 status 0x%04x, enable 0x%04x, SCI %s", s->gpe_status,
+               s->gpe_enable, s->sci.level ? "high" : "low");
     line(opaque, text);
     g_snprintf(text, sizeof(text), "vCPUs online: %u", online);
     line(opaque, text);

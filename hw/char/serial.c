@@ -2,20 +2,21 @@
 /*
  * NS PC16550D UART as COM1-COM4: 0x3F8/irq 4, 0x2F8/irq 3, 0x3E8/irq 4, 0x2E8/irq 3.
  *
- * Source: PC16550D data sheet (TL/C/8652), chapters 8.1-8.8 (registers), 8.10 (FIFO interrupt mode), 8.11 (FIFO polled mode).
+ * Source: PC16550D data sheet (TL/C/8652), chapters 8.1-8.8 (registers), 8.10 (FIFO interrupt
+ * mode), 8.11 (FIFO polled mode).
  *
  * Differences from the chip, on purpose:
- *  - No baud rate: a character is sent as soon as the other end takes it. The divisor only sets how long the receiver
- *    FIFO waits before the character timeout interrupt.
- *  - While the THRE interrupt is enabled, characters stay in the transmitter FIFO until it is full, or the driver looks at
- *    LSR or IIR, or the main loop comes round: one write to the host and one interrupt for a batch instead of one each.
- *    Polled drivers see every character sent at once.
+ *  - No baud rate: a character is sent as soon as the other end takes it. The divisor only sets how
+ *    long the receiver FIFO waits before the character timeout interrupt.
+ *  - While the THRE interrupt is enabled, characters stay in the transmitter FIFO until it is full,
+ *    or the driver looks at LSR or IIR, or the main loop comes round: one write to the host and one
+ *    interrupt for a batch instead of one each. Polled drivers see every character sent at once.
  *  - OUT2 does not gate the interrupt, as in chip sets with built-in UARTs.
- *  - Received characters wait in the back end instead of overrunning. Overruns exist in loopback mode.
- *  - A break that is sent (LCR bit 6) and the line settings are not passed on: the back ends have no wire for them. Parity
- *    and framing errors do not happen.
- *  - DCD, DSR and CTS are always on, so that closing a terminal is not a hang-up to the guest; with carrier=on DCD and DSR
- *    follow the other end.
+ *  - Received characters wait in the back end; overruns exist in loopback mode only.
+ *  - A break that is sent (LCR bit 6) and the line settings are not passed on: the back ends have
+ *    no wire for them. Parity and framing errors do not happen.
+ *  - DCD, DSR and CTS are always on, so that closing a terminal is not a hang-up to the guest; with
+ *    carrier=on DCD and DSR follow the other end.
  *
  * Users: hvmloader probes IER; SeaBIOS, GRUB, Linux 8250, Windows serial.sys.
  */
@@ -97,7 +98,7 @@ struct isa_serial {
     bool carrier;
 
     uint8_t ier, fcr, lcr, mcr, scr;
-    uint8_t lsr_errors;             /* OE and the errors of the character on top, until LSR is read */
+    uint8_t lsr_errors; /* OE and the errors of the character on top, until LSR is read */
     uint8_t msr;
     uint16_t divisor;
     uint8_t rx[FIFO_SIZE];
@@ -131,7 +132,8 @@ static unsigned rx_trigger(const struct isa_serial *s)
 /* Four character times (data sheet 8.10). */
 static int64_t rx_timeout_ns(const struct isa_serial *s)
 {
-    unsigned bits = 1 + 5 + (s->lcr & 3) + (s->lcr & LCR_PARITY ? 1 : 0) + (s->lcr & LCR_STOP ? 2 : 1);
+    unsigned bits =
+        1 + 5 + (s->lcr & 3) + (s->lcr & LCR_PARITY ? 1 : 0) + (s->lcr & LCR_STOP ? 2 : 1);
     unsigned divisor = s->divisor ? s->divisor : 1;
 
     return NS_PER_S * 4 * bits * 16 * divisor / CLOCK_HZ;
@@ -168,8 +170,8 @@ static void update_irq(struct isa_serial *s)
 /* After the FIFO, the trigger level or IER changed. `restart`: a character came or went. */
 static void update_rx_timeout(struct isa_serial *s, bool restart)
 {
-    bool wanted = (s->fcr & FCR_ENABLE) && (s->ier & IER_RDI) && s->rx_count > 0 && s->rx_count < rx_trigger(s) &&
-                  !s->timeout_pending;
+    bool wanted = (s->fcr & FCR_ENABLE) && (s->ier & IER_RDI) && s->rx_count > 0 &&
+                  s->rx_count < rx_trigger(s) && !s->timeout_pending;
 
     if (!wanted) {
         vtimer_disarm(&s->rx_timeout);
@@ -351,7 +353,7 @@ static void tx_put(struct isa_serial *s, uint8_t byte)
     if (s->tx_count < fifo_size(s)) {
         s->tx[s->tx_count++] = byte;
     } else {
-        s->tx[s->tx_count - 1] = byte;      /* the driver did not wait for THRE: overwritten, as on the chip */
+        s->tx[s->tx_count - 1] = byte;      /* the driver did not wait for THRE: overwritten */
     }
     if (s->wait_writable) {
         return;
@@ -420,15 +422,15 @@ static void write_fcr(struct isa_serial *s, uint8_t value)
     if ((value ^ s->fcr) & FCR_ENABLE) {
         value |= FCR_CLEAR_RX | FCR_CLEAR_TX;
     }
-    s->fcr = value & FCR_ENABLE ? value & FCR_KEPT : 0;     /* other bits count only together with bit 0 */
+    s->fcr = value & FCR_ENABLE ? value & FCR_KEPT : 0;     /* without bit 0 the others are void */
     if (value & FCR_CLEAR_RX) {
         rx_clear(s);
         cleared = true;
     }
     if ((value & FCR_CLEAR_TX) && s->tx_count > 0) {
         /*
-         * What the driver wrote and real hardware would be shifting out by now is sent; only what the host does not
-         * take is dropped.
+         * What the driver wrote and real hardware would be shifting out by now is sent; only what
+         * the host does not take is dropped.
          */
         tx_settle(s);
         if (s->tx_count > 0) {
@@ -630,12 +632,14 @@ static bool serial_check(const void *base, GError **err)
 
     for (unsigned i = 0; i < FIFO_SIZE; i++) {
         if (s->rx_flags[i] & ~LSR_CHAR_ERRORS) {
-            g_set_error(err, STATE_ERROR, EINVAL, "error flags 0x%02x of a received character", s->rx_flags[i]);
+            g_set_error(err, STATE_ERROR, EINVAL, "error flags 0x%02x of a received character",
+                        s->rx_flags[i]);
             return false;
         }
     }
     if (!(s->fcr & FCR_ENABLE) && (s->rx_count > 1 || s->tx_count > 1)) {
-        g_set_error(err, STATE_ERROR, EINVAL, "%u received and %u sent characters, but the FIFOs are off", s->rx_count,
+        g_set_error(err, STATE_ERROR, EINVAL,
+                    "%u received and %u sent characters, but the FIFOs are off", s->rx_count,
                     s->tx_count);
         return false;
     }
@@ -646,7 +650,7 @@ static void serial_post_load(void *base)
 {
     struct isa_serial *s = base;
 
-    /* The other end is a new one: it may take what the old one did not, and its carrier is its own. */
+    /* The other end is a new one, which may take what the old one did not. */
     s->wait_writable = false;
     if (s->tx_count > 0) {
         vtimer_arm_in(&s->tx_timer, 0);
@@ -664,30 +668,43 @@ static void serial_resume(struct device *dev)
     }
 }
 
-static void serial_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+static void serial_describe(struct device *dev, void (*line)(void *opaque, const char *text),
+                            void *opaque)
 {
     struct isa_serial *s = DEVICE_CAST(struct isa_serial, dev);
     char text[160];
 
     g_snprintf(text, sizeof(text), "COM%u at 0x%x, irq %u, %s", s->index + 1, places[s->index].port,
-               places[s->index].irq, s->chardev ? chardev_filename(s->chardev) : "nothing connected");
+               places[s->index].irq,
+               s->chardev ? chardev_filename(s->chardev) : "nothing connected");
     line(opaque, text);
-    g_snprintf(text, sizeof(text), "%u baud, FIFOs %s, IER 0x%02x, IIR 0x%02x, LSR 0x%02x, MCR 0x%02x, MSR 0x%02x",
-               CLOCK_HZ / 16 / (s->divisor ? s->divisor : 1), s->fcr & FCR_ENABLE ? "on" : "off", s->ier,
-               interrupt_id(s), line_status(s), s->mcr, s->msr);
+    g_snprintf(text, sizeof(text),
+               "%u baud, FIFOs %s, IER 0x%02x, IIR 0x%02x, LSR 0x%02x, MCR 0x%02x, MSR 0x%02x",
+               CLOCK_HZ / 16 / (s->divisor ? s->divisor : 1), s->fcr & FCR_ENABLE ? "on" : "off",
+               s->ier, interrupt_id(s), line_status(s), s->mcr, s->msr);
     line(opaque, text);
-    g_snprintf(text, sizeof(text), "waiting: %u to the guest, %u to the host", s->rx_count, s->tx_count);
+    g_snprintf(text, sizeof(text), "waiting: %u to the guest, %u to the host", s->rx_count,
+               s->tx_count);
     line(opaque, text);
 }
 
 static const struct property serial_properties[] = {
-    { .name = "index", .type = PROP_UINT32, .offset = offsetof(struct isa_serial, index), .min = 0, .max = 3,
-      .help = "0..3 for COM1..COM4" },
-    { .name = "chardev", .type = PROP_CHARDEV, .offset = offsetof(struct isa_serial, chardev),
-      .help = "where the line goes" },
-    { .name = "carrier", .type = PROP_BOOL, .offset = offsetof(struct isa_serial, carrier), .def = "off",
-      .help = "DCD and DSR tell whether someone is at the other end" },
-    { .name = NULL },
+    {.name = "index",
+     .type = PROP_UINT32,
+     .offset = offsetof(struct isa_serial, index),
+     .min = 0,
+     .max = 3,
+     .help = "0..3 for COM1..COM4"},
+    {.name = "chardev",
+     .type = PROP_CHARDEV,
+     .offset = offsetof(struct isa_serial, chardev),
+     .help = "where the line goes"},
+    {.name = "carrier",
+     .type = PROP_BOOL,
+     .offset = offsetof(struct isa_serial, carrier),
+     .def = "off",
+     .help = "DCD and DSR tell whether someone is at the other end"},
+    {.name = NULL},
 };
 
 static const struct state_desc serial_state = {

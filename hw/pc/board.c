@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The board: builds a machine from its description. The same devices in the same slots as QEMU's xenfv machine, so that a
- * guest moved from one to the other sees no new hardware:
+ * The board: builds a machine from its description. The same devices in the same slots as QEMU's
+ * xenfv machine, so that a guest moved from one to the other sees no new hardware:
  *
  *   00:00.0 i440fx   00:01.0 piix3   00:01.1 piix3-ide   00:01.3 piix4-pm (with ACPI)
- *   00:02.0 xen-platform (not with -machine pc), then VGA and the other -device functions in order of the command line,
- *   each in the next free slot
+ *   00:02.0 xen-platform (not with -machine pc), then VGA and the other -device functions in order
+ *   of the command line, each in the next free slot
  *
- * and on the ISA side DMA controllers, CMOS, keyboard controller, serial ports. Order of creation is order of reset and
- * of saved state.
+ * and on the ISA side DMA controllers, CMOS, keyboard controller, serial ports. Order of creation
+ * is order of reset and of saved state.
  *
- * Sources: QEMU's hw/i386/pc_piix.c and pc.c for the order and the CMOS contents; SeaBIOS (boot.c, block.c) and hvmloader
- * for who reads which CMOS byte.
+ * Sources: QEMU's hw/i386/pc_piix.c and pc.c for the order and the CMOS contents; SeaBIOS (boot.c,
+ * block.c) and hvmloader for who reads which CMOS byte.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -38,21 +38,21 @@
 /* CMOS bytes (IBM AT technical reference; the upper ones by Bochs' and SeaBIOS' convention). */
 enum {
     CMOS_FLOPPIES = 0x10,
-    CMOS_DISK_TYPES = 0x12,             /* high nibble: first disk; 0xf: see 0x19 */
+    CMOS_DISK_TYPES = 0x12, /* high nibble: first disk; 0xf: see 0x19 */
     CMOS_EQUIPMENT = 0x14,
-    CMOS_BASE_KIB = 0x15,               /* 16 bits */
-    CMOS_EXTENDED_KIB = 0x17,           /* 16 bits, from 1 MiB */
-    CMOS_DISK_TYPE = 0x19,              /* first, second disk; 47: geometry below */
-    CMOS_GEOMETRY = 0x1b,               /* first disk; second at 0x24 */
+    CMOS_BASE_KIB = 0x15,     /* 16 bits */
+    CMOS_EXTENDED_KIB = 0x17, /* 16 bits, from 1 MiB */
+    CMOS_DISK_TYPE = 0x19,    /* first, second disk; 47: geometry below */
+    CMOS_GEOMETRY = 0x1b,     /* first disk; second at 0x24 */
     CMOS_EXTENDED_KIB_POST = 0x30,
     CMOS_CENTURY = 0x32,
-    CMOS_ABOVE_16M = 0x34,              /* 16 bits, units of 64 KiB */
+    CMOS_ABOVE_16M = 0x34, /* 16 bits, units of 64 KiB */
     CMOS_CENTURY_PS2 = 0x37,
-    CMOS_BOOT_3 = 0x38,                 /* high nibble: third boot device; bit 0: no floppy signature check */
-    CMOS_TRANSLATION = 0x39,            /* two bits a drive: 0 none, 1 LBA */
-    CMOS_BOOT_1_2 = 0x3d,               /* low nibble first, high nibble second */
-    CMOS_ABOVE_4G = 0x5b,               /* 24 bits, units of 64 KiB */
-    CMOS_VCPUS = 0x5f,                  /* started by firmware, minus one */
+    CMOS_BOOT_3 = 0x38,      /* high nibble: third boot device; bit 0: no floppy signature check */
+    CMOS_TRANSLATION = 0x39, /* two bits a drive: 0 none, 1 LBA */
+    CMOS_BOOT_1_2 = 0x3d,    /* low nibble first, high nibble second */
+    CMOS_ABOVE_4G = 0x5b,    /* 24 bits, units of 64 KiB */
+    CMOS_VCPUS = 0x5f,       /* started by firmware, minus one */
 };
 
 #define EQUIPMENT_FPU 0x02
@@ -75,10 +75,11 @@ static const char *firmware_dir(void)
 
 /* ---- making devices ---- */
 
-/* Takes `dev` over: it is realized, or gone with NULL and `err`. devfn is ignored for ISA devices. */
+/* Takes `dev` over: it is realized, or gone with NULL and `err`. devfn matters to PCI only. */
 static struct device *finish(struct device *dev, int devfn, GError **err)
 {
-    if (pci_device_is(dev) && pci_device_attach(dev->machine->pci, (struct pci_device *)dev, devfn, err) < 0) {
+    if (pci_device_is(dev) &&
+        pci_device_attach(dev->machine->pci, (struct pci_device *)dev, devfn, err) < 0) {
         device_free(dev);
         return NULL;
     }
@@ -89,15 +90,16 @@ static struct device *finish(struct device *dev, int devfn, GError **err)
     return dev;
 }
 
-static struct device *make(struct machine *m, const struct device_class *class, int devfn, GError **err)
+static struct device *make(struct machine *m, const struct device_class *class, int devfn,
+                           GError **err)
 {
     struct device *dev = device_new(m, class, NULL, err);
 
     return dev ? finish(dev, devfn, err) : NULL;
 }
 
-static int make_serials(struct machine *m, const struct machine_desc *desc, const struct machine_backends *backends,
-                        GError **err)
+static int make_serials(struct machine *m, const struct machine_desc *desc,
+                        const struct machine_backends *backends, GError **err)
 {
     for (unsigned i = 0; desc->serials && i < desc->serials->len; i++) {
         g_autofree char *id = g_strdup_printf("serial%u", i);
@@ -123,15 +125,15 @@ static int make_serials(struct machine *m, const struct machine_desc *desc, cons
     return 0;
 }
 
-static int make_vga(struct machine *m, const struct machine_desc *desc, const struct machine_backends *backends,
-                    GError **err)
+static int make_vga(struct machine *m, const struct machine_desc *desc,
+                    const struct machine_backends *backends, GError **err)
 {
     g_autofree char *rom = g_build_filename(firmware_dir(), "vgabios-stdvga.bin", NULL);
     g_autofree char *memory = g_strdup_printf("%u", desc->vga_memory_mib);
     struct device *dev;
 
     if (desc->vga == VGA_CIRRUS) {
-        log_info(ROOM_PC, "there is no Cirrus adapter yet: the guest gets the standard VGA with %u MiB instead",
+        log_info(ROOM_PC, "no Cirrus adapter yet: the guest gets the standard VGA with %u MiB instead",
                  desc->vga_memory_mib);
     }
     dev = device_new(m, &std_vga_class, NULL, err);
@@ -191,7 +193,8 @@ static int make_described(struct machine *m, const struct device_desc *d, GError
         while (g_hash_table_iter_next(&iter, &name, &value)) {
             if (class->pci && strcmp(name, "addr") == 0) {
                 if (!parse_addr(value, &devfn)) {
-                    g_set_error(err, XENDM_ERROR, EINVAL, "%s: property addr: \"%s\" is no slot[.function]", dev->id,
+                    g_set_error(err, XENDM_ERROR, EINVAL,
+                                "%s: property addr: \"%s\" is no slot[.function]", dev->id,
                                 (const char *)value);
                     device_free(dev);
                     return -EINVAL;
@@ -205,13 +208,15 @@ static int make_described(struct machine *m, const struct device_desc *d, GError
     return finish(dev, devfn, err) ? 0 : -EINVAL;
 }
 
-static int make_drive(struct machine *m, const struct drive_desc *d, struct block *block, GError **err)
+static int make_drive(struct machine *m, const struct drive_desc *d, struct block *block,
+                      GError **err)
 {
     const struct device_class *class = d->kind == DRIVE_IDE_CD ? &ide_cd_class : &ide_hd_class;
     struct device *dev;
 
     if (d->index > 3) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "drive %s: there is no IDE drive %u", d->id, d->index);
+        g_set_error(err, XENDM_ERROR, EINVAL, "drive %s: there is no IDE drive %u", d->id,
+                    d->index);
         return -EINVAL;
     }
     dev = device_new(m, class, d->id, err);
@@ -272,10 +277,12 @@ static int fill_boot_order(struct device *cmos, const char *order, GError **err)
 }
 
 /*
- * Geometry by size alone: 16 heads of 63 sectors, which is what IDENTIFY DEVICE says, too. Translation "none" up to 1024
- * cylinders, else LBA-assisted. No partition table is read: no guest data is looked at before the process is restricted.
+ * Geometry by size alone: 16 heads of 63 sectors, which is what IDENTIFY DEVICE says, too.
+ * Translation "none" up to 1024 cylinders, else LBA-assisted. No partition table is read: no guest
+ * data is looked at before the process is restricted.
  */
-static void fill_disk(struct device *cmos, unsigned index, uint64_t bytes, uint8_t *types, uint8_t *translation)
+static void fill_disk(struct device *cmos, unsigned index, uint64_t bytes, uint8_t *types,
+                      uint8_t *translation)
 {
     uint64_t cylinders = bytes / 512 / (16 * 63);
 
@@ -291,14 +298,14 @@ static void fill_disk(struct device *cmos, unsigned index, uint64_t bytes, uint8
         cmos_set_le(cmos, at, cylinders, 2);
         cmos_set(cmos, at + 2, 16);
         cmos_set_le(cmos, at + 3, 0xffff, 2);       /* no write precompensation */
-        cmos_set(cmos, at + 5, 0xc8);               /* control byte: no retries, more than eight heads */
+        cmos_set(cmos, at + 5, 0xc8); /* control byte: no retries, more than eight heads */
         cmos_set_le(cmos, at + 6, cylinders, 2);    /* landing zone */
         cmos_set(cmos, at + 8, 63);
     }
 }
 
-static int fill_cmos(struct machine *m, const struct machine_desc *desc, const struct machine_backends *backends,
-                     struct device *cmos, GError **err)
+static int fill_cmos(struct machine *m, const struct machine_desc *desc,
+                     const struct machine_backends *backends, struct device *cmos, GError **err)
 {
     time_t now = time(NULL);
     struct tm tm = { .tm_year = 100 };
@@ -331,7 +338,8 @@ static int build(struct machine *m, struct board *b, const struct machine_desc *
 {
     int rc = 0;
 
-    if (!make(m, &i440fx_class, PCI_DEVFN(0, 0), err) || !make(m, &piix3_class, PCI_DEVFN(1, 0), err)) {
+    if (!make(m, &i440fx_class, PCI_DEVFN(0, 0), err) ||
+        !make(m, &piix3_class, PCI_DEVFN(1, 0), err)) {
         return -EINVAL;
     }
     b->ide = make(m, &piix3_ide_class, PCI_DEVFN(1, 1), err);
@@ -349,7 +357,8 @@ static int build(struct machine *m, struct board *b, const struct machine_desc *
         return -EINVAL;
     }
     rc = make_serials(m, desc, backends, err);
-    if (rc == 0 && desc->type == MACHINE_XENFV && !make(m, &xen_platform_class, PCI_DEVFN_AUTO, err)) {
+    if (rc == 0 && desc->type == MACHINE_XENFV &&
+        !make(m, &xen_platform_class, PCI_DEVFN_AUTO, err)) {
         rc = -EINVAL;
     }
     if (rc == 0 && desc->vga != VGA_NONE) {
@@ -364,8 +373,8 @@ static int build(struct machine *m, struct board *b, const struct machine_desc *
     return rc == 0 ? fill_cmos(m, desc, backends, b->cmos, err) : rc;
 }
 
-int board_build(struct machine *m, const struct machine_desc *desc, const struct machine_backends *backends,
-                GError **err)
+int board_build(struct machine *m, const struct machine_desc *desc,
+                const struct machine_backends *backends, GError **err)
 {
     struct board *b;
     int rc;

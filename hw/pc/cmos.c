@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * CMOS RAM behind ports 0x70/0x71, bytes 14-127 of the MC146818's (data sheet DS12885/MC146818A, "RAM").
+ * CMOS RAM behind ports 0x70/0x71, bytes 14-127 of the MC146818's (data sheet DS12885/MC146818A,
+ * "RAM").
  *
- * The clock itself, registers 0-13, is Xen's: it swallows a write to 0x70 that selects one of them and every access to 0x71
- * that follows, and forwards the rest (contract 4.4). So an index below 14 is never seen here on Xen; without it (tests,
- * xenemu) those registers read all ones. As on the chip, 0x70 is write-only (its bit 7, the NMI mask, goes nowhere).
+ * The clock itself, registers 0-13, is Xen's: it swallows a write to 0x70 that selects one of them
+ * and every access to 0x71 that follows, and forwards the rest (contract 4.4). So an index below 14
+ * is never seen here on Xen; in unit tests those registers read all ones. As on the chip,
+ * 0x70 is write-only (its bit 7, the NMI mask, goes nowhere).
  *
- * The contents survive every reset, as the battery keeps them, and a change by the guest lasts as long as the process.
+ * The contents survive every reset, as the battery keeps them, and a change by the guest lasts as
+ * long as the process.
  *
- * Users: hvmloader writes the memory sizes; SeaBIOS reads boot order (0x38, 0x3D) and disk translation (0x39); Linux and
- * ACPI read the century (0x32); DOS-age software the rest. The board fills it: hw/pc/board.c.
+ * Users: hvmloader writes the memory sizes; SeaBIOS reads boot order (0x38, 0x3D) and disk
+ * translation (0x39); Linux and ACPI read the century (0x32); DOS-age software the rest. The board
+ * fills it: hw/pc/board.c.
  */
 #include <string.h>
 
@@ -80,12 +84,14 @@ static void cmos_reset(struct device *dev, enum reset_reason why)
     s->index = CMOS_INDEX_NONE;
 }
 
-static void cmos_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+static void cmos_describe(struct device *dev, void (*line)(void *opaque, const char *text),
+                          void *opaque)
 {
     struct cmos *s = DEVICE_CAST(struct cmos, dev);
     char text[80];
 
-    g_snprintf(text, sizeof(text), "index 0x%02x, boot order 0x3d=%02x 0x38=%02x, translation 0x39=%02x", s->index,
+    g_snprintf(text, sizeof(text),
+               "index 0x%02x, boot order 0x3d=%02x 0x38=%02x, translation 0x39=%02x", s->index,
                s->ram[0x3d], s->ram[0x38], s->ram[0x39]);
     line(opaque, text);
 }

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Intel 82441FX PMC (i440FX host bridge), 8086:1237 at 00:00.0, and the configuration mechanism at ports 0xCF8-0xCFF.
+ * Intel 82441FX PMC (i440FX host bridge), 8086:1237 at 00:00.0, and the configuration mechanism at
+ * ports 0xCF8-0xCFF.
  *
- * Sources: 82441FX data sheet (290549), chapter 3.1 (CONFADD, CONFDATA) and 3.2 (configuration registers); for 0xCF9 the
- * reset control register of the 82371SB data sheet (290550), 2.5.6, which lies inside CONFADD's dword and is therefore
- * decoded here: CONFADD answers to dword accesses only, so the byte at 0xCF9 reaches the ISA bridge.
+ * Sources: 82441FX data sheet (290549), chapter 3.1 (CONFADD, CONFDATA) and 3.2 (configuration
+ * registers); for 0xCF9 the reset control register of the 82371SB data sheet (290550), 2.5.6, which
+ * lies inside CONFADD's dword and is therefore decoded here: CONFADD answers to dword accesses
+ * only, so the byte at 0xCF9 reaches the ISA bridge.
  *
- * Under Xen the configuration cycles arrive as requests of their own and never come through these ports (contract
- * 4.3): Xen keeps its own copy of CONFADD and forwards its writes, so the copy here only answers reads and serves
- * machines without a hypervisor (xenemu, unit tests).
+ * Under Xen the configuration cycles arrive as requests of their own and never come through these
+ * ports (contract 4.3): Xen keeps its own copy of CONFADD and forwards its writes, so the copy here
+ * only answers reads and serves unit tests.
  *
- * Left out on purpose: what the PAM and SMRAM registers do to the address map. Xen owns it, 0xC0000-0xFFFFF is always RAM,
- * and there is no SMM; the registers keep what firmware writes. No DRAM timing or error registers act.
+ * Left out on purpose: what the PAM and SMRAM registers do to the address map. Xen owns it,
+ * 0xC0000-0xFFFFF is always RAM, and there is no SMM; the registers keep what firmware writes. No
+ * DRAM timing or error registers act.
  *
- * Users: hvmloader, SeaBIOS and OVMF look at the ids; Linux probes mechanism #1; ACPI reset and Linux reboot=pci use 0xCF9.
+ * Users: hvmloader, SeaBIOS and OVMF look at the ids; Linux probes mechanism #1; ACPI reset and
+ * Linux reboot=pci use 0xCF9.
  */
 #include <string.h>
 
@@ -43,10 +47,10 @@ struct i440fx {
     struct region address_port, data_port;
     uint32_t confadd;
     uint8_t rcr;
-    uint8_t kept[30];           /* the registers below, for wake-up */
 };
 
-/* Registers above 0x40: value after reset and bits that software may change (data sheet table 3). */
+/* Registers above 0x40: value after reset and bits that software may change (data sheet table 3).
+ */
 static const struct {
     uint8_t reg, reset, writable;
 } registers[] = {
@@ -81,15 +85,6 @@ static const struct {
     { 0x90, 0x00, 0x9b },   /* ERRCMD */
     { 0x93, 0x00, 0x0e },   /* TRC */
 };
-
-G_STATIC_ASSERT(G_N_ELEMENTS(registers) == sizeof(((struct i440fx *)0)->kept));
-
-static void keep_registers(struct i440fx *s)
-{
-    for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
-        s->kept[i] = s->pci.config[registers[i].reg];
-    }
-}
 
 static uint64_t address_read(void *opaque, uint64_t offset, unsigned size)
 {
@@ -167,7 +162,6 @@ static void i440fx_config_written(struct device *dev, unsigned reg, unsigned len
             *smram &= ~SMRAM_OPEN;
         }
     }
-    keep_registers(s);
 }
 
 static int i440fx_realize(struct device *dev, GError **err)
@@ -194,25 +188,17 @@ static void i440fx_reset(struct device *dev, enum reset_reason why)
 
     s->confadd = 0;
     s->rcr = 0;
-    /* Firmware would program these again at wake-up, but under Xen none does: hvmloader does not run then. */
-    for (unsigned i = 0; why == RESET_WAKEUP && i < G_N_ELEMENTS(registers); i++) {
-        s->pci.config[registers[i].reg] = s->kept[i];
-    }
-    keep_registers(s);
+    /* At wake-up the registers above 0x40 stay: under Xen no firmware would program them again. */
 }
 
-static void i440fx_post_load(void *base)
-{
-    keep_registers(base);
-}
-
-static void i440fx_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+static void i440fx_describe(struct device *dev, void (*line)(void *opaque, const char *text),
+                            void *opaque)
 {
     struct i440fx *s = DEVICE_CAST(struct i440fx, dev);
     char text[80];
 
-    g_snprintf(text, sizeof(text), "CONFADD 0x%08x, reset control 0x%02x, SMRAM 0x%02x", s->confadd, s->rcr,
-               s->pci.config[REG_SMRAM]);
+    g_snprintf(text, sizeof(text), "CONFADD 0x%08x, reset control 0x%02x, SMRAM 0x%02x", s->confadd,
+               s->rcr, s->pci.config[REG_SMRAM]);
     line(opaque, text);
 }
 
@@ -224,7 +210,6 @@ static const struct state_desc i440fx_state = {
         STATE_FIELD_U8(struct i440fx, rcr, .min = 0, .max = RCR_HARD | RCR_GO),
         STATE_FIELD_END,
     },
-    .post_load = i440fx_post_load,
 };
 
 static const struct pci_info i440fx_pci = {

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The two Intel 8237A ISA DMA controllers of the 82371SB and their page registers: channels 0-3 at 0x00-0x0F, 4-7 at
- * 0xC0-0xDF (registers two ports apart), page registers at 0x81-0x8F.
+ * The two Intel 8237A ISA DMA controllers of the 82371SB and their page registers: channels 0-3 at
+ * 0x00-0x0F, 4-7 at 0xC0-0xDF (registers two ports apart), page registers at 0x81-0x8F.
  *
- * Sources: 8237A data sheet (231466), "Register description" and "Software commands"; 82371SB data sheet 2.5.1 and table 5
- * (page registers; the unassigned ones are plain storage, as on the chip).
+ * Sources: 8237A data sheet (231466), "Register description" and "Software commands"; 82371SB data
+ * sheet 2.5.1 and table 5 (page registers; the unassigned ones are plain storage, as on the chip).
  *
- * Left out on purpose: transfers. No device in this machine asks for ISA DMA (there is no floppy controller and no ISA
- * sound card), so DREQ never rises, no address ever counts, and memory-to-memory, which the PC does not wire up, has
- * nothing to do. The registers are complete, so that firmware and drivers that program or probe them read what they
- * wrote. Port 0x80 is not claimed: Xen lets it through to the hardware. 0x88 reads back 0, not hvmloader's battery
+ * Left out on purpose: transfers. No device in this machine asks for ISA DMA (there is no floppy
+ * controller and no ISA sound card), so DREQ never rises, no address ever counts, and
+ * memory-to-memory, which the PC does not wire up, has nothing to do. The registers are complete,
+ * so that firmware and drivers that program or probe them read what they wrote. Port 0x80 is not
+ * claimed: Xen lets it through to the hardware. 0x88 reads back 0, not hvmloader's battery
  * signature 0x1F.
  *
  * Users: SeaBIOS and OSes initialise them (command, cascade mode of channel 4, masks).
@@ -71,7 +72,7 @@ static uint8_t controller_read(struct dma_controller *c, unsigned reg)
     }
     switch (reg) {
     case REG_COMMAND:
-        return c->request << 4 & 0xf0;  /* requests pending; no channel ever reached terminal count */
+        return c->request << 4 & 0xf0;  /* pending; no channel ever reaches terminal count */
     case REG_MASTER_CLEAR:
         return c->temporary;
     case REG_MASK_ALL:
@@ -83,7 +84,8 @@ static uint8_t controller_read(struct dma_controller *c, unsigned reg)
 
 static void write_half(uint16_t *value, bool high, uint8_t byte)
 {
-    *value = high ? (uint16_t)((*value & 0x00ff) | byte << 8) : (uint16_t)((*value & 0xff00) | byte);
+    *value =
+        high ? (uint16_t)((*value & 0x00ff) | byte << 8) : (uint16_t)((*value & 0xff00) | byte);
 }
 
 static void controller_write(struct dma_controller *c, unsigned reg, uint8_t value)
@@ -201,14 +203,16 @@ static void i8257_reset(struct device *dev, enum reset_reason why)
     controller_clear(&s->controller[1]);
 }
 
-static void i8257_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+static void i8257_describe(struct device *dev, void (*line)(void *opaque, const char *text),
+                           void *opaque)
 {
     struct i8257 *s = DEVICE_CAST(struct i8257, dev);
     char text[80];
 
     for (unsigned i = 0; i < 2; i++) {
-        g_snprintf(text, sizeof(text), "channels %u-%u: command 0x%02x, mask 0x%x, request 0x%x", i * 4, i * 4 + 3,
-                   s->controller[i].command, s->controller[i].mask, s->controller[i].request);
+        g_snprintf(text, sizeof(text), "channels %u-%u: command 0x%02x, mask 0x%x, request 0x%x",
+                   i * 4, i * 4 + 3, s->controller[i].command, s->controller[i].mask,
+                   s->controller[i].request);
         line(opaque, text);
     }
 }

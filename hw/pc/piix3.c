@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Intel 82371SB (PIIX3) function 0: PCI-to-ISA bridge, 8086:7000 at 00:01.0, with the PIRQ routing registers and port 0x92.
+ * Intel 82371SB (PIIX3) function 0: PCI-to-ISA bridge, 8086:7000 at 00:01.0, with the PIRQ routing
+ * registers and port 0x92.
  *
  * Source: 82371SB data sheet (290550), chapter 2.2 (configuration registers), 2.5.4 (port 92h).
  *
- * Elsewhere: the interrupt controllers, ELCR, timer, port 0x61 and the RTC clock are Xen's (contract 4.4); CMOS RAM is
- * cmos.c, the DMA controllers i8257.c, reset control 0xCF9 i440fx.c, APM ports 0xB2/0xB3 hw/acpi, IDE function 1 hw/ide.
- * Left out on purpose: A20 (Xen has no such gate: the bit reads back what was written), chip selects and ISA timing
- * (kept as written), the SMI registers' effect (no SMM), MBIRQ/MBDMA (no motherboard devices behind them).
+ * Elsewhere: the interrupt controllers, ELCR, timer, port 0x61 and the RTC clock are Xen's
+ * (contract 4.4); CMOS RAM is cmos.c, the DMA controllers i8257.c, reset control 0xCF9 i440fx.c,
+ * APM ports 0xB2/0xB3 hw/acpi, IDE function 1 hw/ide.
+ * Left out on purpose: A20 (Xen has no such gate: the bit reads back what was written), chip
+ * selects and ISA timing (kept as written), the SMI registers' effect (no SMM), MBIRQ/MBDMA (no
+ * motherboard devices behind them).
  *
- * Users: hvmloader insists on 8086:7000 here and writes the routes 5, 10, 11, 5; ACPI link devices read and write them.
+ * Users: hvmloader insists on 8086:7000 here and writes the routes 5, 10, 11, 5; ACPI link devices
+ * read and write them.
  */
 #include <xendm/classes.h>
 #include <xendm/log.h>
@@ -28,7 +32,6 @@ struct piix3 {
     struct region port92;
     uint8_t sysctl;             /* port 0x92 */
     uint8_t route[4];           /* what the hypervisor was told last; 0 = disabled */
-    uint8_t kept[27];           /* the registers below, for wake-up */
 };
 
 static const struct {
@@ -63,15 +66,6 @@ static const struct {
     { 0xae, 0x00, 0xff },   /* CTHTMR */
 };
 
-G_STATIC_ASSERT(G_N_ELEMENTS(registers) == sizeof(((struct piix3 *)0)->kept));
-
-static void keep_registers(struct piix3 *s)
-{
-    for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
-        s->kept[i] = s->pci.config[registers[i].reg];
-    }
-}
-
 /* A route that does not change is not told again: each is a hypercall. */
 static void update_routes(struct piix3 *s)
 {
@@ -90,7 +84,6 @@ static void piix3_config_written(struct device *dev, unsigned reg, unsigned len,
 {
     struct piix3 *s = DEVICE_CAST(struct piix3, dev);
 
-    keep_registers(s);
     if ((reg & ~3u) == REG_PIRQRCA) {
         update_routes(s);
     }
@@ -137,11 +130,7 @@ static void piix3_reset(struct device *dev, enum reset_reason why)
     struct piix3 *s = DEVICE_CAST(struct piix3, dev);
 
     s->sysctl = 0;
-    /* Xen keeps the routes over S3, and no firmware writes them again at wake-up: hvmloader does not run then. */
-    for (unsigned i = 0; why == RESET_WAKEUP && i < G_N_ELEMENTS(registers); i++) {
-        s->pci.config[registers[i].reg] = s->kept[i];
-    }
-    keep_registers(s);
+    /* At wake-up the routes stay, in the registers as in Xen: hvmloader does not run then. */
     update_routes(s);
 }
 
@@ -150,7 +139,6 @@ static void piix3_post_load(void *base)
 {
     struct piix3 *s = base;
 
-    keep_registers(s);
     for (unsigned link = 0; link < 4; link++) {
         uint8_t reg = s->pci.config[REG_PIRQRCA + link];
 
@@ -158,13 +146,14 @@ static void piix3_post_load(void *base)
     }
 }
 
-static void piix3_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+static void piix3_describe(struct device *dev, void (*line)(void *opaque, const char *text),
+                           void *opaque)
 {
     struct piix3 *s = DEVICE_CAST(struct piix3, dev);
     char text[80];
 
-    g_snprintf(text, sizeof(text), "PIRQ A-D routed to %u, %u, %u, %u (0: disabled)", s->route[0], s->route[1],
-               s->route[2], s->route[3]);
+    g_snprintf(text, sizeof(text), "PIRQ A-D routed to %u, %u, %u, %u (0: disabled)", s->route[0],
+               s->route[1], s->route[2], s->route[3]);
     line(opaque, text);
     g_snprintf(text, sizeof(text), "port 0x92: 0x%02x", s->sysctl);
     line(opaque, text);

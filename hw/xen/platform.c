@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Xen platform device, 5853:0001: what a guest's PV drivers bind to, and the protocol by which they have the emulated disks
- * and NICs pulled out.
+ * Xen platform device, 5853:0001: what a guest's PV drivers bind to, and the protocol by which they
+ * have the emulated disks and NICs pulled out.
  *
- * Sources: Xen's docs/misc/hvm-emulated-unplug.pandoc (ports 0x10-0x13), xen/include/public/hvm/pvdrivers.h (product
- * numbers); QEMU's device for ids, BARs and what they answer.
+ * Sources: Xen's docs/misc/hvm-emulated-unplug.pandoc (ports 0x10-0x13),
+ * xen/include/public/hvm/pvdrivers.h (product numbers); QEMU's device for ids, BARs and what they
+ * answer.
  *
  *   port 0x10, 2 bytes   read: magic 0x49D2; write: mask of devices to unplug
  *   port 0x12, 1 byte    read: protocol version 1; write: one character for the log
@@ -14,9 +15,9 @@
  *   BAR0, I/O, 256       offset 0: flags; 8: one character for the log
  *   BAR1, memory, 16 MiB address space in which guests place grant-table frames: reads 0
  *
- * Left out on purpose: the read-only flag is kept but changes no memory (RAM stays writable); driver blacklists in xenstore;
- * the unofficial unplug writes of drivers before 2011. The interrupt on INTA is raised by Xen itself when the guest
- * chooses it as its event-channel callback.
+ * Left out on purpose: the read-only flag is kept but changes no memory (RAM stays writable);
+ * driver blacklists in xenstore; the unofficial unplug writes of drivers before 2011. The interrupt
+ * on INTA is raised by Xen itself when the guest chooses it as its event-channel callback.
  *
  * Users: Linux platform-pci and xen_unplug, Windows PV drivers, FreeBSD xenpci.
  */
@@ -150,14 +151,18 @@ static void bar_io_write(void *opaque, uint64_t offset, uint64_t value, unsigned
     }
 }
 
-/* Grant-table frames are the guest's own pages there; only an access that misses them comes here. */
+/* Grant-table frames there are the guest's own pages; an access that misses them comes here. */
 static uint64_t bar_memory_read(void *opaque, uint64_t offset, unsigned size)
 {
     return 0;
 }
 
 static const struct region_ops ports_ops = { .read = ports_read, .write = ports_write };
-static const struct region_ops bar_io_ops = { .read = bar_io_read, .write = bar_io_write, .impl_max = 1 };
+static const struct region_ops bar_io_ops = {
+    .read = bar_io_read,
+    .write = bar_io_write,
+    .impl_max = 1,
+};
 static const struct region_ops bar_memory_ops = { .read = bar_memory_read, .impl_max = 8 };
 
 static int platform_realize(struct device *dev, GError **err)
@@ -176,13 +181,14 @@ static void platform_reset(struct device *dev, enum reset_reason why)
     s->product = 0;
     s->build = 0;
     s->log_len = 0;
-    /* What was pulled out comes back with a machine reset, but not at wake-up: drivers do not ask again then. */
+    /* What was pulled out comes back with a reset, but not at wake-up: nobody asks again then. */
     if (why != RESET_WAKEUP) {
         s->unplugged = 0;
     }
 }
 
-static void platform_describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+static void platform_describe(struct device *dev, void (*line)(void *opaque, const char *text),
+                              void *opaque)
 {
     struct xen_platform *s = DEVICE_CAST(struct xen_platform, dev);
     char text[120];
@@ -193,8 +199,10 @@ static void platform_describe(struct device *dev, void (*line)(void *opaque, con
         line(opaque, text);
     }
     g_snprintf(text, sizeof(text), "unplugged: %s%s%s%s%s", s->unplugged ? "" : "nothing",
-               s->unplugged & UNPLUG_DISKS ? "disks " : "", s->unplugged & UNPLUG_NICS ? "NICs " : "",
-               s->unplugged & UNPLUG_AUX_DISKS ? "auxiliary disks " : "", s->unplugged & UNPLUG_NVME ? "NVMe " : "");
+               s->unplugged & UNPLUG_DISKS ? "disks " : "",
+               s->unplugged & UNPLUG_NICS ? "NICs " : "",
+               s->unplugged & UNPLUG_AUX_DISKS ? "auxiliary disks " : "",
+               s->unplugged & UNPLUG_NVME ? "NVMe " : "");
     line(opaque, text);
     g_snprintf(text, sizeof(text), "log lines: %" G_GUINT64_FORMAT, s->log_lines);
     line(opaque, text);

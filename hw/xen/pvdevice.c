@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Xen PV device, 5853:c000 (device-id= is the toolstack's choice): a function whose id Windows Update has drivers for. It does
- * nothing: BAR1 is memory that reads all ones. libxl adds it for vendor_device="xenserver".
+ * Xen PV device, 5853:c000 (device-id= is the toolstack's choice): a function whose id Windows
+ * Update has drivers for. It does nothing: BAR1 is memory that reads all ones. libxl adds it for
+ * vendor_device="xenserver".
  *
- * Source: Xen's docs/man/xen-pci-device-reservations.7.pod; QEMU's device for class, BAR and defaults.
+ * Source: Xen's docs/man/xen-pci-device-reservations.7.pod; QEMU's device for class, BAR and
+ * defaults.
  */
 #include <errno.h>
 
@@ -50,15 +52,35 @@ static int pvdevice_realize(struct device *dev, GError **err)
 }
 
 static const struct property pvdevice_properties[] = {
-    { .name = "vendor-id", .type = PROP_UINT32, .offset = offsetof(struct xen_pvdevice, vendor_id), .def = "0x5853",
-      .min = 0, .max = 0xfffe, .help = "PCI vendor and subsystem vendor" },
-    { .name = "device-id", .type = PROP_UINT32, .offset = offsetof(struct xen_pvdevice, device_id), .def = "0xffff",
-      .min = 0, .max = 0xffff, .help = "PCI device and subsystem; must be given" },
-    { .name = "revision", .type = PROP_UINT32, .offset = offsetof(struct xen_pvdevice, revision), .def = "1",
-      .min = 0, .max = 0xff, .help = "PCI revision" },
-    { .name = "size", .type = PROP_UINT32, .offset = offsetof(struct xen_pvdevice, size), .def = "0x400000",
-      .min = BAR_SIZE_MIN, .max = BAR_SIZE_MAX, .help = "bytes of BAR1, a power of two" },
-    { .name = NULL },
+    {.name = "vendor-id",
+     .type = PROP_UINT32,
+     .offset = offsetof(struct xen_pvdevice, vendor_id),
+     .def = "0x5853",
+     .min = 0,
+     .max = 0xfffe,
+     .help = "PCI vendor and subsystem vendor"},
+    {.name = "device-id",
+     .type = PROP_UINT32,
+     .offset = offsetof(struct xen_pvdevice, device_id),
+     .def = "0xffff",
+     .min = 0,
+     .max = 0xffff,
+     .help = "PCI device and subsystem; must be given"},
+    {.name = "revision",
+     .type = PROP_UINT32,
+     .offset = offsetof(struct xen_pvdevice, revision),
+     .def = "1",
+     .min = 0,
+     .max = 0xff,
+     .help = "PCI revision"},
+    {.name = "size",
+     .type = PROP_UINT32,
+     .offset = offsetof(struct xen_pvdevice, size),
+     .def = "0x400000",
+     .min = BAR_SIZE_MIN,
+     .max = BAR_SIZE_MAX,
+     .help = "bytes of BAR1, a power of two"},
+    {.name = NULL},
 };
 
 static const struct pci_info pvdevice_pci = {
@@ -67,9 +89,13 @@ static const struct pci_info pvdevice_pci = {
     .class = 0x088000,
     .revision = 1,
     .intx_pin = 1,
-    .bar = {
-        [1] = { .type = PCI_BAR_MEM32, .prefetchable = true, .ops = &bar_ops, .name = "xen-pvdevice" },
-    },
+    .bar =
+        {
+            [1] = {.type = PCI_BAR_MEM32,
+                   .prefetchable = true,
+                   .ops = &bar_ops,
+                   .name = "xen-pvdevice"},
+        },
 };
 
 const struct device_class xen_pvdevice_class = {

@@ -46,7 +46,8 @@ static inline void count_line(void *opaque, const char *text)
 }
 
 /* `ranges` ends with size 0; devfn -1: no configuration accesses. */
-static inline void fuzz_step(struct machine *m, GRand *rand, const struct fuzz_range *ranges, int devfn)
+static inline void fuzz_step(struct machine *m, GRand *rand, const struct fuzz_range *ranges,
+                             int devfn)
 {
     static const unsigned sizes[] = { 1, 2, 4 };
     uint32_t choice = g_rand_int(rand);
@@ -85,7 +86,8 @@ static inline void fuzz_step(struct machine *m, GRand *rand, const struct fuzz_r
     }
 }
 
-static inline void fuzz(struct machine *m, uint32_t seed, const struct fuzz_range *ranges, int devfn, unsigned steps)
+static inline void fuzz(struct machine *m, uint32_t seed, const struct fuzz_range *ranges,
+                        int devfn, unsigned steps)
 {
     GRand *rand = g_rand_new_with_seed(seed);
 
@@ -95,8 +97,10 @@ static inline void fuzz(struct machine *m, uint32_t seed, const struct fuzz_rang
     g_rand_free(rand);
 }
 
-/* Saved state with bytes changed: refused, or harmless. The device is used for nothing else afterwards. */
-static inline void fuzz_state(struct device *dev, uint32_t seed, const struct fuzz_range *ranges, int devfn)
+/* Saved state with bytes changed: refused, or harmless. The device is used for nothing else
+ * afterwards. */
+static inline void fuzz_state(struct device *dev, uint32_t seed, const struct fuzz_range *ranges,
+                              int devfn)
 {
     GRand *rand = g_rand_new_with_seed(seed);
     GByteArray *good = g_byte_array_new();
@@ -130,7 +134,8 @@ static inline void fuzz_state(struct device *dev, uint32_t seed, const struct fu
         }
         g_byte_array_free(bad, TRUE);
     }
-    g_test_message("%s: %u changed states accepted, %u refused", dev->class->name, accepted, refused);
+    g_test_message("%s: %u changed states accepted, %u refused", dev->class->name, accepted,
+                   refused);
     g_assert_cmpuint(accepted, >, 0);
     g_assert_cmpuint(refused, >, 0);
     g_byte_array_free(good, TRUE);

@@ -104,7 +104,8 @@ static void test_smram_lock(void)
     g_assert_cmphex(pci_config_read(m->pci, 0, 0x72, 1), ==, 0x4a);
     pci_config_write(m->pci, 0, 0x72, 0x5a, 1);
     g_assert_cmphex(pci_config_read(m->pci, 0, 0x72, 1), ==, 0x1a);
-    pci_config_write(m->pci, 0, 0x70, 0x00400000, 4);   /* unlock and open by a dword: neither works */
+    /* Unlock and open by a dword: neither works. */
+    pci_config_write(m->pci, 0, 0x70, 0x00400000, 4);
     g_assert_cmphex(pci_config_read(m->pci, 0, 0x72, 1), ==, 0x12);
     machine_reset(m, RESET_COLD);
     g_assert_cmphex(pci_config_read(m->pci, 0, 0x72, 1), ==, 0x02);

@@ -70,7 +70,8 @@ static void test_port92(void)
     fake_machine_free(m);
 }
 
-/* A restored machine does not tell Xen what Xen's own context holds, but the next change is told. */
+/* A restored machine does not tell Xen what Xen's own context holds, but the next change is told.
+ */
 static void test_state(void)
 {
     struct device *dev, *other;

@@ -131,7 +131,7 @@ static void test_bars(void)
     outb(m, 0xc008, 'x');
     outb(m, 0xc008, '\n');
     g_assert_cmpuint(log_guest_count(ROOM_PLATFORM), ==, lines + 1);
-    aspace_write(m->mmio, 0xf0000004, 1, 4);    /* SUSE's unofficial unplug before 2011: no effect */
+    aspace_write(m->mmio, 0xf0000004, 1, 4); /* SUSE's unofficial unplug before 2011: no effect */
     g_assert_cmphex(aspace_read(m->mmio, 0xf0000000, 8), ==, 0);
     g_assert_cmphex(aspace_read(m->mmio, 0xf0ffffff, 1), ==, 0);
     fake_machine_free(m);

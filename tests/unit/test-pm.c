@@ -7,7 +7,8 @@
 #define DEVFN PCI_DEVFN(1, 3)
 
 static const struct fuzz_range ranges[] = {
-    { 0xb2, 2 }, { 0xae00, 16 }, { 0xaf00, 32 }, { 0xafe0, 4 }, { 0xb000, 16 }, { 0xb044, 4 }, { 0xb100, 16 }, { 0 },
+    {0xb2, 2},    {0xae00, 16}, {0xaf00, 32}, {0xafe0, 4},
+    {0xb000, 16}, {0xb044, 4},  {0xb100, 16}, {0},
 };
 
 static struct machine *new_machine(struct device **dev)
@@ -164,8 +165,8 @@ static void test_cpu_map(void)
 }
 
 /*
- * The line is Xen's, too: it is not written low unless our last event goes, and written high again when the guest dealt
- * with one of two.
+ * The line is Xen's, too: it is not written low unless our last event goes, and written high again
+ * when the guest dealt with one of two.
  */
 static void test_sci_line(void)
 {
@@ -180,7 +181,7 @@ static void test_sci_line(void)
     outb(m, 0xafe2, 0x04);                              /* pending when it is enabled */
     g_assert_cmpuint(m->hv->isa_changes[9], ==, 1);
     g_assert_true(m->hv->isa_level[9]);
-    m->hv->isa_level[9] = false;                        /* Xen dropped the line for a PM1a event of its own */
+    m->hv->isa_level[9] = false; /* Xen dropped the line for a PM1a event of its own */
     outb(m, 0xafe0, 0x02);                              /* another GPE; ours stays pending */
     g_assert_true(m->hv->isa_level[9]);
     outb(m, 0xafe2, 0x00);

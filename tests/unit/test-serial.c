@@ -100,7 +100,8 @@ struct fixture {
     struct chardev *cd;
 };
 
-static struct machine *machine_with(struct chardev *cd, const char *index, const char *carrier, struct device **dev)
+static struct machine *machine_with(struct chardev *cd, const char *index, const char *carrier,
+                                    struct device **dev)
 {
     struct machine *m = fake_machine_new();
     GError *err = NULL;
