@@ -93,9 +93,10 @@ static void info_block(struct qmp *qmp, GString *text, const char *arg)
     out(text, "engine: %s", block_engine());
 }
 
-static void chardev_line(void *opaque, const char *label, const char *filename, bool open)
+static void chardev_line(void *opaque, const char *label, const char *filename, bool used, bool connected)
 {
-    out(opaque, "%s: filename=%s%s", label, filename, open ? "" : " (nobody connected)");
+    out(opaque, "%s: filename=%s%s%s", label, filename, used ? "" : ", not used by any device",
+        connected ? "" : ", nobody connected");
 }
 
 static void info_chardev(struct qmp *qmp, GString *text, const char *arg)

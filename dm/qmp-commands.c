@@ -91,19 +91,19 @@ static void run_query_name(struct qmp_call *call, JsonObject *args)
     qmp_call_build(call, b);
 }
 
-void qmp_foreach_chardev(struct qmp *qmp, void (*fn)(void *opaque, const char *label, const char *filename, bool open),
-                         void *opaque)
+void qmp_foreach_chardev(struct qmp *qmp, qmp_chardev_fn *fn, void *opaque)
 {
     const struct qmp_target *t = qmp->target;
 
     for (guint i = 0; t->serials && i < t->desc->serials->len; i++) {
         if (t->serials[i]) {
-            fn(opaque, chardev_label(t->serials[i]), chardev_filename(t->serials[i]), chardev_connected(t->serials[i]));
+            fn(opaque, chardev_label(t->serials[i]), chardev_filename(t->serials[i]), true,
+               chardev_connected(t->serials[i]));
         }
     }
     for (guint i = 0; t->chardevs && i < t->desc->chardevs->len; i++) {
         if (t->chardevs[i]) {
-            fn(opaque, chardev_label(t->chardevs[i]), chardev_filename(t->chardevs[i]),
+            fn(opaque, chardev_label(t->chardevs[i]), chardev_filename(t->chardevs[i]), false,
                chardev_connected(t->chardevs[i]));
         }
     }
@@ -112,16 +112,16 @@ void qmp_foreach_chardev(struct qmp *qmp, void (*fn)(void *opaque, const char *l
         g_autofree char *name = monitor->path ? g_strdup_printf("unix:%s,server=on", monitor->path)
                                               : g_strdup_printf("fd:%d,server=on", monitor->fd);
 
-        fn(opaque, monitor->id, name, monitor->clients->len != 0);
+        fn(opaque, monitor->id, name, true, monitor->clients->len != 0);
     }
 }
 
-static void add_chardev(void *opaque, const char *label, const char *filename, bool open)
+static void add_chardev(void *opaque, const char *label, const char *filename, bool used, bool connected)
 {
     JsonBuilder *b = opaque;
 
     json_builder_begin_object(b);
-    qmp_build_bool(b, "frontend-open", open);
+    qmp_build_bool(b, "frontend-open", used);
     qmp_build_string(b, "filename", filename);
     qmp_build_string(b, "label", label);
     json_builder_end_object(b);

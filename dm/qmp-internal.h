@@ -161,8 +161,9 @@ void qmp_build_bool(JsonBuilder *b, const char *name, bool value);
 
 const char *qmp_status_name(struct qmp *qmp);
 bool qmp_status_running(struct qmp *qmp);
-void qmp_foreach_chardev(struct qmp *qmp, void (*fn)(void *opaque, const char *label, const char *filename, bool open),
-                         void *opaque);
+/* `used`: a device or monitor has it; `connected`: someone is at its other end. */
+typedef void qmp_chardev_fn(void *opaque, const char *label, const char *filename, bool used, bool connected);
+void qmp_foreach_chardev(struct qmp *qmp, qmp_chardev_fn *fn, void *opaque);
 
 /*
  * "/dev/fdset/N": takes a descriptor of the set that is open for writing or reading, as asked, and frees the set, which

@@ -90,6 +90,7 @@ static void test_queries(void)
 
     assert_text(chardev, "return/0/label", "serial0");
     assert_text(chardev, "return/0/filename", "null");
+    g_assert_true(json_node_get_boolean(at(chardev, "return/0/frontend-open")));
     assert_text(chardev, "return/1/label", "libxl-cmd");
     g_assert_false(json_node_get_boolean(at(vnc, "return/enabled")));
     assert_ok(c, "{\"execute\":\"change-vnc-password\",\"arguments\":{\"password\":\"x\"}}");
