@@ -121,6 +121,7 @@ static int piix3_realize(struct device *dev, GError **err)
         s->pci.config[registers[i].reg] = registers[i].reset;
         s->pci.writable[registers[i].reg] = registers[i].writable;
     }
+    s->pci.config[0x07] = 0x02;     /* medium DEVSEL# timing */
     region_init(&s->port92, "port92", &port92_ops, s, 1);
     return device_place_pio(dev, &s->port92, 0x92, err);
 }

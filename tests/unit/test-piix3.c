@@ -22,6 +22,7 @@ static void test_ids(void)
 
     g_assert_cmphex(pci_config_read(m->pci, DEVFN, 0, 4), ==, 0x70008086);
     g_assert_cmphex(pci_config_read(m->pci, DEVFN, 8, 4), ==, 0x06010000);
+    g_assert_cmphex(pci_config_read(m->pci, DEVFN, 6, 2), ==, 0x0200);
     g_assert_cmphex(pci_config_read(m->pci, DEVFN, 0x0e, 1), ==, 0x80);
     g_assert_cmphex(pci_config_read(m->pci, DEVFN, 0x4c, 1), ==, 0x4d);
     g_assert_cmphex(pci_config_read(m->pci, DEVFN, 0x60, 4), ==, 0x80808080);
