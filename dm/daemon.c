@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The daemon's life; see daemon.h. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -255,6 +256,39 @@ int daemon_serve(struct daemon *d, GError **err)
     return 0;
 }
 
+/* How long ending waits for I/O that is on its way to the host. */
+#define END_PATIENCE_US (1 * G_TIME_SPAN_SECOND)
+
+static unsigned in_flight(const struct daemon *d)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; d->backends.drives && i < d->desc->drives->len; i++) {
+        count += d->backends.drives[i] ? block_in_flight(d->backends.drives[i]) : 0;
+    }
+    return count;
+}
+
+/*
+ * A disk that does not answer must not keep a dying domain's memory: after a moment of patience the process goes as it is,
+ * and the kernel takes everything back. The guest was not told that such a request is done, so nothing is lost.
+ */
+static void await_io(struct daemon *d)
+{
+    gint64 deadline = g_get_monotonic_time() + END_PATIENCE_US;
+    unsigned left;
+
+    while ((left = in_flight(d)) > 0) {
+        if (g_get_monotonic_time() > deadline) {
+            log_warning(ROOM_DM, "%u disk requests do not come back: not waiting for them", left);
+            _exit(EXIT_SUCCESS);
+        }
+        if (!g_main_context_iteration(NULL, FALSE)) {
+            g_usleep(1000);
+        }
+    }
+}
+
 void daemon_end(struct daemon *d)
 {
     if (d->stop_source) {
@@ -262,7 +296,9 @@ void daemon_end(struct daemon *d)
     }
     if (d->ioreq) {
         ioreq_server_close(d->ioreq);
+        d->ioreq = NULL;
     }
+    await_io(d);
     if (d->machine) {
         board_free(d->machine);
         machine_free(d->machine);

@@ -36,7 +36,6 @@ struct daemon {
     GMainLoop *loop;
     bool ready;                             /* "running" was written */
     bool started;                           /* cont was done at least once */
-    int exit_status;
 
     /* A stop on its way: called once the last I/O is done. */
     void (*stopped)(void *opaque);
