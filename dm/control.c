@@ -77,7 +77,8 @@ static void op_save(void *opaque, int fd, bool live, struct qmp_call *call)
 
     daemon_save(c->d, fd, &err);
     if (close(fd) < 0 && !err) {
-        g_set_error(&err, XENDM_ERROR, errno, "cannot finish the state file: %s", g_strerror(errno));
+        g_set_error(&err, XENDM_ERROR, errno, "cannot finish the state file: %s",
+                    g_strerror(errno));
     }
     qmp_call_finish(call, err);
 }
@@ -107,13 +108,17 @@ static void describe_mapcache(const struct control *c, line_fn line, void *to)
     char text[160];
 
     mapcache_counters(c->d->memory, &n);
-    snprintf(text, sizeof(text), "buckets %u, %" G_GUINT64_FORMAT " KiB mapped, %" G_GUINT64_FORMAT " KiB pinned", n.buckets,
-             n.bytes_mapped >> 10, n.bytes_pinned >> 10);
+    snprintf(text, sizeof(text),
+             "buckets %u, %" G_GUINT64_FORMAT " KiB mapped, %" G_GUINT64_FORMAT " KiB pinned",
+             n.buckets, n.bytes_mapped >> 10, n.bytes_pinned >> 10);
     line(to, text);
-    snprintf(text, sizeof(text), "hits %" G_GUINT64_FORMAT ", misses %" G_GUINT64_FORMAT ", evictions %" G_GUINT64_FORMAT
-             ", invalidations %" G_GUINT64_FORMAT, n.hits, n.misses, n.evictions, n.invalidations);
+    snprintf(text, sizeof(text),
+             "hits %" G_GUINT64_FORMAT ", misses %" G_GUINT64_FORMAT
+             ", evictions %" G_GUINT64_FORMAT ", invalidations %" G_GUINT64_FORMAT,
+             n.hits, n.misses, n.evictions, n.invalidations);
     line(to, text);
-    snprintf(text, sizeof(text), "map errors %" G_GUINT64_FORMAT ", holes hit %" G_GUINT64_FORMAT, n.map_errors, n.holes);
+    snprintf(text, sizeof(text), "map errors %" G_GUINT64_FORMAT ", holes hit %" G_GUINT64_FORMAT,
+             n.map_errors, n.holes);
     line(to, text);
 }
 
@@ -124,8 +129,9 @@ static void describe_hypervisor(const struct control *c, line_fn line, void *to)
 
     xen_hypervisor_counters(c->d->hv, &n);
     snprintf(text, sizeof(text),
-             "hypercalls: irq %" G_GUINT64_FORMAT ", msi %" G_GUINT64_FORMAT ", ranges %" G_GUINT64_FORMAT
-             ", modified %" G_GUINT64_FORMAT ", failed %" G_GUINT64_FORMAT,
+             "hypercalls: irq %" G_GUINT64_FORMAT ", msi %" G_GUINT64_FORMAT
+             ", ranges %" G_GUINT64_FORMAT ", modified %" G_GUINT64_FORMAT
+             ", failed %" G_GUINT64_FORMAT,
              n.irq_calls, n.msi_calls, n.range_calls, n.modified_calls, n.failures);
     line(to, text);
 }
@@ -187,8 +193,8 @@ static void state_changed(void *opaque, enum machine_state now, enum machine_sta
 }
 
 /*
- * The guest set its clock. By convention the toolstack keeps the offset in the VM's rtc/timeoffset, so that the next start
- * of this VM has it.
+ * The guest set its clock. By convention the toolstack keeps the offset in the VM's rtc/timeoffset,
+ * so that the next start of this VM has it.
  */
 static void rtc_offset(void *opaque, int64_t seconds)
 {
@@ -198,7 +204,8 @@ static void rtc_offset(void *opaque, int64_t seconds)
     g_autofree char *path = vm ? g_strdup_printf("%s/rtc/timeoffset", vm) : NULL;
 
     if (!path || xenstore_printf(c->d->xenstore, path, "%" G_GINT64_FORMAT, seconds) < 0) {
-        log_warning(ROOM_XENSTORE, "cannot store the guest's clock offset of %" G_GINT64_FORMAT " s", seconds);
+        log_warning(ROOM_XENSTORE,
+                    "cannot store the guest's clock offset of %" G_GINT64_FORMAT " s", seconds);
     }
     qmp_event_rtc_change(c->qmp, seconds);
 }
@@ -214,7 +221,8 @@ static void block_error(void *opaque, const char *device_id, const char *op, int
 {
     struct control *c = opaque;
 
-    log_guest(ROOM_BLOCK, "%s: %s failed: %s; the guest was told", device_id, op, g_strerror(error < 0 ? -error : error));
+    log_guest(ROOM_BLOCK, "%s: %s failed: %s; the guest was told", device_id, op,
+              g_strerror(error < 0 ? -error : error));
     qmp_event_block_error(c->qmp, device_id, op, error < 0 ? error : -error);
 }
 

@@ -20,7 +20,8 @@
 #include "sandbox.h"
 #include "xen-hypervisor.h"
 
-/* A stream larger than this is not ours: the largest machine there is saves some hundred KiB (VRAM is guest memory). */
+/* A stream larger than this is not ours: the largest machine there is saves some hundred KiB (VRAM
+ * is guest memory). */
 #define STATE_STREAM_MAX (64u << 20)
 
 /* ---- what the toolstack and Xen tell us ---- */
@@ -49,7 +50,8 @@ static void toolstack_command(void *opaque, const char *command)
     }
 }
 
-static const struct xenstore_events xenstore_events = {.gone = toolstack_gone, .command = toolstack_command};
+static const struct xenstore_events xenstore_events = {.gone = toolstack_gone,
+                                                       .command = toolstack_command};
 
 /* ---- opening ---- */
 
@@ -126,11 +128,13 @@ static GByteArray *read_stream(int fd, GError **err)
             continue;
         }
         if (n < 0) {
-            g_set_error(err, XENDM_ERROR, errno, "-incoming fd:%d: cannot read: %s", fd, g_strerror(errno));
+            g_set_error(err, XENDM_ERROR, errno, "-incoming fd:%d: cannot read: %s", fd,
+                        g_strerror(errno));
             break;
         }
         if (stream->len + (size_t)n > STATE_STREAM_MAX) {
-            g_set_error(err, XENDM_ERROR, EFBIG, "-incoming fd:%d: more than %u MiB", fd, STATE_STREAM_MAX >> 20);
+            g_set_error(err, XENDM_ERROR, EFBIG, "-incoming fd:%d: more than %u MiB", fd,
+                        STATE_STREAM_MAX >> 20);
             n = -1;
             break;
         }
@@ -204,8 +208,9 @@ static int drop_privileges(struct daemon *d, GError **err)
 }
 
 /*
- * Under -S libxl takes query-status for the answer, and confirmation by xenstore on top of it would meet a busy connection
- * (contract 1.3): so nothing is written before the first cont. Restricted, it cannot be written at all.
+ * Under -S libxl takes query-status for the answer, and confirmation by xenstore on top of it would
+ * meet a busy connection (contract 1.3): so nothing is written before the first cont. Restricted,
+ * it cannot be written at all.
  */
 static void tell_running(struct daemon *d)
 {
@@ -229,12 +234,14 @@ int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err
     d->desc = desc;
     d->loop = g_main_loop_new(NULL, FALSE);
     d->sandbox = sandbox_prepare(desc, err);
-    if (!d->sandbox || open_xen(d, &info, err) < 0 || open_drives(d, err) < 0 || open_chardevs(d, err) < 0 ||
-        build_machine(d, &info, err) < 0) {
+    if (!d->sandbox || open_xen(d, &info, err) < 0 || open_drives(d, err) < 0 ||
+        open_chardevs(d, err) < 0 || build_machine(d, &info, err) < 0) {
         return -1;
     }
     if (desc->vnc) {
-        log_warning(ROOM_DISPLAY, "-vnc %s: there is no VNC server yet; use screendump and the serial console", desc->vnc);
+        log_warning(ROOM_DISPLAY,
+                    "-vnc %s: there is no VNC server yet; use screendump and the serial console",
+                    desc->vnc);
     }
     return 0;
 }
@@ -244,7 +251,8 @@ int daemon_serve(struct daemon *d, GError **err)
     if (drop_privileges(d, err) < 0) {
         return -1;
     }
-    /* No guest data before this line: from here on the guest's accesses are served and its memory is read. */
+    /* No guest data before this line: from here on the guest's accesses are served and its memory
+     * is read. */
     if (!d->desc->start_stopped && d->desc->incoming_fd < 0 && daemon_continue(d, err) < 0) {
         return -1;
     }
@@ -270,8 +278,9 @@ static unsigned in_flight(const struct daemon *d)
 }
 
 /*
- * A disk that does not answer must not keep a dying domain's memory: after a moment of patience the process goes as it is,
- * and the kernel takes everything back. The guest was not told that such a request is done, so nothing is lost.
+ * A disk that does not answer must not keep a dying domain's memory: after a moment of patience the
+ * process goes as it is, and the kernel takes everything back. The guest was not told that such a
+ * request is done, so nothing is lost.
  */
 static void await_io(struct daemon *d)
 {
@@ -349,7 +358,8 @@ int daemon_continue(struct daemon *d, GError **err)
     return 0;
 }
 
-/* I/O in flight completes in the loop; each turn we look again. Nothing is polled: completions wake the loop. */
+/* I/O in flight completes in the loop; each turn we look again. Nothing is polled: completions wake
+ * the loop. */
 static gboolean stop_check(gpointer opaque)
 {
     struct daemon *d = opaque;
@@ -390,9 +400,11 @@ int daemon_save(struct daemon *d, int fd, GError **err)
     if (machine_save(d->machine, stream, err) < 0) {
         return -1;
     }
-    /* libxl opens the file without O_TRUNC: what an earlier save left behind the end would be read as ours. */
+    /* libxl opens the file without O_TRUNC: what an earlier save left behind the end would be read
+     * as ours. */
     if (ftruncate(fd, 0) < 0 && errno != EINVAL) {
-        g_set_error(err, XENDM_ERROR, errno, "cannot truncate the state file: %s", g_strerror(errno));
+        g_set_error(err, XENDM_ERROR, errno, "cannot truncate the state file: %s",
+                    g_strerror(errno));
         return -1;
     }
     while (done < stream->len) {

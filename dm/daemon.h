@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The daemon: what main() puts together from the machine description, and its life. Order of start-up (DESIGN.md): parse,
- * open everything, build the machine, create and enable the ioreq server, drop privileges, say that we are running, serve.
+ * The daemon: what main() puts together from the machine description, and its life. Order of
+ * start-up (DESIGN.md): parse, open everything, build the machine, create and enable the ioreq
+ * server, drop privileges, say that we are running, serve.
  */
 #ifndef DM_DAEMON_H
 #define DM_DAEMON_H
@@ -31,11 +32,11 @@ struct daemon {
     struct machine *machine;
     struct ioreq_server *ioreq;
     struct sandbox *sandbox;
-    struct machine_backends backends;       /* arrays as long as desc->drives and desc->serials */
-    struct chardev **channels;              /* one per desc->chardevs */
+    struct machine_backends backends; /* arrays as long as desc->drives and desc->serials */
+    struct chardev **channels;        /* one per desc->chardevs */
     GMainLoop *loop;
-    bool ready;                             /* "running" was written */
-    bool started;                           /* cont was done at least once */
+    bool ready;   /* "running" was written */
+    bool started; /* cont was done at least once */
 
     /* A stop on its way: called once the last I/O is done. */
     void (*stopped)(void *opaque);
@@ -44,7 +45,8 @@ struct daemon {
 };
 
 /*
- * Opens and builds everything; nothing of the guest is touched yet. After a failure daemon_end() cleans up all the same.
+ * Opens and builds everything; nothing of the guest is touched yet. After a failure daemon_end()
+ * cleans up all the same.
  */
 int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err);
 

@@ -32,7 +32,8 @@ static gboolean signal_ready(gint fd, GIOCondition condition, gpointer opaque)
     return G_SOURCE_CONTINUE;
 }
 
-/* SA_RESETHAND: the second time, and on return, the signal does what it would have done without us. */
+/* SA_RESETHAND: the second time, and on return, the signal does what it would have done without us.
+ */
 static void fatal_signal(int number)
 {
     static const char text[] = "xendm: fatal signal\n";
@@ -46,7 +47,8 @@ static void fatal_signal(int number)
 int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err)
 {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
-    struct sigaction action = {.sa_handler = fatal_signal, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
+    struct sigaction action = {.sa_handler = fatal_signal,
+                               .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
     sigset_t set;
     int fd;
 
@@ -63,7 +65,8 @@ int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err)
             signal(s, SIG_DFL);
         }
     }
-    if (sigprocmask(SIG_SETMASK, &set, NULL) < 0 || (fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0) {
+    if (sigprocmask(SIG_SETMASK, &set, NULL) < 0 ||
+        (fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0) {
         g_set_error(err, XENDM_ERROR, errno, "cannot take signals: %s", g_strerror(errno));
         return -1;
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The daemon's main loop: GLib's default context, the virtual clock on a timerfd, signals on a signalfd. */
+/* The daemon's main loop: GLib's default context, the virtual clock on a timerfd, signals on a
+ * signalfd. */
 #ifndef DM_LOOP_H
 #define DM_LOOP_H
 
@@ -8,13 +9,13 @@
 #include <xendm/clock.h>
 
 struct loop_handlers {
-    void (*terminate)(void *opaque, const char *signal_name);   /* SIGHUP, SIGTERM, SIGINT */
-    void (*dump)(void *opaque);                                 /* SIGUSR1 */
+    void (*terminate)(void *opaque, const char *signal_name); /* SIGHUP, SIGTERM, SIGINT */
+    void (*dump)(void *opaque);                               /* SIGUSR1 */
 };
 
 /*
- * Blocks the signals the loop takes and installs handlers for fatal ones, which write the flight recorder to stderr.
- * SIGHUP may be inherited as ignored (contract 1.2): it is taken all the same.
+ * Blocks the signals the loop takes and installs handlers for fatal ones, which write the flight
+ * recorder to stderr. SIGHUP may be inherited as ignored (contract 1.2): it is taken all the same.
  */
 int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err);
 

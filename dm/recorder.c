@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Flight recorder. Everything recorder_dump() calls is async-signal-safe: it formats by hand and writes with write(2),
- * because it runs in fatal signal handlers too.
+ * Flight recorder. Everything recorder_dump() calls is async-signal-safe: it formats by hand and
+ * writes with write(2), because it runs in fatal signal handlers too.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -142,6 +142,7 @@ void recorder_assert_failed(const char *what, const char *file, int line)
     line_text(&l, ": ");
     line_text(&l, what);
     line_end(&l, STDERR_FILENO);
-    /* The abort handler of dm/ dumps the recorder; without one (tests) the message is what there is. */
+    /* The abort handler of dm/ dumps the recorder; without one (tests) the message is what there
+     * is. */
     abort();
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Dropping privileges. The order matters: chroot needs the privilege that setuid gives away, and names are looked up
- * before the root changes. Afterwards it is checked that there is no way back.
+ * Dropping privileges. The order matters: chroot needs the privilege that setuid gives away, and
+ * names are looked up before the root changes. Afterwards it is checked that there is no way back.
  */
 #include <errno.h>
 #include <grp.h>
@@ -91,7 +91,8 @@ int sandbox_enter(struct sandbox *s, GError **err)
         char user[32];
 
         g_snprintf(user, sizeof(user), "%u:%u", s->uid, s->gid);
-        if (setgroups(0, NULL) < 0 || setresgid(s->gid, s->gid, s->gid) < 0 || setresuid(s->uid, s->uid, s->uid) < 0) {
+        if (setgroups(0, NULL) < 0 || setresgid(s->gid, s->gid, s->gid) < 0 ||
+            setresuid(s->uid, s->uid, s->uid) < 0) {
             return fail(err, errno, "-runas", user);
         }
         if (setuid(0) == 0 || seteuid(0) == 0) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Dropping privileges: the one line of start-up behind which guest data is touched. docs/security.md. */
+/* Dropping privileges: the one line of start-up behind which guest data is touched.
+ * docs/security.md. */
 #ifndef DM_SANDBOX_H
 #define DM_SANDBOX_H
 
@@ -11,7 +12,8 @@
 struct sandbox;
 struct sandbox *sandbox_prepare(const struct machine_desc *desc, GError **err);
 
-/* Irrevocable. In order: no new privileges, chroot, groups, user, capabilities. What was asked for and failed is an error. */
+/* Irrevocable. In order: no new privileges, chroot, groups, user, capabilities. What was asked for
+ * and failed is an error. */
 int sandbox_enter(struct sandbox *sandbox, GError **err);
 
 #endif

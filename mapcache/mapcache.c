@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Mapcache: guest memory in buckets of bucket_pages pages, mapped when first used; see xendm/mapcache.h.
+ * Mapcache: guest memory in buckets of bucket_pages pages, mapped when first used; see
+ * xendm/mapcache.h.
  *
- * A bucket is found by hash (the last hit first), so the cost of an access does not depend on the guest's size, and
- * nothing here is sized by guest memory. Buckets that nobody uses are in a list by age; the oldest goes when more than
- * max_bytes are mapped, and all of them when the cache has not been used for a while. What is in use (pinned) is
- * in no list and is never unmapped; while an invalidation passes it is only made unfindable ("stale") and goes with its
- * last reference.
+ * A bucket is found by hash (the last hit first), so the cost of an access does not depend on the
+ * guest's size, and nothing here is sized by guest memory. Buckets that nobody uses are in a list
+ * by age; the oldest goes when more than max_bytes are mapped, and all of them when the cache has
+ * not been used for a while. What is in use (pinned) is in no list and is never unmapped; while an
+ * invalidation passes it is only made unfindable ("stale") and goes with its last reference.
  *
- * Buckets are always mapped for reading and writing: one mapping then serves both directions of a disk buffer, and a device
- * that must not write guest memory is stopped in hw/core/dma.c, not here. Pages that did not map (beyond the end of RAM, the
- * VGA hole, ballooned out) are remembered in a bitmap and are an error for the caller. Since a guest may populate them later
- * without telling us, an access to such a page asks Xen again.
+ * Buckets are always mapped for reading and writing: one mapping then serves both directions of a
+ * disk buffer, and a device that must not write guest memory is stopped in hw/core/dma.c, not here.
+ * Pages that did not map (beyond the end of RAM, the VGA hole, ballooned out) are remembered in a
+ * bitmap and are an error for the caller. Since a guest may populate them later without telling us,
+ * an access to such a page asks Xen again.
  */
 #include <errno.h>
 #include <string.h>
@@ -26,32 +28,32 @@
 #define HASH_BITS_MAX 16
 
 struct bucket {
-    uint64_t number;            /* first gfn / bucket_pages */
+    uint64_t number; /* first gfn / bucket_pages */
     uint8_t *ptr;
     struct bucket *hash_next;
-    struct bucket *newer, *older;   /* among the unused ones */
+    struct bucket *newer, *older; /* among the unused ones */
     unsigned refs;
-    bool stale;                 /* not in the hash any more; goes with the last reference */
-    bool used;                  /* since the last trim */
-    bool full;                  /* no page is missing */
-    uint64_t valid[];           /* a bit per page */
+    bool stale;       /* not in the hash any more; goes with the last reference */
+    bool used;        /* since the last trim */
+    bool full;        /* no page is missing */
+    uint64_t valid[]; /* a bit per page */
 };
 
 struct guestmem {
     struct mapcache_ops ops;
     void *opaque;
-    unsigned page_bits;         /* log2 of pages a bucket */
-    unsigned bucket_shift;      /* log2 of bytes a bucket */
+    unsigned page_bits;    /* log2 of pages a bucket */
+    unsigned bucket_shift; /* log2 of bytes a bucket */
     unsigned max_buckets;
     unsigned idle_seconds;
     unsigned hash_bits;
     struct bucket **hash;
-    struct bucket *last;        /* the bucket hit last, never a stale one */
+    struct bucket *last; /* the bucket hit last, never a stale one */
     struct bucket *newest, *oldest;
-    unsigned pinned;            /* buckets with references */
+    unsigned pinned; /* buckets with references */
     guint trim_source;
     struct mapcache_counters counters;
-    int *errs;                  /* bucket_pages, for ops.map */
+    int *errs; /* bucket_pages, for ops.map */
 };
 
 static size_t bucket_bytes(const struct guestmem *gm)
@@ -134,8 +136,8 @@ static void trim_to(struct guestmem *gm, unsigned buckets)
 }
 
 /*
- * Runs only while something unused is mapped: unmaps what was not touched since the last run, and ends itself with the
- * last bucket, so that an idle guest has neither mappings nor wake-ups.
+ * Runs only while something unused is mapped: unmaps what was not touched since the last run, and
+ * ends itself with the last bucket, so that an idle guest has neither mappings nor wake-ups.
  */
 static gboolean trim_idle(gpointer opaque)
 {
@@ -191,7 +193,8 @@ static struct bucket *bucket_map(struct guestmem *gm, uint64_t number, int *erro
         }
     }
     if (valid == 0) {
-        /* Nothing there. Not worth remembering: it would let a guest fill the cache with nothing. */
+        /* Nothing there. Not worth remembering: it would let a guest fill the cache with nothing.
+         */
         gm->ops.unmap(gm->opaque, ptr, pages);
         g_free(b);
         *error = -EFAULT;
@@ -241,21 +244,25 @@ static bool page_appeared(struct guestmem *gm, uint64_t gfn)
     return err == 0;
 }
 
-/* How many bytes can be used from page `page` on, not more than `want` of them counted from the page's start. */
-static size_t valid_run(const struct guestmem *gm, const struct bucket *b, unsigned page, size_t want)
+/* How many bytes can be used from page `page` on, not more than `want` of them counted from the
+ * page's start. */
+static size_t valid_run(const struct guestmem *gm, const struct bucket *b, unsigned page,
+                        size_t want)
 {
     unsigned end = page + 1;
 
     if (b->full) {
         return bucket_bytes(gm) - ((size_t)page << GUEST_PAGE_SHIFT);
     }
-    while (end < bucket_pages(gm) && (size_t)(end - page) << GUEST_PAGE_SHIFT < want && page_valid(b, end)) {
+    while (end < bucket_pages(gm) && (size_t)(end - page) << GUEST_PAGE_SHIFT < want &&
+           page_valid(b, end)) {
         end++;
     }
     return (size_t)(end - page) << GUEST_PAGE_SHIFT;
 }
 
-int guestmem_get(struct guestmem *gm, uint64_t gpa, size_t len, bool write, struct guestmem_ref *ref)
+int guestmem_get(struct guestmem *gm, uint64_t gpa, size_t len, bool write,
+                 struct guestmem_ref *ref)
 {
     uint64_t number = gpa >> gm->bucket_shift;
     size_t offset = gpa & (bucket_bytes(gm) - 1);
@@ -407,7 +414,8 @@ void mapcache_trim(struct guestmem *gm)
     trim_to(gm, 0);
 }
 
-struct guestmem *mapcache_new(const struct mapcache_ops *ops, void *opaque, const struct mapcache_limits *limits)
+struct guestmem *mapcache_new(const struct mapcache_ops *ops, void *opaque,
+                              const struct mapcache_limits *limits)
 {
     static const struct mapcache_limits defaults;
     struct guestmem *gm = g_new0(struct guestmem, 1);

@@ -21,7 +21,8 @@ int xenstore_parse_uint(const char *text, uint64_t max, uint64_t *value)
         }
     }
     for (const char *p = text; *p != '\0'; p++) {
-        if (__builtin_mul_overflow(n, UINT64_C(10), &n) || __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n)) {
+        if (__builtin_mul_overflow(n, UINT64_C(10), &n) ||
+            __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n)) {
             return -ERANGE;
         }
     }
@@ -59,7 +60,8 @@ uint32_t xenstore_token_parse(const char *token)
     uint32_t serial = 0;
     const char *p = token + strlen(TOKEN_PREFIX);
 
-    if (strncmp(token, TOKEN_PREFIX, strlen(TOKEN_PREFIX)) != 0 || *p == '\0' || *p == '0' || strlen(p) > 8) {
+    if (strncmp(token, TOKEN_PREFIX, strlen(TOKEN_PREFIX)) != 0 || *p == '\0' || *p == '0' ||
+        strlen(p) > 8) {
         return 0;
     }
     for (; *p != '\0'; p++) {
@@ -73,7 +75,7 @@ uint32_t xenstore_token_parse(const char *token)
 
 struct xenstore_queue {
     GQueue order;
-    GHashTable *set;            /* the same events */
+    GHashTable *set; /* the same events */
     unsigned max;
 };
 

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The xenstore client on libxenstore; see xendm/xenstore.h. Contract 1.7 (ending), 3.1 (our directory).
+ * The xenstore client on libxenstore; see xendm/xenstore.h. Contract 1.7 (ending), 3.1 (our
+ * directory).
  *
- * libxenstore reads the connection in a thread of its own as soon as there is a watch, and signals arrivals on a pipe. We
- * take many events per turn, merge equal ones, and call back a bounded number of times per turn.
+ * libxenstore reads the connection in a thread of its own as soon as there is a watch, and signals
+ * arrivals on a pipe. We take many events per turn, merge equal ones, and call back a bounded
+ * number of times per turn.
  *
- * xentoolcore_restrict_all() puts /dev/null in the place of the connection: a request written then would wait for its
- * answer for ever. So after xenstore_restricted() the library is not called any more, except to close.
+ * xentoolcore_restrict_all() puts /dev/null in the place of the connection: a request written then
+ * would wait for its answer for ever. So after xenstore_restricted() the library is not called any
+ * more, except to close.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,14 +23,14 @@
 
 #include "logic.h"
 
-#define EVENTS_PER_TURN 4096u       /* taken off the library */
+#define EVENTS_PER_TURN 4096u /* taken off the library */
 #define CALLS_PER_TURN 64u
-#define QUEUE_MAX 256u              /* different events that wait here; the rest waits in the library */
+#define QUEUE_MAX 256u /* different events that wait here; the rest waits in the library */
 
 struct xenstore_watch {
     struct xenstore *xs;
     uint32_t serial;
-    char *path;                     /* as registered */
+    char *path; /* as registered */
     void (*changed)(void *opaque, const char *path);
     void *opaque;
 };
@@ -35,21 +38,21 @@ struct xenstore_watch {
 struct xenstore {
     struct xs_handle *handle;
     unsigned domid;
-    char *directory;                /* /local/domain/0/device-model/<domid> */
+    char *directory; /* /local/domain/0/device-model/<domid> */
     struct xenstore_events events;
     void *opaque;
-    xs_transaction_t transaction;   /* XBT_NULL outside */
+    xs_transaction_t transaction; /* XBT_NULL outside */
     bool in_transaction;
     bool restricted;
 
-    GHashTable *watches;            /* serial → struct xenstore_watch * */
+    GHashTable *watches; /* serial → struct xenstore_watch * */
     uint32_t next_serial;
     struct xenstore_queue *queue;
     GSource *source;
     gpointer fd_tag;
 
     struct xenstore_watch *on_directory, *on_release, *on_command;
-    bool directory_seen, domain_seen;   /* only what was there can vanish */
+    bool directory_seen, domain_seen; /* only what was there can vanish */
     bool check_gone, gone;
 };
 
@@ -155,7 +158,8 @@ char **xenstore_list(struct xenstore *xs, const char *path)
     return list;
 }
 
-int xenstore_transaction(struct xenstore *xs, int (*body)(struct xenstore *xs, void *opaque), void *opaque)
+int xenstore_transaction(struct xenstore *xs, int (*body)(struct xenstore *xs, void *opaque),
+                         void *opaque)
 {
     if (dead(xs)) {
         return -EPERM;
@@ -179,7 +183,7 @@ int xenstore_transaction(struct xenstore *xs, int (*body)(struct xenstore *xs, v
             return result;
         }
         if (result != 0) {
-            return result;          /* it was to be thrown away, and whatever happened to it, it was */
+            return result; /* it was to be thrown away, and whatever happened to it, it was */
         }
         if (errno != EAGAIN) {
             return -errno;
@@ -202,7 +206,8 @@ struct xenstore_watch *xenstore_watch(struct xenstore *xs, const char *path,
     }
     do {
         xs->next_serial++;
-    } while (xs->next_serial == 0 || g_hash_table_contains(xs->watches, GUINT_TO_POINTER(xs->next_serial)));
+    } while (xs->next_serial == 0 ||
+             g_hash_table_contains(xs->watches, GUINT_TO_POINTER(xs->next_serial)));
     xenstore_token_print(token, xs->next_serial);
     if (!xs_watch(xs->handle, full, token)) {
         int e = errno;
@@ -230,7 +235,7 @@ void xenstore_unwatch(struct xenstore_watch *w)
     }
     if (!w->xs->restricted) {
         xenstore_token_print(token, w->serial);
-        xs_unwatch(w->xs->handle, w->path, token);      /* can only fail when the connection is lost */
+        xs_unwatch(w->xs->handle, w->path, token); /* can only fail when the connection is lost */
     }
     g_hash_table_remove(w->xs->watches, GUINT_TO_POINTER(w->serial));
     g_free(w->path);
@@ -277,8 +282,8 @@ static void call_gone(struct xenstore *xs, const char *why)
 }
 
 /*
- * Watches on our directory and on the release of domains say only "look": a value below was written, or some other domain
- * ended. Once a turn, however many there were, we look.
+ * Watches on our directory and on the release of domains say only "look": a value below was
+ * written, or some other domain ended. Once a turn, however many there were, we look.
  */
 static void look_whether_gone(struct xenstore *xs)
 {
@@ -316,7 +321,7 @@ static gboolean source_check(GSource *source)
 {
     struct xenstore *xs = ((struct xs_source *)source)->xs;
 
-    return source_prepare(source, &(gint){ 0 }) ||
+    return source_prepare(source, &(gint){0}) ||
            (xs->fd_tag != NULL && g_source_query_unix_fd(source, xs->fd_tag) != 0);
 }
 
@@ -336,8 +341,10 @@ static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer 
     } else if (ready != 0) {
         collect(xs);
     }
-    for (unsigned i = 0; i < CALLS_PER_TURN && (event = xenstore_queue_take(xs->queue)) != NULL; i++) {
-        struct xenstore_watch *w = g_hash_table_lookup(xs->watches, GUINT_TO_POINTER(event->serial));
+    for (unsigned i = 0; i < CALLS_PER_TURN && (event = xenstore_queue_take(xs->queue)) != NULL;
+         i++) {
+        struct xenstore_watch *w =
+            g_hash_table_lookup(xs->watches, GUINT_TO_POINTER(event->serial));
 
         if (w != NULL && !xs->restricted) {
             w->changed(w->opaque, event->path);
@@ -351,7 +358,8 @@ static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer 
     return G_SOURCE_CONTINUE;
 }
 
-static GSourceFuncs source_funcs = { source_prepare, source_check, source_dispatch, NULL, NULL, NULL };
+static GSourceFuncs source_funcs = {source_prepare, source_check, source_dispatch,
+                                    NULL,           NULL,         NULL};
 
 /* ---- what the toolstack tells us ---- */
 
@@ -375,7 +383,8 @@ static void command_changed(void *opaque, const char *path)
 
 /* ---- life ---- */
 
-struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *events, void *opaque, GError **err)
+struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *events, void *opaque,
+                               GError **err)
 {
     struct xs_handle *handle = xs_open(0);
     struct xenstore *xs;
@@ -383,7 +392,9 @@ struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *eve
     if (handle == NULL) {
         int e = errno;
 
-        g_set_error(err, XENDM_ERROR, e, "cannot connect to xenstored: %s: is it running, and is this dom0?", g_strerror(e));
+        g_set_error(err, XENDM_ERROR, e,
+                    "cannot connect to xenstored: %s: is it running, and is this dom0?",
+                    g_strerror(e));
         return NULL;
     }
     xs = g_new0(struct xenstore, 1);
@@ -397,7 +408,8 @@ struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *eve
     xs->queue = xenstore_queue_new(QUEUE_MAX);
     look_whether_gone(xs);
     if (!xs->directory_seen) {
-        log_info(ROOM_XENSTORE, "%s does not exist: nobody started us through libxl", xs->directory);
+        log_info(ROOM_XENSTORE, "%s does not exist: nobody started us through libxl",
+                 xs->directory);
     }
     xs->on_directory = xenstore_watch(xs, xs->directory, maybe_gone, xs);
     if (xs->on_directory != NULL) {

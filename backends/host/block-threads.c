@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Thread-pool engine, for kernels that refuse io_uring. Threads are started on demand and end when idle. */
+/* Thread-pool engine, for kernels that refuse io_uring. Threads are started on demand and end when
+ * idle. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -17,7 +18,7 @@
 static GThreadPool *pool;
 static int wake_fd = -1;
 static GMutex lock;
-static struct engine_job *finished, **finished_end = &finished;     /* under lock */
+static struct engine_job *finished, **finished_end = &finished; /* under lock */
 
 static ssize_t perform(const struct engine_job *job)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * io_uring engine. One ring for all drives, made when the first drive opens. A request is submitted at once: for cached
- * data the kernel completes it inside that call, and the completion is found without a poll.
+ * io_uring engine. One ring for all drives, made when the first drive opens. A request is submitted
+ * at once: for cached data the kernel completes it inside that call, and the completion is found
+ * without a poll.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -60,7 +61,8 @@ static void prepare(struct io_uring_sqe *sqe, struct engine_job *job)
     io_uring_sqe_set_data(sqe, job);
 }
 
-/* Hands prepared entries to the kernel. -EBUSY/-EAGAIN: they stay prepared and go with the next call. */
+/* Hands prepared entries to the kernel. -EBUSY/-EAGAIN: they stay prepared and go with the next
+ * call. */
 static void push(void)
 {
     int n;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Block back end on a raw file or block device: checks, statistics, short transfers, media. The bytes are moved by an
- * engine (block-engine.h). Image formats other than raw are refused by name here; they come with an image server.
+ * Block back end on a raw file or block device: checks, statistics, short transfers, media. The
+ * bytes are moved by an engine (block-engine.h). Image formats other than raw are refused by name
+ * here; they come with an image server.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,12 +27,12 @@
 struct block {
     char *id;
     char *file;
-    int fd;                         /* -1: no medium */
+    int fd; /* -1: no medium */
     bool read_only;
-    uint64_t size;                  /* as the guest sees it, a multiple of SECTOR */
+    uint64_t size; /* as the guest sees it, a multiple of SECTOR */
     uint64_t host_size;
     unsigned in_flight;
-    bool no_punch, no_zero;         /* the host said EOPNOTSUPP once */
+    bool no_punch, no_zero; /* the host said EOPNOTSUPP once */
     const struct block_listener *listener;
     void *listener_opaque;
     struct block_stats stats;
@@ -39,14 +40,15 @@ struct block {
 
 /* One request on its way; freed when it is done. */
 struct transfer {
-    struct engine_job job;          /* first: the engine gives it back */
+    struct engine_job job; /* first: the engine gives it back */
     struct block *b;
     struct block_request *req;
-    uint64_t done;                  /* bytes moved so far */
-    struct iovec *iov;              /* own copy after a short transfer, or for zero-filling */
+    uint64_t done;     /* bytes moved so far */
+    struct iovec *iov; /* own copy after a short transfer, or for zero-filling */
 };
 
-/* Requests that never reach the engine (refused, or nothing to do) still complete from the main loop, not inside submit. */
+/* Requests that never reach the engine (refused, or nothing to do) still complete from the main
+ * loop, not inside submit. */
 static GQueue at_once = G_QUEUE_INIT;
 static guint at_once_source;
 
@@ -108,7 +110,8 @@ static int find_size(int fd, const char *file, uint64_t *size, GError **err)
         if (ioctl(fd, BLKGETSIZE64, size) < 0) {
             int e = errno;
 
-            g_set_error(err, XENDM_ERROR, e, "cannot find the size of '%s': %s", file, g_strerror(e));
+            g_set_error(err, XENDM_ERROR, e, "cannot find the size of '%s': %s", file,
+                        g_strerror(e));
             return -e;
         }
         return 0;
@@ -124,8 +127,9 @@ static int open_medium(struct block *b, const struct block_options *o, GError **
     int fd = o->fd;
 
     if (strcmp(format, "raw") != 0 && strcmp(format, "host_device") != 0) {
-        g_set_error(err, XENDM_ERROR, ENOTSUP, "drive %s: image format '%s' of '%s' is not implemented yet", b->id,
-                    format, o->file ? o->file : "");
+        g_set_error(err, XENDM_ERROR, ENOTSUP,
+                    "drive %s: image format '%s' of '%s' is not implemented yet", b->id, format,
+                    o->file ? o->file : "");
         return -ENOTSUP;
     }
     if (fd < 0) {
@@ -138,14 +142,16 @@ static int open_medium(struct block *b, const struct block_options *o, GError **
             return -e;
         }
     } else if (!o->read_only && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR) {
-        g_set_error(err, XENDM_ERROR, EACCES, "drive %s: descriptor %d is not open for writing", b->id, fd);
+        g_set_error(err, XENDM_ERROR, EACCES, "drive %s: descriptor %d is not open for writing",
+                    b->id, fd);
         return -EACCES;
     }
     if (find_size(fd, o->file ? o->file : "", &size, err) < 0) {
         goto fail;
     }
     if (size == 0 || size > (uint64_t)INT64_MAX - SECTOR) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "drive %s: '%s' holds %" G_GUINT64_FORMAT " bytes, which is no usable size",
+        g_set_error(err, XENDM_ERROR, EINVAL,
+                    "drive %s: '%s' holds %" G_GUINT64_FORMAT " bytes, which is no usable size",
                     b->id, o->file ? o->file : "", size);
         goto fail;
     }
@@ -171,7 +177,8 @@ struct block *block_open(const struct block_options *options, GError **err)
     int e = engine_start();
 
     if (e < 0) {
-        g_set_error(err, XENDM_ERROR, -e, "drive %s: no engine for disk I/O: %s", options->id, g_strerror(-e));
+        g_set_error(err, XENDM_ERROR, -e, "drive %s: no engine for disk I/O: %s", options->id,
+                    g_strerror(-e));
         return NULL;
     }
     b = g_new0(struct block, 1);
@@ -179,7 +186,8 @@ struct block *block_open(const struct block_options *options, GError **err)
     b->file = g_strdup("");
     b->fd = -1;
     b->read_only = options->read_only;
-    if ((options->fd >= 0 || (options->file && options->file[0])) && open_medium(b, options, err) < 0) {
+    if ((options->fd >= 0 || (options->file && options->file[0])) &&
+        open_medium(b, options, err) < 0) {
         g_free(b->file);
         g_free(b->id);
         g_free(b);
@@ -239,7 +247,8 @@ void block_eject(struct block *b)
 int block_insert(struct block *b, const struct block_options *options, GError **err)
 {
     if (b->fd >= 0) {
-        g_set_error(err, XENDM_ERROR, EBUSY, "drive %s: there is a medium in it: '%s'", b->id, b->file);
+        g_set_error(err, XENDM_ERROR, EBUSY, "drive %s: there is a medium in it: '%s'", b->id,
+                    b->file);
         return -EBUSY;
     }
     if (open_medium(b, options, err) < 0) {
@@ -278,7 +287,8 @@ static void transfer_complete(struct transfer *t, int error)
 }
 
 /* The part of `iov` behind the first `skip` bytes. */
-static struct iovec *iov_tail(const struct iovec *iov, unsigned niov, uint64_t skip, unsigned *count)
+static struct iovec *iov_tail(const struct iovec *iov, unsigned niov, uint64_t skip,
+                              unsigned *count)
 {
     struct iovec *copy = g_new(struct iovec, niov);
     unsigned n = 0;
@@ -386,8 +396,8 @@ static void transfer_step(struct engine_job *job)
 
     if (n == 0) {
         /*
-         * End of the image. Behind the last byte of an odd-sized image there are zeros; an image that shrank under us
-         * has no data to give.
+         * End of the image. Behind the last byte of an odd-sized image there are zeros; an image
+         * that shrank under us has no data to give.
          */
         bool in_tail = req->offset + t->done >= t->b->host_size;
 
@@ -510,7 +520,7 @@ int block_read_now(struct block *b, uint64_t offset, void *buf, size_t length)
     }
     n = preadv2(b->fd, &iov, 1, (off_t)offset, RWF_NOWAIT);
     if (n != (ssize_t)length) {
-        return -EAGAIN;     /* also for errors: the submitted request reports them */
+        return -EAGAIN; /* also for errors: the submitted request reports them */
     }
     b->stats.ops[BLOCK_READ]++;
     b->stats.bytes[BLOCK_READ] += length;

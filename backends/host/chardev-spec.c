@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Parser of the -serial syntax. Options are recognised from the end of the text backwards, so that a path may hold commas:
- * what is no known option belongs to the path.
+ * Parser of the -serial syntax. Options are recognised from the end of the text backwards, so that
+ * a path may hold commas: what is no known option belongs to the path.
  */
 #include <errno.h>
 #include <string.h>
@@ -12,17 +12,23 @@
 
 struct option {
     const char *text;
-    bool server, wait, nodelay, append;     /* which field it is about */
+    bool server, wait, nodelay, append; /* which field it is about */
     bool value;
 };
 
 static const struct option socket_options[] = {
-    {"server", .server = true, .value = true},       {"server=on", .server = true, .value = true},
-    {"server=off", .server = true, .value = false},  {"wait", .wait = true, .value = true},
-    {"wait=on", .wait = true, .value = true},        {"nowait", .wait = true, .value = false},
-    {"wait=off", .wait = true, .value = false},      {"nodelay", .nodelay = true, .value = true},
-    {"nodelay=on", .nodelay = true, .value = true},  {"nodelay=off", .nodelay = true, .value = false},
-    {"delay=off", .nodelay = true, .value = true},   {NULL},
+    {"server", .server = true, .value = true},
+    {"server=on", .server = true, .value = true},
+    {"server=off", .server = true, .value = false},
+    {"wait", .wait = true, .value = true},
+    {"wait=on", .wait = true, .value = true},
+    {"nowait", .wait = true, .value = false},
+    {"wait=off", .wait = true, .value = false},
+    {"nodelay", .nodelay = true, .value = true},
+    {"nodelay=on", .nodelay = true, .value = true},
+    {"nodelay=off", .nodelay = true, .value = false},
+    {"delay=off", .nodelay = true, .value = true},
+    {NULL},
 };
 
 static const struct option file_options[] = {
@@ -67,15 +73,16 @@ static int bad(const char *label, const char *text, const char *why, GError **er
     return -EINVAL;
 }
 
-static int parse_path(struct chardev_spec *spec, const char *label, const char *text, const char *rest,
-                      const struct option *options, GError **err)
+static int parse_path(struct chardev_spec *spec, const char *label, const char *text,
+                      const char *rest, const struct option *options, GError **err)
 {
     spec->path = g_strdup(rest);
     take_options(spec, spec->path, options);
     return spec->path[0] ? 0 : bad(label, text, "the path is missing", err);
 }
 
-static int parse_tcp(struct chardev_spec *spec, const char *label, const char *text, const char *rest, GError **err)
+static int parse_tcp(struct chardev_spec *spec, const char *label, const char *text,
+                     const char *rest, GError **err)
 {
     g_autofree char *copy = g_strdup(rest);
     char *colon;
@@ -89,7 +96,7 @@ static int parse_tcp(struct chardev_spec *spec, const char *label, const char *t
         return bad(label, text, "the port is missing", err);
     }
     *colon = '\0';
-    if (copy[0] == '[' && colon[-1] == ']') {       /* [::1]:4000 */
+    if (copy[0] == '[' && colon[-1] == ']') { /* [::1]:4000 */
         colon[-1] = '\0';
         spec->host = g_strdup(copy + 1);
     } else {
@@ -105,7 +112,7 @@ int chardev_spec_parse(struct chardev_spec *spec, const char *label, const char 
     int rc;
 
     memset(spec, 0, sizeof(*spec));
-    spec->wait = true;          /* as QEMU: "server" alone waits for the first client */
+    spec->wait = true; /* as QEMU: "server" alone waits for the first client */
     if (strcmp(text, "none") == 0) {
         spec->kind = CHARDEV_NONE;
         return 0;
@@ -123,7 +130,7 @@ int chardev_spec_parse(struct chardev_spec *spec, const char *label, const char 
         return 0;
     }
     if (g_str_has_prefix(text, "/dev/")) {
-        spec->kind = CHARDEV_PIPE;      /* a tty or other device, both ways */
+        spec->kind = CHARDEV_PIPE; /* a tty or other device, both ways */
         rc = parse_path(spec, label, text, text, (const struct option[]){{NULL}}, err);
     } else if ((rest = text + 5, g_str_has_prefix(text, "file:"))) {
         spec->kind = CHARDEV_FILE;

@@ -8,7 +8,7 @@
 #include <glib.h>
 
 enum chardev_kind {
-    CHARDEV_NONE,               /* no back end: the port has no chip behind it */
+    CHARDEV_NONE, /* no back end: the port has no chip behind it */
     CHARDEV_NULL,
     CHARDEV_PTY,
     CHARDEV_STDIO,
@@ -20,12 +20,13 @@ enum chardev_kind {
 
 struct chardev_spec {
     enum chardev_kind kind;
-    char *path;                 /* FILE, PIPE, UNIX; may hold commas */
-    char *host, *port;          /* TCP */
+    char *path;        /* FILE, PIPE, UNIX; may hold commas */
+    char *host, *port; /* TCP */
     bool server, wait, nodelay, append;
 };
 
-int chardev_spec_parse(struct chardev_spec *spec, const char *label, const char *text, GError **err);
+int chardev_spec_parse(struct chardev_spec *spec, const char *label, const char *text,
+                       GError **err);
 void chardev_spec_clear(struct chardev_spec *spec);
 
 #endif

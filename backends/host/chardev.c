@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Character back end: pty, file, pipe, stdio, null, and stream sockets. One structure serves all kinds: an input and an
- * output descriptor (often the same), for sockets a listening one.
+ * Character back end: pty, file, pipe, stdio, null, and stream sockets. One structure serves all
+ * kinds: an input and an output descriptor (often the same), for sockets a listening one.
  *
- * Nothing here polls. That someone opened a pty's other end is told by inotify, because a pty master without reader only
- * knows "hung up", at the price of a wake-up each time it is asked.
+ * Nothing here polls. That someone opened a pty's other end is told by inotify, because a pty
+ * master without reader only knows "hung up", at the price of a wake-up each time it is asked.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +38,7 @@ struct chardev {
     int in_fd, out_fd, listen_fd, notify_fd;
     bool connected;
     bool nodelay;
-    char *unix_path;            /* to unlink at the end */
+    char *unix_path; /* to unlink at the end */
     guint in_source, out_source, listen_source, notify_source;
     const struct chardev_frontend *frontend;
     void *opaque;
@@ -100,11 +100,12 @@ static gboolean input_ready(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct chardev *cd = opaque;
     uint8_t buf[RECEIVE_MAX];
-    size_t room = cd->frontend && cd->frontend->can_receive ? cd->frontend->can_receive(cd->opaque) : 0;
+    size_t room =
+        cd->frontend && cd->frontend->can_receive ? cd->frontend->can_receive(cd->opaque) : 0;
     ssize_t n;
 
     if (room == 0) {
-        cd->in_source = 0;      /* until chardev_accept_input() */
+        cd->in_source = 0; /* until chardev_accept_input() */
         return G_SOURCE_REMOVE;
     }
     n = read(fd, buf, room < sizeof(buf) ? room : sizeof(buf));
@@ -175,14 +176,16 @@ size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
         }
         if (n < 0 && errno == EAGAIN) {
             if (!cd->out_source) {
-                cd->out_source = g_unix_fd_add(cd->out_fd, G_IO_OUT | G_IO_HUP | G_IO_ERR, output_ready, cd);
+                cd->out_source =
+                    g_unix_fd_add(cd->out_fd, G_IO_OUT | G_IO_HUP | G_IO_ERR, output_ready, cd);
             }
             break;
         }
-        /* A full disk behind a console file, a reader that went away: the guest's UART knows neither. */
+        /* A full disk behind a console file, a reader that went away: the guest's UART knows
+         * neither. */
         if (cd->kind == CHARDEV_FILE && cd->stats.dropped == 0) {
-            log_warning(ROOM_CHAR, "%s: cannot write '%s': %s; output is lost", cd->label, cd->filename,
-                        g_strerror(errno));
+            log_warning(ROOM_CHAR, "%s: cannot write '%s': %s; output is lost", cd->label,
+                        cd->filename, g_strerror(errno));
         }
         cd->stats.dropped += len - done;
         done = len;
@@ -275,20 +278,22 @@ static gboolean listen_ready(gint listen_fd, GIOCondition condition, gpointer op
         return G_SOURCE_CONTINUE;
     }
     if (cd->in_fd >= 0) {
-        close(fd);              /* one at a time: the cable is plugged in already */
+        close(fd); /* one at a time: the cable is plugged in already */
         return G_SOURCE_CONTINUE;
     }
     client_arrived(cd, fd);
     return G_SOURCE_CONTINUE;
 }
 
-static int socket_error(struct chardev *cd, const char *what, const char *where, int e, GError **err)
+static int socket_error(struct chardev *cd, const char *what, const char *where, int e,
+                        GError **err)
 {
     g_set_error(err, XENDM_ERROR, e, "%s: cannot %s %s: %s", cd->label, what, where, g_strerror(e));
     return -1;
 }
 
-static int start_server(struct chardev *cd, const struct chardev_spec *spec, int fd, const char *where, GError **err)
+static int start_server(struct chardev *cd, const struct chardev_spec *spec, int fd,
+                        const char *where, GError **err)
 {
     if (listen(fd, 1) < 0) {
         int e = errno;
@@ -363,7 +368,8 @@ static int open_tcp(struct chardev *cd, const struct chardev_spec *spec, GError 
     cd->filename = g_strdup_printf("tcp:%s%s", where, spec->server ? ",server=on" : "");
     cd->nodelay = spec->nodelay;
     if (rc != 0) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "%s: cannot look up %s: %s", cd->label, where, gai_strerror(rc));
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: cannot look up %s: %s", cd->label, where,
+                    gai_strerror(rc));
         return -1;
     }
     for (struct addrinfo *a = list; a; a = a->ai_next) {
@@ -373,7 +379,8 @@ static int open_tcp(struct chardev *cd, const struct chardev_spec *spec, GError 
             continue;
         }
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-        if ((spec->server ? bind(fd, a->ai_addr, a->ai_addrlen) : connect(fd, a->ai_addr, a->ai_addrlen)) == 0) {
+        if ((spec->server ? bind(fd, a->ai_addr, a->ai_addrlen)
+                          : connect(fd, a->ai_addr, a->ai_addrlen)) == 0) {
             break;
         }
         e = errno;
@@ -398,7 +405,8 @@ static int open_path(struct chardev *cd, const char *path, int flags, int *fd, G
 {
     *fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0644);
     if (*fd < 0) {
-        g_set_error(err, XENDM_ERROR, errno, "%s: cannot open '%s': %s", cd->label, path, g_strerror(errno));
+        g_set_error(err, XENDM_ERROR, errno, "%s: cannot open '%s': %s", cd->label, path,
+                    g_strerror(errno));
         return -1;
     }
     return 0;
@@ -407,8 +415,9 @@ static int open_path(struct chardev *cd, const char *path, int flags, int *fd, G
 static int open_file(struct chardev *cd, const struct chardev_spec *spec, GError **err)
 {
     cd->filename = g_strdup_printf("file:%s", spec->path);
-    if (open_path(cd, spec->path, O_WRONLY | O_CREAT | (spec->append ? O_APPEND : O_TRUNC) | O_NONBLOCK, &cd->out_fd,
-                  err) < 0) {
+    if (open_path(cd, spec->path,
+                  O_WRONLY | O_CREAT | (spec->append ? O_APPEND : O_TRUNC) | O_NONBLOCK,
+                  &cd->out_fd, err) < 0) {
         return -1;
     }
     cd->connected = true;
