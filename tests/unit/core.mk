@@ -1,5 +1,25 @@
-# Unit tests of core. Example:
-#   check_PROGRAMS += tests/unit/test-foo
-#   tests_unit_test_foo_SOURCES = tests/unit/test-foo.c
-#   tests_unit_test_foo_LDADD = libhwfoo.la $(UNIT_LIBS)
-#   TESTS += tests/unit/test-foo
+# Unit tests of hw/core.
+check_PROGRAMS += tests/unit/test-aspace
+tests_unit_test_aspace_SOURCES = tests/unit/test-aspace.c
+tests_unit_test_aspace_LDADD = $(UNIT_LIBS)
+TESTS += tests/unit/test-aspace
+check_PROGRAMS += tests/unit/test-irq
+tests_unit_test_irq_SOURCES = tests/unit/test-irq.c
+tests_unit_test_irq_LDADD = $(UNIT_LIBS)
+TESTS += tests/unit/test-irq
+check_PROGRAMS += tests/unit/test-clock
+tests_unit_test_clock_SOURCES = tests/unit/test-clock.c
+tests_unit_test_clock_LDADD = $(UNIT_LIBS)
+TESTS += tests/unit/test-clock
+check_PROGRAMS += tests/unit/test-device
+tests_unit_test_device_SOURCES = tests/unit/test-device.c
+tests_unit_test_device_LDADD = $(UNIT_LIBS)
+TESTS += tests/unit/test-device
+check_PROGRAMS += tests/unit/test-dma
+tests_unit_test_dma_SOURCES = tests/unit/test-dma.c
+tests_unit_test_dma_LDADD = $(UNIT_LIBS)
+TESTS += tests/unit/test-dma
+check_PROGRAMS += tests/unit/test-state
+tests_unit_test_state_SOURCES = tests/unit/test-state.c
+tests_unit_test_state_LDADD = $(UNIT_LIBS)
+TESTS += tests/unit/test-state
