@@ -194,7 +194,7 @@ static char *cmd_string(struct cmd *c)
     return r == IO_FAIL ? fail("%s", why) : g_strdup("OK");
 }
 
-static bool parse_bdf(const char *t, uint32_t *bdf)
+bool parse_bdf(const char *t, uint32_t *bdf)
 {
     unsigned int b, dv, f;
     uint64_t v;
@@ -819,6 +819,11 @@ static char *cmd_quit(struct cmd *c)
 
 static char *cmd_help(struct cmd *c);
 
+static char *cmd_benchseq(struct cmd *c)
+{
+    return bench_sequence(c->s, c->w, c->n);
+}
+
 enum { WITH_DOMAIN = 1, LOCKED = 2 };
 
 static const struct {
@@ -847,6 +852,7 @@ static const struct {
     {"invalidate", cmd_broadcast, 1, WITH_DOMAIN},
     {"timeoffset", cmd_broadcast, 2, WITH_DOMAIN},
     {"bench", cmd_bench, 4, WITH_DOMAIN},
+    {"benchseq", cmd_benchseq, 4, WITH_DOMAIN},
     {"irqstate", cmd_irqstate, 1, LOCKED | WITH_DOMAIN},
     {"intx", cmd_intx, 3, LOCKED | WITH_DOMAIN},
     {"msi", cmd_msi, 1, LOCKED | WITH_DOMAIN},

@@ -23,6 +23,7 @@ static void gsi_add(struct domain *d, unsigned int gsi, int delta)
     if (level == !!(d->gsi_level & bit))
         return;
     d->gsi_level ^= bit;
+    pthread_cond_broadcast(&d->host->idle);
     session_broadcast(d->host, d, SESSION_IRQ, "IRQ %s %u", level ? "raise" : "lower", gsi);
 }
 

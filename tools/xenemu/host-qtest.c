@@ -11,7 +11,7 @@
 #include "host.h"
 
 #define MAX_LINE (4u << 20)
-#define MAX_WORDS 64u
+#define MAX_WORDS 128u
 
 bool parse_u64(const char *s, uint64_t *out)
 {

@@ -221,7 +221,7 @@ struct session; /* host-qtest.c */
 
 struct host {
     pthread_mutex_t big;
-    pthread_cond_t idle; /* an access ended */
+    pthread_cond_t idle; /* an access ended, or a line changed */
     int epfd;
     GPtrArray *conns;
     GHashTable *domains;     /* id → struct domain; 0 is dom0: ports only */
@@ -369,6 +369,10 @@ struct session {
 /* host-cmd.c: commands beyond qtest. NULL if the command is unknown. */
 char *command_run(struct session *s, char **w, unsigned int n);
 bool parse_u64(const char *s, uint64_t *out);
+bool parse_bdf(const char *t, uint32_t *bdf);
+
+/* host-bench.c */
+char *bench_sequence(struct session *s, char **w, unsigned int n);
 
 /* One access as the CPU makes it, in pieces where Xen would cut it. */
 enum io_result guest_port(struct session *s, bool in, uint16_t port, unsigned int size,

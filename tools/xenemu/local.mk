@@ -6,7 +6,7 @@ tools_xenemu_libxenemuhost_la_SOURCES = \
     tools/xenemu/host.h tools/xenemu/rpc.h \
     tools/xenemu/host.c tools/xenemu/host-mem.c tools/xenemu/host-ioreq.c tools/xenemu/host-evtchn.c \
     tools/xenemu/host-gnttab.c tools/xenemu/host-irq.c tools/xenemu/host-xen.c \
-    tools/xenemu/host-rpc.c tools/xenemu/host-qtest.c tools/xenemu/host-cmd.c tools/xenemu/xsproxy.c
+    tools/xenemu/host-rpc.c tools/xenemu/host-qtest.c tools/xenemu/host-cmd.c tools/xenemu/host-bench.c tools/xenemu/xsproxy.c
 tools_xenemu_libxenemuhost_la_CPPFLAGS = $(AM_CPPFLAGS) -D__XEN_TOOLS__ $(XEN_CFLAGS)
 
 bin_PROGRAMS += tools/xenemu/xenemu
