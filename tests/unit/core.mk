@@ -23,3 +23,7 @@ check_PROGRAMS += tests/unit/test-state
 tests_unit_test_state_SOURCES = tests/unit/test-state.c
 tests_unit_test_state_LDADD = $(UNIT_LIBS)
 TESTS += tests/unit/test-state
+check_PROGRAMS += tests/unit/test-pci
+tests_unit_test_pci_SOURCES = tests/unit/test-pci.c
+tests_unit_test_pci_LDADD = $(UNIT_LIBS)
+TESTS += tests/unit/test-pci
