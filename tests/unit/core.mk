@@ -27,3 +27,7 @@ check_PROGRAMS += tests/unit/test-pci
 tests_unit_test_pci_SOURCES = tests/unit/test-pci.c
 tests_unit_test_pci_LDADD = $(UNIT_LIBS)
 TESTS += tests/unit/test-pci
+check_PROGRAMS += tests/unit/test-machine
+tests_unit_test_machine_SOURCES = tests/unit/test-machine.c
+tests_unit_test_machine_LDADD = $(UNIT_LIBS)
+TESTS += tests/unit/test-machine
