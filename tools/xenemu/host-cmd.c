@@ -667,9 +667,16 @@ static char *cmd_fault(struct cmd *c)
 static char *cmd_servers(struct cmd *c)
 {
     static const char *const types[] = {"port", "mmio", "pci"};
-    GString *t = g_string_new("OK");
+    GString *t;
     unsigned int id, k, i;
 
+    if (c->n > 1 && !strcmp(c->w[1], "destroy")) { /* what making the domain anew would do */
+        for (id = 0; id < XE_MAX_SERVERS; id++)
+            if (c->d->server[id])
+                ioreq_destroy(c->d, id);
+        return g_strdup("OK");
+    }
+    t = g_string_new("OK");
     for (id = 0; id < XE_MAX_SERVERS; id++) {
         struct server *s = c->d->server[id];
 

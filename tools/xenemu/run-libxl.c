@@ -146,7 +146,7 @@ static void add(GPtrArray *a, const char *fmt, ...)
 }
 
 /* contract 1.4, in its order; the numbers are its rows. */
-GPtrArray *dm_arguments(int qmp_fd, char **extra)
+GPtrArray *dm_arguments(int qmp_fd, int state_fd, char **extra)
 {
     GPtrArray *a = g_ptr_array_new();
     const char *vga = opt.vga;
@@ -204,6 +204,10 @@ GPtrArray *dm_arguments(int qmp_fd, char **extra)
             add(a, "-chroot");
             add(a, "%s/qemu-root-%d", run.dir, opt.domid);
         }
+    }
+    if (state_fd >= 0) { /* 33 */
+        add(a, "-incoming");
+        add(a, "fd:%d", state_fd);
     }
     for (i = 0; extra && extra[i]; i++) /* 34 */
         add(a, "%s", extra[i]);

@@ -329,7 +329,8 @@ static bool listen_qmp(int *fd)
     return true;
 }
 
-static bool start_dm(char **extra)
+/* `incoming`: file with the state of an earlier device model of this domain, or NULL. */
+static bool start_dm(char **extra, const char *incoming)
 {
     char *env[] = {
         library_path(),
@@ -343,9 +344,14 @@ static bool start_dm(char **extra)
     };
     struct child c = {.env = env, .log = run.log, .session = true};
     GPtrArray *a;
-    int qmp_fd = -1;
+    int qmp_fd = -1, state_fd = -1;
     unsigned int i;
 
+    if (incoming) {
+        state_fd = open(incoming, O_RDONLY); /* inherited on purpose, as from libxl */
+        if (state_fd < 0)
+            return complain("%s: %s", incoming, strerror(errno));
+    }
     if (opt.restrict_dm) {
         char *root = g_strdup_printf("%s/qemu-root-%d", run.dir, opt.domid);
 
@@ -354,7 +360,7 @@ static bool start_dm(char **extra)
         if (!listen_qmp(&qmp_fd))
             return false;
     }
-    a = dm_arguments(qmp_fd, extra);
+    a = dm_arguments(qmp_fd, state_fd, extra);
     c.argv = (char **)a->pdata;
     if (opt.verbose || opt.print)
         for (i = 0; c.argv[i]; i++)
@@ -381,8 +387,11 @@ static bool start_dm(char **extra)
     } else {
         run.dm = spawn(&c);
     }
+    run.dm_dead = false;
     if (qmp_fd >= 0)
         close(qmp_fd);
+    if (state_fd >= 0)
+        close(state_fd);
     return !stop;
 }
 
@@ -514,14 +523,14 @@ static bool wait_ready(void)
     bool ok;
 
     if (opt.restrict_dm) /* readiness is the answer on the socket that was there first */
-        ok = qmp_session(status, "prelaunch");
+        ok = qmp_session(status, opt.incoming ? "paused" : "prelaunch");
     else
         ok = wait_running();
     if (ok)
         printf("ready after %.1f ms\n", (double)(g_get_monotonic_time() - run.exec_time) / 1000.0);
     if (ok && opt.qmp_check)
         ok = qmp_session(post, "\"enabled\"");
-    if (ok && (opt.qmp_check || opt.restrict_dm))
+    if (ok && (opt.qmp_check || opt.restrict_dm || opt.incoming))
         ok = qmp_session(cont, NULL);
     if (ok)
         g_free(ctl("unpause"));
@@ -531,28 +540,72 @@ static bool wait_ready(void)
 
 /* ---- the run ---- */
 
+/*
+ * A saved domain's device model goes, and another one takes over where it was. In the place of a
+ * domain that is made anew, so what the old one does to Xen when it ends must not count: it is
+ * killed. The new one stays paused.
+ */
+static bool replace_dm(const char *state)
+{
+    char *node = g_strdup_printf("/local/domain/0/device-model/%d/state", opt.domid);
+    static const char *const status[] = {"query-status", NULL};
+    bool ok;
+
+    kill(run.dm, SIGKILL);
+    waitpid(run.dm, &run.dm_status, 0);
+    g_free(ctl("servers destroy"));
+    xs_rm(run.xs, XBT_NULL, node);
+    g_free(node);
+    unlink(run.qmp_path);
+    ok = start_dm(run.extra, state) && (opt.restrict_dm || wait_running());
+    return ok && qmp_session(status, "\"paused\"");
+}
+
+/* What a script asks of us on its line: "replace FILE". */
+static void serve_script(int fd)
+{
+    char line[4096];
+    ssize_t n = read(fd, line, sizeof(line) - 1);
+    bool ok;
+
+    if (n <= 0)
+        return;
+    line[n] = 0;
+    g_strchomp(line);
+    ok = g_str_has_prefix(line, "replace ") && replace_dm(line + strlen("replace "));
+    if (write(fd, ok ? "OK\n" : "FAIL\n", ok ? 3 : 5) < 0)
+        complain("script: %s", strerror(errno));
+}
+
 static int run_script(void)
 {
     char *xds = g_strdup_printf("%s/xds.py", run.libdir), *arg_sock = opt.socket;
-    int status = 1;
+    int status = 1, line[2];
     pid_t pid;
 
     if (access(xds, R_OK)) {
         g_free(xds);
         xds = g_strdup_printf("%s/../xds.py", run.libdir);
     }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) < 0) {
+        complain("socketpair: %s", strerror(errno));
+        return 1;
+    }
     pid = fork();
     if (!pid) {
         char *rundir = g_strdup_printf("%s", run.dir), *domid = g_strdup_printf("%d", opt.domid);
+        char *run_fd = g_strdup_printf("%d", dup(line[1]));
 
         setenv("XENSTORED_RUNDIR", rundir, 1);
         setenv("XENEMU_QMP", run.qmp_path, 1);
         setenv("XENEMU_DOMID", domid, 1);
+        setenv("XENEMU_RUN_FD", run_fd, 1);
         execlp("python3", "python3", xds, "--socket", arg_sock, "--dm", opt.dm, opt.script,
                (char *)NULL);
         complain("python3: %s", strerror(errno));
         _exit(127);
     }
+    close(line[1]);
     while (!stop) {
         if (process_ended(pid, &status))
             break;
@@ -564,12 +617,14 @@ static int run_script(void)
             status = 1 << 8;
             break;
         }
-        g_usleep(2000);
+        if (poll(&(struct pollfd){.fd = line[0], .events = POLLIN}, 1, 2) > 0)
+            serve_script(line[0]);
     }
     if (stop) {
         kill(pid, SIGTERM);
         waitpid(pid, &status, 0);
     }
+    close(line[0]);
     g_free(xds);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
@@ -826,6 +881,8 @@ int run_main(int argc, char **argv)
          "One more domain on the host of another run's directory", "DIR"},
         {"log", 0, 0, G_OPTION_ARG_FILENAME, &opt.log, "Log of the device model", "FILE"},
         {"keep", 0, 0, G_OPTION_ARG_NONE, &opt.keep, "Keep the directory", NULL},
+        {"incoming", 0, 0, G_OPTION_ARG_FILENAME, &opt.incoming,
+         "Start from a saved state, as libxl does for a restore", "FILE"},
         {"wait-dm", 0, 0, G_OPTION_ARG_NONE, &opt.gdb,
          "Print the command line and let the user start the device model", NULL},
         {"print", 0, 0, G_OPTION_ARG_NONE, &opt.print, "Print argument vector and environment",
@@ -861,7 +918,8 @@ int run_main(int argc, char **argv)
     sigaction(SIGHUP, &sa, NULL);
     signal(SIGPIPE, SIG_IGN);
     opt.print = opt.print || opt.gdb;
-    if (find_libdir() && set_up() && start_dm(extra))
+    run.extra = extra;
+    if (find_libdir() && set_up() && start_dm(extra, opt.incoming))
         ready = wait_ready();
     if (ready) {
         if (!opt.script) {

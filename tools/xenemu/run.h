@@ -11,7 +11,7 @@
 #include <xenstore.h>
 
 struct run_options {
-    char *dm, *socket, *script, *vga, *name, *rundir, *attach, *log, *xenstored, *boot;
+    char *dm, *socket, *script, *vga, *name, *rundir, *attach, *log, *xenstored, *boot, *incoming;
     char **disks, **cdroms, **serials, **faults, **sets, **devices;
     int memory, vcpus, domid, timeout, start_timeout, mmio_hole, access_timeout;
     gboolean restrict_dm, leaks, qmp_check, keep, xs_faults, no_platform, gdb, verbose, print;
@@ -21,6 +21,7 @@ struct run {
     char *dir, *libdir, *lib_sock, *cmd_sock, *qmp_path, *log;
     pid_t host, xenstored, dm;
     FILE *ctl;
+    char **extra; /* further arguments of the device model */
     struct xs_handle *xs;
     int64_t exec_time;
     bool dm_dead, own_dir;
@@ -38,6 +39,6 @@ char *ctl(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 /* run-libxl.c */
 int video_mb(void);
 bool write_nodes(void);
-GPtrArray *dm_arguments(int qmp_fd, char **extra);
+GPtrArray *dm_arguments(int qmp_fd, int state_fd, char **extra);
 
 #endif

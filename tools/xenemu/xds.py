@@ -15,6 +15,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 COMMANDS = set("""inb inw inl outb outw outl readb readw readl readq writeb writew writel writeq read write
@@ -110,6 +111,74 @@ class Qmp:
         return reply["return"]
 
 
+class Mover:
+    """Saves the machine as libxl does and goes on in another device model that loads it."""
+
+    def __init__(self, qmp_path, run_fd):
+        self.path = qmp_path
+        self.run = socket.socket(fileno=run_fd)
+        self.moves = 0
+
+    def session(self, *commands):
+        """(name, arguments, descriptor or None) each; "/dev/fdset/N" in the last stands for the one passed."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(60)
+            s.connect(self.path)
+            f = s.makefile("rb")
+            f.readline()
+            fdset = None
+            for name, args, fd in (("qmp_capabilities", None, None),) + commands:
+                msg = {"execute": name, "id": 1}
+                if args:
+                    msg["arguments"] = dict(args, **({"filename": "/dev/fdset/%d" % fdset}
+                                                     if "filename" in args else {}))
+                text = json.dumps(msg).encode() + b"\r\n"
+                if fd is None:
+                    s.sendall(text)
+                else:       # with the first byte only, as libxl does
+                    socket.send_fds(s, [text[:1]], [fd])
+                    s.sendall(text[1:])
+                reply = {}
+                while "id" not in reply:
+                    line = f.readline()
+                    if not line:
+                        raise TestFailed("%s: the device model hung up" % name)
+                    reply = json.loads(line)
+                if "error" in reply:
+                    raise TestFailed("%s: %s" % (name, reply["error"]["desc"]))
+                if name == "add-fd":
+                    fdset = reply["return"]["fdset-id"]
+
+    def save(self, stop):
+        with tempfile.TemporaryFile() as f:
+            f.write(b"x" * 1000000)     # what an earlier save may have left: there is no O_TRUNC
+            f.flush()
+            f.seek(0)
+            steps = (("add-fd", None, f.fileno()),
+                     ("xen-save-devices-state", {"live": True, "filename": ""}, None))
+            self.session(*((("stop", None, None),) if stop else ()) + steps)
+            f.seek(0)
+            return f.read()
+
+    def move(self):
+        self.moves += 1
+        before = self.save(True)
+        with tempfile.NamedTemporaryFile(prefix="xds-state-") as f:
+            f.write(before)
+            f.flush()
+            self.run.sendall(b"replace %s\n" % f.name.encode())
+            if self.run.recv(100) != b"OK\n":
+                raise TestFailed("move %d: the state was not taken over" % self.moves)
+        after = self.save(False)
+        if after != before:
+            for name, data in (("before", before), ("after", after)):
+                with open("/tmp/xds-%d-%s.state" % (os.getpid(), name), "wb") as f:
+                    f.write(data)
+            raise TestFailed("move %d: saved again, the state differs: xendmctl state diff /tmp/xds-%d-*.state"
+                             % (self.moves, os.getpid()))
+        self.session(("cont", None, None))
+
+
 BIN = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv,
        ast.Div: operator.floordiv, ast.Mod: operator.mod, ast.LShift: operator.lshift,
        ast.RShift: operator.rshift, ast.BitOr: operator.or_, ast.BitAnd: operator.and_,
@@ -184,6 +253,8 @@ class Script:
         self.failed = 0
         self.skipped = None
         self.aborted = False
+        self.countdown = args.migrate
+        self.mover = Mover(self.qmp.path, int(os.environ["XENEMU_RUN_FD"])) if args.migrate else None
         with open(path, encoding="utf-8") as f:
             self.lines = [(i + 1, l.split(" #")[0].strip() if not l.lstrip().startswith("#") else "")
                           for i, l in enumerate(f)]
@@ -364,6 +435,7 @@ class Script:
             if not w or w[0] in ("option", "image"):
                 continue
             if w[0] == "test":
+                self.step(lineno, 0)
                 self.finish_test()
                 self.name = text[4:].strip()
                 continue
@@ -373,6 +445,7 @@ class Script:
                 continue
             try:
                 i = self.statement(i, lineno, text, w)
+                self.step(lineno, self.countdown - 1)
             except Failure as e:
                 self.note(lineno, "%s: %s" % (text, e))
                 self.aborted = True
@@ -381,6 +454,18 @@ class Script:
                 self.aborted = True
             except ScriptError as e:
                 raise ScriptError("%s:%d: %s" % (self.path, lineno, e)) from e
+
+    def step(self, lineno, left):
+        """A statement is done; after so many more the machine moves."""
+        self.countdown = left
+        if not self.mover or left > 0 or self.aborted or self.skipped is not None:
+            return
+        self.countdown = self.args.migrate
+        try:
+            self.mover.move()
+        except TestFailed as e:
+            self.note(lineno, str(e))
+            self.aborted = True
 
     def statement(self, i, lineno, text, w):
         op = w[0]
@@ -496,6 +581,8 @@ class Script:
     def main(self):
         self.run(0, len(self.lines))
         self.finish_test()
+        if self.mover:
+            print("# moved %d times" % self.mover.moves)
         print("1..%d" % self.number)
         if not self.number:
             raise ScriptError("%s: no test in it" % self.path)
@@ -513,6 +600,8 @@ def main():
     p.add_argument("--flavour", default=os.environ.get("XENEMU_FLAVOUR"))
     p.add_argument("--seed", type=int, default=int(os.environ.get("XENEMU_SEED", "1")))
     p.add_argument("--verbose", action="store_true", default=bool(os.environ.get("XENEMU_VERBOSE")))
+    p.add_argument("--migrate", type=int, default=int(os.environ.get("XENEMU_MIGRATE", "0")), metavar="N",
+                   help="save the state and load it into another instance after every N statements")
     p.add_argument("script")
     args = p.parse_args()
     args.flavour = args.flavour or flavour_of(args.dm)
