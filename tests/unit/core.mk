@@ -31,3 +31,17 @@ check_PROGRAMS += tests/unit/test-machine
 tests_unit_test_machine_SOURCES = tests/unit/test-machine.c
 tests_unit_test_machine_LDADD = $(UNIT_LIBS)
 TESTS += tests/unit/test-machine
+
+# The example of docs/adding-a-device.md: its two C blocks, built and run as they stand there.
+check_PROGRAMS += tests/unit/test-guide
+nodist_tests_unit_test_guide_SOURCES = tests/unit/guide-device.c tests/unit/guide-test.c
+tests_unit_test_guide_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+tests_unit_test_guide_LDADD = $(UNIT_LIBS)
+TESTS += tests/unit/test-guide
+CLEANFILES += tests/unit/guide-device.c tests/unit/guide-test.c
+EXTRA_DIST += docs/adding-a-device.md docs/state-format.md
+GUIDE_BLOCK = $(AWK) -v wanted=$$n '/^```c$$/ { n++; on = 1; next } /^```$$/ { on = 0 } on && n == wanted'
+tests/unit/guide-device.c: docs/adding-a-device.md
+	$(AM_V_GEN)$(MKDIR_P) tests/unit && n=1 && $(GUIDE_BLOCK) $(top_srcdir)/docs/adding-a-device.md >$@
+tests/unit/guide-test.c: docs/adding-a-device.md
+	$(AM_V_GEN)$(MKDIR_P) tests/unit && n=2 && $(GUIDE_BLOCK) $(top_srcdir)/docs/adding-a-device.md >$@
