@@ -2,6 +2,7 @@
 """Emulated disks unplugged, PV disks in their place; xl console; triple fault."""
 
 from labkit.suite import Skip, life
+from shared import check_cpus
 
 STEPS = [
     "unplugs and mounts its root from /dev/xvda2 through blkback",
@@ -10,6 +11,7 @@ STEPS = [
     "1 CPU",
     "xl console on the serial pty",
     "destroy with disk I/O in flight",
+    "4 CPUs run and take interrupts",
     "a triple fault is a reboot",
 ]
 
@@ -55,10 +57,13 @@ def pv(t):
         guest.destroy()
         guest.wait_gone(30)
 
-    again = t.guest("pv2", memory=512, append="xen_emul_unplug=never reboot=triple", on_reboot="destroy")
-    with t.step(STEPS[6]):
+    again = t.guest("pv2", memory=512, vcpus=4, append="xen_emul_unplug=never reboot=triple", on_reboot="destroy")
+    with t.step(STEPS[6], vital=True):
         again.create()
-        again.wait_for(r"LAB serve", 400)
+        again.wait_for(r"LAB serve", 600)
+        check_cpus(t, again, 4)
+
+    with t.step(STEPS[7]):
         old = again.domid()
         again.begin("echo triple >/sys/kernel/reboot/type; reboot -f")
         again.wait_gone(90)

@@ -177,8 +177,10 @@ done""" % {"name": self.name}
 
     def wait_new_life(self, old, timeout=60):
         """Wait until xl has restarted the guest as another domain."""
-        return self.until(lambda: (lambda now: now if now not in (None, old) else None)(self.domid()),
-                          "%s is a new domain" % self.name, timeout)
+        def ask():
+            now = self.domid()
+            return now if now not in (None, old) else None
+        return self.until(ask, "%s is a new domain" % self.name, timeout)
 
     def destroy(self, timeout=60):
         """xl destroy."""
@@ -228,12 +230,21 @@ done""" % {"name": self.name}
                 looked = now
                 if self.box.process.poll() is not None:
                     raise LabError("the box ended")
+                if self._restarted():
+                    raise LabError("guest %s was restarted by itself (domain %d now; see xl's log and xl dmesg); "
+                                   "waited for /%s/" % (self.name, self.domids[-1], pattern))
                 if self.state() is None and not re.compile(pattern, re.M).search(self.text, self._cursor):
                     time.sleep(3)       # a restart leaves a gap of two seconds
                     if self.state() is None and not re.compile(pattern, re.M).search(self.text, self._cursor):
                         raise LabError("guest %s is gone; waited for /%s/; its console ends: %s" % (
                             self.name, pattern, " / ".join(self.text.strip().splitlines()[-5:])))
             time.sleep(0.1)
+
+    def _restarted(self):
+        """Whether the guest is another domain than the last one known."""
+        before = list(self.domids)
+        self.domid()
+        return bool(before) and self.domids != before
 
     def type(self, text):
         """Send characters to the guest's serial port."""

@@ -18,6 +18,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import sys
 import tempfile
 import threading
 import time
@@ -187,6 +188,7 @@ class Context:
 def load():
     """All lives of tests/lab."""
     LIVES.clear()
+    sys.path.insert(0, TESTS)       # for tests/lab/shared.py
     for name in sorted(os.listdir(TESTS)):
         if not re.fullmatch(r"test_\w+\.py", name):
             continue

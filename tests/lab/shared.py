@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What several lab tests do."""
+
+
+def disk_interrupts(guest, irq, cpus):
+    """Per-CPU counts of an interrupt line."""
+    words = guest.cmd("grep -E '^ *%s:' /proc/interrupts" % irq).split()
+    return [int(word) for word in words[1:1 + cpus]]
+
+
+def check_cpus(t, guest, cpus):
+    """So many CPUs run code and, told to, take the disk's interrupts."""
+    t.equal(guest.cmd("grep -c ^processor /proc/cpuinfo"), str(cpus), "number of CPUs")
+    for cpu in range(cpus):
+        guest.cmd("taskset %x sleep 0.1" % (1 << cpu))
+    irq = t.match(guest.cmd("grep ata_piix /proc/interrupts"), r"^ *(\d+):.*ata_piix$").group(1)
+    for cpu in sorted({cpus - 1, 1 % cpus}):
+        guest.cmd("echo %x >/proc/irq/%s/smp_affinity" % (1 << cpu, irq))
+        before = disk_interrupts(guest, irq, cpus)
+        guest.cmd("dd if=/dev/sda of=/dev/null bs=64k count=16 iflag=direct 2>/dev/null")
+        after = disk_interrupts(guest, irq, cpus)
+        t.check(after[cpu] - before[cpu] >= 8,
+                "disk interrupts did not move to CPU %d: %s, then %s" % (cpu, before, after))
