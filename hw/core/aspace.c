@@ -2,12 +2,14 @@
 /*
  * Address spaces; see xendm/aspace.h.
  *
- * All regions are in one sorted array, which answers MMIO by binary search after the last hit. Spaces of 16 bits (ports)
- * have a direct table besides: a pointer per port in pages of 256 that exist only where regions are, because guests
- * poll ports (IDE status, PS/2, UART) far more often than regions move.
+ * All regions are in one sorted array, which answers MMIO by binary search after the last hit.
+ * Spaces of 16 bits (ports) have a direct table besides: a pointer per port in pages of 256 that
+ * exist only where regions are, because guests poll ports (IDE status, PS/2, UART) far more often
+ * than regions move.
  *
- * A device's handler may place and remove regions, its own too (a BAR moves by a port write), so nothing that was looked
- * up is used again after a handler ran, except the region itself: devices outlive guest accesses.
+ * A device's handler may place and remove regions, its own too (a BAR moves by a port write), so
+ * nothing that was looked up is used again after a handler ran, except the region itself: devices
+ * outlive guest accesses.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -30,11 +32,11 @@ struct direct_page {
 
 struct aspace {
     const char *name;
-    uint64_t last;              /* highest address */
+    uint64_t last; /* highest address */
     struct region **sorted;
     size_t count, capacity;
     struct region *hit;
-    struct direct_page **page;  /* DIRECT_PAGES of them, or NULL for spaces without a direct table */
+    struct direct_page **page; /* DIRECT_PAGES of them, or NULL for spaces without a direct table */
     const struct aspace_listener *listener;
     void *listener_opaque;
     struct aspace_counters counters;
@@ -68,7 +70,8 @@ void aspace_set_listener(struct aspace *as, const struct aspace_listener *listen
     as->listener_opaque = opaque;
 }
 
-void region_init(struct region *r, const char *name, const struct region_ops *ops, void *opaque, uint64_t size)
+void region_init(struct region *r, const char *name, const struct region_ops *ops, void *opaque,
+                 uint64_t size)
 {
     unsigned min = ops->impl_min ? ops->impl_min : 1;
     unsigned max = ops->impl_max ? ops->impl_max : 4;
@@ -167,8 +170,9 @@ int region_place(struct aspace *as, struct region *r, uint64_t base, GError **er
         return -EALREADY;
     }
     if (base > as->last || r->size - 1 > as->last - base) {
-        g_set_error(err, XENDM_ERROR, ERANGE, "%s: %" PRIu64 " bytes at 0x%" PRIx64 " do not fit into space %s",
-                    r->name, r->size, base, as->name);
+        g_set_error(err, XENDM_ERROR, ERANGE,
+                    "%s: %" PRIu64 " bytes at 0x%" PRIx64 " do not fit into space %s", r->name,
+                    r->size, base, as->name);
         return -ERANGE;
     }
     r->base = base;
@@ -177,8 +181,10 @@ int region_place(struct aspace *as, struct region *r, uint64_t base, GError **er
         const struct region *other = as->sorted[at];
 
         g_set_error(err, XENDM_ERROR, EBUSY,
-                    "%s at %s 0x%" PRIx64 "..0x%" PRIx64 " overlaps %s at 0x%" PRIx64 "..0x%" PRIx64, r->name,
-                    as->name, base, region_last(r), other->name, other->base, region_last(other));
+                    "%s at %s 0x%" PRIx64 "..0x%" PRIx64 " overlaps %s at 0x%" PRIx64
+                    "..0x%" PRIx64,
+                    r->name, as->name, base, region_last(r), other->name, other->base,
+                    region_last(other));
         return -EBUSY;
     }
     insert(as, r, at);
@@ -186,8 +192,8 @@ int region_place(struct aspace *as, struct region *r, uint64_t base, GError **er
         rc = as->listener->range_add(as->listener_opaque, base, region_last(r));
         if (rc < 0) {
             take_out(as, r);
-            g_set_error(err, XENDM_ERROR, -rc, "%s at %s 0x%" PRIx64 "..0x%" PRIx64 ": %s", r->name, as->name, base,
-                        region_last(r), g_strerror(-rc));
+            g_set_error(err, XENDM_ERROR, -rc, "%s at %s 0x%" PRIx64 "..0x%" PRIx64 ": %s", r->name,
+                        as->name, base, region_last(r), g_strerror(-rc));
             return rc;
         }
     }
@@ -260,7 +266,8 @@ bool aspace_overlaps(struct aspace *as, uint64_t addr, uint64_t len)
     return at < as->count && as->sorted[at]->base <= last;
 }
 
-void aspace_foreach(struct aspace *as, void (*fn)(void *opaque, const struct region *r), void *opaque)
+void aspace_foreach(struct aspace *as, void (*fn)(void *opaque, const struct region *r),
+                    void *opaque)
 {
     for (size_t i = 0; i < as->count; i++) {
         fn(opaque, as->sorted[i]);
@@ -285,8 +292,10 @@ bool region_ops_allow(const struct region_ops *ops, uint64_t offset, unsigned si
     return !ops->guest_aligned || (offset & (size - 1)) == 0;
 }
 
-/* Bytes [offset, offset + size) by aligned units of `min` bytes, the first and last of which may be covered in part. */
-static uint64_t read_widened(const struct region_ops *ops, void *opaque, uint64_t offset, unsigned size, unsigned min)
+/* Bytes [offset, offset + size) by aligned units of `min` bytes, the first and last of which may be
+ * covered in part. */
+static uint64_t read_widened(const struct region_ops *ops, void *opaque, uint64_t offset,
+                             unsigned size, unsigned min)
 {
     uint64_t first = offset & ~(uint64_t)(min - 1);
     uint64_t end = offset + size;
@@ -304,8 +313,8 @@ static uint64_t read_widened(const struct region_ops *ops, void *opaque, uint64_
     return value & value_mask(size);
 }
 
-static void write_widened(const struct region_ops *ops, void *opaque, uint64_t offset, uint64_t value, unsigned size,
-                          unsigned min)
+static void write_widened(const struct region_ops *ops, void *opaque, uint64_t offset,
+                          uint64_t value, unsigned size, unsigned min)
 {
     uint64_t first = offset & ~(uint64_t)(min - 1);
     uint64_t end = offset + size;
@@ -350,7 +359,8 @@ uint64_t region_ops_read(const struct region_ops *ops, void *opaque, uint64_t of
     return value;
 }
 
-void region_ops_write(const struct region_ops *ops, void *opaque, uint64_t offset, uint64_t value, unsigned size)
+void region_ops_write(const struct region_ops *ops, void *opaque, uint64_t offset, uint64_t value,
+                      unsigned size)
 {
     unsigned min = ops->impl_min ? ops->impl_min : 1;
     unsigned max = ops->impl_max ? ops->impl_max : 4;
@@ -372,7 +382,8 @@ void region_ops_write(const struct region_ops *ops, void *opaque, uint64_t offse
 
 /* ---- accesses ---- */
 
-static inline uint64_t region_read(struct aspace *as, struct region *r, uint64_t offset, unsigned size)
+static inline uint64_t region_read(struct aspace *as, struct region *r, uint64_t offset,
+                                   unsigned size)
 {
     if (__builtin_expect(r->hidden, 0)) {
         as->counters.unclaimed_reads++;
@@ -386,7 +397,8 @@ static inline uint64_t region_read(struct aspace *as, struct region *r, uint64_t
     return region_ops_read(r->ops, r->opaque, offset, size);
 }
 
-static inline void region_write(struct aspace *as, struct region *r, uint64_t offset, uint64_t value, unsigned size)
+static inline void region_write(struct aspace *as, struct region *r, uint64_t offset,
+                                uint64_t value, unsigned size)
 {
     if (__builtin_expect(r->hidden, 0)) {
         as->counters.unclaimed_writes++;
@@ -401,8 +413,8 @@ static inline void region_write(struct aspace *as, struct region *r, uint64_t of
 }
 
 /*
- * The next piece of an access that is not wholly inside one region: the region at `addr` or NULL, and in *piece how many
- * bytes go there, a power of two and aligned within the region.
+ * The next piece of an access that is not wholly inside one region: the region at `addr` or NULL,
+ * and in *piece how many bytes go there, a power of two and aligned within the region.
  */
 static struct region *next_piece(struct aspace *as, uint64_t addr, unsigned left, unsigned *piece)
 {
@@ -421,14 +433,16 @@ static struct region *next_piece(struct aspace *as, uint64_t addr, unsigned left
     return r;
 }
 
-static uint64_t __attribute__((noinline)) read_split(struct aspace *as, uint64_t addr, unsigned size)
+static uint64_t __attribute__((noinline))
+read_split(struct aspace *as, uint64_t addr, unsigned size)
 {
     uint64_t value = 0;
     bool claimed = false;
     unsigned piece;
 
     for (unsigned done = 0; done < size; done += piece) {
-        struct region *r = addr + done < addr ? NULL : next_piece(as, addr + done, size - done, &piece);
+        struct region *r =
+            addr + done < addr ? NULL : next_piece(as, addr + done, size - done, &piece);
 
         if (r) {
             claimed = true;
@@ -444,17 +458,20 @@ static uint64_t __attribute__((noinline)) read_split(struct aspace *as, uint64_t
     return value;
 }
 
-static void __attribute__((noinline)) write_split(struct aspace *as, uint64_t addr, uint64_t value, unsigned size)
+static void __attribute__((noinline))
+write_split(struct aspace *as, uint64_t addr, uint64_t value, unsigned size)
 {
     bool claimed = false;
     unsigned piece;
 
     for (unsigned done = 0; done < size; done += piece) {
-        struct region *r = addr + done < addr ? NULL : next_piece(as, addr + done, size - done, &piece);
+        struct region *r =
+            addr + done < addr ? NULL : next_piece(as, addr + done, size - done, &piece);
 
         if (r) {
             claimed = true;
-            region_write(as, r, addr + done - r->base, (value >> (8 * done)) & value_mask(piece), piece);
+            region_write(as, r, addr + done - r->base, (value >> (8 * done)) & value_mask(piece),
+                         piece);
         } else {
             piece = 1;
         }
@@ -521,7 +538,8 @@ void aspace_read_block(struct aspace *as, uint64_t addr, void *buf, unsigned siz
     }
 }
 
-void aspace_write_block(struct aspace *as, uint64_t addr, const void *buf, unsigned size, size_t count)
+void aspace_write_block(struct aspace *as, uint64_t addr, const void *buf, unsigned size,
+                        size_t count)
 {
     struct region *r = block_region(as, addr, size);
     const uint8_t *p = buf;

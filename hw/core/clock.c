@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Virtual clock and timers; see xendm/clock.h. A binary heap ordered by (deadline, order of arming).
+ * Virtual clock and timers; see xendm/clock.h. A binary heap ordered by (deadline, order of
+ * arming).
  *
- * What a callback arms for the past waits in `deferred` until the run is over, so that one call of vclock_run() always ends.
+ * What a callback arms for the past waits in `deferred` until the run is over, so that one call of
+ * vclock_run() always ends.
  */
 #include <string.h>
 #include <time.h>
@@ -12,7 +14,7 @@
 #include <xendm/clock.h>
 #include <xendm/recorder.h>
 
-#define DEFERRED 0x80000000u    /* in vtimer.index: it is an index into deferred[] */
+#define DEFERRED 0x80000000u /* in vtimer.index: it is an index into deferred[] */
 
 struct timer_array {
     struct vtimer **timer;
@@ -23,13 +25,13 @@ struct vclock {
     void (*rearm)(void *opaque, int64_t delay_ns);
     void *opaque;
     bool running;
-    int64_t base;               /* the clock when it was last started or set */
-    int64_t host;               /* host time then */
-    int64_t asked;              /* deadline that rearm() was last called for; VTIMER_OFF for none */
+    int64_t base;  /* the clock when it was last started or set */
+    int64_t host;  /* host time then */
+    int64_t asked; /* deadline that rearm() was last called for; VTIMER_OFF for none */
     uint64_t order;
     struct timer_array heap, deferred;
     bool in_run;
-    int64_t run_now;            /* while in_run: what counts as the past */
+    int64_t run_now; /* while in_run: what counts as the past */
 };
 
 static int64_t host_now(void)
@@ -89,7 +91,8 @@ int64_t vclock_next_deadline(const struct vclock *clock)
     return next;
 }
 
-/* Asks the owner for the wake-up that is needed now, if that is another one than before or that one is `spent`. */
+/* Asks the owner for the wake-up that is needed now, if that is another one than before or that one
+ * is `spent`. */
 static void update_wakeup(struct vclock *clock, bool spent)
 {
     int64_t next = clock->running && !clock->in_run ? vclock_next_deadline(clock) : VTIMER_OFF;
@@ -231,7 +234,8 @@ static void take_out(struct vclock *clock, struct vtimer *timer)
 
 /* ---- timers ---- */
 
-void vtimer_init(struct vtimer *timer, struct vclock *clock, const char *name, void (*fire)(void *opaque), void *opaque)
+void vtimer_init(struct vtimer *timer, struct vclock *clock, const char *name,
+                 void (*fire)(void *opaque), void *opaque)
 {
     memset(timer, 0, sizeof(*timer));
     timer->clock = clock;
@@ -286,7 +290,8 @@ void vclock_run(struct vclock *clock)
     clock->in_run = true;
     clock->run_now = vclock_now(clock);
     /* A callback may stop the clock; then the rest stays armed. */
-    while (clock->running && clock->heap.count > 0 && clock->heap.timer[0]->deadline <= clock->run_now) {
+    while (clock->running && clock->heap.count > 0 &&
+           clock->heap.timer[0]->deadline <= clock->run_now) {
         struct vtimer *timer = clock->heap.timer[0];
 
         take_out(clock, timer);

@@ -13,28 +13,32 @@ static inline uint64_t value_mask(unsigned size)
     return size >= 8 ? UINT64_MAX : (UINT64_C(1) << (8 * size)) - 1;
 }
 
-/* aspace.c: one access through `ops`, split or widened to what it implements; for regions that delegate to others. */
+/* aspace.c: one access through `ops`, split or widened to what it implements; for regions that
+ * delegate to others. */
 bool region_ops_allow(const struct region_ops *ops, uint64_t offset, unsigned size);
-uint64_t region_ops_read(const struct region_ops *ops, void *opaque, uint64_t offset, unsigned size);
-void region_ops_write(const struct region_ops *ops, void *opaque, uint64_t offset, uint64_t value, unsigned size);
+uint64_t region_ops_read(const struct region_ops *ops, void *opaque, uint64_t offset,
+                         unsigned size);
+void region_ops_write(const struct region_ops *ops, void *opaque, uint64_t offset, uint64_t value,
+                      unsigned size);
 
 /* pci.c: a function's way through device_realize() and out again. */
-int pci_function_prepare(struct pci_device *pci, GError **err);     /* header, before class->realize */
-int pci_function_register(struct pci_device *pci, GError **err);    /* after it: the hypervisor forwards to us */
-void pci_function_unregister(struct pci_device *pci);               /* unmaps BARs; before class->unrealize */
-void pci_function_release(struct pci_device *pci);                  /* frees what the bus made; after it */
+int pci_function_prepare(struct pci_device *pci, GError **err); /* header, before class->realize */
+int pci_function_register(struct pci_device *pci,
+                          GError **err);              /* after it: the hypervisor forwards to us */
+void pci_function_unregister(struct pci_device *pci); /* unmaps BARs; before class->unrealize */
+void pci_function_release(struct pci_device *pci);    /* frees what the bus made; after it */
 void pci_function_detach(struct pci_device *pci);
-void pci_function_power_on(struct pci_device *pci);                 /* the bus' part of RESET_COLD */
+void pci_function_power_on(struct pci_device *pci); /* the bus' part of RESET_COLD */
 void pci_decode_update(struct pci_device *pci, bool guest);
 
 /* pci-msi.c */
-extern const struct region_ops pci_msix_ops;                        /* wraps the ops of the BAR that holds the table */
+extern const struct region_ops pci_msix_ops; /* wraps the ops of the BAR that holds the table */
 void pci_msi_reset(struct pci_device *pci);
 void pci_msix_control_written(struct pci_device *pci);
 void pci_msix_restored(struct pci_device *pci);
 
 /* device.c */
-void device_reset(struct device *dev, enum reset_reason why);       /* the class' part */
+void device_reset(struct device *dev, enum reset_reason why); /* the class' part */
 void device_quiesce(struct device *dev);
 void device_resume(struct device *dev);
 
@@ -43,11 +47,11 @@ void state_desc_assert(const struct state_desc *desc);
 
 /* machine.c: what is true of every machine but nobody's business outside. */
 struct machine_private {
-    struct machine m;           /* first */
-    enum machine_state after_start;     /* while STOPPED: what machine_start() goes to */
-    bool started;               /* ran once: no state is loaded any more */
-    bool suspend_refused;       /* logged */
-    unsigned unplugged;         /* what was logged of machine_request_unplug() */
+    struct machine m;               /* first */
+    enum machine_state after_start; /* while STOPPED: what machine_start() goes to */
+    bool started;                   /* ran once: no state is loaded any more */
+    bool suspend_refused;           /* logged */
+    unsigned unplugged;             /* what was logged of machine_request_unplug() */
 };
 
 static inline struct machine_private *machine_private(struct machine *m)

@@ -13,7 +13,7 @@
 
 #include "core.h"
 
-#define DEVICE_ID_MAX 255u      /* the saved state counts its length in one byte */
+#define DEVICE_ID_MAX 255u /* the saved state counts its length in one byte */
 
 /* ---- properties ---- */
 
@@ -60,7 +60,8 @@ static bool parse_number(const char *text, uint64_t *value)
 }
 
 /* Reads `text` for `p`, and stores it when `dev` is given. */
-static int property_text(struct device *dev, const struct property *p, const char *text, bool store, GError **err)
+static int property_text(struct device *dev, const struct property *p, const char *text, bool store,
+                         GError **err)
 {
     void *place = property_place(dev, p);
     uint64_t number;
@@ -69,8 +70,8 @@ static int property_text(struct device *dev, const struct property *p, const cha
     switch (p->type) {
     case PROP_BOOL:
         if (!parse_bool(text, &flag)) {
-            g_set_error(err, XENDM_ERROR, EINVAL, "%s: property %s: \"%s\" is neither on nor off", dev->id, p->name,
-                        text);
+            g_set_error(err, XENDM_ERROR, EINVAL, "%s: property %s: \"%s\" is neither on nor off",
+                        dev->id, p->name, text);
             return -EINVAL;
         }
         if (store) {
@@ -80,14 +81,15 @@ static int property_text(struct device *dev, const struct property *p, const cha
     case PROP_UINT32:
     case PROP_UINT64:
         if (!parse_number(text, &number)) {
-            g_set_error(err, XENDM_ERROR, EINVAL, "%s: property %s: \"%s\" is no number", dev->id, p->name, text);
+            g_set_error(err, XENDM_ERROR, EINVAL, "%s: property %s: \"%s\" is no number", dev->id,
+                        p->name, text);
             return -EINVAL;
         }
         if ((p->type == PROP_UINT32 && number > UINT32_MAX) ||
             ((p->min || p->max) && (number < p->min || number > p->max))) {
             g_set_error(err, XENDM_ERROR, EINVAL,
-                        "%s: property %s: %s is not in %" PRIu64 "..%" PRIu64, dev->id, p->name, text, p->min,
-                        p->min || p->max ? p->max : (uint64_t)UINT32_MAX);
+                        "%s: property %s: %s is not in %" PRIu64 "..%" PRIu64, dev->id, p->name,
+                        text, p->min, p->min || p->max ? p->max : (uint64_t)UINT32_MAX);
             return -EINVAL;
         }
         if (!store) {
@@ -107,8 +109,8 @@ static int property_text(struct device *dev, const struct property *p, const cha
     case PROP_CHARDEV:
         break;
     }
-    g_set_error(err, XENDM_ERROR, EINVAL, "%s: property %s: \"%s\": a back end is not set by text", dev->id, p->name,
-                text);
+    g_set_error(err, XENDM_ERROR, EINVAL, "%s: property %s: \"%s\": a back end is not set by text",
+                dev->id, p->name, text);
     return -EINVAL;
 }
 
@@ -118,8 +120,8 @@ int device_set(struct device *dev, const char *property, const char *value, GErr
     int rc;
 
     if (!p) {
-        g_set_error(err, XENDM_ERROR, ENOENT, "%s: device %s has no property %s (value \"%s\")", dev->id,
-                    dev->class->name, property, value);
+        g_set_error(err, XENDM_ERROR, ENOENT, "%s: device %s has no property %s (value \"%s\")",
+                    dev->id, dev->class->name, property, value);
         return -ENOENT;
     }
     rc = property_text(dev, p, value, dev->phase == DEVICE_NEW, err);
@@ -127,14 +129,16 @@ int device_set(struct device *dev, const char *property, const char *value, GErr
         return rc;
     }
     if (!dev->class->change) {
-        g_set_error(err, XENDM_ERROR, EBUSY, "%s: property %s cannot be changed at run time", dev->id, property);
+        g_set_error(err, XENDM_ERROR, EBUSY, "%s: property %s cannot be changed at run time",
+                    dev->id, property);
         return -EBUSY;
     }
     rc = dev->class->change(dev, property, value, err);
     return rc < 0 ? rc : property_text(dev, p, value, true, err);
 }
 
-static void set_backend(struct device *dev, const char *property, enum property_type type, void *backend)
+static void set_backend(struct device *dev, const char *property, enum property_type type,
+                        void *backend)
 {
     const struct property *p = property_find(dev->class, property);
 
@@ -166,17 +170,20 @@ static char *free_id(struct machine *machine, const struct device_class *class)
     return id;
 }
 
-struct device *device_new(struct machine *machine, const struct device_class *class, const char *id, GError **err)
+struct device *device_new(struct machine *machine, const struct device_class *class, const char *id,
+                          GError **err)
 {
     struct device *dev;
 
-    XENDM_ASSERT(class->name && class->size >= (class->pci ? sizeof(struct pci_device) : sizeof(struct device)));
+    XENDM_ASSERT(class->name &&
+                 class->size >= (class->pci ? sizeof(struct pci_device) : sizeof(struct device)));
     if (class->state) {
         state_desc_assert(class->state);
     }
     if (id && (id[0] == '\0' || strlen(id) > DEVICE_ID_MAX)) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "%s: the device id \"%s\" is empty or longer than %u bytes",
-                    class->name, id, DEVICE_ID_MAX);
+        g_set_error(err, XENDM_ERROR, EINVAL,
+                    "%s: the device id \"%s\" is empty or longer than %u bytes", class->name, id,
+                    DEVICE_ID_MAX);
         return NULL;
     }
     if (id && machine_find(machine, id)) {
@@ -255,7 +262,8 @@ int device_realize(struct device *dev, GError **err)
             return rc;
         }
     }
-    if (dev->machine->state != MACHINE_BUILDING) {      /* plugged into a machine that is there already */
+    if (dev->machine->state !=
+        MACHINE_BUILDING) { /* plugged into a machine that is there already */
         if (pci) {
             pci_device_reset(pci);
         }
@@ -316,7 +324,8 @@ void device_resume(struct device *dev)
 
 /* ---- resources ---- */
 
-static int place(struct device *dev, struct aspace *as, struct region *r, uint64_t address, GError **err)
+static int place(struct device *dev, struct aspace *as, struct region *r, uint64_t address,
+                 GError **err)
 {
     int rc = region_place(as, r, address, err);
 

@@ -24,11 +24,13 @@ static int dma_check(struct device *dev, uint64_t gpa, size_t len)
 }
 
 /* Counts and notes the outcome, and returns it. */
-static int dma_note(struct device *dev, enum dma_direction direction, uint64_t gpa, size_t len, int rc)
+static int dma_note(struct device *dev, enum dma_direction direction, uint64_t gpa, size_t len,
+                    int rc)
 {
     struct dma_counters *c = &dev->machine->dma;
 
-    recorder_note(direction == DMA_TO_DEVICE ? REC_DMA_READ : REC_DMA_WRITE, rc < 0 ? (uint32_t)-rc : 0, gpa, len);
+    recorder_note(direction == DMA_TO_DEVICE ? REC_DMA_READ : REC_DMA_WRITE,
+                  rc < 0 ? (uint32_t)-rc : 0, gpa, len);
     if (rc < 0) {
         c->refused++;
     } else if (direction == DMA_TO_DEVICE) {
@@ -65,8 +67,8 @@ int dma_write(struct device *dev, uint64_t gpa, const void *buf, size_t len)
     return dma_note(dev, DMA_FROM_DEVICE, gpa, len, rc);
 }
 
-int dma_map(struct device *dev, uint64_t gpa, size_t len, enum dma_direction direction, struct dma_segment *segment,
-            unsigned max)
+int dma_map(struct device *dev, uint64_t gpa, size_t len, enum dma_direction direction,
+            struct dma_segment *segment, unsigned max)
 {
     unsigned n = 0;
     size_t done = 0;
@@ -77,8 +79,8 @@ int dma_map(struct device *dev, uint64_t gpa, size_t len, enum dma_direction dir
             rc = -ENOBUFS;
             break;
         }
-        rc = guestmem_get(dev->machine->memory, gpa + done, len - done, direction == DMA_FROM_DEVICE,
-                          &segment[n].ref);
+        rc = guestmem_get(dev->machine->memory, gpa + done, len - done,
+                          direction == DMA_FROM_DEVICE, &segment[n].ref);
         if (rc == 0) {
             segment[n].direction = direction;
             XENDM_ASSERT(segment[n].ref.len >= 1 && segment[n].ref.len <= len - done);

@@ -6,8 +6,8 @@
 #include <xendm/irq.h>
 #include <xendm/recorder.h>
 
-void irq_line_init(struct irq_line *line, void (*set)(void *opaque, unsigned number, bool level), void *opaque,
-                   unsigned number)
+void irq_line_init(struct irq_line *line, void (*set)(void *opaque, unsigned number, bool level),
+                   void *opaque, unsigned number)
 {
     memset(line, 0, sizeof(*line));
     line->set = set;

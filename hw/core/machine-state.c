@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The machine's saved state: a preamble, a record per device and section, and an end with a checksum. The bytes are in
- * docs/state-format.md.
+ * The machine's saved state: a preamble, a record per device and section, and an end with a
+ * checksum. The bytes are in docs/state-format.md.
  *
- * Loading goes in four steps, and only the last one changes anything: find the records, parse each into a plan, see that
- * every device got what it needs and that it fits, apply in the machine's order.
+ * Loading goes in four steps, and only the last one changes anything: find the records, parse each
+ * into a plan, see that every device got what it needs and that it fits, apply in the machine's
+ * order.
  */
 #include <config.h>
 
@@ -19,12 +20,12 @@
 
 #include "core.h"
 
-static const char magic[8] = { 'X', 'E', 'N', 'D', 'M', 'S', 'A', 'V' };
+static const char magic[8] = {'X', 'E', 'N', 'D', 'M', 'S', 'A', 'V'};
 
 #define FORMAT_VERSION 1u
 #define ENDIAN_MARK 0x01020304u
 #define TEXT_MAX (256u << 10)
-#define DIGEST_SIZE 32u         /* SHA-256 */
+#define DIGEST_SIZE 32u /* SHA-256 */
 
 enum record_type {
     RECORD_END = 0,
@@ -35,13 +36,14 @@ enum record_type {
 
 struct global_state {
     int64_t clock;
-    uint32_t after_start;       /* enum machine_state */
+    uint32_t after_start; /* enum machine_state */
 };
 
 static const struct state_field global_fields[] = {
     /* Half of what int64_t holds, so that deadlines can be computed from it. */
     STATE_FIELD_I64(struct global_state, clock, .min = 0, .max = INT64_MAX / 2),
-    STATE_FIELD_U32(struct global_state, after_start, .min = MACHINE_RUNNING, .max = MACHINE_SHUTDOWN),
+    STATE_FIELD_U32(struct global_state, after_start, .min = MACHINE_RUNNING,
+                    .max = MACHINE_SHUTDOWN),
     STATE_FIELD_END,
 };
 
@@ -126,7 +128,8 @@ int machine_save(struct machine *m, GByteArray *out, GError **err)
     uint8_t sum[DIGEST_SIZE];
 
     if (m->state != MACHINE_STOPPED) {
-        g_set_error(err, XENDM_ERROR, EBUSY, "state can be saved only while the machine is stopped");
+        g_set_error(err, XENDM_ERROR, EBUSY,
+                    "state can be saved only while the machine is stopped");
         return -EBUSY;
     }
     if (machine_busy(m)) {
@@ -161,7 +164,7 @@ int machine_save(struct machine *m, GByteArray *out, GError **err)
 
 /* What the machine takes, in the order of applying; a plan is put to each. */
 struct slot {
-    struct device *dev;         /* NULL: the machine's own */
+    struct device *dev; /* NULL: the machine's own */
     const struct state_desc *desc;
     struct state_plan *plan;
 };
@@ -248,7 +251,7 @@ static int read_preamble(struct cursor *c, GError **err)
 
 static void add_slot(GArray *slots, struct device *dev, const struct state_desc *desc)
 {
-    struct slot slot = { .dev = dev, .desc = desc };
+    struct slot slot = {.dev = dev, .desc = desc};
 
     g_array_append_val(slots, slot);
 }
@@ -309,7 +312,7 @@ static int read_records(GArray *slots, struct cursor *c, GError **err)
         if (!take32(c, &type) || !take32(c, &len) || c->len - c->at < len) {
             return refuse(err, "a record at byte %zu is cut short", start);
         }
-        body = (struct cursor){ .data = c->data + c->at, .len = len };
+        body = (struct cursor){.data = c->data + c->at, .len = len};
         c->at += len;
         switch (type) {
         case RECORD_SECTION:
@@ -363,7 +366,7 @@ static void apply_slots(struct machine *m, GArray *slots)
         } else if (s->dev) {
             state_apply(s->plan, s->dev);
         } else {
-            struct global_state global = { 0 };
+            struct global_state global = {0};
 
             state_apply(s->plan, &global);
             vclock_set(m->clock, global.clock);
@@ -374,7 +377,7 @@ static void apply_slots(struct machine *m, GArray *slots)
 
 int machine_load(struct machine *m, const void *data, size_t len, GError **err)
 {
-    struct cursor c = { .data = data, .len = len };
+    struct cursor c = {.data = data, .len = len};
     GArray *slots;
     int rc;
 

@@ -32,8 +32,8 @@ static void mmio_del(void *opaque, uint64_t first, uint64_t last)
     hv_range_del(opaque, HV_SPACE_MMIO, first, last);
 }
 
-static const struct aspace_listener pio_listener = { .range_add = pio_add, .range_del = pio_del };
-static const struct aspace_listener mmio_listener = { .range_add = mmio_add, .range_del = mmio_del };
+static const struct aspace_listener pio_listener = {.range_add = pio_add, .range_del = pio_del};
+static const struct aspace_listener mmio_listener = {.range_add = mmio_add, .range_del = mmio_del};
 
 static void isa_irq_changed(void *opaque, unsigned number, bool level)
 {
@@ -118,7 +118,8 @@ void machine_reset(struct machine *m, enum reset_reason why)
         struct device *dev = device_at(m, i);
 
         if (pci_device_is(dev)) {
-            /* What PV drivers had unplugged stays out over S3: they still use the disks behind it. */
+            /* What PV drivers had unplugged stays out over S3: they still use the disks behind it.
+             */
             if (why == RESET_COLD) {
                 pci_function_power_on((struct pci_device *)dev);
             } else {
@@ -187,7 +188,8 @@ bool machine_busy(struct machine *m)
 
 /* ---- what the guest asks for ---- */
 
-/* What the guest is in, stopped or not: an access that was in flight may still arrive after a stop. */
+/* What the guest is in, stopped or not: an access that was in flight may still arrive after a stop.
+ */
 static enum machine_state guest_state(struct machine *m)
 {
     return m->state == MACHINE_STOPPED ? machine_private(m)->after_start : m->state;
@@ -213,7 +215,8 @@ static void request_shutdown(struct machine *m, enum hv_shutdown reason)
     if (guest_state(m) == MACHINE_SHUTDOWN || m->state == MACHINE_BUILDING) {
         return;
     }
-    log_info(ROOM_CORE, reason == HV_SHUTDOWN_REBOOT ? "the guest resets itself" : "the guest powers off");
+    log_info(ROOM_CORE,
+             reason == HV_SHUTDOWN_REBOOT ? "the guest resets itself" : "the guest powers off");
     hv_shutdown(m->hv, reason);
     enter(m, MACHINE_SHUTDOWN);
 }
@@ -238,13 +241,15 @@ void machine_request_suspend(struct machine *m)
     rc = hv_acpi_s_state_set(m->hv, 3);
     if (rc < 0) {
         /*
-         * After the restriction to one domain, HVM parameters are out of reach (contract 4.8). Said once, because the
-         * guest may ask as often as it likes.
+         * After the restriction to one domain, HVM parameters are out of reach (contract 4.8). Said
+         * once, because the guest may ask as often as it likes.
          */
         if (!machine_private(m)->suspend_refused) {
             machine_private(m)->suspend_refused = true;
-            log_error(ROOM_CORE, "the guest asks for S3, which the hypervisor refuses us (%s): it stays running",
-                      g_strerror(-rc));
+            log_error(
+                ROOM_CORE,
+                "the guest asks for S3, which the hypervisor refuses us (%s): it stays running",
+                g_strerror(-rc));
         }
         return;
     }
@@ -263,7 +268,8 @@ int machine_wakeup(struct machine *m, GError **err)
     machine_reset(m, RESET_WAKEUP);
     rc = hv_acpi_s_state_set(m->hv, 0);
     if (rc < 0) {
-        g_set_error(err, XENDM_ERROR, -rc, "the hypervisor refuses to wake up the guest: %s", g_strerror(-rc));
+        g_set_error(err, XENDM_ERROR, -rc, "the hypervisor refuses to wake up the guest: %s",
+                    g_strerror(-rc));
         return rc;
     }
     log_info(ROOM_CORE, "the guest wakes up");

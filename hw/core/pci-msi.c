@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Message signalled interrupts: PCI Local Bus 3.0, 6.8.1 (MSI) and 6.8.2 (MSI-X). Left out: MSI's per-vector masking.
+ * Message signalled interrupts: PCI Local Bus 3.0, 6.8.1 (MSI) and 6.8.2 (MSI-X). Left out: MSI's
+ * per-vector masking.
  *
- * A message is a memory write by the function, so none leaves while it may not master the bus: MSI-X vectors stay
- * pending then, MSI messages are lost.
+ * A message is a memory write by the function, so none leaves while it may not master the bus:
+ * MSI-X vectors stay pending then, MSI messages are lost.
  */
 #include <string.h>
 
@@ -39,7 +40,8 @@ void pci_cap_add_msi(struct pci_device *pci, uint8_t offset, unsigned vectors, b
         log2++;
     }
     pci->cap_msi = at;
-    config_put16(pci->config, at + PCI_MSI_CONTROL, (uint16_t)(control | log2 << PCI_MSI_CAPABLE_SHIFT));
+    config_put16(pci->config, at + PCI_MSI_CONTROL,
+                 (uint16_t)(control | log2 << PCI_MSI_CAPABLE_SHIFT));
     config_put16(pci->writable, at + PCI_MSI_CONTROL, PCI_MSI_ENABLE | PCI_MSI_ALLOCATED);
     config_put32(pci->writable, at + PCI_MSI_ADDRESS, ~3u);
     if (address64) {
@@ -52,7 +54,8 @@ void pci_cap_add_msi(struct pci_device *pci, uint8_t offset, unsigned vectors, b
 
 bool pci_msi_enabled(const struct pci_device *pci)
 {
-    return pci->cap_msi && (config_get16(pci->config, pci->cap_msi + PCI_MSI_CONTROL) & PCI_MSI_ENABLE);
+    return pci->cap_msi &&
+           (config_get16(pci->config, pci->cap_msi + PCI_MSI_CONTROL) & PCI_MSI_ENABLE);
 }
 
 bool pci_msi_send(struct pci_device *pci, unsigned vector)
@@ -77,7 +80,8 @@ bool pci_msi_send(struct pci_device *pci, unsigned vector)
     } else {
         data = config_get16(cap, 8);
     }
-    /* The guest may give fewer vectors than the chip has, which then share. More than it has means all. */
+    /* The guest may give fewer vectors than the chip has, which then share. More than it has means
+     * all. */
     capable = control >> PCI_MSI_CAPABLE_SHIFT & 7;
     allocated = (control & PCI_MSI_ALLOCATED) >> PCI_MSI_ALLOCATED_SHIFT;
     if (allocated > capable) {
@@ -90,17 +94,19 @@ bool pci_msi_send(struct pci_device *pci, unsigned vector)
 
 /* ---- MSI-X ---- */
 
-void pci_cap_add_msix(struct pci_device *pci, uint8_t offset, unsigned vectors, unsigned bar, uint32_t table,
-                      uint32_t pba)
+void pci_cap_add_msix(struct pci_device *pci, uint8_t offset, unsigned vectors, unsigned bar,
+                      uint32_t table, uint32_t pba)
 {
     uint8_t at = pci_cap_add(pci, PCI_CAP_MSIX, offset, 12);
     uint64_t pba_bytes = (vectors + 63) / 64 * 8;
     struct pci_bar *b = &pci->bar[bar];
 
-    XENDM_ASSERT(vectors >= 1 && vectors <= MSIX_VECTORS_MAX && bar < PCI_BAR_COUNT && !pci->msix_table);
+    XENDM_ASSERT(vectors >= 1 && vectors <= MSIX_VECTORS_MAX && bar < PCI_BAR_COUNT &&
+                 !pci->msix_table);
     XENDM_ASSERT(b->size && pci->dev.class->pci->bar[bar].type != PCI_BAR_IO);
     XENDM_ASSERT(table % 8 == 0 && pba % 8 == 0);
-    XENDM_ASSERT(table + (uint64_t)vectors * MSIX_ENTRY_SIZE <= b->size && pba + pba_bytes <= b->size);
+    XENDM_ASSERT(table + (uint64_t)vectors * MSIX_ENTRY_SIZE <= b->size &&
+                 pba + pba_bytes <= b->size);
     XENDM_ASSERT(table + (uint64_t)vectors * MSIX_ENTRY_SIZE <= pba || pba + pba_bytes <= table);
     pci->cap_msix = at;
     config_put16(pci->config, at + PCI_MSIX_CONTROL, (uint16_t)(vectors - 1));
@@ -116,14 +122,17 @@ void pci_cap_add_msix(struct pci_device *pci, uint8_t offset, unsigned vectors, 
     pci->msix_table = g_malloc0(pci->msix_table_bytes);
     pci->msix_pba = g_malloc0(pci->msix_pba_bytes);
     /* The table is part of the BAR: our ops take it out and pass on the rest. */
-    region_init(&b->region, pci->dev.class->pci->bar[bar].name ? pci->dev.class->pci->bar[bar].name : pci->dev.id,
+    region_init(&b->region,
+                pci->dev.class->pci->bar[bar].name ? pci->dev.class->pci->bar[bar].name
+                                                   : pci->dev.id,
                 &pci_msix_ops, pci, b->size);
     pci_msi_reset(pci);
 }
 
 bool pci_msix_enabled(const struct pci_device *pci)
 {
-    return pci->cap_msix && (config_get16(pci->config, pci->cap_msix + PCI_MSIX_CONTROL) & PCI_MSIX_ENABLE);
+    return pci->cap_msix &&
+           (config_get16(pci->config, pci->cap_msix + PCI_MSIX_CONTROL) & PCI_MSIX_ENABLE);
 }
 
 static bool vector_open(const struct pci_device *pci, unsigned vector)
@@ -165,7 +174,7 @@ void pci_msix_control_written(struct pci_device *pci)
 void pci_msi_reset(struct pci_device *pci)
 {
     for (unsigned i = 0; i < pci->msix_count; i++) {
-        pci->msix_table[i] = (struct msix_entry){ .control = MSIX_ENTRY_MASKED };
+        pci->msix_table[i] = (struct msix_entry){.control = MSIX_ENTRY_MASKED};
     }
     if (pci->msix_pba) {
         memset(pci->msix_pba, 0, pci->msix_pba_bytes);
@@ -226,7 +235,7 @@ enum part {
     PART_DEVICE,
     PART_TABLE,
     PART_PBA,
-    PART_BAD,               /* not a whole, aligned dword or qword of one of the two (6.8.2: undefined) */
+    PART_BAD, /* not a whole, aligned dword or qword of one of the two (6.8.2: undefined) */
 };
 
 static enum part part_at(const struct pci_device *pci, uint64_t offset, unsigned size, unsigned *at)
@@ -241,8 +250,8 @@ static enum part part_at(const struct pci_device *pci, uint64_t offset, unsigned
     }
     if (size < 4 || offset % size != 0 || offset < start ||
         offset + size > start + (in_table ? pci->msix_table_bytes : pci->msix_pba_bytes)) {
-        log_guest(ROOM_PCI, "%s: %u bytes at 0x%llx of BAR %u are no dword of the MSI-X table", pci->dev.id, size,
-                  (unsigned long long)offset, pci->msix_bar);
+        log_guest(ROOM_PCI, "%s: %u bytes at 0x%llx of BAR %u are no dword of the MSI-X table",
+                  pci->dev.id, size, (unsigned long long)offset, pci->msix_bar);
         return PART_BAD;
     }
     *at = (unsigned)(offset - start);
@@ -291,7 +300,7 @@ static void msix_bar_write(void *opaque, uint64_t offset, uint64_t value, unsign
         }
         break;
     default:
-        break;      /* pending bits are read-only */
+        break; /* pending bits are read-only */
     }
 }
 

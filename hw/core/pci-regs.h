@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* PCI Local Bus 3.0, header type 0 and capabilities: register offsets and bits that the bus uses. */
+/* PCI Local Bus 3.0, header type 0 and capabilities: register offsets and bits that the bus uses.
+ */
 #ifndef XENDM_HW_CORE_PCI_REGS_H
 #define XENDM_HW_CORE_PCI_REGS_H
 
@@ -13,7 +14,7 @@ enum {
     PCI_COMMAND = 0x04,
     PCI_STATUS = 0x06,
     PCI_REVISION = 0x08,
-    PCI_CLASS = 0x09,               /* 3 bytes */
+    PCI_CLASS = 0x09, /* 3 bytes */
     PCI_CACHE_LINE = 0x0c,
     PCI_LATENCY = 0x0d,
     PCI_HEADER_TYPE = 0x0e,
@@ -35,8 +36,8 @@ enum {
 #define PCI_COMMAND_SERR 0x0100
 #define PCI_COMMAND_INTX_OFF 0x0400
 
-#define PCI_STATUS_INTX 0x08            /* low byte */
-#define PCI_STATUS_CAPABILITIES 0x10    /* low byte */
+#define PCI_STATUS_INTX 0x08         /* low byte */
+#define PCI_STATUS_CAPABILITIES 0x10 /* low byte */
 #define PCI_STATUS_W1C 0xf900
 
 #define PCI_HEADER_MULTIFUNCTION 0x80

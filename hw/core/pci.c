@@ -2,12 +2,14 @@
 /*
  * PCI bus 0000:00 and the configuration header of its functions; see xendm/pci.h.
  *
- * PCI Local Bus 3.0: 6.1-6.2.3 (header type 0, command, status), 6.2.5 (base addresses, expansion ROM), 2.2.6 (interrupt
- * pins). Left out on purpose: bridges, types 1 and 2 headers, parity, VPD, power management events.
+ * PCI Local Bus 3.0: 6.1-6.2.3 (header type 0, command, status), 6.2.5 (base addresses, expansion
+ * ROM), 2.2.6 (interrupt pins). Left out on purpose: bridges, types 1 and 2 headers, parity, VPD,
+ * power management events.
  *
- * Decoding: after every write that may matter, what each BAR should decode is computed from the header and compared with
- * what is placed. A BAR that cannot be placed (another region is there, the hypervisor takes no more ranges) stays
- * undecoded, and is tried again whenever something else moves away.
+ * Decoding: after every write that may matter, what each BAR should decode is computed from the
+ * header and compared with what is placed. A BAR that cannot be placed (another region is there,
+ * the hypervisor takes no more ranges) stays undecoded, and is tried again whenever something else
+ * moves away.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -26,14 +28,14 @@
 #define FUNCTIONS 8u
 #define PINS 4u
 #define ROM_SIZE_MAX (16u << 20)
-#define FIRST_AUTO_SLOT 2u      /* 0 is the host bridge, 1 the PIIX3's functions */
+#define FIRST_AUTO_SLOT 2u /* 0 is the host bridge, 1 the PIIX3's functions */
 
 /* The bus' own part of a function. */
 struct function {
     struct pci_device *pci;
-    bool registered;            /* the hypervisor forwards its configuration accesses */
-    bool rom_loaded;            /* pci->rom is ours to free */
-    uint8_t power_on[PCI_CONFIG_SIZE];      /* config space as realize left it */
+    bool registered;                   /* the hypervisor forwards its configuration accesses */
+    bool rom_loaded;                   /* pci->rom is ours to free */
+    uint8_t power_on[PCI_CONFIG_SIZE]; /* config space as realize left it */
 };
 
 struct pci_bus {
@@ -120,12 +122,13 @@ int pci_device_attach(struct pci_bus *bus, struct pci_device *pci, int devfn, GE
         devfn = PCI_DEVFN(slot, 0);
     }
     if (devfn < 0 || (unsigned)devfn >= SLOTS * FUNCTIONS) {
-        g_set_error(err, XENDM_ERROR, ERANGE, "%s: there is no PCI function %d", pci->dev.id, devfn);
+        g_set_error(err, XENDM_ERROR, ERANGE, "%s: there is no PCI function %d", pci->dev.id,
+                    devfn);
         return -ERANGE;
     }
     if (bus->function[devfn]) {
-        g_set_error(err, XENDM_ERROR, EBUSY, "%s: PCI function %02x.%x is taken by %s", pci->dev.id, PCI_SLOT(devfn),
-                    PCI_FUNCTION(devfn), bus->function[devfn]->pci->dev.id);
+        g_set_error(err, XENDM_ERROR, EBUSY, "%s: PCI function %02x.%x is taken by %s", pci->dev.id,
+                    PCI_SLOT(devfn), PCI_FUNCTION(devfn), bus->function[devfn]->pci->dev.id);
         return -EBUSY;
     }
     bus->function[devfn] = g_new0(struct function, 1);
@@ -177,7 +180,7 @@ static uint64_t rom_read(void *opaque, uint64_t offset, unsigned size)
     return GUINT64_FROM_LE(value);
 }
 
-static const struct region_ops rom_ops = { .read = rom_read, .impl_max = 8 };
+static const struct region_ops rom_ops = {.read = rom_read, .impl_max = 8};
 
 void pci_bar_set_size(struct pci_device *pci, unsigned bar, uint64_t size)
 {
@@ -187,7 +190,8 @@ void pci_bar_set_size(struct pci_device *pci, unsigned bar, uint64_t size)
     const struct region_ops *ops;
     const char *name;
 
-    XENDM_ASSERT(bar <= PCI_BAR_ROM && pci->dev.phase == DEVICE_NEW && size && (size & (size - 1)) == 0);
+    XENDM_ASSERT(bar <= PCI_BAR_ROM && pci->dev.phase == DEVICE_NEW && size &&
+                 (size & (size - 1)) == 0);
     pci->bar[bar].size = size;
     pci->bar[bar].address = PCI_BAR_UNMAPPED;
     type = bar_type(pci, bar);
@@ -224,8 +228,8 @@ int pci_rom_load(struct pci_device *pci, const char *file, GError **err)
         return -ENOENT;
     }
     if (len == 0 || len > ROM_SIZE_MAX) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "%s: option ROM %s has %zu bytes, not 1..%u", pci->dev.id, file,
-                    (size_t)len, ROM_SIZE_MAX);
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: option ROM %s has %zu bytes, not 1..%u",
+                    pci->dev.id, file, (size_t)len, ROM_SIZE_MAX);
         return -EINVAL;
     }
     while (size < len) {
@@ -264,14 +268,17 @@ static uint64_t bar_wanted(const struct pci_device *pci, unsigned bar)
     address &= ~(size - 1);
     last = address + (size - 1);
     /*
-     * 0 is how a BAR leaves reset, and ends at the last address are how it looks while the guest asks for its size:
-     * neither is meant to be decoded. The top of 4 GiB is the firmware's anyway.
+     * 0 is how a BAR leaves reset, and ends at the last address are how it looks while the guest
+     * asks for its size: neither is meant to be decoded. The top of 4 GiB is the firmware's anyway.
      */
-    limit = type == PCI_BAR_IO ? 0xffff : type == PCI_BAR_MEM32 ? UINT32_MAX - UINT64_C(1) : (UINT64_C(1) << 48) - 1;
+    limit = type == PCI_BAR_IO      ? 0xffff
+            : type == PCI_BAR_MEM32 ? UINT32_MAX - UINT64_C(1)
+                                    : (UINT64_C(1) << 48) - 1;
     return address == 0 || last < address || last > limit ? PCI_BAR_UNMAPPED : address;
 }
 
-static void bar_place(struct pci_device *pci, unsigned bar, uint64_t address, bool guest, bool loading)
+static void bar_place(struct pci_device *pci, unsigned bar, uint64_t address, bool guest,
+                      bool loading)
 {
     g_autoptr(GError) err = NULL;
 
@@ -325,7 +332,8 @@ void pci_decode_update(struct pci_device *pci, bool guest)
     if (!function_decode(pci, guest, false)) {
         return;
     }
-    for (struct pci_device *other = pci_device_next(bus, 0); other; other = pci_device_next(bus, other->devfn + 1u)) {
+    for (struct pci_device *other = pci_device_next(bus, 0); other;
+         other = pci_device_next(bus, other->devfn + 1u)) {
         if (other != pci && function_of(other)->registered) {
             function_decode(other, false, false);
         }
@@ -366,8 +374,8 @@ void pci_intx_set(struct pci_device *pci, bool level)
 
 static void master_update(struct pci_device *pci)
 {
-    pci->dev.dma_blocked = !(config_get16(pci->config, PCI_COMMAND) & PCI_COMMAND_MASTER) || pci->powered_down ||
-                           pci_power_state(pci) != 0;
+    pci->dev.dma_blocked = !(config_get16(pci->config, PCI_COMMAND) & PCI_COMMAND_MASTER) ||
+                           pci->powered_down || pci_power_state(pci) != 0;
 }
 
 void pci_device_pull(struct pci_device *pci)
@@ -413,7 +421,7 @@ static void function_write(struct pci_device *pci, unsigned reg, uint32_t value,
         uint8_t writable = pci->writable[reg + i];
 
         *byte = (uint8_t)((*byte & ~writable) | (written & writable));
-        *byte &= (uint8_t)~(written & pci->w1c[reg + i]);
+        *byte &= (uint8_t) ~(written & pci->w1c[reg + i]);
     }
     if (pci->cap_pm && touches(reg, len, pci->cap_pm + PCI_PM_CONTROL, 1)) {
         uint8_t *control = &pci->config[pci->cap_pm + PCI_PM_CONTROL];
@@ -431,7 +439,8 @@ static void function_write(struct pci_device *pci, unsigned reg, uint32_t value,
         intx_update(pci);
         pci_decode_update(pci, true);
         pci_msix_control_written(pci);
-    } else if (touches(reg, len, PCI_BASE_ADDRESS, 4 * PCI_BAR_COUNT) || touches(reg, len, PCI_ROM_ADDRESS, 4)) {
+    } else if (touches(reg, len, PCI_BASE_ADDRESS, 4 * PCI_BAR_COUNT) ||
+               touches(reg, len, PCI_ROM_ADDRESS, 4)) {
         pci_decode_update(pci, true);
     }
     if (pci->cap_msi && touches(reg, len, pci->cap_msi + PCI_MSI_CONTROL, 2)) {
@@ -474,10 +483,11 @@ uint32_t pci_config_read(struct pci_bus *bus, unsigned devfn, unsigned reg, unsi
     return value;
 }
 
-void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned reg, uint32_t value, unsigned len)
+void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned reg, uint32_t value,
+                      unsigned len)
 {
     for (unsigned done = 0, part; done < len && reg + done < PCI_CONFIG_SIZE; done += part) {
-        struct pci_device *pci = responder(bus, devfn);     /* the first part may pull it out */
+        struct pci_device *pci = responder(bus, devfn); /* the first part may pull it out */
 
         part = dword_part(reg + done, len - done);
         if (pci) {
@@ -515,7 +525,7 @@ void pci_cap_add_pm(struct pci_device *pci, uint8_t offset)
     uint8_t at = pci_cap_add(pci, PCI_CAP_PM, offset, 8);
 
     pci->cap_pm = at;
-    config_put16(pci->config, at + 2u, 3);      /* version 1.2; no D1, D2, PME# */
+    config_put16(pci->config, at + 2u, 3); /* version 1.2; no D1, D2, PME# */
     pci->config[at + PCI_PM_CONTROL] = PCI_PM_NO_SOFT_RESET;
     pci->writable[at + PCI_PM_CONTROL] = PCI_PM_STATE_MASK;
 }
@@ -545,8 +555,8 @@ int pci_function_prepare(struct pci_device *pci, GError **err)
     config[PCI_INTERRUPT_PIN] = info->intx_pin;
 
     config_put16(pci->writable, PCI_COMMAND,
-                 PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY | PCI_COMMAND_SERR |
-                     PCI_COMMAND_INTX_OFF);
+                 PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_PARITY |
+                     PCI_COMMAND_SERR | PCI_COMMAND_INTX_OFF);
     config_put16(pci->w1c, PCI_STATUS, PCI_STATUS_W1C);
     pci->writable[PCI_CACHE_LINE] = 0xff;
     pci->writable[PCI_LATENCY] = 0xf8;
@@ -581,7 +591,8 @@ int pci_function_prepare(struct pci_device *pci, GError **err)
     }
     XENDM_ASSERT(info->intx_pin <= PINS);
     if (info->intx_pin) {
-        irq_connect(&pci->intx, &pci->dev.machine->pci->intx[PCI_SLOT(pci->devfn)][info->intx_pin - 1]);
+        irq_connect(&pci->intx,
+                    &pci->dev.machine->pci->intx[PCI_SLOT(pci->devfn)][info->intx_pin - 1]);
     }
     pci->dev.dma_blocked = true;
     return 0;
@@ -597,8 +608,9 @@ int pci_function_register(struct pci_device *pci, GError **err)
     }
     rc = hv_pci_function_add(pci->dev.machine->hv, pci->devfn);
     if (rc < 0) {
-        g_set_error(err, XENDM_ERROR, -rc, "%s: the hypervisor does not forward PCI function %02x.%x: %s",
-                    pci->dev.id, PCI_SLOT(pci->devfn), PCI_FUNCTION(pci->devfn), g_strerror(-rc));
+        g_set_error(err, XENDM_ERROR, -rc,
+                    "%s: the hypervisor does not forward PCI function %02x.%x: %s", pci->dev.id,
+                    PCI_SLOT(pci->devfn), PCI_FUNCTION(pci->devfn), g_strerror(-rc));
         return rc;
     }
     memcpy(fn->power_on, pci->config, sizeof(fn->power_on));
@@ -654,7 +666,8 @@ void pci_function_detach(struct pci_device *pci)
     }
 }
 
-static void reset_capability(struct pci_device *pci, const struct function *fn, unsigned at, unsigned size)
+static void reset_capability(struct pci_device *pci, const struct function *fn, unsigned at,
+                             unsigned size)
 {
     for (unsigned i = at; at && i < at + size && i < PCI_CONFIG_SIZE; i++) {
         pci->config[i] = fn->power_on[i];
@@ -674,8 +687,9 @@ void pci_device_reset(struct pci_device *pci)
 
     XENDM_ASSERT(fn && fn->registered);
     /*
-     * The header and the capabilities that are ours. The chip's own registers are for its class->reset, because some of
-     * them have to outlive S3: nobody runs firmware that would program a chip set again (contract 4.8).
+     * The header and the capabilities that are ours. The chip's own registers are for its
+     * class->reset, because some of them have to outlive S3: nobody runs firmware that would
+     * program a chip set again (contract 4.8).
      */
     memcpy(pci->config, fn->power_on, PCI_HEADER_SIZE);
     reset_capability(pci, fn, pci->cap_pm, 8);
@@ -693,22 +707,25 @@ void pci_device_reset(struct pci_device *pci)
 static bool state_fits_function(const void *scratch, const void *base, GError **err)
 {
     static const uint8_t identity[] = {
-        PCI_VENDOR, PCI_VENDOR + 1, PCI_DEVICE, PCI_DEVICE + 1, PCI_CLASS, PCI_CLASS + 1, PCI_CLASS + 2,
-        PCI_HEADER_TYPE, PCI_CAPABILITIES, PCI_INTERRUPT_PIN,
+        PCI_VENDOR,    PCI_VENDOR + 1, PCI_DEVICE,      PCI_DEVICE + 1,   PCI_CLASS,
+        PCI_CLASS + 1, PCI_CLASS + 2,  PCI_HEADER_TYPE, PCI_CAPABILITIES, PCI_INTERRUPT_PIN,
     };
     const struct pci_device *saved = scratch;
     const struct pci_device *pci = base;
 
     for (unsigned i = 0; i < sizeof(identity); i++) {
         if (saved->config[identity[i]] != pci->config[identity[i]]) {
-            g_set_error(err, STATE_ERROR, EINVAL, "config: register 0x%02x is 0x%02x, not 0x%02x: another device",
+            g_set_error(err, STATE_ERROR, EINVAL,
+                        "config: register 0x%02x is 0x%02x, not 0x%02x: another device",
                         identity[i], saved->config[identity[i]], pci->config[identity[i]]);
             return false;
         }
     }
-    if (saved->msix_table_bytes != pci->msix_table_bytes || saved->msix_pba_bytes != pci->msix_pba_bytes) {
-        g_set_error(err, STATE_ERROR, EINVAL, "msix_table: %u and %u bytes, not %u and %u", saved->msix_table_bytes,
-                    saved->msix_pba_bytes, pci->msix_table_bytes, pci->msix_pba_bytes);
+    if (saved->msix_table_bytes != pci->msix_table_bytes ||
+        saved->msix_pba_bytes != pci->msix_pba_bytes) {
+        g_set_error(err, STATE_ERROR, EINVAL, "msix_table: %u and %u bytes, not %u and %u",
+                    saved->msix_table_bytes, saved->msix_pba_bytes, pci->msix_table_bytes,
+                    pci->msix_pba_bytes);
         return false;
     }
     return true;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Saved state by field tables: see xendm/state.h for the tables, docs/state-format.md for the bytes.
+ * Saved state by field tables: see xendm/state.h for the tables, docs/state-format.md for the
+ * bytes.
  *
- * Parsing fills a scratch structure of the described layout and a list of what was present; applying walks the list.
- * Nothing in the stream is believed: lengths are checked against what is left, names against the table, values against
- * its limits, and every allocation is bounded by the table or by the stream's own length.
+ * Parsing fills a scratch structure of the described layout and a list of what was present;
+ * applying walks the list. Nothing in the stream is believed: lengths are checked against what is
+ * left, names against the table, values against its limits, and every allocation is bounded by the
+ * table or by the stream's own length.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -26,18 +28,19 @@ enum wire_type {
     WIRE_I32 = 5,
     WIRE_I64 = 6,
     WIRE_BOOL = 7,
-    WIRE_BYTES = 8,         /* both of STATE_BYTES and STATE_VAR_BYTES */
+    WIRE_BYTES = 8, /* both of STATE_BYTES and STATE_VAR_BYTES */
     WIRE_TIMER = 9,
     WIRE_IRQ = 10,
     WIRE_STRUCT = 11,
     WIRE_SECTION = 12,
-    WIRE_OPTIONAL = 0x80,   /* a reader that does not know the name may skip it */
+    WIRE_OPTIONAL = 0x80, /* a reader that does not know the name may skip it */
 };
 
 #define NAME_MAX_LENGTH 255u
-#define FIELDS_MAX 512u             /* in one table; for the set of those seen */
+#define FIELDS_MAX 512u /* in one table; for the set of those seen */
 #define SECTIONS_MAX 32
-/* Overdue timers fire at once; one from the deep past would make a periodic device catch up for hours. */
+/* Overdue timers fire at once; one from the deep past would make a periodic device catch up for
+ * hours. */
 #define OVERDUE_MAX_NS NS_PER_S
 
 GQuark state_error_quark(void)
@@ -47,21 +50,21 @@ GQuark state_error_quark(void)
 
 static const struct {
     enum wire_type wire;
-    unsigned size;              /* of one element in the stream; 0: not fixed */
-    size_t memory;              /* in the structure */
+    unsigned size; /* of one element in the stream; 0: not fixed */
+    size_t memory; /* in the structure */
 } types[] = {
-    [STATE_U8] = { WIRE_U8, 1, 1 },
-    [STATE_U16] = { WIRE_U16, 2, 2 },
-    [STATE_U32] = { WIRE_U32, 4, 4 },
-    [STATE_U64] = { WIRE_U64, 8, 8 },
-    [STATE_I32] = { WIRE_I32, 4, 4 },
-    [STATE_I64] = { WIRE_I64, 8, 8 },
-    [STATE_BOOL] = { WIRE_BOOL, 1, sizeof(bool) },
-    [STATE_BYTES] = { WIRE_BYTES, 1, 1 },
-    [STATE_TIMER] = { WIRE_TIMER, 8, sizeof(struct vtimer) },
-    [STATE_IRQ] = { WIRE_IRQ, 1, sizeof(struct irq) },
-    [STATE_STRUCT] = { WIRE_STRUCT, 0, 0 },
-    [STATE_VAR_BYTES] = { WIRE_BYTES, 0, sizeof(void *) },
+    [STATE_U8] = {WIRE_U8, 1, 1},
+    [STATE_U16] = {WIRE_U16, 2, 2},
+    [STATE_U32] = {WIRE_U32, 4, 4},
+    [STATE_U64] = {WIRE_U64, 8, 8},
+    [STATE_I32] = {WIRE_I32, 4, 4},
+    [STATE_I64] = {WIRE_I64, 8, 8},
+    [STATE_BOOL] = {WIRE_BOOL, 1, sizeof(bool)},
+    [STATE_BYTES] = {WIRE_BYTES, 1, 1},
+    [STATE_TIMER] = {WIRE_TIMER, 8, sizeof(struct vtimer)},
+    [STATE_IRQ] = {WIRE_IRQ, 1, sizeof(struct irq)},
+    [STATE_STRUCT] = {WIRE_STRUCT, 0, 0},
+    [STATE_VAR_BYTES] = {WIRE_BYTES, 0, sizeof(void *)},
 };
 
 static inline uint32_t field_count(const struct state_field *f)
@@ -159,9 +162,9 @@ static uint64_t load_number(const struct state_field *f, const void *place)
     case STATE_U64:
         return *(const uint64_t *)place;
     case STATE_I32:
-        return (uint64_t)(int64_t)*(const int32_t *)place;
+        return (uint64_t)(int64_t) * (const int32_t *)place;
     case STATE_I64:
-        return (uint64_t)*(const int64_t *)place;
+        return (uint64_t) * (const int64_t *)place;
     case STATE_BOOL:
         return *(const bool *)place;
     case STATE_TIMER:
@@ -246,7 +249,7 @@ void state_save(const struct state_desc *desc, void *base, GByteArray *out)
 
 struct plan_item {
     const struct state_field *field;
-    size_t base;                /* of the structure it is in, from the start of the whole */
+    size_t base; /* of the structure it is in, from the start of the whole */
 };
 
 /* A structure or section that was present: for its hooks, innermost first. */
@@ -258,8 +261,8 @@ struct plan_part {
 struct state_plan {
     const struct state_desc *desc;
     char *scratch;
-    GArray *items;              /* struct plan_item */
-    GArray *parts;              /* struct plan_part */
+    GArray *items; /* struct plan_item */
+    GArray *parts; /* struct plan_part */
 };
 
 struct reader {
@@ -271,7 +274,7 @@ struct reader {
 struct where {
     const struct where *up;
     const char *name;
-    int index;                  /* of an array element; -1 for none */
+    int index; /* of an array element; -1 for none */
 };
 
 static void where_text(const struct where *w, GString *s)
@@ -289,7 +292,8 @@ static void where_text(const struct where *w, GString *s)
     }
 }
 
-static bool __attribute__((format(printf, 3, 4))) refuse(GError **err, const struct where *w, const char *fmt, ...)
+static bool __attribute__((format(printf, 3, 4)))
+refuse(GError **err, const struct where *w, const char *fmt, ...)
 {
     g_autoptr(GString) s = g_string_new(NULL);
     va_list ap;
@@ -339,7 +343,8 @@ static bool is_signed(enum state_type type)
 }
 
 /* Checks one element and puts it into the scratch structure. */
-static bool store_number(const struct state_field *f, void *place, uint64_t value, const struct where *w, GError **err)
+static bool store_number(const struct state_field *f, void *place, uint64_t value,
+                         const struct where *w, GError **err)
 {
     if (f->type == STATE_I32) {
         value = (uint64_t)(int64_t)(int32_t)(uint32_t)value;
@@ -348,12 +353,14 @@ static bool store_number(const struct state_field *f, void *place, uint64_t valu
         return refuse(err, w, "value %" PRIu64 " is neither 0 nor 1", value);
     }
     if (f->min || f->max) {
-        if (is_signed(f->type) && ((int64_t)value < (int64_t)f->min || (int64_t)value > (int64_t)f->max)) {
-            return refuse(err, w, "value %" PRId64 " is not in %" PRId64 "..%" PRId64, (int64_t)value,
-                          (int64_t)f->min, (int64_t)f->max);
+        if (is_signed(f->type) &&
+            ((int64_t)value < (int64_t)f->min || (int64_t)value > (int64_t)f->max)) {
+            return refuse(err, w, "value %" PRId64 " is not in %" PRId64 "..%" PRId64,
+                          (int64_t)value, (int64_t)f->min, (int64_t)f->max);
         }
         if (!is_signed(f->type) && (value < f->min || value > f->max)) {
-            return refuse(err, w, "value %" PRIu64 " is not in %" PRIu64 "..%" PRIu64, value, f->min, f->max);
+            return refuse(err, w, "value %" PRIu64 " is not in %" PRIu64 "..%" PRIu64, value,
+                          f->min, f->max);
         }
     }
     switch (f->type) {
@@ -390,11 +397,11 @@ static bool store_number(const struct state_field *f, void *place, uint64_t valu
     return true;
 }
 
-static bool parse_body(struct state_plan *plan, const struct state_desc *desc, size_t base, struct reader r,
-                       const struct where *w, GError **err);
+static bool parse_body(struct state_plan *plan, const struct state_desc *desc, size_t base,
+                       struct reader r, const struct where *w, GError **err);
 
-static bool parse_structs(struct state_plan *plan, const struct state_field *f, size_t base, struct reader r,
-                          struct where *w, GError **err)
+static bool parse_structs(struct state_plan *plan, const struct state_field *f, size_t base,
+                          struct reader r, struct where *w, GError **err)
 {
     uint64_t count, length;
 
@@ -408,7 +415,7 @@ static bool parse_structs(struct state_plan *plan, const struct state_field *f, 
         if (!take_number(&r, 4, &length) || length > r.left) {
             return refuse(err, w, "is cut short");
         }
-        element = (struct reader){ .data = r.data, .left = length };
+        element = (struct reader){.data = r.data, .left = length};
         if (!parse_body(plan, f->sub, base + f->offset + i * f->stride, element, w, err)) {
             return false;
         }
@@ -422,11 +429,11 @@ static bool parse_structs(struct state_plan *plan, const struct state_field *f, 
     return true;
 }
 
-static bool parse_field(struct state_plan *plan, const struct state_field *f, size_t base, unsigned type,
-                        struct reader r, const struct where *up, GError **err)
+static bool parse_field(struct state_plan *plan, const struct state_field *f, size_t base,
+                        unsigned type, struct reader r, const struct where *up, GError **err)
 {
-    struct where w = { .up = up, .name = f->name, .index = -1 };
-    struct plan_item item = { .field = f, .base = base };
+    struct where w = {.up = up, .name = f->name, .index = -1};
+    struct plan_item item = {.field = f, .base = base};
     char *place = plan->scratch + base + f->offset;
 
     if (type != types[f->type].wire) {
@@ -456,7 +463,8 @@ static bool parse_field(struct state_plan *plan, const struct state_field *f, si
             for (uint32_t i = 0; i < field_count(f); i++) {
                 w.index = f->count > 1 ? (int)i : -1;
                 if (!store_number(f, place + i * field_stride(f),
-                                  get_number(r.data + i * types[f->type].size, types[f->type].size), &w, err)) {
+                                  get_number(r.data + i * types[f->type].size, types[f->type].size),
+                                  &w, err)) {
                     return false;
                 }
             }
@@ -466,7 +474,8 @@ static bool parse_field(struct state_plan *plan, const struct state_field *f, si
     return true;
 }
 
-static const struct state_field *field_find(const struct state_desc *desc, const char *name, unsigned *index)
+static const struct state_field *field_find(const struct state_desc *desc, const char *name,
+                                            unsigned *index)
 {
     for (unsigned i = 0; desc->fields[i].name; i++) {
         if (strcmp(desc->fields[i].name, name) == 0) {
@@ -477,7 +486,8 @@ static const struct state_field *field_find(const struct state_desc *desc, const
     return NULL;
 }
 
-static const struct state_desc *section_find(const struct state_desc *desc, const char *name, unsigned *index)
+static const struct state_desc *section_find(const struct state_desc *desc, const char *name,
+                                             unsigned *index)
 {
     for (unsigned i = 0; desc->sections && desc->sections[i]; i++) {
         if (strcmp(desc->sections[i]->name, name) == 0) {
@@ -499,11 +509,11 @@ static bool name_is_good(const char *name)
     return true;
 }
 
-static bool parse_body(struct state_plan *plan, const struct state_desc *desc, size_t base, struct reader r,
-                       const struct where *w, GError **err)
+static bool parse_body(struct state_plan *plan, const struct state_desc *desc, size_t base,
+                       struct reader r, const struct where *w, GError **err)
 {
-    struct plan_part part = { .desc = desc, .base = base };
-    bool seen[FIELDS_MAX] = { false };
+    struct plan_part part = {.desc = desc, .base = base};
+    bool seen[FIELDS_MAX] = {false};
     uint32_t sections_seen = 0;
     uint64_t version;
 
@@ -511,8 +521,8 @@ static bool parse_body(struct state_plan *plan, const struct state_desc *desc, s
         return refuse(err, w, "is cut short");
     }
     if (version < (desc->min_version ? desc->min_version : 1)) {
-        return refuse(err, w, "version %" PRIu64 " is older than %u, the oldest that can be loaded", version,
-                      desc->min_version ? desc->min_version : 1);
+        return refuse(err, w, "version %" PRIu64 " is older than %u, the oldest that can be loaded",
+                      version, desc->min_version ? desc->min_version : 1);
     }
     while (r.left > 0) {
         char name[NAME_MAX_LENGTH + 1];
@@ -523,7 +533,8 @@ static bool parse_body(struct state_plan *plan, const struct state_desc *desc, s
         const uint8_t *bytes;
         unsigned index;
 
-        if (!take_number(&r, 1, &type) || !take_number(&r, 1, &name_length) || !take(&r, name_length, &bytes)) {
+        if (!take_number(&r, 1, &type) || !take_number(&r, 1, &name_length) ||
+            !take(&r, name_length, &bytes)) {
             return refuse(err, w, "is cut short");
         }
         memcpy(name, bytes, name_length);
@@ -534,11 +545,11 @@ static bool parse_body(struct state_plan *plan, const struct state_desc *desc, s
         if (!take_number(&r, 4, &length) || length > r.left) {
             return refuse(err, w, "field %s is cut short", name);
         }
-        value = (struct reader){ .data = r.data, .left = length };
+        value = (struct reader){.data = r.data, .left = length};
         r.data += length;
         r.left -= length;
         if (type == WIRE_SECTION && (section = section_find(desc, name, &index)) != NULL) {
-            struct where inner = { .up = w, .name = section->name, .index = -1 };
+            struct where inner = {.up = w, .name = section->name, .index = -1};
 
             if (sections_seen & 1u << index) {
                 return refuse(err, &inner, "is there twice");
@@ -554,8 +565,8 @@ static bool parse_body(struct state_plan *plan, const struct state_desc *desc, s
             if (type & WIRE_OPTIONAL) {
                 continue;
             }
-            return refuse(err, w, "field %s is not known here (version %" PRIu64 ", ours is %u)", name, version,
-                          desc->version);
+            return refuse(err, w, "field %s is not known here (version %" PRIu64 ", ours is %u)",
+                          name, version, desc->version);
         }
         if (seen[index]) {
             return refuse(err, w, "field %s is there twice", name);
@@ -590,18 +601,19 @@ static bool run_checks(const struct state_plan *plan, const struct where *w, GEr
 
         if (part->desc->check && !part->desc->check(plan->scratch + part->base, &inner)) {
             return refuse(err, w, "%s%s%s", part->desc == plan->desc ? "" : part->desc->name,
-                          part->desc == plan->desc ? "" : ": ", inner ? inner->message : "values do not agree");
+                          part->desc == plan->desc ? "" : ": ",
+                          inner ? inner->message : "values do not agree");
         }
     }
     return true;
 }
 
-struct state_plan *state_parse_sized(const struct state_desc *desc, size_t size, const void *data, size_t len,
-                                     GError **err)
+struct state_plan *state_parse_sized(const struct state_desc *desc, size_t size, const void *data,
+                                     size_t len, GError **err)
 {
     struct state_plan *plan = g_new0(struct state_plan, 1);
-    struct reader r = { .data = data, .left = len };
-    struct where w = { .up = NULL, .name = desc->name, .index = -1 };
+    struct reader r = {.data = data, .left = len};
+    struct where w = {.up = NULL, .name = desc->name, .index = -1};
 
     state_desc_assert(desc);
     plan->desc = desc;
@@ -615,7 +627,8 @@ struct state_plan *state_parse_sized(const struct state_desc *desc, size_t size,
     return plan;
 }
 
-struct state_plan *state_parse(const struct state_desc *desc, const void *data, size_t len, GError **err)
+struct state_plan *state_parse(const struct state_desc *desc, const void *data, size_t len,
+                               GError **err)
 {
     return state_parse_sized(desc, 0, data, len, err);
 }
@@ -646,8 +659,8 @@ bool state_fits(const struct state_plan *plan, const void *base, GError **err)
         const struct plan_part *part = &g_array_index(plan->parts, struct plan_part, i);
         g_autoptr(GError) inner = NULL;
 
-        if (part->desc->fits &&
-            !part->desc->fits(plan->scratch + part->base, (const char *)base + part->base, &inner)) {
+        if (part->desc->fits && !part->desc->fits(plan->scratch + part->base,
+                                                  (const char *)base + part->base, &inner)) {
             g_set_error(err, STATE_ERROR, EINVAL, "%s: %s", part->desc->name,
                         inner ? inner->message : "does not fit this device");
             return false;
@@ -685,7 +698,7 @@ static void apply_item(struct state_plan *plan, const struct plan_item *item, ch
         case STATE_VAR_BYTES:
             g_free(*(void **)to);
             *(void **)to = *(void **)from;
-            *(void **)from = NULL;      /* handed over */
+            *(void **)from = NULL; /* handed over */
             *(uint32_t *)(base + item->base + f->length_offset) =
                 *(uint32_t *)(plan->scratch + item->base + f->length_offset);
             return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Guest memory for unit tests. Views end at every 64 KiB of guest address, because mappings in the mapcache end
- * somewhere, too, and devices must not count on more.
+ * Guest memory for unit tests. Views end at every 64 KiB of guest address, because mappings in the
+ * mapcache end somewhere, too, and devices must not count on more.
  */
 #include <errno.h>
 #include <string.h>
@@ -65,7 +65,7 @@ void fake_guestmem_free(struct guestmem *gm)
 
 void fake_guestmem_hole(struct guestmem *gm, uint64_t gpa, uint64_t len)
 {
-    struct hole h = { gpa, len };
+    struct hole h = {gpa, len};
 
     g_array_append_val(gm->holes, h);
 }
@@ -116,7 +116,8 @@ uint64_t fake_guestmem_dirty_bytes(struct guestmem *gm)
     return gm->dirty_bytes;
 }
 
-int guestmem_get(struct guestmem *gm, uint64_t gpa, size_t len, bool write, struct guestmem_ref *ref)
+int guestmem_get(struct guestmem *gm, uint64_t gpa, size_t len, bool write,
+                 struct guestmem_ref *ref)
 {
     uint8_t *ptr = NULL;
     uint64_t n;
@@ -128,7 +129,7 @@ int guestmem_get(struct guestmem *gm, uint64_t gpa, size_t len, bool write, stru
     if (n == 0) {
         return -EFAULT;
     }
-    *ref = (struct guestmem_ref){ .ptr = ptr, .len = n, .gpa = gpa, .write = write, .cookie = gm };
+    *ref = (struct guestmem_ref){.ptr = ptr, .len = n, .gpa = gpa, .write = write, .cookie = gm};
     gm->pinned++;
     return 0;
 }

@@ -163,7 +163,8 @@ void hv_memory_unmap(struct hypervisor *hv, void *ptr, size_t pages)
 struct machine *fake_machine_new(void)
 {
     struct hypervisor *hv = g_new0(struct hypervisor, 1);
-    struct machine *m = machine_new(hv, fake_guestmem_new(LOW_RAM, HIGH_RAM), vclock_new(NULL, NULL));
+    struct machine *m =
+        machine_new(hv, fake_guestmem_new(LOW_RAM, HIGH_RAM), vclock_new(NULL, NULL));
 
     m->ram_low_end = LOW_RAM;
     m->ram_high_end = (UINT64_C(4) << 30) + HIGH_RAM;
@@ -216,8 +217,8 @@ void fake_clock_step(struct machine *m, int64_t ns)
     }
 }
 
-static struct device *realize(struct machine *m, const struct device_class *class, const char *id, bool pci, int devfn,
-                              va_list ap)
+static struct device *realize(struct machine *m, const struct device_class *class, const char *id,
+                              bool pci, int devfn, va_list ap)
 {
     GError *err = NULL;
     struct device *dev = device_new(m, class, id, &err);
@@ -299,11 +300,13 @@ static GByteArray *save_section(const struct state_desc *desc, struct device *de
     return bytes;
 }
 
-static void section_round_trip(const struct state_desc *desc, struct device *dev, struct device *into)
+static void section_round_trip(const struct state_desc *desc, struct device *dev,
+                               struct device *into)
 {
     GByteArray *saved = save_section(desc, dev);
     GError *err = NULL;
-    struct state_plan *plan = state_parse_sized(desc, dev->class->size, saved->data, saved->len, &err);
+    struct state_plan *plan =
+        state_parse_sized(desc, dev->class->size, saved->data, saved->len, &err);
     GByteArray *again;
 
     g_assert_no_error(err);

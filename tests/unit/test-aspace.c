@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Address spaces: finding, splitting, widening, block forms, placing; each against a model in the test. */
+/* Address spaces: finding, splitting, widening, block forms, placing; each against a model in the
+ * test. */
 #include <errno.h>
 #include <string.h>
 
@@ -16,7 +17,7 @@ struct chip {
     struct region_ops ops;
     uint8_t bytes[CHIP_SIZE];
     unsigned reads, writes;
-    size_t block_limit;         /* units that the block forms serve at most */
+    size_t block_limit; /* units that the block forms serve at most */
     unsigned blocks;
 };
 
@@ -35,7 +36,7 @@ static void check_access(const struct chip *c, uint64_t offset, unsigned size)
 static uint64_t chip_read(void *opaque, uint64_t offset, unsigned size)
 {
     struct chip *c = opaque;
-    uint64_t value = UINT64_C(0xa5a5a5a5a5a5a5a5);      /* bits above `size` are to be ignored */
+    uint64_t value = UINT64_C(0xa5a5a5a5a5a5a5a5); /* bits above `size` are to be ignored */
 
     check_access(c, offset, size);
     c->reads++;
@@ -64,7 +65,8 @@ static size_t chip_read_block(void *opaque, uint64_t offset, void *buf, unsigned
     return n;
 }
 
-static size_t chip_write_block(void *opaque, uint64_t offset, const void *buf, unsigned size, size_t count)
+static size_t chip_write_block(void *opaque, uint64_t offset, const void *buf, unsigned size,
+                               size_t count)
 {
     struct chip *c = opaque;
     size_t n = MIN(count, c->block_limit);
@@ -100,10 +102,11 @@ static void place(struct aspace *as, struct region *r, uint64_t base)
     g_assert_no_error(err);
 }
 
-/* Every guest size at every offset against every implemented pair of sizes, in both kinds of spaces. */
+/* Every guest size at every offset against every implemented pair of sizes, in both kinds of
+ * spaces. */
 static void test_sizes(void)
 {
-    static const unsigned sizes[] = { 1, 2, 4, 8 };
+    static const unsigned sizes[] = {1, 2, 4, 8};
 
     for (unsigned bits = 16; bits <= 48; bits += 32) {
         for (unsigned mi = 0; mi < 4; mi++) {
@@ -113,8 +116,11 @@ static void test_sizes(void)
                         for (int shifts = 0; shifts < 2; shifts++) {
                             struct aspace *as = aspace_new("test", bits);
                             struct region_ops ops = {
-                                .read = chip_read, .write = chip_write, .impl_min = (uint8_t)sizes[mi],
-                                .impl_max = (uint8_t)sizes[ma], .write_shifts = shifts,
+                                .read = chip_read,
+                                .write = chip_write,
+                                .impl_min = (uint8_t)sizes[mi],
+                                .impl_max = (uint8_t)sizes[ma],
+                                .write_shifts = shifts,
                             };
                             unsigned size = sizes[si], min = sizes[mi];
                             uint64_t value = UINT64_C(0xf1f2f3f4f5f6f7f8), expect = 0;
@@ -132,7 +138,8 @@ static void test_sizes(void)
                                 bool neighbour = i >= first && i < end;
 
                                 if (inside) {
-                                    g_assert_cmphex(c.bytes[i], ==, value >> (8 * (i - offset)) & 0xff);
+                                    g_assert_cmphex(c.bytes[i], ==,
+                                                    value >> (8 * (i - offset)) & 0xff);
                                 } else if (shifts && neighbour) {
                                     g_assert_cmphex(c.bytes[i], ==, 0);
                                 } else {
@@ -160,13 +167,13 @@ static void test_defaults(void)
     struct chip c;
 
     /* 0 means 1..4: a qword is two dwords. */
-    chip_init(&c, "chip", (struct region_ops){ .read = chip_read, .write = chip_write }, CHIP_SIZE);
+    chip_init(&c, "chip", (struct region_ops){.read = chip_read, .write = chip_write}, CHIP_SIZE);
     place(as, &c.r, 0);
     g_assert_cmphex(aspace_read(as, 0, 8), ==, UINT64_C(0x1716151413121110));
     g_assert_cmpuint(c.reads, ==, 2);
     region_remove(&c.r);
 
-    chip_init(&c, "mute", (struct region_ops){ .impl_max = 0 }, CHIP_SIZE);
+    chip_init(&c, "mute", (struct region_ops){.impl_max = 0}, CHIP_SIZE);
     place(as, &c.r, 0);
     g_assert_cmphex(aspace_read(as, 4, 2), ==, 0xffff);
     aspace_write(as, 4, 0, 2);
@@ -181,8 +188,13 @@ static void test_guest_rules(void)
 {
     struct aspace *as = aspace_new("mmio", 48);
     struct region_ops ops = {
-        .read = chip_read, .write = chip_write, .impl_min = 1, .impl_max = 8,
-        .guest_min = 2, .guest_max = 4, .guest_aligned = true,
+        .read = chip_read,
+        .write = chip_write,
+        .impl_min = 1,
+        .impl_max = 8,
+        .guest_min = 2,
+        .guest_max = 4,
+        .guest_aligned = true,
     };
     struct chip c;
 
@@ -212,7 +224,7 @@ static void test_guest_rules(void)
 static void test_borders(void)
 {
     struct aspace *as = aspace_new("pio", 16);
-    struct region_ops ops = { .read = chip_read, .write = chip_write, .impl_max = 8 };
+    struct region_ops ops = {.read = chip_read, .write = chip_write, .impl_max = 8};
     struct chip a, b, top;
 
     chip_init(&a, "a", ops, 3);
@@ -265,8 +277,8 @@ static void on_del(void *opaque, uint64_t first, uint64_t last)
 
 static void test_place(void)
 {
-    static const struct aspace_listener listener = { .range_add = on_add, .range_del = on_del };
-    struct region_ops ops = { .read = chip_read, .write = chip_write };
+    static const struct aspace_listener listener = {.range_add = on_add, .range_del = on_del};
+    struct region_ops ops = {.read = chip_read, .write = chip_write};
 
     for (unsigned bits = 16; bits <= 48; bits += 32) {
         struct aspace *as = aspace_new("space", bits);
@@ -330,8 +342,12 @@ static void test_place(void)
 static void test_block(void)
 {
     struct region_ops ops = {
-        .read = chip_read, .write = chip_write, .read_block = chip_read_block, .write_block = chip_write_block,
-        .impl_min = 2, .impl_max = 4,
+        .read = chip_read,
+        .write = chip_write,
+        .read_block = chip_read_block,
+        .write_block = chip_write_block,
+        .impl_min = 2,
+        .impl_max = 4,
     };
     struct aspace *as = aspace_new("pio", 16);
     uint8_t buf[64];
@@ -364,7 +380,8 @@ static void test_block(void)
     g_assert_cmphex(c.bytes[0], ==, 62);
     g_assert_cmphex(c.bytes[1], ==, 63);
 
-    /* Sizes that the chip does not implement, unaligned offsets and borders never reach the block form. */
+    /* Sizes that the chip does not implement, unaligned offsets and borders never reach the block
+     * form. */
     c.blocks = 0;
     c.block_limit = SIZE_MAX;
     aspace_read_block(as, 0x1f0, buf, 1, 4);
@@ -409,8 +426,8 @@ static void test_vanishing(void)
 {
     for (unsigned bits = 16; bits <= 48; bits += 32) {
         struct aspace *as = aspace_new("space", bits);
-        struct region_ops ops = { .read = chip_read, .write = vanish, .impl_max = 1 };
-        uint32_t buf[4] = { 0 };
+        struct region_ops ops = {.read = chip_read, .write = vanish, .impl_max = 1};
+        uint32_t buf[4] = {0};
         struct chip c;
 
         chip_init(&c, "ghost", ops, 8);
@@ -442,7 +459,7 @@ static void test_random(gconstpointer data)
     unsigned bits = GPOINTER_TO_UINT(data);
     uint64_t origin = bits == 16 ? 0 : UINT64_C(0xf0000000);
     enum { CHIPS = 200, SPAN = 4096 };
-    struct region_ops ops = { .read = chip_read, .write = chip_write, .impl_max = 8 };
+    struct region_ops ops = {.read = chip_read, .write = chip_write, .impl_max = 8};
     struct aspace *as = aspace_new("space", bits);
     struct chip *chip = g_new0(struct chip, CHIPS);
     GRand *rand = g_rand_new_with_seed(20240601);
@@ -468,7 +485,8 @@ static void test_random(gconstpointer data)
             for (unsigned k = 0; k < c->r.size; k++) {
                 free_there &= owner[at + k] < 0;
             }
-            g_assert_cmpint(region_place(as, &c->r, origin + at, NULL), ==, free_there ? 0 : -EBUSY);
+            g_assert_cmpint(region_place(as, &c->r, origin + at, NULL), ==,
+                            free_there ? 0 : -EBUSY);
             for (unsigned k = 0; free_there && k < c->r.size; k++) {
                 owner[at + k] = i;
             }

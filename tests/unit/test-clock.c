@@ -43,7 +43,7 @@ static void test_order(void)
     vtimer_arm(&t[0], 30);
     vtimer_arm(&t[1], 10);
     vtimer_arm(&t[2], 20);
-    vtimer_arm(&t[3], 10);      /* the same as b: in order of arming */
+    vtimer_arm(&t[3], 10); /* the same as b: in order of arming */
     vtimer_arm_in(&t[4], 100);
     g_assert_cmpint(vclock_next_deadline(clock), ==, 10);
     vclock_run(clock);
@@ -100,16 +100,16 @@ static void again(void *opaque)
 static void test_rearm_in_callback(void)
 {
     struct vclock *clock = manual();
-    struct rearming r = { .delay = 0 };
+    struct rearming r = {.delay = 0};
 
     vtimer_init(&r.t, clock, "again", again, &r);
-    vtimer_init(&r.other, clock, "other", note, (char[]){ "x" });
+    vtimer_init(&r.other, clock, "other", note, (char[]){"x"});
     vclock_set(clock, 1000);
     vtimer_arm(&r.t, 5);
     vtimer_arm(&r.other, 6);
     vclock_run(clock);
     g_assert_cmpuint(r.count, ==, 1);
-    g_assert_cmpstr(fired->str, ==, "");    /* disarmed by the first while it was due */
+    g_assert_cmpstr(fired->str, ==, ""); /* disarmed by the first while it was due */
     g_assert_cmpint(vclock_next_deadline(clock), ==, 1000);
     vclock_run(clock);
     g_assert_cmpuint(r.count, ==, 2);
@@ -145,7 +145,7 @@ static void test_deferred_disarm(void)
     struct pair p;
 
     vtimer_init(&p.a, clock, "a", arm_and_disarm, &p);
-    vtimer_init(&p.b, clock, "b", note, (char[]){ "b" });
+    vtimer_init(&p.b, clock, "b", note, (char[]){"b"});
     vclock_set(clock, 10);
     vtimer_arm(&p.a, 1);
     vclock_run(clock);
@@ -169,11 +169,11 @@ static void test_stopped(void)
     struct vtimer stopper, t;
 
     vtimer_init(&stopper, clock, "stopper", stop_clock, clock);
-    vtimer_init(&t, clock, "t", note, (char[]){ "t" });
+    vtimer_init(&t, clock, "t", note, (char[]){"t"});
     vtimer_arm(&stopper, 5);
     vtimer_arm(&t, 6);
     vclock_set(clock, 50);
-    vclock_run(clock);          /* stopped by the first: the second stays armed */
+    vclock_run(clock); /* stopped by the first: the second stays armed */
     g_assert_cmpstr(fired->str, ==, "s");
     g_assert_false(vclock_running(clock));
     vclock_run(clock);
@@ -202,17 +202,17 @@ static void test_host_time(void)
     int64_t before;
 
     fired = g_string_new(NULL);
-    vtimer_init(&t, clock, "t", note, (char[]){ "t" });
-    vtimer_init(&u, clock, "u", note, (char[]){ "u" });
+    vtimer_init(&t, clock, "t", note, (char[]){"t"});
+    vtimer_init(&u, clock, "u", note, (char[]){"u"});
     g_assert_cmpint(vclock_now(clock), ==, 0);
     vtimer_arm(&t, 3600 * NS_PER_S);
-    g_assert_cmpuint(asks, ==, 0);      /* stopped: nobody is to be woken */
+    g_assert_cmpuint(asks, ==, 0); /* stopped: nobody is to be woken */
     vclock_start(clock);
     g_assert_cmpuint(asks, ==, 1);
     g_assert_cmpint(asked, >, 0);
     g_assert_cmpint(asked, <=, 3600 * NS_PER_S);
     vtimer_arm(&u, 7200 * NS_PER_S);
-    g_assert_cmpuint(asks, ==, 1);      /* later than what was asked for */
+    g_assert_cmpuint(asks, ==, 1); /* later than what was asked for */
     vtimer_arm(&u, 0);
     g_assert_cmpuint(asks, ==, 2);
     g_assert_cmpint(asked, ==, 0);
@@ -252,7 +252,7 @@ static void note_time(void *opaque)
 {
     struct many *m = opaque;
 
-    g_assert_cmpint(m->fired_at, >=, last_fired);   /* holds the deadline */
+    g_assert_cmpint(m->fired_at, >=, last_fired); /* holds the deadline */
     last_fired = m->fired_at;
     m->fired_at = -1;
 }

@@ -29,7 +29,7 @@ static uint64_t sample_read(void *opaque, uint64_t offset, unsigned size)
     return 0x42;
 }
 
-static const struct region_ops sample_ops = { .read = sample_read };
+static const struct region_ops sample_ops = {.read = sample_read};
 
 static int sample_realize(struct device *dev, GError **err)
 {
@@ -90,15 +90,22 @@ static void sample_unrealize(struct device *dev)
 }
 
 static const struct property sample_properties[] = {
-    { .name = "flag", .type = PROP_BOOL, .offset = offsetof(struct sample, flag), .def = "on" },
-    { .name = "number", .type = PROP_UINT32, .offset = offsetof(struct sample, number), .def = "0x10" },
-    { .name = "limited", .type = PROP_UINT32, .offset = offsetof(struct sample, limited), .def = "3", .min = 2,
-      .max = 9 },
-    { .name = "big", .type = PROP_UINT64, .offset = offsetof(struct sample, big) },
-    { .name = "text", .type = PROP_STRING, .offset = offsetof(struct sample, text), .def = "hello" },
-    { .name = "drive", .type = PROP_BLOCK, .offset = offsetof(struct sample, block) },
-    { .name = "chardev", .type = PROP_CHARDEV, .offset = offsetof(struct sample, chardev) },
-    { .name = NULL },
+    {.name = "flag", .type = PROP_BOOL, .offset = offsetof(struct sample, flag), .def = "on"},
+    {.name = "number",
+     .type = PROP_UINT32,
+     .offset = offsetof(struct sample, number),
+     .def = "0x10"},
+    {.name = "limited",
+     .type = PROP_UINT32,
+     .offset = offsetof(struct sample, limited),
+     .def = "3",
+     .min = 2,
+     .max = 9},
+    {.name = "big", .type = PROP_UINT64, .offset = offsetof(struct sample, big)},
+    {.name = "text", .type = PROP_STRING, .offset = offsetof(struct sample, text), .def = "hello"},
+    {.name = "drive", .type = PROP_BLOCK, .offset = offsetof(struct sample, block)},
+    {.name = "chardev", .type = PROP_CHARDEV, .offset = offsetof(struct sample, chardev)},
+    {.name = NULL},
 };
 
 static const struct device_class sample_class = {
@@ -138,11 +145,21 @@ static void test_properties(void)
         const char *name, *value;
         int rc;
     } bad[] = {
-        { "nonsense", "1", -ENOENT },      { "flag", "maybe", -EINVAL },       { "flag", "", -EINVAL },
-        { "number", "", -EINVAL },         { "number", "12x", -EINVAL },       { "number", "-1", -EINVAL },
-        { "number", " 1", -EINVAL },       { "number", "0x", -EINVAL },        { "number", "4294967296", -EINVAL },
-        { "number", "0x-1", -EINVAL },     { "limited", "1", -EINVAL },        { "limited", "10", -EINVAL },
-        { "big", "18446744073709551616", -EINVAL }, { "drive", "x", -EINVAL }, { "chardev", "x", -EINVAL },
+        {"nonsense", "1", -ENOENT},
+        {"flag", "maybe", -EINVAL},
+        {"flag", "", -EINVAL},
+        {"number", "", -EINVAL},
+        {"number", "12x", -EINVAL},
+        {"number", "-1", -EINVAL},
+        {"number", " 1", -EINVAL},
+        {"number", "0x", -EINVAL},
+        {"number", "4294967296", -EINVAL},
+        {"number", "0x-1", -EINVAL},
+        {"limited", "1", -EINVAL},
+        {"limited", "10", -EINVAL},
+        {"big", "18446744073709551616", -EINVAL},
+        {"drive", "x", -EINVAL},
+        {"chardev", "x", -EINVAL},
     };
     struct machine *m = begin();
     struct device *dev = device_new(m, &sample_class, NULL, NULL);
@@ -233,7 +250,8 @@ static void test_life(void)
     g_assert_cmpuint(s->number, ==, 7);
     g_clear_error(&err);
     machine_stop(m);
-    g_assert_cmpstr(calls->str, ==, "realize reset0 resume change:number=7 change:number=8 quiesce ");
+    g_assert_cmpstr(calls->str, ==,
+                    "realize reset0 resume change:number=7 change:number=8 quiesce ");
     g_string_truncate(calls, 0);
     device_free(dev);
     g_assert_cmpstr(calls->str, ==, "unrealize ");
@@ -340,8 +358,8 @@ static void subprocess_timer_left(void)
 
 static void test_asserts(void)
 {
-    static const char *const names[] = { "realize-twice", "complete-unrealized", "start-early", "wrong-backend",
-                                         "timer-left" };
+    static const char *const names[] = {"realize-twice", "complete-unrealized", "start-early",
+                                        "wrong-backend", "timer-left"};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
         g_autofree char *path = g_strdup_printf("/device/asserts/subprocess/%s", names[i]);
@@ -362,7 +380,8 @@ int main(int argc, char **argv)
     g_test_add_func("/device/hotplug", test_hotplug);
     g_test_add_func("/device/asserts", test_asserts);
     g_test_add_func("/device/asserts/subprocess/realize-twice", subprocess_realize_twice);
-    g_test_add_func("/device/asserts/subprocess/complete-unrealized", subprocess_complete_unrealized);
+    g_test_add_func("/device/asserts/subprocess/complete-unrealized",
+                    subprocess_complete_unrealized);
     g_test_add_func("/device/asserts/subprocess/start-early", subprocess_start_early);
     g_test_add_func("/device/asserts/subprocess/wrong-backend", subprocess_wrong_backend);
     g_test_add_func("/device/asserts/subprocess/timer-left", subprocess_timer_left);

@@ -10,7 +10,8 @@
 
 #define HIGH (UINT64_C(4) << 30)
 
-static const struct device_class master_class = { .name = "test-master", .size = sizeof(struct device) };
+static const struct device_class master_class = {.name = "test-master",
+                                                 .size = sizeof(struct device)};
 
 static struct device *new_master(struct machine **m)
 {
@@ -61,25 +62,25 @@ static void reg_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
 
 static void test_refused(void)
 {
-    static const struct region_ops ops = { .read = reg_read, .write = reg_write };
+    static const struct region_ops ops = {.read = reg_read, .write = reg_write};
     struct machine *m;
     struct device *dev = new_master(&m);
     struct dma_segment seg[4];
     struct region regs;
-    uint8_t buf[64] = { 0 };
+    uint8_t buf[64] = {0};
     uint64_t last = (UINT64_C(16) << 20) - 32;
     struct {
         uint64_t gpa;
         int error;
     } cases[] = {
-        { UINT64_MAX - 10, -EINVAL },
-        { last, -EFAULT },                          /* half of it is beyond the memory */
-        { UINT64_C(0x80000000), -EFAULT },
-        { UINT64_C(1) << 60, -EFAULT },
-        { HIGH - 1, -EFAULT },
-        { 0x200000 - 63, -ELOOP },                  /* the last byte is a register */
-        { 0x200fff, -ELOOP },
-        { 0x300000 - 8, -EFAULT },                  /* runs into a ballooned page */
+        {UINT64_MAX - 10, -EINVAL},
+        {last, -EFAULT}, /* half of it is beyond the memory */
+        {UINT64_C(0x80000000), -EFAULT},
+        {UINT64_C(1) << 60, -EFAULT},
+        {HIGH - 1, -EFAULT},
+        {0x200000 - 63, -ELOOP}, /* the last byte is a register */
+        {0x200fff, -ELOOP},
+        {0x300000 - 8, -EFAULT}, /* runs into a ballooned page */
     };
 
     region_init(&regs, "registers", &ops, NULL, 0x1000);
@@ -88,7 +89,8 @@ static void test_refused(void)
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_assert_cmpint(dma_read(dev, cases[i].gpa, buf, sizeof(buf)), ==, cases[i].error);
         g_assert_cmpint(dma_write(dev, cases[i].gpa, buf, sizeof(buf)), ==, cases[i].error);
-        g_assert_cmpint(dma_map(dev, cases[i].gpa, 64, DMA_FROM_DEVICE, seg, 4), ==, cases[i].error);
+        g_assert_cmpint(dma_map(dev, cases[i].gpa, 64, DMA_FROM_DEVICE, seg, 4), ==,
+                        cases[i].error);
         g_assert_cmpuint(fake_guestmem_pinned(m->memory), ==, 0);
     }
     g_assert_cmpuint(m->dma.refused, ==, 3 * G_N_ELEMENTS(cases));
@@ -122,7 +124,7 @@ static void test_map(void)
     g_assert_cmpuint(sum, ==, 65536);
     g_assert_cmpuint(fake_guestmem_pinned(m->memory), ==, 2);
     size_t first = seg[0].ref.len;
-    dma_unmap(dev, seg, 2, first + 10);     /* cut short: only that much is dirty */
+    dma_unmap(dev, seg, 2, first + 10); /* cut short: only that much is dirty */
     g_assert_cmpuint(fake_guestmem_pinned(m->memory), ==, 0);
     g_assert_cmpuint(fake_guestmem_dirty_bytes(m->memory), ==, first + 10);
     g_assert_cmpuint(m->dma.bytes_written, ==, first + 10);

@@ -21,9 +21,9 @@ static void on_set(void *opaque, unsigned number, bool level)
 
 static void test_shared(void)
 {
-    struct wire w = { 0 };
+    struct wire w = {0};
     struct irq_line line;
-    struct irq a = { 0 }, b = { 0 };
+    struct irq a = {0}, b = {0};
 
     irq_line_init(&line, on_set, &w, 7);
     irq_connect(&a, &line);
@@ -45,9 +45,9 @@ static void test_shared(void)
 
 static void test_pulse(void)
 {
-    struct wire w = { 0 };
+    struct wire w = {0};
     struct irq_line line;
-    struct irq a = { 0 }, b = { 0 };
+    struct irq a = {0}, b = {0};
 
     irq_line_init(&line, on_set, &w, 7);
     irq_connect(&a, &line);
@@ -55,17 +55,17 @@ static void test_pulse(void)
     irq_pulse(&a);
     g_assert_cmpuint(w.calls, ==, 2);
     irq_set(&b, true);
-    irq_pulse(&a);      /* the wire is high already: no edge */
+    irq_pulse(&a); /* the wire is high already: no edge */
     g_assert_cmpuint(w.calls, ==, 3);
 }
 
 static void test_connect(void)
 {
-    struct wire w = { 0 };
+    struct wire w = {0};
     struct irq_line line, other;
-    struct irq a = { 0 };
+    struct irq a = {0};
 
-    irq_set(&a, true);      /* not connected: no effect */
+    irq_set(&a, true); /* not connected: no effect */
     g_assert_false(a.level);
     irq_line_init(&line, on_set, &w, 7);
     irq_line_init(&other, on_set, &w, 7);
@@ -82,9 +82,9 @@ static void test_connect(void)
 
 static void test_restore(void)
 {
-    struct wire w = { 0 };
+    struct wire w = {0};
     struct irq_line line;
-    struct irq a = { 0 }, b = { 0 };
+    struct irq a = {0}, b = {0};
 
     irq_line_init(&line, on_set, &w, 7);
     irq_connect(&a, &line);
@@ -94,7 +94,7 @@ static void test_restore(void)
     irq_restore(&b, false);
     g_assert_cmpuint(w.calls, ==, 0);
     g_assert_true(irq_line_level(&line));
-    w.level = true;         /* as the hypervisor's own saved state has it */
+    w.level = true; /* as the hypervisor's own saved state has it */
     irq_set(&b, true);
     g_assert_cmpuint(w.calls, ==, 0);
     irq_restore(&a, false);
@@ -108,9 +108,9 @@ static void test_restore(void)
 static void test_random(void)
 {
     GRand *rand = g_rand_new_with_seed(5);
-    struct wire w = { 0 };
+    struct wire w = {0};
     struct irq_line line;
-    struct irq source[9] = { 0 };
+    struct irq source[9] = {0};
 
     irq_line_init(&line, on_set, &w, 7);
     for (unsigned i = 0; i < 9; i++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The machine: order of start, stop and reset, what the guest asks for, and the whole saved state, hostile too. */
+/* The machine: order of start, stop and reset, what the guest asks for, and the whole saved state,
+ * hostile too. */
 #include <errno.h>
 #include <string.h>
 
@@ -87,22 +88,34 @@ static void part_loaded(void *base)
     ((struct part *)base)->loads++;
 }
 
-static const struct state_field extra_fields[] = { STATE_FIELD_U32(struct part, extra), STATE_FIELD_END };
+static const struct state_field extra_fields[] = {STATE_FIELD_U32(struct part, extra),
+                                                  STATE_FIELD_END};
 static const struct state_desc extra_desc = {
-    .name = "extra", .version = 1, .fields = extra_fields, .needed = extra_needed, .post_load = extra_loaded,
+    .name = "extra",
+    .version = 1,
+    .fields = extra_fields,
+    .needed = extra_needed,
+    .post_load = extra_loaded,
 };
-static const struct state_desc *const part_sections[] = { &extra_desc, NULL };
+static const struct state_desc *const part_sections[] = {&extra_desc, NULL};
 static const struct state_field part_fields[] = {
     STATE_FIELD_U32(struct part, value),
     STATE_FIELD_U8(struct part, level, .max = 7),
     STATE_FIELD_TIMER(struct part, timer),
     STATE_FIELD_IRQ(struct part, irq),
-    { .name = "bytes", .type = STATE_VAR_BYTES, .offset = offsetof(struct part, bytes), .count = 32,
-      .length_offset = offsetof(struct part, length) },
+    {.name = "bytes",
+     .type = STATE_VAR_BYTES,
+     .offset = offsetof(struct part, bytes),
+     .count = 32,
+     .length_offset = offsetof(struct part, length)},
     STATE_FIELD_END,
 };
 static const struct state_desc part_state = {
-    .name = "part", .version = 1, .fields = part_fields, .post_load = part_loaded, .sections = part_sections,
+    .name = "part",
+    .version = 1,
+    .fields = part_fields,
+    .post_load = part_loaded,
+    .sections = part_sections,
 };
 
 static const struct device_class part_class = {
@@ -128,13 +141,17 @@ static uint64_t card_read(void *opaque, uint64_t offset, unsigned size)
     return ((struct card *)opaque)->reg;
 }
 
-static const struct region_ops card_ops = { .read = card_read };
+static const struct region_ops card_ops = {.read = card_read};
 static const struct pci_info card_info = {
-    .vendor = 0x1af4, .device = 1, .class = 0xff0000, .intx_pin = 1,
-    .bar = { [0] = { .type = PCI_BAR_MEM32, .size = 4096, .ops = &card_ops, .name = "card" } },
+    .vendor = 0x1af4,
+    .device = 1,
+    .class = 0xff0000,
+    .intx_pin = 1,
+    .bar = {[0] = {.type = PCI_BAR_MEM32, .size = 4096, .ops = &card_ops, .name = "card"}},
 };
-static const struct state_field card_fields[] = { STATE_FIELD_U32(struct card, reg), STATE_FIELD_END };
-static const struct state_desc card_state = { .name = "card", .version = 1, .fields = card_fields };
+static const struct state_field card_fields[] = {STATE_FIELD_U32(struct card, reg),
+                                                 STATE_FIELD_END};
+static const struct state_desc card_state = {.name = "card", .version = 1, .fields = card_fields};
 
 static void card_reset(struct device *dev, enum reset_reason why)
 {
@@ -144,11 +161,15 @@ static void card_reset(struct device *dev, enum reset_reason why)
 }
 
 static const struct device_class card_class = {
-    .name = "card", .size = sizeof(struct card), .state = &card_state, .reset = card_reset, .pci = &card_info,
+    .name = "card",
+    .size = sizeof(struct card),
+    .state = &card_state,
+    .reset = card_reset,
+    .pci = &card_info,
 };
 
 /* No state at all. */
-static const struct device_class bare_class = { .name = "bare", .size = sizeof(struct device) };
+static const struct device_class bare_class = {.name = "bare", .size = sizeof(struct device)};
 
 struct kit {
     struct machine *m;
@@ -209,7 +230,10 @@ static void on_unplugged(void *opaque, const char *id)
 }
 
 static const struct machine_events events = {
-    .state_changed = on_state, .tray_moved = on_tray, .block_error = on_block_error, .unplugged = on_unplugged,
+    .state_changed = on_state,
+    .tray_moved = on_tray,
+    .block_error = on_block_error,
+    .unplugged = on_unplugged,
 };
 
 static void test_life(void)
@@ -245,7 +269,7 @@ static void test_life(void)
     machine_stop(k.m);
     g_assert_cmpstr(calls->str, ==, "b:quiesce a:quiesce ");
     g_assert_cmpint(k.a->dev.phase, ==, DEVICE_QUIESCED);
-    fake_clock_step(k.m, NS_PER_S);         /* time stands */
+    fake_clock_step(k.m, NS_PER_S); /* time stands */
     g_assert_cmpuint(k.a->value, ==, 0);
     g_assert_false(machine_busy(k.m));
     k.b->busy = true;
@@ -277,7 +301,8 @@ static void test_shutdown(void)
     machine_request_suspend(k.m);
     g_assert_cmpuint(k.m->hv->shutdowns, ==, 1);
     g_assert_cmpuint(k.m->hv->s_state, ==, 0);
-    g_assert_cmpstr(calls->str, ==, "");    /* the toolstack builds another machine; we reset nothing */
+    g_assert_cmpstr(calls->str, ==,
+                    ""); /* the toolstack builds another machine; we reset nothing */
     machine_stop(k.m);
     machine_start(k.m);
     g_assert_cmpint(k.m->state, ==, MACHINE_SHUTDOWN);
@@ -339,7 +364,7 @@ static void test_events(void)
     struct kit k;
 
     kit_run(&k);
-    machine_event_tray(k.m, "cd", true);        /* nobody listens */
+    machine_event_tray(k.m, "cd", true); /* nobody listens */
     machine_event_block_error(k.m, "hd", "read", -EIO);
     machine_event_unplugged(k.m, "hd");
     k.m->events = &events;
@@ -391,11 +416,12 @@ static GByteArray *save(struct machine *m)
 static GByteArray *picture(struct kit *k)
 {
     GByteArray *p = save(k->m);
-    struct part *parts[] = { k->a, k->b };
+    struct part *parts[] = {k->a, k->b};
 
     for (unsigned i = 0; i < 2; i++) {
-        uint64_t facts[] = { parts[i]->loads, (uintptr_t)parts[i]->bytes, (uint64_t)parts[i]->timer.deadline,
-                             parts[i]->has_extra, parts[i]->extra };
+        uint64_t facts[] = {parts[i]->loads, (uintptr_t)parts[i]->bytes,
+                            (uint64_t)parts[i]->timer.deadline, parts[i]->has_extra,
+                            parts[i]->extra};
 
         g_byte_array_append(p, (const guint8 *)facts, sizeof(facts));
     }
@@ -432,7 +458,7 @@ static void test_round_trip(void)
     machine_start(n.m);
     g_assert_cmpint(n.m->state, ==, MACHINE_RUNNING);
     fake_clock_step(n.m, NS_PER_S);
-    g_assert_cmpuint(n.a->value, ==, 0x11111112);       /* the timer went on where it was */
+    g_assert_cmpuint(n.a->value, ==, 0x11111112); /* the timer went on where it was */
     machine_stop(n.m);
     g_assert_cmpint(machine_load(n.m, one->data, one->len, &err), ==, -EBUSY);
     g_byte_array_free(one, TRUE);
@@ -544,8 +570,8 @@ static void refused_and_free(GByteArray *s, const char *word)
 
 static void test_refusals(void)
 {
-    static const char *const records[][2] = { { "", "machine" }, { "a", "part" }, { "card", "pci" },
-                                              { "card", "card" }, { "b", "part" } };
+    static const char *const records[][2] = {
+        {"", "machine"}, {"a", "part"}, {"card", "pci"}, {"card", "card"}, {"b", "part"}};
     struct kit k;
     GByteArray *good, *s;
     guint at, len;
@@ -579,10 +605,10 @@ static void test_refusals(void)
     refused(s->data, s->len, "follow the end");
     g_byte_array_free(s, TRUE);
     for (unsigned i = 0; i < G_N_ELEMENTS(records); i++) {
-        g_autofree char *missing = g_strdup_printf("%s: section %s is missing", i ? records[i][0] : "machine",
-                                                   records[i][1]);
-        g_autofree char *twice = g_strdup_printf("%s: section %s is there twice", i ? records[i][0] : "machine",
-                                                 records[i][1]);
+        g_autofree char *missing = g_strdup_printf("%s: section %s is missing",
+                                                   i ? records[i][0] : "machine", records[i][1]);
+        g_autofree char *twice = g_strdup_printf("%s: section %s is there twice",
+                                                 i ? records[i][0] : "machine", records[i][1]);
 
         at = find_record(good, records[i][0], records[i][1], &len);
         s = changed(good);
@@ -646,7 +672,8 @@ static void test_other_machine(void)
     fake_machine_free(k.m);
 }
 
-/* Damaged anywhere, with a checksum that fits: refused without a trace, or loaded into a machine that runs. */
+/* Damaged anywhere, with a checksum that fits: refused without a trace, or loaded into a machine
+ * that runs. */
 static void test_mutations(void)
 {
     GRand *rand = g_rand_new_with_seed(2024);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* PCI: configuration header, BARs that are sized, moved and overlap, ROM, INTx, MSI, MSI-X, power, saved state. */
+/* PCI: configuration header, BARs that are sized, moved and overlap, ROM, INTx, MSI, MSI-X, power,
+ * saved state. */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -45,7 +46,11 @@ static void card_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
 }
 
 static const struct region_ops card_ops = {
-    .read = card_read, .write = card_write, .impl_min = 4, .impl_max = 4, .guest_max = 4,
+    .read = card_read,
+    .write = card_write,
+    .impl_min = 4,
+    .impl_max = 4,
+    .guest_max = 4,
 };
 
 static void card_moved(struct device *dev, unsigned bar, uint64_t address)
@@ -93,22 +98,34 @@ static int card_realize(struct device *dev, GError **err)
 }
 
 static const struct pci_info card_info = {
-    .vendor = 0x1234, .device = 0xabcd, .subsystem_vendor = 0x5678, .subsystem = 0xef01,
-    .class = 0x020103, .revision = 9, .intx_pin = 1,
-    .bar = {
-        [0] = { .type = PCI_BAR_IO, .size = 64, .ops = &card_ops, .name = "card-io" },
-        [1] = { .type = PCI_BAR_MEM32, .size = MSIX_BAR_SIZE, .ops = &card_ops, .name = "card-mem" },
-        [2] = { .type = PCI_BAR_MEM64, .prefetchable = true, .ops = &card_ops, .name = "card-mem64" },
-        [4] = { .type = PCI_BAR_MEM32, .prefetchable = true, .size = 1 << 20 },
-    },
+    .vendor = 0x1234,
+    .device = 0xabcd,
+    .subsystem_vendor = 0x5678,
+    .subsystem = 0xef01,
+    .class = 0x020103,
+    .revision = 9,
+    .intx_pin = 1,
+    .bar =
+        {
+            [0] = {.type = PCI_BAR_IO, .size = 64, .ops = &card_ops, .name = "card-io"},
+            [1] = {.type = PCI_BAR_MEM32,
+                   .size = MSIX_BAR_SIZE,
+                   .ops = &card_ops,
+                   .name = "card-mem"},
+            [2] = {.type = PCI_BAR_MEM64,
+                   .prefetchable = true,
+                   .ops = &card_ops,
+                   .name = "card-mem64"},
+            [4] = {.type = PCI_BAR_MEM32, .prefetchable = true, .size = 1 << 20},
+        },
     .config_written = card_config_written,
     .config_read = card_config_read,
     .moved = card_moved,
 };
 
 static const struct property card_properties[] = {
-    { .name = "romfile", .type = PROP_STRING, .offset = offsetof(struct card, rom) },
-    { .name = NULL },
+    {.name = "romfile", .type = PROP_STRING, .offset = offsetof(struct card, rom)},
+    {.name = NULL},
 };
 
 static const struct device_class card_class = {
@@ -121,10 +138,15 @@ static const struct device_class card_class = {
 
 /* One I/O BAR and INTB#; a second kind for identity checks. */
 static const struct pci_info small_info = {
-    .vendor = 0x1234, .device = 0x0002, .class = 0x070000, .intx_pin = 2,
-    .bar = { [0] = { .type = PCI_BAR_IO, .size = 64, .ops = &card_ops, .name = "small-io" } },
+    .vendor = 0x1234,
+    .device = 0x0002,
+    .class = 0x070000,
+    .intx_pin = 2,
+    .bar = {[0] = {.type = PCI_BAR_IO, .size = 64, .ops = &card_ops, .name = "small-io"}},
 };
-static const struct device_class small_class = { .name = "small", .size = sizeof(struct card), .pci = &small_info };
+static const struct device_class small_class = {.name = "small",
+                                                .size = sizeof(struct card),
+                                                .pci = &small_info};
 
 static uint32_t rd(struct machine *m, unsigned devfn, unsigned reg, unsigned len)
 {
@@ -212,7 +234,9 @@ static void test_attach(void)
     struct pci_device *d[31];
 
     for (unsigned i = 0; i < 30; i++) {
-        d[i] = (struct pci_device *)fake_pci_device(m, &small_class, i == 3 ? PCI_DEVFN(7, 5) : PCI_DEVFN_AUTO, NULL);
+        d[i] =
+            (struct pci_device *)fake_pci_device(m, &small_class,
+                                                 i == 3 ? PCI_DEVFN(7, 5) : PCI_DEVFN_AUTO, NULL);
     }
     /* Slot 7 is in use by one function: AUTO passes it by. */
     g_assert_cmphex(d[0]->devfn, ==, PCI_DEVFN(2, 0));
@@ -220,7 +244,7 @@ static void test_attach(void)
     g_assert_cmphex(d[6]->devfn, ==, PCI_DEVFN(8, 0));
     g_assert_cmphex(d[29]->devfn, ==, PCI_DEVFN(31, 0));
     d[30] = (struct pci_device *)device_new(m, &small_class, "last", NULL);
-    g_assert_cmpint(device_realize(&d[30]->dev, &err), ==, -EINVAL);    /* not attached */
+    g_assert_cmpint(device_realize(&d[30]->dev, &err), ==, -EINVAL); /* not attached */
     g_clear_error(&err);
     g_assert_cmpint(pci_device_attach(m->pci, d[30], PCI_DEVFN_AUTO, &err), ==, -ENOSPC);
     g_clear_error(&err);
@@ -248,7 +272,8 @@ static void test_bar_sizes(void)
 {
     struct card *c;
     struct machine *m = new_machine(&c);
-    static const uint32_t expect[] = { 0xffffffc1, 0xffffc000, 0x0000000c, 0xfffffffe, 0xfff00008, 0, 0, 0 };
+    static const uint32_t expect[] = {0xffffffc1, 0xffffc000, 0x0000000c, 0xfffffffe,
+                                      0xfff00008, 0,          0,          0};
 
     for (int decode = 0; decode < 2; decode++) {
         wr(m, CARD, 4, decode ? 3 : 0, 2);
@@ -275,7 +300,7 @@ static void test_bar_moves(void)
 
     wr(m, CARD, 0x10, 0xc005, 4);
     wr(m, CARD, 0x14, 0xf0000000, 4);
-    g_assert_null(aspace_find(m->pio, 0xc000));         /* decoding is off */
+    g_assert_null(aspace_find(m->pio, 0xc000)); /* decoding is off */
     wr(m, CARD, 4, 1, 2);
     g_assert_true(aspace_find(m->pio, 0xc000) == &c->pci.bar[0].region);
     g_assert_cmphex(c->pci.bar[0].address, ==, 0xc000);
@@ -295,7 +320,7 @@ static void test_bar_moves(void)
     g_assert_cmphex(c->pci.bar[0].address, ==, 0xd140);
     g_assert_cmphex(aspace_read(m->pio, 0xd144, 4), ==, 0x12345678);
     uint64_t added = m->hv->ranges_added;
-    wr(m, CARD, 0x10, 0xd141, 4);                       /* the same place: no calls */
+    wr(m, CARD, 0x10, 0xd141, 4); /* the same place: no calls */
     wr(m, CARD, 0x3c, 5, 1);
     g_assert_cmpuint(m->hv->ranges_added, ==, added);
 
@@ -315,7 +340,7 @@ static void test_bar_moves(void)
     g_assert_cmphex(c->pci.bar[2].address, ==, UINT64_C(0x200000000));
     aspace_write(m->mmio, UINT64_C(0x3fffffffc), 0x99, 4);
     g_assert_cmphex(c->reg[15], ==, 0x99);
-    wr(m, CARD, 0x1c, 0x10000, 4);                      /* beyond 48 bits */
+    wr(m, CARD, 0x1c, 0x10000, 4); /* beyond 48 bits */
     g_assert_cmphex(c->pci.bar[2].address, ==, PCI_BAR_UNMAPPED);
     wr(m, CARD, 0x1c, 0xfffe, 4);
     g_assert_cmphex(c->pci.bar[2].address, ==, UINT64_C(0xfffe00000000));
@@ -334,12 +359,14 @@ static void test_bar_moves(void)
     fake_machine_free(m);
 }
 
-/* Two functions at one address, a fixed region in the way, a hypervisor that says no: undecoded, then tried again. */
+/* Two functions at one address, a fixed region in the way, a hypervisor that says no: undecoded,
+ * then tried again. */
 static void test_bar_overlap(void)
 {
     struct card *c;
     struct machine *m = new_machine(&c);
-    struct card *s = DEVICE_CAST(struct card, fake_pci_device(m, &small_class, PCI_DEVFN(6, 0), NULL));
+    struct card *s =
+        DEVICE_CAST(struct card, fake_pci_device(m, &small_class, PCI_DEVFN(6, 0), NULL));
     uint64_t mistakes = log_guest_count(ROOM_PCI);
     struct region fixed;
 
@@ -377,7 +404,8 @@ static void test_bar_overlap(void)
     /* BARs of one function change places with one write. */
     wr(m, CARD, 0x14, 0xf0000000, 4);
     wr(m, CARD, 4, 2, 2);
-    wr(m, CARD, 0x20, 0xf0000000, 4);       /* ours over our own registers: the device's memory is not in our space */
+    wr(m, CARD, 0x20, 0xf0000000,
+       4); /* ours over our own registers: the device's memory is not in our space */
     g_assert_cmphex(c->moved_to, ==, 0xf0000000);
     g_assert_cmphex(c->pci.bar[1].address, ==, 0xf0000000);
     device_free(&c->pci.dev);
@@ -407,7 +435,7 @@ static void test_rom(void)
     g_assert_cmphex(rd(m, CARD, 0x30, 4), ==, 0xfffff001);
     wr(m, CARD, 0x30, 0xf1000000, 4);
     wr(m, CARD, 4, 2, 2);
-    g_assert_null(aspace_find(m->mmio, 0xf1000000));    /* ROM enable is off */
+    g_assert_null(aspace_find(m->mmio, 0xf1000000)); /* ROM enable is off */
     wr(m, CARD, 0x30, 1, 1);
     g_assert_nonnull(aspace_find(m->mmio, 0xf1000000));
     for (unsigned size = 1; size <= 8; size *= 2) {
@@ -439,9 +467,12 @@ static void test_rom(void)
 static void test_intx(void)
 {
     struct machine *m = fake_machine_new();
-    struct pci_device *a = (struct pci_device *)fake_pci_device(m, &small_class, PCI_DEVFN(3, 0), NULL);
-    struct pci_device *b = (struct pci_device *)fake_pci_device(m, &small_class, PCI_DEVFN(3, 1), NULL);
-    struct pci_device *c = (struct pci_device *)fake_pci_device(m, &card_class, PCI_DEVFN(3, 2), NULL);
+    struct pci_device *a =
+        (struct pci_device *)fake_pci_device(m, &small_class, PCI_DEVFN(3, 0), NULL);
+    struct pci_device *b =
+        (struct pci_device *)fake_pci_device(m, &small_class, PCI_DEVFN(3, 1), NULL);
+    struct pci_device *c =
+        (struct pci_device *)fake_pci_device(m, &card_class, PCI_DEVFN(3, 2), NULL);
 
     pci_intx_set(a, true);
     pci_intx_set(a, true);
@@ -506,8 +537,8 @@ static void test_msi(void)
     g_assert_true(pci_msi_send(&c->pci, 1));
     g_assert_cmpuint(m->hv->msi_count, ==, 1);
     g_assert_cmphex(m->hv->msi_address, ==, UINT64_C(0x1fee01000));
-    g_assert_cmphex(m->hv->msi_data, ==, 0x4141);       /* more than 4 asked for: 4 */
-    wr(m, CARD, cap + 2, 0x0011, 2);                    /* two vectors: 3 shares with 1 */
+    g_assert_cmphex(m->hv->msi_data, ==, 0x4141); /* more than 4 asked for: 4 */
+    wr(m, CARD, cap + 2, 0x0011, 2);              /* two vectors: 3 shares with 1 */
     g_assert_true(pci_msi_send(&c->pci, 3));
     g_assert_cmphex(m->hv->msi_data, ==, 0x4143);
     g_assert_true(pci_msi_send(&c->pci, 2));
@@ -542,7 +573,7 @@ static void test_msix(void)
     g_assert_cmphex(rd(m, CARD, cap + 8, 4), ==, PBA | 1);
     g_assert_false(pci_msix_send(&c->pci, 0));
     msix_setup(m, c);
-    wr(m, CARD, cap + 2, 0x3fff, 2);                    /* size is fixed */
+    wr(m, CARD, cap + 2, 0x3fff, 2); /* size is fixed */
     g_assert_cmphex(rd(m, CARD, cap + 2, 2), ==, VECTORS - 1);
     wr(m, CARD, cap + 2, 0x8000, 2);
     /* After reset every vector is masked. */
@@ -555,7 +586,7 @@ static void test_msix(void)
     g_assert_cmpuint(m->hv->msi_count, ==, 0);
     g_assert_cmphex(aspace_read(mmio, MEM + PBA + 8, 8), ==, 1 << 5);
     g_assert_cmphex(aspace_read(mmio, MEM + PBA + 8, 4), ==, 1 << 5);
-    aspace_write(mmio, MEM + PBA + 8, 0, 8);            /* read-only */
+    aspace_write(mmio, MEM + PBA + 8, 0, 8); /* read-only */
     g_assert_cmphex(aspace_read(mmio, MEM + PBA + 8, 4), ==, 1 << 5);
     /* Unmasking delivers, once. */
     aspace_write(mmio, table(69) + 12, 0xfffffffe, 4);
@@ -597,7 +628,8 @@ static void test_msix(void)
     aspace_write(mmio, MEM + TABLE + 16 * VECTORS - 4, UINT64_MAX, 8);
     g_assert_cmphex(aspace_read(mmio, table(0), 8), ==, 0);
     g_assert_cmphex(aspace_read(mmio, table(0), 2), ==, 0xffff);
-    g_assert_cmphex(aspace_read(mmio, MEM + TABLE + 16 * VECTORS, 4), ==, c->reg[TABLE / 4 % 16 + 24 % 16]);
+    g_assert_cmphex(aspace_read(mmio, MEM + TABLE + 16 * VECTORS, 4), ==,
+                    c->reg[TABLE / 4 % 16 + 24 % 16]);
     g_assert_cmpuint(c->writes, ==, writes);
     pci_device_reset(&c->pci);
     g_assert_cmphex(c->pci.msix_table[69].control, ==, 1);
@@ -617,14 +649,14 @@ static void test_power(void)
     g_assert_cmpint(dma_read(&c->pci.dev, 0x1000, buf, 4), ==, -EPERM);
     wr(m, CARD, 4, 7, 2);
     g_assert_cmpint(dma_read(&c->pci.dev, 0x1000, buf, 4), ==, 0);
-    wr(m, CARD, pmcsr, 1, 1);       /* D1 is not there */
+    wr(m, CARD, pmcsr, 1, 1); /* D1 is not there */
     g_assert_cmphex(rd(m, CARD, pmcsr, 2), ==, 0x0008);
     g_assert_nonnull(aspace_find(m->pio, 0xc000));
     wr(m, CARD, pmcsr, 0xffff, 2);
     g_assert_cmphex(rd(m, CARD, pmcsr, 2), ==, 0x000b);
     g_assert_null(aspace_find(m->pio, 0xc000));
     g_assert_cmpint(dma_read(&c->pci.dev, 0x1000, buf, 4), ==, -EPERM);
-    wr(m, CARD, pmcsr, 2, 2);       /* nor D2: stays in D3 */
+    wr(m, CARD, pmcsr, 2, 2); /* nor D2: stays in D3 */
     g_assert_cmphex(rd(m, CARD, pmcsr, 2), ==, 0x000b);
     g_assert_cmphex(rd(m, CARD, 0, 4), ==, 0xabcd1234);
     wr(m, CARD, pmcsr, 0, 2);
@@ -716,7 +748,7 @@ static void test_state(void)
     g_assert_true(aspace_find(n->mmio, MEM) == &b->pci.bar[1].region);
     g_assert_cmphex(b->pci.bar[2].address, ==, UINT64_C(0x200000000));
     g_assert_cmphex(b->pci.bar[4].address, ==, 0xe0000000);
-    g_assert_cmpuint(b->moves, ==, 0);          /* the memory is there already */
+    g_assert_cmpuint(b->moves, ==, 0); /* the memory is there already */
     g_assert_cmphex(aspace_read(n->mmio, table(3), 4), ==, 0xfee00000);
     g_assert_cmphex(aspace_read(n->mmio, MEM + PBA + 8, 4), ==, 2);
     g_assert_cmphex(rd(n, CARD, 0xf0, 2), ==, 0x7731);
@@ -768,7 +800,8 @@ static void test_state_refused(void)
     fake_machine_free(m);
 }
 
-/* Config space of ones, of zeros and of noise: nothing that only the chip may set changes, and nothing breaks. */
+/* Config space of ones, of zeros and of noise: nothing that only the chip may set changes, and
+ * nothing breaks. */
 static void test_state_hostile(void)
 {
     GRand *rand = g_rand_new_with_seed(11);
@@ -787,8 +820,9 @@ static void test_state_hostile(void)
             }
         }
         for (unsigned i = 0; i < VECTORS; i++) {
-            a->pci.msix_table[i] = (struct msix_entry){ g_rand_int(rand) | (uint64_t)g_rand_int(rand) << 32,
-                                                        g_rand_int(rand), g_rand_int(rand) };
+            a->pci.msix_table[i] =
+                (struct msix_entry){g_rand_int(rand) | (uint64_t)g_rand_int(rand) << 32,
+                                    g_rand_int(rand), g_rand_int(rand)};
         }
         a->pci.msix_pba[0] = a->pci.msix_pba[1] = UINT64_MAX;
 
@@ -803,7 +837,7 @@ static void test_state_hostile(void)
         state_apply(plan, b);
         state_plan_free(plan);
         g_byte_array_free(bytes, TRUE);
-        b->moved_to = b->pci.bar[4].address;        /* as a device's post_load does */
+        b->moved_to = b->pci.bar[4].address; /* as a device's post_load does */
         for (unsigned i = 0; i < PCI_CONFIG_SIZE; i++) {
             uint8_t fixed = (uint8_t) ~(b->pci.writable[i] | b->pci.w1c[i]);
 
@@ -829,18 +863,21 @@ static void test_fuzz(void)
     GRand *rand = g_rand_new_with_seed(77);
     struct card *c;
     struct machine *m = new_machine(&c);
-    struct pci_device *s = (struct pci_device *)fake_pci_device(m, &small_class, PCI_DEVFN(5, 1), NULL);
+    struct pci_device *s =
+        (struct pci_device *)fake_pci_device(m, &small_class, PCI_DEVFN(5, 1), NULL);
 
     for (unsigned turn = 0; turn < 60000; turn++) {
         unsigned devfn = g_rand_boolean(rand) ? CARD : s->devfn;
-        unsigned reg = (unsigned)g_rand_int_range(rand, 0, 256), len = 1u << g_rand_int_range(rand, 0, 3);
+        unsigned reg = (unsigned)g_rand_int_range(rand, 0, 256),
+                 len = 1u << g_rand_int_range(rand, 0, 3);
 
         switch (g_rand_int_range(rand, 0, 8)) {
         case 0:
             wr(m, devfn, 4, g_rand_int(rand) | 7, 2);
             break;
         case 1:
-            aspace_write(m->mmio, MEM + (unsigned)g_rand_int_range(rand, 0, MSIX_BAR_SIZE), g_rand_int(rand), len);
+            aspace_write(m->mmio, MEM + (unsigned)g_rand_int_range(rand, 0, MSIX_BAR_SIZE),
+                         g_rand_int(rand), len);
             break;
         case 2:
             wr(m, CARD, 0x14, (uint32_t)MEM, 4);
@@ -860,7 +897,8 @@ static void test_fuzz(void)
             break;
         }
         g_assert_cmphex(rd(m, CARD, 0, 4), ==, 0xabcd1234);
-        g_assert_true(c->pci.bar[1].region.space == (c->pci.bar[1].address == PCI_BAR_UNMAPPED ? NULL : m->mmio));
+        g_assert_true(c->pci.bar[1].region.space ==
+                      (c->pci.bar[1].address == PCI_BAR_UNMAPPED ? NULL : m->mmio));
         g_assert_true(c->moved_to == c->pci.bar[4].address);
     }
     g_rand_free(rand);

@@ -30,9 +30,9 @@ struct thing {
     struct channel channel[2];
     uint8_t *data;
     uint32_t data_length;
-    uint32_t extra;             /* in a section of its own */
+    uint32_t extra; /* in a section of its own */
     bool has_extra;
-    uint32_t capacity;          /* of the instance, not state */
+    uint32_t capacity; /* of the instance, not state */
     GString *hooks;
 };
 
@@ -95,7 +95,7 @@ static const struct state_desc extra_desc = {
     .post_load = extra_loaded,
 };
 
-static const struct state_desc *const thing_sections[] = { &extra_desc, NULL };
+static const struct state_desc *const thing_sections[] = {&extra_desc, NULL};
 
 static void thing_saving(void *base)
 {
@@ -106,7 +106,7 @@ static bool thing_check(const void *base, GError **err)
 {
     const struct thing *t = base;
 
-    g_assert_null(t->hooks);        /* what is not listed is zero here */
+    g_assert_null(t->hooks); /* what is not listed is zero here */
     if (t->u8 > t->u16) {
         g_set_error(err, STATE_ERROR, 0, "u8 %u is above u16 %u", t->u8, t->u16);
         return false;
@@ -143,8 +143,11 @@ static const struct state_field thing_fields[] = {
     STATE_FIELD_TIMER(struct thing, timer),
     STATE_FIELD_IRQ(struct thing, irq),
     STATE_FIELD_STRUCT(struct thing, channel, 2, &channel_desc),
-    { .name = "data", .type = STATE_VAR_BYTES, .offset = offsetof(struct thing, data), .count = 64,
-      .length_offset = offsetof(struct thing, data_length) },
+    {.name = "data",
+     .type = STATE_VAR_BYTES,
+     .offset = offsetof(struct thing, data),
+     .count = 64,
+     .length_offset = offsetof(struct thing, data_length)},
     STATE_FIELD_END,
 };
 
@@ -219,8 +222,8 @@ static void thing_fill(struct thing *t)
     memcpy(t->raw, "12345", 5);
     vtimer_arm(&t->timer, 123 * NS_PER_S);
     irq_restore(&t->irq, true);
-    t->channel[0] = (struct channel){ .address = 0x1111, .mode = 1, .derived = 0x2222 };
-    t->channel[1] = (struct channel){ .address = 0x2222, .mode = 3, .derived = 0x4444 };
+    t->channel[0] = (struct channel){.address = 0x1111, .mode = 1, .derived = 0x2222};
+    t->channel[1] = (struct channel){.address = 0x2222, .mode = 3, .derived = 0x4444};
     t->data_length = 7;
     t->data = g_memdup2("seven77", 7);
     t->extra = 50;
@@ -268,7 +271,7 @@ static void test_round_trip(void)
     g_assert_cmpmem(b.raw, 5, "12345", 5);
     g_assert_cmpint(b.timer.deadline, ==, 123 * NS_PER_S);
     g_assert_true(b.irq.level);
-    g_assert_cmpuint(f.line_calls, ==, 0);      /* the hypervisor has the level already */
+    g_assert_cmpuint(f.line_calls, ==, 0); /* the hypervisor has the level already */
     g_assert_cmpuint(b.channel[1].derived, ==, 0x4444);
     g_assert_cmpmem(b.data, b.data_length, "seven77", 7);
     g_assert_cmpuint(b.extra, ==, 50);
@@ -278,7 +281,8 @@ static void test_round_trip(void)
     g_byte_array_free(one, TRUE);
     g_byte_array_free(two, TRUE);
 
-    /* Without the optional section, with an unarmed timer and no bytes, into something that has all of it. */
+    /* Without the optional section, with an unarmed timer and no bytes, into something that has all
+     * of it. */
     struct thing c;
 
     thing_init(&c, &f);
@@ -306,7 +310,8 @@ static void put(GByteArray *out, uint64_t value, unsigned size)
     g_byte_array_append(out, (const guint8 *)&value, size);
 }
 
-static void put_field(GByteArray *out, unsigned type, const char *name, const void *bytes, unsigned len)
+static void put_field(GByteArray *out, unsigned type, const char *name, const void *bytes,
+                      unsigned len)
 {
     put(out, type, 1);
     put(out, strlen(name), 1);
@@ -330,13 +335,11 @@ static void test_bytes(void)
         STATE_FIELD_U8(struct small, c, .optional = true),
         STATE_FIELD_END,
     };
-    static const struct state_desc desc = { .name = "small", .version = 7, .fields = fields };
+    static const struct state_desc desc = {.name = "small", .version = 7, .fields = fields};
     static const uint8_t expect[] = {
-        7, 0, 0, 0,
-        3, 1, 'a', 4, 0, 0, 0, 0x44, 0x33, 0x22, 0x11,
-        0x81, 1, 'c', 1, 0, 0, 0, 0x55,
+        7, 0, 0, 0, 3, 1, 'a', 4, 0, 0, 0, 0x44, 0x33, 0x22, 0x11, 0x81, 1, 'c', 1, 0, 0, 0, 0x55,
     };
-    struct small s = { .a = 0x11223344, .c = 0x55 };
+    struct small s = {.a = 0x11223344, .c = 0x55};
     GByteArray *bytes = save(&desc, &s);
 
     g_assert_cmpmem(bytes->data, bytes->len, expect, sizeof(expect));
@@ -358,12 +361,15 @@ static const struct state_field small_v3[] = {
     STATE_FIELD_U8(struct small, c, .since = 3, .optional = true),
     STATE_FIELD_END,
 };
-static const struct state_desc small_1 = { .name = "small", .version = 1, .fields = small_v1 };
-static const struct state_desc small_2 = { .name = "small", .version = 2, .fields = small_v2 };
-static const struct state_desc small_3 = { .name = "small", .version = 3, .min_version = 2, .fields = small_v3 };
+static const struct state_desc small_1 = {.name = "small", .version = 1, .fields = small_v1};
+static const struct state_desc small_2 = {.name = "small", .version = 2, .fields = small_v2};
+static const struct state_desc small_3 = {.name = "small",
+                                          .version = 3,
+                                          .min_version = 2,
+                                          .fields = small_v3};
 
-static bool transfer(const struct state_desc *from, struct small *a, const struct state_desc *to, struct small *b,
-                     GError **err)
+static bool transfer(const struct state_desc *from, struct small *a, const struct state_desc *to,
+                     struct small *b, GError **err)
 {
     GByteArray *bytes = save(from, a);
     struct state_plan *plan = state_parse(to, bytes->data, bytes->len, err);
@@ -378,11 +384,11 @@ static bool transfer(const struct state_desc *from, struct small *a, const struc
 
 static void test_versions(void)
 {
-    struct small a = { .a = 5, .b = 6, .c = 7 }, b;
+    struct small a = {.a = 5, .b = 6, .c = 7}, b;
     g_autoptr(GError) err = NULL;
 
     /* Old into new: the new field keeps its reset value; the order in the table does not matter. */
-    b = (struct small){ .b = 99 };
+    b = (struct small){.b = 99};
     g_assert_true(transfer(&small_1, &a, &small_2, &b, &err));
     g_assert_true(b.a == 5 && b.b == 99);
     /* New into old: the unknown field is needed, so it is refused by name. */
@@ -391,7 +397,7 @@ static void test_versions(void)
     g_assert_nonnull(strstr(err->message, "field b"));
     g_clear_error(&err);
     /* What only version 3 has may be left out. */
-    b = (struct small){ .c = 1 };
+    b = (struct small){.c = 1};
     g_assert_true(transfer(&small_3, &a, &small_2, &b, &err));
     g_assert_true(b.a == 5 && b.b == 6 && b.c == 1);
     g_assert_true(transfer(&small_2, &a, &small_3, &b, &err));
@@ -406,7 +412,8 @@ static void test_versions(void)
 static void refused(const struct state_desc *desc, GByteArray *bytes, const char *word)
 {
     g_autoptr(GError) err = NULL;
-    struct state_plan *plan = state_parse_sized(desc, sizeof(struct thing), bytes->data, bytes->len, &err);
+    struct state_plan *plan =
+        state_parse_sized(desc, sizeof(struct thing), bytes->data, bytes->len, &err);
 
     g_assert_null(plan);
     g_assert_error(err, STATE_ERROR, EINVAL);
@@ -509,7 +516,7 @@ static void spoil_mode(struct thing *t)
 }
 static void spoil_channel(struct thing *t)
 {
-    t->channel[0] = (struct channel){ .address = 0xffff, .mode = 3 };
+    t->channel[0] = (struct channel){.address = 0xffff, .mode = 3};
 }
 static void spoil_cross(struct thing *t)
 {
@@ -548,7 +555,7 @@ static void test_fits(void)
     g_assert_nonnull(plan);
     g_assert_false(state_fits(plan, &b, &err));
     g_assert_nonnull(strstr(err->message, "beyond 100"));
-    state_plan_free(plan);      /* never applied: its bytes are freed */
+    state_plan_free(plan); /* never applied: its bytes are freed */
     g_byte_array_free(bytes, TRUE);
     thing_done(&a);
     thing_done(&b);
@@ -566,7 +573,8 @@ static void test_overdue(void)
     fixture_init(&f);
     thing_init(&a, &f);
     thing_init(&b, &f);
-    for (int64_t deadline = 99 * NS_PER_S; deadline >= INT64_MIN + 1; deadline = deadline > 0 ? -5 : INT64_MIN + 1) {
+    for (int64_t deadline = 99 * NS_PER_S; deadline >= INT64_MIN + 1;
+         deadline = deadline > 0 ? -5 : INT64_MIN + 1) {
         vtimer_arm(&a.timer, deadline);
         bytes = save(&thing_desc, &a);
         plan = state_parse_sized(&thing_desc, sizeof(struct thing), bytes->data, bytes->len, NULL);
@@ -583,7 +591,8 @@ static void test_overdue(void)
     fixture_done(&f);
 }
 
-/* Thousands of damaged records: refused with a reason, or loaded into something that can be saved again. */
+/* Thousands of damaged records: refused with a reason, or loaded into something that can be saved
+ * again. */
 static void test_mutations(void)
 {
     GRand *rand = g_rand_new_with_seed(42);
