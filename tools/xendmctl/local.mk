@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# xendmctl: looks into saved state. Needs nothing of the daemon's: it decodes by the format alone.
+bin_PROGRAMS += tools/xendmctl/xendmctl
+tools_xendmctl_xendmctl_SOURCES = tools/xendmctl/main.c tools/xendmctl/state.c tools/xendmctl/stream.c \
+    tools/xendmctl/container.c tools/xendmctl/stream.h
+tools_xendmctl_xendmctl_LDADD = $(GLIB_LIBS)
+dist_man_MANS += docs/xendmctl.1
