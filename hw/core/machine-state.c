@@ -30,6 +30,7 @@ static const char magic[8] = {'X', 'E', 'N', 'D', 'M', 'S', 'A', 'V'};
 enum record_type {
     RECORD_END = 0,
     RECORD_SECTION = 1,
+    RECORD_OPTIONAL = 0x80000000u,  /* a reader to whom type, device or section mean nothing skips the record */
 };
 
 /* ---- what belongs to no device ---- */
@@ -272,7 +273,7 @@ static struct slot *find_slot(GArray *slots, const char *id, const char *section
     return NULL;
 }
 
-static int read_section(GArray *slots, struct cursor body, GError **err)
+static int read_section(GArray *slots, struct cursor body, bool optional, GError **err)
 {
     char id[256], section[256];
     struct slot *slot;
@@ -283,6 +284,9 @@ static int read_section(GArray *slots, struct cursor body, GError **err)
         return refuse(err, "a record has no readable name");
     }
     slot = find_slot(slots, id, section, &device);
+    if (!slot && optional) {
+        return 0;
+    }
     if (!slot) {
         return device ? refuse(err, "device %s has no section %s", id, section)
                       : refuse(err, "this machine has no device %s (section %s)", id, section);
@@ -316,7 +320,8 @@ static int read_records(GArray *slots, struct cursor *c, GError **err)
         c->at += len;
         switch (type) {
         case RECORD_SECTION:
-            rc = read_section(slots, body, err);
+        case RECORD_SECTION | RECORD_OPTIONAL:
+            rc = read_section(slots, body, type & RECORD_OPTIONAL, err);
             if (rc < 0) {
                 return rc;
             }
@@ -331,6 +336,9 @@ static int read_records(GArray *slots, struct cursor *c, GError **err)
             }
             return 0;
         default:
+            if (type & RECORD_OPTIONAL) {
+                break;
+            }
             return refuse(err, "a record at byte %zu has the unknown type %u", start, type);
         }
     }
