@@ -193,7 +193,11 @@ static int build_machine(struct daemon *d, const struct xen_domain_info *info, G
         return -1;
     }
     d->ioreq = ioreq_server_open(d->xen, m, err);
-    return d->ioreq ? 0 : -1;
+    if (!d->ioreq) {
+        return -1;
+    }
+    ioreq_server_set_poll(d->ioreq, block_poll);
+    return 0;
 }
 
 static int drop_privileges(struct daemon *d, GError **err)

@@ -73,6 +73,7 @@ struct ioreq_server {
     unsigned spin_skip;                 /* occasions still to let pass … */
     unsigned spin_fails;                /* … doubling with each vain wait */
     int64_t last_answer;
+    bool (*poll)(void);
     struct ioreq_server_counters counters;
 };
 
@@ -218,9 +219,9 @@ static void turn(struct ioreq_server *s, bool event)
         unsigned n = ioreq_core_poll(&s->core, TURN_REQUESTS);
         int64_t now;
 
-        if (n > 0) {
+        if (n > 0 || (s->poll != NULL && s->poll())) {
             served += n;
-            if (deadline != 0) {
+            if (n > 0 && deadline != 0) {
                 deadline = 0;
                 hits++;
             }
@@ -476,6 +477,8 @@ struct ioreq_server *ioreq_server_open(struct xen_handles *xen, struct machine *
     ((struct ioreq_source *)s->source)->server = s;
     g_source_set_name(s->source, "ioreq");
     s->fd_tag = g_source_add_unix_fd(s->source, s->fd, G_IO_IN);
+    /* Else GLib takes the descriptor out of its poll set around each dispatch, at four system calls a turn. */
+    g_source_set_can_recurse(s->source, TRUE);
     g_source_attach(s->source, NULL);
     return s;
 }
@@ -522,6 +525,11 @@ void ioreq_server_pause(struct ioreq_server *s)
     ioreq_core_poll(&s->core, UINT32_MAX);
     ioreq_core_drain(&s->core);
     s->core.hold = true;
+}
+
+void ioreq_server_set_poll(struct ioreq_server *s, bool (*poll)(void))
+{
+    s->poll = poll;
 }
 
 void ioreq_server_resume(struct ioreq_server *s)

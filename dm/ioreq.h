@@ -36,6 +36,13 @@ void ioreq_server_close(struct ioreq_server *server);
 void ioreq_server_pause(struct ioreq_server *server);
 void ioreq_server_resume(struct ioreq_server *server);
 
+/*
+ * Something else that may have finished and is cheap to look at, such as disk I/O: asked before the server waits and while it
+ * looks for the next request, so that a guest that polls for the end of a transfer sees it without a turn of the main loop.
+ * True if it did something.
+ */
+void ioreq_server_set_poll(struct ioreq_server *server, bool (*poll)(void));
+
 struct ioreq_server_counters {
     struct ioreq_counters requests;
     uint64_t wakes;             /* turns of the loop that an event started */

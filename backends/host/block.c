@@ -7,10 +7,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <xendm/block.h>
@@ -23,6 +25,8 @@
 #define SECTOR 512u
 /* Zero-filling where the host cannot punch: each iovec entry names this buffer. */
 #define ZERO_CHUNK 65536u
+/* A transfer within memory (tmpfs) is done at once up to this size; copying it takes some 20 µs. */
+#define COPY_MAX (256u << 10)
 
 struct block {
     char *id;
@@ -32,6 +36,7 @@ struct block {
     uint64_t size; /* as the guest sees it, a multiple of SECTOR */
     uint64_t host_size;
     unsigned in_flight;
+    bool in_memory; /* tmpfs: no device to wait for, and io_uring would hand it to a thread */
     bool no_punch, no_zero; /* the host said EOPNOTSUPP once */
     const struct block_listener *listener;
     void *listener_opaque;
@@ -47,13 +52,48 @@ struct transfer {
     struct iovec *iov; /* own copy after a short transfer, or for zero-filling */
 };
 
-/* Requests that never reach the engine (refused, or nothing to do) still complete from the main
- * loop, not inside submit. */
+/* Requests that never reach the engine (refused, nothing to do, or done already) still complete from
+ * the main loop or block_poll(), not inside submit. */
 static GQueue at_once = G_QUEUE_INIT;
-static guint at_once_source;
+static unsigned total_in_flight;
 
 static const struct block_engine *engine;
 static const uint8_t zeros[ZERO_CHUNK];
+
+static bool complete_at_once(void);
+
+static gboolean at_once_prepare(GSource *source, gint *timeout)
+{
+    *timeout = -1;
+    return !g_queue_is_empty(&at_once);
+}
+
+static gboolean at_once_check(GSource *source)
+{
+    return !g_queue_is_empty(&at_once);
+}
+
+static gboolean at_once_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
+{
+    complete_at_once();
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs at_once_funcs = {
+    .prepare = at_once_prepare,
+    .check = at_once_check,
+    .dispatch = at_once_dispatch,
+};
+
+static void at_once_start(void)
+{
+    GSource *source = g_source_new(&at_once_funcs, sizeof(GSource));
+
+    g_source_set_name(source, "block-at-once");
+    g_source_set_can_recurse(source, TRUE);
+    g_source_attach(source, NULL);
+    g_source_unref(source);
+}
 
 static int engine_start(void)
 {
@@ -67,6 +107,7 @@ static int engine_start(void)
         err = block_engine_uring.start();
         if (err == 0) {
             engine = &block_engine_uring;
+            at_once_start();
             return 0;
         }
         log_info(ROOM_BLOCK, "io_uring is not available (%s): using threads", g_strerror(-err));
@@ -76,6 +117,7 @@ static int engine_start(void)
     err = block_engine_threads.start();
     if (err == 0) {
         engine = &block_engine_threads;
+        at_once_start();
     }
     return err;
 }
@@ -87,7 +129,9 @@ const char *block_engine(void)
 
 bool block_poll(void)
 {
-    return engine && engine->poll();
+    bool any = complete_at_once();
+
+    return (total_in_flight > 0 && engine->poll()) || any;
 }
 
 /* ---- opening ---- */
@@ -123,6 +167,7 @@ static int find_size(int fd, const char *file, uint64_t *size, GError **err)
 static int open_medium(struct block *b, const struct block_options *o, GError **err)
 {
     const char *format = o->format ? o->format : "raw";
+    struct statfs fs;
     uint64_t size;
     int fd = o->fd;
 
@@ -162,6 +207,7 @@ static int open_medium(struct block *b, const struct block_options *o, GError **
     g_free(b->file);
     b->file = g_strdup(o->file ? o->file : "");
     b->no_punch = b->no_zero = false;
+    b->in_memory = fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
     return 0;
 
 fail:
@@ -196,15 +242,10 @@ struct block *block_open(const struct block_options *options, GError **err)
     return b;
 }
 
-static gboolean complete_at_once(gpointer opaque);
-
 void block_drain(struct block *b)
 {
     while (b->in_flight > 0) {
-        if (at_once_source) {
-            g_source_remove(at_once_source);
-            complete_at_once(NULL);
-        } else {
+        if (!complete_at_once()) {
             engine->wait();
         }
     }
@@ -275,6 +316,7 @@ static void transfer_complete(struct transfer *t, int error)
 
     recorder_note(REC_BLOCK_DONE, (uint32_t)-error, req->offset, req->length);
     b->in_flight--;
+    total_in_flight--;
     if (error) {
         b->stats.errors[req->op]++;
     } else {
@@ -416,15 +458,39 @@ static void transfer_step(struct engine_job *job)
     engine->submit(job);
 }
 
-static gboolean complete_at_once(gpointer opaque)
+/* Only what is there now: a completion may submit the next request. */
+static bool complete_at_once(void)
 {
+    guint n = g_queue_get_length(&at_once);
     struct transfer *t;
 
-    at_once_source = 0;
-    while ((t = g_queue_pop_head(&at_once))) {
-        transfer_complete(t, (int)t->job.result);
+    for (guint i = 0; i < n && (t = g_queue_pop_head(&at_once)); i++) {
+        if (t->job.result > 0) {
+            transfer_step(&t->job);
+        } else {
+            transfer_complete(t, (int)t->job.result);
+        }
     }
-    return G_SOURCE_REMOVE;
+    return n > 0;
+}
+
+/* Moves the bytes now where that waits for nothing but memory. */
+static bool copied(const struct block *b, struct engine_job *job)
+{
+    ssize_t n;
+
+    if (!b->in_memory || job->length > COPY_MAX) {
+        return false;
+    }
+    if (job->op == ENGINE_READV) {
+        n = preadv(job->fd, job->iov, (int)job->niov, (off_t)job->offset);
+    } else if (job->op == ENGINE_WRITEV) {
+        n = pwritev(job->fd, job->iov, (int)job->niov, (off_t)job->offset);
+    } else {
+        return false;
+    }
+    job->result = n;
+    return n > 0; /* else the engine finds out */
 }
 
 static int check_request(const struct block *b, const struct block_request *req)
@@ -466,6 +532,7 @@ void block_submit(struct block *b, struct block_request *req)
     t->b = b;
     t->req = req;
     b->in_flight++;
+    total_in_flight++;
     t->job.fd = b->fd;
     t->job.offset = req->offset;
     t->job.length = req->length;
@@ -495,13 +562,14 @@ void block_submit(struct block *b, struct block_request *req)
         (req->op == BLOCK_FLUSH && b->read_only) || (req->op == BLOCK_DISCARD && b->no_punch)) {
         t->job.result = err;
         g_queue_push_tail(&at_once, t);
-        if (!at_once_source) {
-            at_once_source = g_idle_add_full(G_PRIORITY_HIGH, complete_at_once, NULL, NULL);
-        }
         return;
     }
     if (req->op == BLOCK_ZERO && b->no_zero) {
         zero_by_writing(t);
+        return;
+    }
+    if (copied(b, &t->job)) {
+        g_queue_push_tail(&at_once, t);
         return;
     }
     engine->submit(&t->job);
@@ -518,7 +586,7 @@ int block_read_now(struct block *b, uint64_t offset, void *buf, size_t length)
     if (offset > b->size || length > b->size - offset) {
         return -EINVAL;
     }
-    n = preadv2(b->fd, &iov, 1, (off_t)offset, RWF_NOWAIT);
+    n = preadv2(b->fd, &iov, 1, (off_t)offset, b->in_memory ? 0 : RWF_NOWAIT);
     if (n != (ssize_t)length) {
         return -EAGAIN; /* also for errors: the submitted request reports them */
     }
