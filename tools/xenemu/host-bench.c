@@ -7,7 +7,7 @@
  *
  * OP is an access as in `bench`, or
  *     until in* PORT MASK VALUE      polls like a driver that waits for a status bit
- *     irq GSI                        waits until the line is high, as a vCPU in HLT does (with `spin`: looking)
+ *     irq GSI                        waits until the line is high, as a vCPU in HLT does: asleep, whatever `spin` says
  * A value may be $0 ... $3: the bytes of this turn's LBA. gap: so long a pause between the turns (not timed), which lets
  * the device model go to sleep.
  */
@@ -130,19 +130,9 @@ static bool irq_wait(struct bench *b, unsigned int gsi)
 {
     struct host *h = b->d->host;
     uint64_t bit = UINT64_C(1) << gsi;
-    int64_t start = now_ns();
     struct timespec end;
     int e = 0;
 
-    while (h->spin_ns && now_ns() - start < h->spin_ns) {
-        unsigned int i;
-
-        for (i = 0; i < 32; i++) {
-            if (__atomic_load_n(&b->d->gsi_level, __ATOMIC_ACQUIRE) & bit)
-                return true;
-            __builtin_ia32_pause();
-        }
-    }
     clock_gettime(CLOCK_REALTIME, &end);
     end.tv_sec += h->access_timeout_us / 1000000;
     pthread_mutex_lock(&h->big);
