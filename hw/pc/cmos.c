@@ -8,8 +8,8 @@
  * is never seen here on Xen; in unit tests those registers read all ones. As on the chip,
  * 0x70 is write-only (its bit 7, the NMI mask, goes nowhere).
  *
- * The contents survive every reset, as the battery keeps them, and a change by the guest lasts as
- * long as the process.
+ * The contents survive every reset, as the battery keeps them (but see CMOS_SHUTDOWN_STATUS), and a
+ * change by the guest lasts as long as the process.
  *
  * Users: hvmloader writes the memory sizes; SeaBIOS reads boot order (0x38, 0x3D) and disk
  * translation (0x39); Linux and ACPI read the century (0x32); DOS-age software the rest. The board
@@ -23,8 +23,16 @@
 #include "cmos.h"
 
 #define CMOS_SIZE 128u
-#define CMOS_CLOCK 14u          /* below: the clock's registers */
-#define CMOS_INDEX_NONE 0x0d    /* power-on: some register of the clock's */
+#define CMOS_CLOCK 14u       /* below: the clock's registers */
+#define CMOS_INDEX_NONE 0x0d /* power-on: some register of the clock's */
+
+/*
+ * After a reset the BIOS looks here for why it runs. No chip writes it at S3 wake-up; real boards
+ * find out by the power management status. SeaBIOS takes this value for it (src/resume.c), and QEMU
+ * sets it, too; anything else makes it reboot.
+ */
+#define CMOS_SHUTDOWN_STATUS 0x0f
+#define SHUTDOWN_S3_RESUME 0xfe
 
 struct cmos {
     struct device dev;
@@ -82,6 +90,9 @@ static void cmos_reset(struct device *dev, enum reset_reason why)
     struct cmos *s = DEVICE_CAST(struct cmos, dev);
 
     s->index = CMOS_INDEX_NONE;
+    if (why == RESET_WAKEUP) {
+        s->ram[CMOS_SHUTDOWN_STATUS] = SHUTDOWN_S3_RESUME;
+    }
 }
 
 static void cmos_describe(struct device *dev, void (*line)(void *opaque, const char *text),
@@ -99,11 +110,12 @@ static void cmos_describe(struct device *dev, void (*line)(void *opaque, const c
 static const struct state_desc cmos_state = {
     .name = "cmos",
     .version = 1,
-    .fields = (const struct state_field[]){
-        STATE_FIELD_U8(struct cmos, index, .min = 0, .max = CMOS_SIZE - 1),
-        STATE_FIELD_BYTES(struct cmos, ram),
-        STATE_FIELD_END,
-    },
+    .fields =
+        (const struct state_field[]){
+            STATE_FIELD_U8(struct cmos, index, .min = 0, .max = CMOS_SIZE - 1),
+            STATE_FIELD_BYTES(struct cmos, ram),
+            STATE_FIELD_END,
+        },
 };
 
 const struct device_class cmos_class = {

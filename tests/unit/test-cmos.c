@@ -29,6 +29,13 @@ static void test_ram(void)
     machine_reset(m, RESET_COLD);
     outb(m, 0x70, 0x40);
     g_assert_cmphex(inb(m, 0x71), ==, 0x40 ^ 0x5a);     /* battery */
+    outb(m, 0x70, 0x0f);
+    g_assert_cmphex(inb(m, 0x71), ==, 0x0f ^ 0x5a);
+    machine_reset(m, RESET_WAKEUP);
+    outb(m, 0x70, 0x40);
+    g_assert_cmphex(inb(m, 0x71), ==, 0x40 ^ 0x5a);
+    outb(m, 0x70, 0x0f);
+    g_assert_cmphex(inb(m, 0x71), ==, 0xfe);            /* "wake up, do not boot" */
     fake_machine_free(m);
 }
 
