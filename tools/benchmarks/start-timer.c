@@ -20,7 +20,7 @@
 #include <xenstore.h>
 
 #define GIVE_UP_NS (INT64_C(30) * 1000000000)
-#define LOOK_MS 1
+#define LOOK_NS 100000 /* a socket that is not there yet cannot be waited for */
 
 struct watcher {
     struct xs_handle *xs;
@@ -91,9 +91,10 @@ static void watch(struct watcher *w, int ready_fd, int start_fd)
     end = begin + GIVE_UP_NS;
     while ((!w->answered || !w->running) && now_ns() < end) {
         struct pollfd p[2] = {{.fd = xs_fileno(w->xs), .events = POLLIN}, {.fd = w->qmp_fd, .events = POLLIN}};
+        struct timespec look = {.tv_sec = w->qmp_fd < 0 ? 0 : 1, .tv_nsec = w->qmp_fd < 0 ? LOOK_NS : 0};
         char **event;
 
-        poll(p, 2, w->qmp_fd < 0 ? LOOK_MS : 1000);
+        ppoll(p, 2, &look, NULL);
         if (w->qmp_fd < 0) {
             qmp_try(w);
         } else if (p[1].revents) {
