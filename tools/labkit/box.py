@@ -25,7 +25,7 @@ QEMU_DM = "/usr/libexec/xen-qemu-system-i386"
 BOOT_TIMEOUT = 240
 # Why these CPUs: docs/xendm-lab.1, "THE BOX".
 TCG_CPU = "qemu64,+svm,+npt,-smap,-smep,-monitor"
-XEN_ARGS = ("dom0_mem=%dM,max:%dM dom0_max_vcpus=1 console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all "
+XEN_ARGS = ("dom0_mem=%dM,max:%dM dom0_max_vcpus=1 dom0_vcpus_pin console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all "
             "spec-ctrl=no xpti=0 bootscrub=0 watchdog=0")
 DOM0_ARGS = "console=hvc0 quiet mitigations=off rdinit=/init random.trust_cpu=on audit=0"
 
