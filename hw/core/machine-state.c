@@ -288,8 +288,10 @@ static int read_section(GArray *slots, struct cursor body, bool optional, GError
         return 0;
     }
     if (!slot) {
-        return device ? refuse(err, "device %s has no section %s", id, section)
-                      : refuse(err, "this machine has no device %s (section %s)", id, section);
+        g_autofree char *shown = g_strescape(id, NULL), *shown_section = g_strescape(section, NULL);
+
+        return device ? refuse(err, "device %s has no section %s", shown, shown_section)
+                      : refuse(err, "this machine has no device %s (section %s)", shown, shown_section);
     }
     if (slot->plan) {
         return refuse(err, "%s: section %s is there twice", id[0] ? id : "machine", section);

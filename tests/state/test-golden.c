@@ -1,0 +1,634 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * States that an xendm of format version 1 has saved (tests/state/golden, made by make-golden) are loaded into a whole
+ * machine on fakes, and so are several thousand damaged copies, each with a checksum that fits. Every copy is refused, and
+ * then the machine is as it was; or it is loaded, and then the machine runs, can be saved, and what it saves is accepted.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <glib/gstdio.h>
+
+#include <xendm/block.h>
+#include <xendm/chardev.h>
+#include <xendm/log.h>
+#include <xendm/machine-desc.h>
+
+#include "tests/unit/pc-common.h"
+
+#define DISK_SIZE (8u << 20)
+#define DISC_SIZE (2u << 20)
+#define VRAM_PAGES 4096u
+#define VRAM_GFN 0xf0000u       /* where the script put it */
+#define FLIPS 250u
+#define STEPS 200u              /* guest accesses to a machine that took a damaged state */
+#define SHA_SIZE 32u
+#define END_SIZE (8u + SHA_SIZE)
+
+static const char *const names[] = {"pio", "dma", "graphics", "cd"};
+
+static char *directory;
+
+/* ---- the machine of golden.xds ---- */
+
+struct fixture {
+    struct machine *m;
+    struct machine_desc desc;
+    struct machine_backends backends;
+    struct block *block[3];
+    struct chardev *serial[2];
+};
+
+static void drive_desc_free(gpointer data)
+{
+    struct drive_desc *d = data;
+
+    g_free(d->id);
+    g_free(d);
+}
+
+static void add_drive(struct fixture *f, enum drive_kind kind, unsigned index, const char *id, off_t size)
+{
+    struct drive_desc *d = g_new0(struct drive_desc, 1);
+    g_autofree char *file = g_strdup_printf("%s/%s", directory, id);
+    struct block_options options = {.id = id, .file = file, .format = "raw", .read_only = kind == DRIVE_IDE_CD, .fd = -1};
+    GError *err = NULL;
+    int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(ftruncate(fd, size), ==, 0);
+    close(fd);
+    d->kind = kind;
+    d->index = index;
+    d->id = g_strdup(id);
+    f->block[f->desc.drives->len] = block_open(&options, &err);
+    g_assert_no_error(err);
+    g_ptr_array_add(f->desc.drives, d);
+}
+
+static struct fixture *fixture_new(void)
+{
+    struct fixture *f = g_new0(struct fixture, 1);
+    GError *err = NULL;
+
+    f->m = fake_machine_new();
+    f->m->vcpus = 1;
+    f->m->vcpus_online = 1;
+    f->desc.type = MACHINE_XENFV;
+    f->desc.acpi = true;
+    f->desc.boot_order = (char *)(uintptr_t)"cda";
+    f->desc.vga = VGA_STD;
+    f->desc.vga_memory_mib = 16;
+    f->desc.drives = g_ptr_array_new_with_free_func(drive_desc_free);
+    f->desc.serials = g_ptr_array_new_with_free_func(g_free);
+    f->desc.devices = g_ptr_array_new();
+    f->backends.drives = f->block;
+    f->backends.serials = f->serial;
+    f->backends.restored = true;
+    add_drive(f, DRIVE_IDE_DISK, 0, "ide0-hd0", DISK_SIZE);
+    add_drive(f, DRIVE_IDE_CD, 2, "ide-5632", DISC_SIZE);
+    g_ptr_array_add(f->desc.serials, g_strdup("null"));
+    f->serial[0] = chardev_open("serial0", "null", &err);
+    g_assert_no_error(err);
+    /* The domain has its video memory already. */
+    g_assert_cmpint(hv_memory_populate(f->m->hv, VRAM_GFN, VRAM_PAGES), ==, 0);
+    g_assert_cmpint(board_build(f->m, &f->desc, &f->backends, &err), ==, 0);
+    g_assert_no_error(err);
+    machine_complete(f->m);
+    return f;
+}
+
+static void fixture_free(struct fixture *f)
+{
+    board_free(f->m);
+    fake_machine_free(f->m);
+    for (unsigned i = 0; f->block[i]; i++) {
+        block_close(f->block[i]);
+    }
+    chardev_close(f->serial[0]);
+    g_ptr_array_unref(f->desc.drives);
+    g_ptr_array_unref(f->desc.serials);
+    g_ptr_array_unref(f->desc.devices);
+    g_free(f);
+}
+
+static GByteArray *save(struct machine *m)
+{
+    GByteArray *out = g_byte_array_new();
+    GError *err = NULL;
+
+    g_assert_cmpint(machine_save(m, out, &err), ==, 0);
+    g_assert_no_error(err);
+    return out;
+}
+
+static void assert_same(const GByteArray *a, const GByteArray *b)
+{
+    g_assert_cmpmem(a->data, a->len, b->data, b->len);
+}
+
+static GByteArray *golden(const char *name)
+{
+    g_autofree char *file = g_strdup_printf("%s/tests/state/golden/%s.state", g_getenv("XENDM_SRCDIR"), name);
+    GError *err = NULL;
+    char *data;
+    gsize len;
+
+    g_file_get_contents(file, &data, &len, &err);
+    g_assert_no_error(err);
+    return g_byte_array_new_take((guint8 *)data, len);
+}
+
+/* ---- looking at a stream, as the format says and without any of the loader's code ---- */
+
+static uint32_t get32(const GByteArray *s, guint at)
+{
+    uint32_t v;
+
+    g_assert_cmpuint(at + 4, <=, s->len);
+    memcpy(&v, s->data + at, 4);
+    return GUINT32_FROM_LE(v);
+}
+
+static void add32(GByteArray *s, guint at, uint32_t more)
+{
+    uint32_t v = GUINT32_TO_LE(get32(s, at) + more);
+
+    memcpy(s->data + at, &v, 4);
+}
+
+#define NEST_MAX 8
+
+struct spot {
+    guint at, len;              /* of a field's value */
+    guint header;               /* of the field itself: its type */
+    unsigned type;
+    guint length[NEST_MAX];     /* where the lengths are that count these bytes, outermost first */
+    unsigned depth;
+};
+
+static void find_fields(const GByteArray *s, guint at, guint end, struct spot outer, GArray *out)
+{
+    at += 4;                    /* version */
+    while (at < end) {
+        struct spot f = outer;
+
+        f.header = at;
+        f.type = s->data[at] & 0x7f;
+        at += 2u + s->data[at + 1];
+        g_assert_cmpuint(f.depth, <, NEST_MAX);
+        f.length[f.depth++] = at;
+        f.len = get32(s, at);
+        f.at = at + 4;
+        g_array_append_val(out, f);
+        if (f.type == 11) {
+            guint element = f.at + 4;
+
+            for (uint32_t n = get32(s, f.at); n > 0; n--) {
+                struct spot inner = f;
+
+                inner.length[inner.depth++] = element;
+                find_fields(s, element + 4, element + 4 + get32(s, element), inner, out);
+                element += 4 + get32(s, element);
+            }
+        } else if (f.type == 12) {
+            find_fields(s, f.at, f.at + f.len, f, out);
+        }
+        at = f.at + f.len;
+    }
+    g_assert_cmpuint(at, ==, end);
+}
+
+struct record {
+    guint at, len;              /* with its head */
+};
+
+static GArray *find_records(const GByteArray *s)
+{
+    GArray *out = g_array_new(FALSE, FALSE, sizeof(struct record));
+
+    for (guint at = 20 + get32(s, 16); get32(s, at) != 0;) {
+        struct record r = {.at = at, .len = 8 + get32(s, at + 4)};
+
+        g_array_append_val(out, r);
+        at += r.len;
+    }
+    return out;
+}
+
+static guint record_payload(const GByteArray *s, guint at)
+{
+    at += 8;
+    at += 1u + s->data[at];
+    return at + 1u + s->data[at];
+}
+
+static GArray *find_all_fields(const GByteArray *s)
+{
+    GArray *records = find_records(s), *out = g_array_new(FALSE, FALSE, sizeof(struct spot));
+
+    for (guint i = 0; i < records->len; i++) {
+        struct record *r = &g_array_index(records, struct record, i);
+        struct spot outer = {.length = {r->at + 4}, .depth = 1};
+
+        find_fields(s, record_payload(s, r->at), r->at + r->len, outer, out);
+    }
+    g_array_unref(records);
+    return out;
+}
+
+/* The end and a checksum for what is there. */
+static void seal(GByteArray *s)
+{
+    static const guint8 end[8] = {0, 0, 0, 0, SHA_SIZE};
+    GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
+    guint8 digest[SHA_SIZE];
+    gsize size = sizeof(digest);
+
+    g_checksum_update(sum, s->data, (gssize)s->len);
+    g_checksum_get_digest(sum, digest, &size);
+    g_checksum_free(sum);
+    g_byte_array_append(s, end, sizeof(end));
+    g_byte_array_append(s, digest, sizeof(digest));
+}
+
+/* A copy without the end. */
+static GByteArray *body(const GByteArray *s)
+{
+    GByteArray *out = g_byte_array_new();
+
+    return g_byte_array_append(out, s->data, s->len - END_SIZE);
+}
+
+static void insert(GByteArray *s, guint at, const void *bytes, guint len)
+{
+    guint old = s->len;
+
+    g_byte_array_set_size(s, old + len);
+    memmove(s->data + at + len, s->data + at, old - at);
+    memcpy(s->data + at, bytes, len);
+}
+
+/* ---- what a damaged state may do ---- */
+
+struct trial {
+    struct fixture *f;          /* never ran, takes the next one */
+    GByteArray *before;
+    unsigned refused, loaded;
+};
+
+static void settle(struct machine *m)
+{
+    gint64 until = g_get_monotonic_time() + 10 * G_TIME_SPAN_SECOND;
+
+    while (machine_busy(m)) {
+        g_main_context_iteration(NULL, FALSE);
+        g_assert_cmpint(g_get_monotonic_time(), <, until);
+    }
+}
+
+/* The guest goes on, at random, with whatever it found itself in. */
+static void run_guest(struct machine *m)
+{
+    static const struct fuzz_range ports[] = {
+        {0x1f0, 8}, {0x3f6, 1}, {0x170, 8}, {0x376, 1}, {0x3b4, 2},  {0x3ba, 1},  {0x3c0, 32},  {0x1ce, 3},
+        {0x60, 1},  {0x64, 1},  {0x70, 2},  {0x3f8, 8}, {0x00, 16},  {0xc000, 16}, {0x10, 4},   {0},
+    };
+    g_autoptr(GRand) rand = g_rand_new_with_seed(4);
+
+    machine_start(m);
+    for (unsigned i = 0; i < STEPS; i++) {
+        fuzz_step(m, rand, ports, -1);
+        aspace_write(m->mmio, 0xa0000 + g_rand_int(rand) % 0x1fff0, g_rand_int(rand), 4);
+        aspace_read(m->mmio, 0xa0000 + g_rand_int(rand) % 0x1fff0, 4);
+        g_main_context_iteration(NULL, FALSE);
+    }
+    fake_clock_step(m, 20 * NS_PER_MS);
+    machine_stop(m);
+    settle(m);
+}
+
+static void assert_one_line(const GError *err)
+{
+    g_assert_nonnull(err);
+    g_assert_true(g_str_has_prefix(err->message, "saved state: "));
+    for (const char *p = err->message; *p; p++) {
+        g_assert_true(g_ascii_isprint(*p));
+    }
+}
+
+/* Takes `s` over. True when it was loaded. */
+static bool try(struct trial *t, GByteArray *s)
+{
+    g_autoptr(GError) err = NULL;
+    int rc = machine_load(t->f->m, s->data, s->len, &err);
+
+    if (rc < 0) {
+        GByteArray *after = save(t->f->m);
+
+        assert_one_line(err);
+        assert_same(t->before, after);
+        g_byte_array_unref(after);
+        t->refused++;
+    } else {
+        GByteArray *again;
+        struct fixture *next = fixture_new();
+
+        g_assert_no_error(err);
+        run_guest(t->f->m);
+        again = save(t->f->m);
+        g_assert_cmpint(machine_load(next->m, again->data, again->len, &err), ==, 0);
+        g_assert_no_error(err);
+        fixture_free(next);
+        fixture_free(t->f);
+        g_byte_array_unref(again);
+        t->f = fixture_new();
+        t->loaded++;
+    }
+    g_byte_array_unref(s);
+    return rc == 0;
+}
+
+static bool try_sealed(struct trial *t, GByteArray *s)
+{
+    seal(s);
+    return try(t, s);
+}
+
+static void trial_begin(struct trial *t)
+{
+    memset(t, 0, sizeof(*t));
+    t->f = fixture_new();
+    t->before = save(t->f->m);
+}
+
+static void trial_end(struct trial *t, unsigned at_least)
+{
+    g_test_message("%u refused, %u loaded", t->refused, t->loaded);
+    g_assert_cmpuint(t->refused + t->loaded, >=, at_least);
+    g_byte_array_unref(t->before);
+    fixture_free(t->f);
+}
+
+/* ---- tests ---- */
+
+/* Saved again, it is the same, but for the text for people. */
+static void test_loads(gconstpointer name)
+{
+    struct fixture *f = fixture_new();
+    GByteArray *s = golden(name), *again;
+    GError *err = NULL;
+    guint text = 20 + get32(s, 16), text_again;
+
+    g_assert_cmpint(machine_load(f->m, s->data, s->len, &err), ==, 0);
+    g_assert_no_error(err);
+    again = save(f->m);
+    text_again = 20 + get32(again, 16);
+    g_assert_cmpmem(s->data + text, s->len - text - SHA_SIZE, again->data + text_again, again->len - text_again - SHA_SIZE);
+    g_byte_array_unref(again);
+
+    /* Every interrupt source is as it was, and Xen, which has its own record of the lines, was told nothing. */
+    for (unsigned i = 0; i < 16; i++) {
+        g_assert_cmpuint(f->m->hv->isa_changes[i], ==, 0);
+    }
+    g_assert_cmpuint(f->m->hv->intx_changes, ==, 0);
+    run_guest(f->m);
+    g_byte_array_unref(s);
+    fixture_free(f);
+}
+
+/* What the guest had begun goes on: the last 156 words of a sector, then the third one, arrive in the image. */
+static void test_goes_on(void)
+{
+    struct fixture *f = fixture_new();
+    g_autofree char *file = g_strdup_printf("%s/ide0-hd0", directory);
+    GByteArray *s = golden("pio");
+    GError *err = NULL;
+    uint16_t sector[512];
+    int fd;
+
+    g_assert_cmpint(machine_load(f->m, s->data, s->len, &err), ==, 0);
+    machine_start(f->m);
+    for (unsigned i = 0; i < 156 + 256; i++) {
+        if (i == 156) {
+            settle(f->m);
+        }
+        out(f->m, 0x1f0, 0x5064 + i, 2);
+    }
+    settle(f->m);
+    g_assert_cmphex(inb(f->m, 0x1f7), ==, 0x50);
+    machine_stop(f->m);
+    settle(f->m);
+    fd = open(file, O_RDONLY | O_CLOEXEC);
+    g_assert_cmpint(pread(fd, sector, sizeof(sector), 41 * 512), ==, sizeof(sector));
+    close(fd);
+    for (unsigned i = 0; i < 512; i++) {
+        g_assert_cmphex(GUINT16_FROM_LE(sector[i]), ==, 0x5000 + i);
+    }
+    g_byte_array_unref(s);
+    fixture_free(f);
+}
+
+static void test_flipped(gconstpointer name)
+{
+    GByteArray *s = golden(name);
+    g_autoptr(GRand) rand = g_rand_new_with_seed(1);
+    struct trial t;
+
+    trial_begin(&t);
+    for (unsigned i = 0; i < FLIPS; i++) {
+        GByteArray *bad = body(s);
+
+        bad->data[g_rand_int(rand) % bad->len] ^= (guint8)(1u << g_rand_int(rand) % 8);
+        try_sealed(&t, bad);
+    }
+    /* And one of which only the checksum knows. */
+    g_byte_array_ref(s);
+    s->data[30] ^= 1;
+    g_assert_false(try(&t, s));
+    g_assert_cmpuint(t.refused, >, FLIPS / 8);
+    trial_end(&t, FLIPS);
+    g_byte_array_unref(s);
+}
+
+static void test_cut(gconstpointer name)
+{
+    GByteArray *s = golden(name);
+    GArray *records = find_records(s);
+    struct trial t;
+
+    trial_begin(&t);
+    for (guint i = 0; i < records->len; i++) {
+        const struct record *r = &g_array_index(records, struct record, i);
+        const guint cuts[] = {r->at, r->at + 3, r->at + 8, r->at + 9, r->at + r->len / 2, r->at + r->len - 1};
+
+        for (unsigned c = 0; c < G_N_ELEMENTS(cuts); c++) {
+            GByteArray *bad = body(s), *raw = body(s);
+
+            g_assert_false(try_sealed(&t, g_byte_array_set_size(bad, cuts[c])));
+            g_assert_false(try(&t, g_byte_array_set_size(raw, cuts[c])));
+        }
+    }
+    for (guint len = 0; len < 24; len++) {
+        GByteArray *raw = body(s);
+
+        g_assert_false(try(&t, g_byte_array_set_size(raw, len)));
+    }
+    trial_end(&t, 100);
+    g_array_unref(records);
+    g_byte_array_unref(s);
+}
+
+/* A section that is written only when there is something to say may be left out. */
+static void test_records(gconstpointer name)
+{
+    GByteArray *s = golden(name);
+    GArray *records = find_records(s);
+    struct trial t;
+    unsigned missing = 0;
+
+    trial_begin(&t);
+    for (guint i = 0; i < records->len; i++) {
+        const struct record *r = &g_array_index(records, struct record, i);
+        GByteArray *twice = body(s), *without = body(s), *last = body(s), *unknown = body(s), *skipped = body(s),
+                   *longer = body(s), *counted = body(s), *nobody = body(s);
+        GBytes *copy = g_bytes_new(s->data + r->at, r->len);
+
+        insert(twice, r->at, g_bytes_get_data(copy, NULL), r->len);
+        g_assert_false(try_sealed(&t, twice));
+        g_byte_array_remove_range(without, r->at, r->len);
+        missing += !try_sealed(&t, without);
+        g_byte_array_remove_range(last, r->at, r->len);
+        g_byte_array_append(last, g_bytes_get_data(copy, NULL), r->len);
+        g_assert_true(try_sealed(&t, last));                    /* the order of records is free */
+        insert(unknown, r->at, "\x02\0\0\0\x03\0\0\0abc", 11);
+        g_assert_false(try_sealed(&t, unknown));
+        insert(skipped, r->at, "\x02\0\0\x80\x03\0\0\0abc", 11);
+        g_assert_true(try_sealed(&t, skipped));
+        insert(longer, r->at + r->len, "\0\0\0\0\0\0\0", 7);
+        add32(longer, r->at + 4, 7);
+        g_assert_false(try_sealed(&t, longer));
+        add32(counted, r->at + 4, 1u << 31);
+        g_assert_false(try_sealed(&t, counted));
+        insert(nobody, r->at, "\x01\0\0\x80\x0c\0\0\0\x02zz\x02zz\1\0\0\0\0\0", 20);
+        g_assert_true(try_sealed(&t, nobody));
+        g_bytes_unref(copy);
+    }
+    g_assert_cmpuint(missing, >=, records->len - 2);
+    trial_end(&t, 100);
+    g_array_unref(records);
+    g_byte_array_unref(s);
+}
+
+/* The field grows by `len` bytes, and everything around it with it. */
+static GByteArray *enlarged(const GByteArray *s, const struct spot *f, const void *bytes, guint len)
+{
+    GByteArray *out = body(s);
+
+    for (unsigned i = 0; i < f->depth; i++) {
+        add32(out, f->length[i], len);
+    }
+    insert(out, f->at + f->len, bytes, len);
+    return out;
+}
+
+/* Every field there is: too long, too short, of another type, twice, unknown. */
+static void test_fields(gconstpointer name)
+{
+    GByteArray *s = golden(name);
+    GArray *fields = find_all_fields(s);
+    struct trial t;
+
+    trial_begin(&t);
+    for (guint i = 0; i < fields->len; i++) {
+        const struct spot *f = &g_array_index(fields, struct spot, i);
+        GByteArray *retyped = body(s), *renamed = body(s), *counted = body(s);
+
+        if (f->type != 8) {     /* bytes may be of any number */
+            g_assert_false(try_sealed(&t, enlarged(s, f, "\0", 1)));
+        } else {
+            try_sealed(&t, enlarged(s, f, "\xff", 1));
+        }
+        retyped->data[f->header] = (guint8)(f->type == 1 ? 7 : 1);
+        g_assert_false(try_sealed(&t, retyped));
+        renamed->data[f->header + 2] = '~';
+        g_assert_false(try_sealed(&t, renamed));
+        add32(counted, f->length[f->depth - 1], (uint32_t)-1);
+        g_assert_false(try_sealed(&t, counted));
+    }
+    trial_end(&t, 400);
+    g_array_unref(fields);
+    g_byte_array_unref(s);
+}
+
+/* Every number there is, at its extremes. */
+static void test_values(gconstpointer name)
+{
+    static const unsigned sizes[] = {0, 1, 2, 4, 8, 4, 8, 1, 1, 8, 1};
+    GByteArray *s = golden(name);
+    GArray *fields = find_all_fields(s);
+    g_autoptr(GRand) rand = g_rand_new_with_seed(2);
+    struct trial t;
+
+    trial_begin(&t);
+    for (guint i = 0; i < fields->len; i++) {
+        const struct spot *f = &g_array_index(fields, struct spot, i);
+        unsigned size = f->type < G_N_ELEMENTS(sizes) ? sizes[f->type] : 0;
+        guint count = size ? f->len / size : 0;
+
+        /* Of long arrays the first, the last, and one between. */
+        for (guint n = 0; n < MIN(count, 3); n++) {
+            guint at = f->at + size * (n == 0 ? 0 : n == 1 ? count - 1 : count / 2);
+            static const uint64_t values[] = {0, UINT64_MAX, 0x8080808080808080, 0x7f7f7f7f7f7f7f7f, 1};
+
+            for (unsigned v = 0; v < G_N_ELEMENTS(values) + 1; v++) {
+                uint64_t value = v < G_N_ELEMENTS(values) ? values[v] : g_rand_int(rand) * UINT64_C(0x100000001);
+                GByteArray *bad = body(s);
+
+                if (f->type == 8 && v > 1) {
+                    g_byte_array_unref(bad);
+                    continue;
+                }
+                memcpy(bad->data + at, &value, size);
+                try_sealed(&t, bad);
+            }
+        }
+    }
+    trial_end(&t, 400);
+    g_array_unref(fields);
+    g_byte_array_unref(s);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *what;
+        GTestDataFunc run;
+    } tests[] = {
+        {"loads", test_loads},     {"flipped", test_flipped}, {"cut", test_cut},
+        {"records", test_records}, {"fields", test_fields},   {"values", test_values},
+    };
+    int status;
+
+    g_test_init(&argc, &argv, NULL);
+    memset(log_levels, XLOG_ERROR, sizeof(log_levels));
+    directory = g_dir_make_tmp("xendm-golden-XXXXXX", NULL);
+    for (unsigned n = 0; n < G_N_ELEMENTS(names); n++) {
+        for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++) {
+            g_autofree char *path = g_strdup_printf("/state/golden/%s/%s", names[n], tests[i].what);
+
+            g_test_add_data_func(path, names[n], tests[i].run);
+        }
+    }
+    g_test_add_func("/state/golden/pio/goes-on", test_goes_on);
+    status = g_test_run();
+    for (unsigned i = 0; i < 2; i++) {
+        g_autofree char *file = g_build_filename(directory, i ? "ide0-hd0" : "ide-5632", NULL);
+
+        g_unlink(file);
+    }
+    g_rmdir(directory);
+    g_free(directory);
+    return status;
+}

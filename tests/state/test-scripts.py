@@ -1,0 +1,22 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""All device scripts, with the machine saved and loaded into a fresh device model all the time; and the same
+state saved again, byte for byte. Under sanitizers a process takes ten times as long to start."""
+
+import glob
+import os
+import sys
+
+source = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+build = os.environ.get("XENDM_BUILDDIR") or os.getcwd()
+dm = build + "/xendm"
+xenemu = build + "/tools/xenemu/xenemu"
+for program in (dm, xenemu, "/usr/lib/xen-4.17/bin/xenstored"):
+    if not os.access(program, os.X_OK):
+        print("1..0 # SKIP there is no %s" % program)
+        sys.exit(0)
+with open(build + "/config.status", encoding="utf-8", errors="replace") as stream:
+    every = "40" if "-fsanitize" in stream.read() else "5"
+scripts = sorted(glob.glob(source + "/tests/device/*.xds")) + [source + "/tests/state/golden.xds"]
+os.execv(sys.executable, [sys.executable, source + "/tests/device/run", "--dm", dm, "--xenemu", xenemu,
+                          "--migrate", every] + scripts)
