@@ -116,7 +116,7 @@ class Mover:
 
     def __init__(self, qmp_path, run_fd):
         self.path = qmp_path
-        self.run = socket.socket(fileno=run_fd)
+        self.run = socket.socket(fileno=int(run_fd)) if run_fd else None
         self.moves = 0
 
     def session(self, *commands):
@@ -254,7 +254,7 @@ class Script:
         self.skipped = None
         self.aborted = False
         self.countdown = args.migrate
-        self.mover = Mover(self.qmp.path, int(os.environ["XENEMU_RUN_FD"])) if args.migrate else None
+        self.mover = Mover(self.qmp.path, os.environ.get("XENEMU_RUN_FD"))
         with open(path, encoding="utf-8") as f:
             self.lines = [(i + 1, l.split(" #")[0].strip() if not l.lstrip().startswith("#") else "")
                           for i, l in enumerate(f)]
@@ -458,7 +458,7 @@ class Script:
     def step(self, lineno, left):
         """A statement is done; after so many more the machine moves."""
         self.countdown = left
-        if not self.mover or left > 0 or self.aborted or self.skipped is not None:
+        if not self.args.migrate or left > 0 or self.aborted or self.skipped is not None:
             return
         self.countdown = self.args.migrate
         try:
@@ -507,6 +507,11 @@ class Script:
                 self.skipped = m.group(3)
         elif op == "print":
             print("# " + " ".join(str(self.argument(x)) for x in w[1:]))
+        elif op == "save":
+            if "XENEMU_SAVE" in os.environ:
+                with open(os.path.join(os.environ["XENEMU_SAVE"], w[1]), "wb") as f:
+                    f.write(self.mover.save(True))
+                self.mover.session(("cont", None, None))
         elif op == "repeat":
             after, _ = self.block(i - 1)
             count = expression(w[1], self.env)
@@ -581,7 +586,7 @@ class Script:
     def main(self):
         self.run(0, len(self.lines))
         self.finish_test()
-        if self.mover:
+        if self.args.migrate:
             print("# moved %d times" % self.mover.moves)
         print("1..%d" % self.number)
         if not self.number:
