@@ -244,8 +244,11 @@ void evtchn_stream_ready(struct host *h, struct source *s, uint32_t events)
     unsigned int i;
 
     c->stream_armed = false;
-    if (events & (EPOLLHUP | EPOLLERR))
+    if (events & (EPOLLHUP | EPOLLERR)) {
+        if (c->orphan)
+            conn_close(h, c);
         return;
+    }
     evtchn_drain(h, c);
     for (i = 0; i < c->ports->len; i++)
         if (((struct port *)g_ptr_array_index(c->ports, i))->pending) {

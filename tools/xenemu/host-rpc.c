@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests of the drop-in libraries: one table from operation to handler. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "host.h"
 #include <xen/grant_table.h>
@@ -403,6 +405,7 @@ static int op_gnt_copy(struct call *k)
 
 static int op_evtchn_open(struct call *k)
 {
+    struct stat st;
     int sv[2];
 
     if (k->c->stream >= 0)
@@ -410,6 +413,7 @@ static int op_evtchn_open(struct call *k)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
         return -errno;
     k->c->stream = sv[0];
+    k->c->stream_inode = fstat(sv[1], &st) == 0 ? st.st_ino : 0;
     k->c->stream_src.fd = sv[0];
     k->c->stream_src.ready = evtchn_stream_ready;
     host_watch(k->h, &k->c->stream_src, EPOLLONESHOT);
@@ -498,6 +502,59 @@ static int op_evtchn_notify(struct call *k)
     if (!p || p->user != k->c)
         return -ENOTCONN;
     port_notify_peer(p);
+    return 0;
+}
+
+/*
+ * xenevtchn_fdopen() in a process that inherited the descriptor: on Xen the bindings are the open
+ * file's, here they move from the connection that had them.
+ */
+static int op_evtchn_adopt(struct call *k)
+{
+    struct conn *old = NULL, *c = k->c;
+    unsigned int i;
+
+    if (c->stream >= 0)
+        return -EBUSY;
+    for (i = 0; i < k->h->conns->len && !old; i++) {
+        struct conn *o = g_ptr_array_index(k->h->conns, i);
+
+        if (o->stream >= 0 && o->stream_inode == k->req->a[0])
+            old = o;
+    }
+    if (!old || !k->req->a[0])
+        return -EBADF;
+    host_unwatch(k->h, &old->stream_src);
+    c->stream = c->stream_src.fd = old->stream;
+    c->stream_inode = old->stream_inode;
+    c->stream_src.ready = evtchn_stream_ready;
+    c->restrict_domid = old->restrict_domid;
+    memcpy(c->partial, old->partial, sizeof(c->partial));
+    c->partial_len = old->partial_len;
+    old->stream = old->stream_src.fd = -1;
+    while (old->ports->len) {
+        struct port *p = g_ptr_array_steal_index(old->ports, 0);
+
+        port_set_user(p, c);
+    }
+    host_watch(k->h, &c->stream_src, EPOLLIN | EPOLLONESHOT); /* what was held back is looked at */
+    c->stream_armed = true;
+    if (old->orphan)
+        conn_close(k->h, old);
+    k->rep.a[0] = c->ports->len;
+    return 0;
+}
+
+static int op_evtchn_port(struct call *k)
+{
+    struct port *p, *peer;
+
+    if (k->req->a[0] >= k->c->ports->len)
+        return -ENOENT;
+    p = g_ptr_array_index(k->c->ports, k->req->a[0]);
+    peer = port_peer(p);
+    k->rep.a[0] = p->nr;
+    k->fd = p->state == PORT_VIRQ ? p->src.fd : peer ? peer->src.fd : p->peer_efd;
     return 0;
 }
 
@@ -705,6 +762,8 @@ static const struct operation {
     {XE_OP_EVTCHN_VIRQ, "evtchn-virq", op_evtchn_virq, 0},
     {XE_OP_EVTCHN_UNBIND, "evtchn-unbind", op_evtchn_unbind, 0},
     {XE_OP_EVTCHN_NOTIFY, "evtchn-notify", op_evtchn_notify, 0},
+    {XE_OP_EVTCHN_ADOPT, "evtchn-adopt", op_evtchn_adopt, 0},
+    {XE_OP_EVTCHN_PORT, "evtchn-port", op_evtchn_port, 0},
     {XE_OP_POPULATE, "populate", op_populate, NEED_DOMAIN | PRIVILEGED},
     {XE_OP_DECREASE, "decrease", op_decrease, NEED_DOMAIN | PRIVILEGED},
     {XE_OP_ADD_TO_PHYSMAP, "add-to-physmap", op_add_to_physmap, NEED_DOMAIN | PRIVILEGED},
@@ -941,17 +1000,37 @@ void conn_new(struct host *h, int fd)
     host_watch(h, &c->src, EPOLLIN);
 }
 
+static bool stream_is_open(const struct conn *c)
+{
+    struct pollfd p = {.fd = c->stream};
+
+    return c->stream >= 0 && poll(&p, 1, 0) >= 0 && !(p.revents & (POLLHUP | POLLERR));
+}
+
+static void conn_close_handle(struct host *h, struct conn *c)
+{
+    mapping_drop_conn(h, c);
+    host_unwatch(h, &c->src);
+    close(c->src.fd);
+    c->src.fd = -1;
+}
+
 void conn_close(struct host *h, struct conn *c)
 {
+    if (!c->orphan && stream_is_open(c)) {
+        conn_close_handle(h, c);
+        c->orphan = true;
+        host_rewatch(h, &c->stream_src, EPOLLIN | EPOLLONESHOT);
+        c->stream_armed = true;
+        return;
+    }
     if (c->ports->len && h->left->len < 4096)
         g_ptr_array_add(h->left,
                         g_strdup_printf("%u %s: %u event channels", c->pid, c->lib, c->ports->len));
     while (c->ports->len)
         port_free(g_ptr_array_index(c->ports, 0));
-    mapping_drop_conn(h, c);
-    host_unwatch(h, &c->src);
-    close(c->src.fd);
-    c->src.fd = -1;
+    if (c->src.fd >= 0)
+        conn_close_handle(h, c);
     if (c->stream >= 0) {
         host_unwatch(h, &c->stream_src);
         close(c->stream);

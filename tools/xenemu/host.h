@@ -209,6 +209,8 @@ struct conn {
     int64_t restrict_domid; /* -1 = unrestricted */
     bool is_dm;
     int stream; /* evtchn: our end */
+    uint64_t stream_inode; /* of the process's end: names it to whoever inherits it */
+    bool orphan; /* the handle is closed, but the stream is open: somebody may inherit it */
     struct source stream_src;
     bool stream_armed;
     uint8_t partial[4];

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xenevtchn.h>
 #include "client.h"
@@ -20,6 +21,8 @@ struct xenevtchn_handle {
     int *port_fd;            /* by local port; -1 = not bound here */
     unsigned int nr_ports;
 };
+
+static int evtchn_bind(xenevtchn_handle *h, uint32_t op, uint64_t a0, uint64_t a1);
 
 xenevtchn_handle *xenevtchn_open(struct xentoollog_logger *logger, unsigned int flags)
 {
@@ -56,8 +59,49 @@ fail:
 xenevtchn_handle *xenevtchn_fdopen(struct xentoollog_logger *logger, int fd,
                                    unsigned int open_flags)
 {
-    (void)logger, (void)fd, (void)open_flags;
-    xe_log_missing(__func__);
+    struct xenevtchn_handle *h;
+    struct xe_rep rep = {.ret = 0};
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_EVTCHN_ADOPT};
+    struct stat st;
+    uint64_t count;
+    int saved;
+
+    (void)logger;
+    if (open_flags) {
+        errno = EINVAL;
+        return NULL;
+    }
+    if (fstat(fd, &st) < 0)
+        return NULL;
+    h = calloc(1, sizeof(*h));
+    if (!h)
+        return NULL;
+    if (xe_client_init(&h->client, "xenevtchn") < 0) {
+        free(h);
+        return NULL;
+    }
+    pthread_mutex_init(&h->lock, NULL);
+    req.a[0] = st.st_ino;
+    if (xe_call(&h->client, &req, NULL, 0, &rep, NULL, 0, NULL) < 0)
+        goto fail;
+    count = rep.a[0];
+    for (uint64_t i = 0; i < count; i++)
+        if (evtchn_bind(h, XE_OP_EVTCHN_PORT, i, 0) < 0)
+            goto fail;
+    h->fd = fd;
+    h->client.tc.restrict_callback = xe_restrict_rpc;
+    xentoolcore__register_active_handle(&h->client.tc);
+    return h;
+
+fail:
+    saved = errno;
+    for (unsigned int i = 0; i < h->nr_ports; i++)
+        if (h->port_fd[i] >= 0)
+            close(h->port_fd[i]);
+    free(h->port_fd);
+    xe_client_fini(&h->client);
+    free(h);
+    errno = saved;
     return NULL;
 }
 
