@@ -389,6 +389,7 @@ static const struct option options[] = {
     {"parallel", ARG, parse_null_device, "none|/dev/null (no effect)"},
 
     {"log", ARG | ONCE | OWN, parse_log, "ROOM=LEVEL[,…]: error, warning, info, debug; room all"},
+    {"update-from", ARG | ONCE | OWN, accept, "FD: of a live update (docs/live-update.md); not for people"},
     {"dump-machine", OWN, parse_dump, "print what was understood as JSON and exit"},
     {"help", OWN, NULL, "print this and exit"},
     {"version", OWN, NULL, "print the version and exit"},

@@ -14,6 +14,7 @@
 #include "daemon.h"
 #include "ioreq.h"
 #include "qmp.h"
+#include "update.h"
 #include "xen-hypervisor.h"
 
 struct control {
@@ -44,7 +45,7 @@ static enum qmp_status op_status(void *opaque)
     case MACHINE_STOPPED:
         break;
     }
-    return c->d->started || c->desc->incoming_fd >= 0 ? QMP_STATUS_PAUSED : QMP_STATUS_PRELAUNCH;
+    return c->d->started || c->d->incoming ? QMP_STATUS_PAUSED : QMP_STATUS_PRELAUNCH;
 }
 
 static int op_cont(void *opaque, GError **err)
@@ -89,6 +90,13 @@ static int op_set_log_dirty(void *opaque, bool enable, GError **err)
 
     xen_hypervisor_set_log_dirty(c->d->hv, enable);
     return 0;
+}
+
+static void op_update(void *opaque, const char *binary, struct qmp_call *call)
+{
+    struct control *c = opaque;
+
+    update_start(c->d, c->qmp, binary, call);
 }
 
 static void op_quit(void *opaque)
@@ -162,6 +170,7 @@ static const struct qmp_ops ops = {
     .save = op_save,
     .set_log_dirty = op_set_log_dirty,
     .quit = op_quit,
+    .update = op_update,
     .describe = op_describe,
 };
 
@@ -172,6 +181,9 @@ static void state_changed(void *opaque, enum machine_state now, enum machine_sta
     struct control *c = opaque;
 
     recorder_note(REC_LIFE, 0, now, before);
+    if (c->d->updating) {
+        return;
+    }
     switch (now) {
     case MACHINE_RUNNING:
         qmp_event(c->qmp, before == MACHINE_SUSPENDED ? "WAKEUP" : "RESUME");
@@ -254,6 +266,10 @@ struct control *control_new(struct daemon *d, const struct machine_desc *desc, G
     c->target.ops = &ops;
     c->target.opaque = c;
     c->qmp = qmp_new(&c->target);
+    if (d->heritage) {
+        /* On failure the sockets are not ours to close: they go back to the program before us. */
+        return qmp_take_over(c->qmp, d->heritage, &d->update_call, err) < 0 ? NULL : c;
+    }
     for (unsigned i = 0; i < desc->monitors->len; i++) {
         if (qmp_listen(c->qmp, g_ptr_array_index(desc->monitors, i), err) < 0) {
             control_free(c);

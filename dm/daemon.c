@@ -15,9 +15,11 @@
 #include <xendm/xenstore.h>
 
 #include "daemon.h"
+#include "handover.h"
 #include "ioreq.h"
 #include "loop.h"
 #include "sandbox.h"
+#include "update.h"
 #include "xen-hypervisor.h"
 
 /* A stream larger than this is not ours: the largest machine there is saves some hundred KiB (VRAM
@@ -69,6 +71,7 @@ static int open_drives(struct daemon *d, GError **err)
             .read_only = drive->read_only,
             .fd = -1,
         };
+        g_autofree char *inherited = d->heritage ? update_drive(d->heritage, i, &options) : NULL;
 
         d->backends.drives[i] = block_open(&options, err);
         if (!d->backends.drives[i]) {
@@ -76,6 +79,15 @@ static int open_drives(struct daemon *d, GError **err)
         }
     }
     return 0;
+}
+
+static struct chardev *open_chardev(struct daemon *d, const char *kind, unsigned i,
+                                    const char *label, const char *spec, GError **err)
+{
+    g_autofree char *group = g_strdup_printf("%s %u", kind, i);
+
+    return d->heritage ? update_chardev(d->heritage, group, label, spec, err)
+                       : chardev_open(label, spec, err);
 }
 
 static int open_chardevs(struct daemon *d, GError **err)
@@ -88,7 +100,7 @@ static int open_chardevs(struct daemon *d, GError **err)
         char label[16];
 
         g_snprintf(label, sizeof(label), "serial%u", i);
-        d->backends.serials[i] = chardev_open(label, spec, err);
+        d->backends.serials[i] = open_chardev(d, "serial", i, label, spec, err);
         if (!d->backends.serials[i] && strcmp(spec, "none") != 0) {
             return -1;
         }
@@ -97,7 +109,7 @@ static int open_chardevs(struct daemon *d, GError **err)
     for (unsigned i = 0; i < desc->chardevs->len; i++) {
         const struct chardev_desc *c = g_ptr_array_index(desc->chardevs, i);
 
-        d->channels[i] = chardev_open(c->id, c->spec, err);
+        d->channels[i] = open_chardev(d, "channel", i, c->id, c->spec, err);
         if (!d->channels[i]) {
             return -1;
         }
@@ -107,7 +119,8 @@ static int open_chardevs(struct daemon *d, GError **err)
 
 static int open_xen(struct daemon *d, struct xen_domain_info *info, GError **err)
 {
-    d->xen = xen_handles_open(d->desc->domid, err);
+    d->xen = xen_handles_open(d->desc->domid,
+                              d->heritage ? handover_fd(d->heritage, "xen", "evtchn") : -1, err);
     if (!d->xen || xen_domain_info(d->xen, d->desc, info, err) < 0) {
         return -1;
     }
@@ -173,7 +186,9 @@ static int build_machine(struct daemon *d, const struct xen_domain_info *info, G
     if (!d->clock) {
         return -1;
     }
-    d->hv = xen_hypervisor_new(d->xen, true, err);
+    d->hv = d->heritage
+                ? xen_hypervisor_adopt(d->xen, (unsigned)handover_int(d->heritage, "xen", "server", 0))
+                : xen_hypervisor_new(d->xen, true, err);
     if (!d->hv) {
         return -1;
     }
@@ -184,17 +199,24 @@ static int build_machine(struct daemon *d, const struct xen_domain_info *info, G
     m->vcpus_online = d->desc->vcpus_online;
     m->ram_low_end = info->ram_low_end;
     m->ram_high_end = info->ram_high_end;
-    d->backends.restored = d->desc->incoming_fd >= 0;
+    d->incoming = d->desc->incoming_fd >= 0;
+    d->backends.restored = d->incoming || d->heritage;
     if (board_build(m, d->desc, &d->backends, err) < 0) {
         return -1;
     }
     machine_complete(m);
-    if (d->desc->incoming_fd >= 0 && load_state(d, err) < 0) {
-        return -1;
-    }
-    d->ioreq = ioreq_server_open(d->xen, m, err);
-    if (!d->ioreq) {
-        return -1;
+    if (d->heritage) {
+        if (update_load(d, err) < 0 || update_open_ioreq(d, err) < 0) {
+            return -1;
+        }
+    } else {
+        if (d->incoming && load_state(d, err) < 0) {
+            return -1;
+        }
+        d->ioreq = ioreq_server_open(d->xen, m, err);
+        if (!d->ioreq) {
+            return -1;
+        }
     }
     ioreq_server_set_poll(d->ioreq, block_poll);
     return 0;
@@ -257,6 +279,13 @@ int daemon_serve(struct daemon *d, GError **err)
     }
     /* No guest data before this line: from here on the guest's accesses are served and its memory
      * is read. */
+    if (d->heritage) {
+        if (update_complete(d, err) < 0) {
+            return -1;
+        }
+        g_main_loop_run(d->loop);
+        return 0;
+    }
     if (!d->desc->start_stopped && d->desc->incoming_fd < 0 && daemon_continue(d, err) < 0) {
         return -1;
     }
@@ -344,6 +373,14 @@ void daemon_end(struct daemon *d)
 }
 
 /* ---- running and stopping ---- */
+
+void daemon_go_on(struct daemon *d)
+{
+    d->updating = true;
+    machine_start(d->machine);
+    d->updating = false;
+    ioreq_server_resume(d->ioreq);
+}
 
 int daemon_continue(struct daemon *d, GError **err)
 {

@@ -17,6 +17,8 @@
 struct block;
 struct chardev;
 struct guestmem;
+struct handover;
+struct qmp_call;
 struct ioreq_server;
 struct sandbox;
 struct xen_handles;
@@ -35,8 +37,16 @@ struct daemon {
     struct machine_backends backends; /* arrays as long as desc->drives and desc->serials */
     struct chardev **channels;        /* one per desc->chardevs */
     GMainLoop *loop;
+    int argc; /* as main() got them */
+    char **argv;
     bool ready;   /* "running" was written */
     bool started; /* cont was done at least once */
+    bool incoming; /* restored from a saved state, here or before a live update */
+
+    /* Live update, dm/update.h. */
+    const struct handover *heritage; /* until it is complete: what the program before us left */
+    struct qmp_call *update_call;    /* the command that waits for it, or NULL */
+    bool updating;                   /* a stop or start that is nobody's business */
 
     /* A stop on its way: called once the last I/O is done. */
     void (*stopped)(void *opaque);
@@ -56,6 +66,9 @@ void daemon_end(struct daemon *d);
 
 /* QMP cont: the machine runs; the first time, the toolstack is told. No effect when it runs. */
 int daemon_continue(struct daemon *d, GError **err);
+
+/* What cont does besides telling the toolstack: the machine that was stopped goes on. */
+void daemon_go_on(struct daemon *d);
 
 /* QMP stop: `stopped` is called, maybe inside, when no I/O is in flight any more. */
 void daemon_stop(struct daemon *d, void (*stopped)(void *opaque), void *opaque);

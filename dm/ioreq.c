@@ -41,6 +41,7 @@
 #define PORTS_PER_READ 256u
 #define SLOTS_PER_PAGE (GUEST_PAGE_SIZE / sizeof(struct ioreq))
 #define PORT_NONE UINT16_MAX
+#define PORT_MAX (1u << 17)             /* FIFO event channels */
 #define PORT_RING (UINT16_MAX - 1)
 
 struct ioreq_source {
@@ -61,6 +62,7 @@ struct ioreq_server {
 
     unsigned *vcpu_port;                /* local ports */
     unsigned ring_port;
+    bool enabled;                       /* by us, or by the program before us */
     uint16_t *port_vcpu;                /* by local port: vCPU, PORT_RING or PORT_NONE */
     unsigned ports;                     /* size of that */
 
@@ -367,10 +369,23 @@ static bool map_pages(struct ioreq_server *s, GError **err)
     return map_frames(s, err);
 }
 
+static void name_port(struct ioreq_server *s, unsigned port, uint16_t who)
+{
+    if (port >= s->ports) {
+        unsigned size = port + 64;
+
+        s->port_vcpu = g_renew(uint16_t, s->port_vcpu, size);
+        for (unsigned i = s->ports; i < size; i++) {
+            s->port_vcpu[i] = PORT_NONE;
+        }
+        s->ports = size;
+    }
+    s->port_vcpu[port] = who;
+}
+
 static int bind_port(struct ioreq_server *s, evtchn_port_t remote, uint16_t who, const char *what, GError **err)
 {
     int port = xenevtchn_bind_interdomain(s->xen->evtchn, s->xen->domid, remote);
-    unsigned size;
 
     if (port < 0) {
         int e = errno;
@@ -379,15 +394,7 @@ static int bind_port(struct ioreq_server *s, evtchn_port_t remote, uint16_t who,
                     s->xen->domid, g_strerror(e));
         return -1;
     }
-    if ((unsigned)port >= s->ports) {
-        size = (unsigned)port + 64;
-        s->port_vcpu = g_renew(uint16_t, s->port_vcpu, size);
-        for (unsigned i = s->ports; i < size; i++) {
-            s->port_vcpu[i] = PORT_NONE;
-        }
-        s->ports = size;
-    }
-    s->port_vcpu[port] = who;
+    name_port(s, (unsigned)port, who);
     return port;
 }
 
@@ -432,10 +439,9 @@ static bool several_cpus(void)
     return sysconf(_SC_NPROCESSORS_ONLN) > 1;
 }
 
-struct ioreq_server *ioreq_server_open(struct xen_handles *xen, struct machine *machine, GError **err)
+static struct ioreq_server *server_new(struct xen_handles *xen, struct machine *machine, GError **err)
 {
     struct ioreq_server *s;
-    int flags;
 
     if (!xen->server_made || machine->vcpus == 0 || machine->vcpus >= PORT_RING) {
         g_set_error(err, XENDM_ERROR, EINVAL, "no ioreq server was made, or %u vCPUs are too many", machine->vcpus);
@@ -456,19 +462,15 @@ struct ioreq_server *ioreq_server_open(struct xen_handles *xen, struct machine *
         ioreq_server_close(s);
         return NULL;
     }
-    if (xendevicemodel_set_ioreq_server_state(xen->dmod, (domid_t)xen->domid, xen->server, 1) != 0) {
-        int e = errno;
+    return s;
+}
 
-        g_set_error(err, XENDM_ERROR, e, "cannot enable the ioreq server: %s", g_strerror(e));
-        ioreq_server_close(s);
-        return NULL;
-    }
-    if (!bind_ports(s, err)) {
-        ioreq_server_close(s);
-        return NULL;
-    }
+static void server_listen(struct ioreq_server *s)
+{
+    int flags;
+
     /* We read only what poll announced; should the kernel have changed its mind meanwhile, that must not block us. */
-    s->fd = xenevtchn_fd(xen->evtchn);
+    s->fd = xenevtchn_fd(s->xen->evtchn);
     flags = fcntl(s->fd, F_GETFL);
     if (flags >= 0) {
         fcntl(s->fd, F_SETFL, flags | O_NONBLOCK);
@@ -480,7 +482,74 @@ struct ioreq_server *ioreq_server_open(struct xen_handles *xen, struct machine *
     /* Else GLib takes the descriptor out of its poll set around each dispatch, at four system calls a turn. */
     g_source_set_can_recurse(s->source, TRUE);
     g_source_attach(s->source, NULL);
+}
+
+struct ioreq_server *ioreq_server_open(struct xen_handles *xen, struct machine *machine, GError **err)
+{
+    struct ioreq_server *s = server_new(xen, machine, err);
+
+    if (s == NULL) {
+        return NULL;
+    }
+    if (xendevicemodel_set_ioreq_server_state(xen->dmod, (domid_t)xen->domid, xen->server, 1) != 0) {
+        int e = errno;
+
+        g_set_error(err, XENDM_ERROR, e, "cannot enable the ioreq server: %s", g_strerror(e));
+        ioreq_server_close(s);
+        return NULL;
+    }
+    s->enabled = true;
+    if (!bind_ports(s, err)) {
+        ioreq_server_close(s);
+        return NULL;
+    }
+    server_listen(s);
     return s;
+}
+
+struct ioreq_server *ioreq_server_adopt(struct xen_handles *xen, struct machine *machine, const unsigned *ports,
+                                        size_t count, GError **err)
+{
+    struct ioreq_server *s;
+
+    for (size_t i = 0; i < count; i++) {
+        if (ports[i] == 0 || ports[i] > PORT_MAX) {
+            g_set_error(err, XENDM_ERROR, EINVAL, "event channel port %u was handed on", ports[i]);
+            return NULL;
+        }
+    }
+    if (count != (size_t)machine->vcpus + 1) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%zu event channels for %u vCPUs were handed on", count, machine->vcpus);
+        return NULL;
+    }
+    s = server_new(xen, machine, err);
+    if (s == NULL) {
+        return NULL;
+    }
+    s->ring_port = ports[0];
+    name_port(s, ports[0], PORT_RING);
+    for (unsigned i = 0; i < machine->vcpus; i++) {
+        s->vcpu_port[i] = ports[i + 1];
+        name_port(s, ports[i + 1], (uint16_t)i);
+    }
+    /* Our predecessor may have read events and not unmasked their ports: as if we had read them. Unmasking what is not masked
+     * has no effect. */
+    for (size_t i = 0; i < count; i++) {
+        s->masked[s->masked_count++] = ports[i];
+    }
+    s->enabled = true;
+    server_listen(s);
+    return s;
+}
+
+unsigned *ioreq_server_ports(const struct ioreq_server *s, size_t *count)
+{
+    unsigned *ports = g_new(unsigned, (size_t)s->core.vcpus + 1);
+
+    ports[0] = s->ring_port;
+    memcpy(ports + 1, s->vcpu_port, s->core.vcpus * sizeof(ports[0]));
+    *count = (size_t)s->core.vcpus + 1;
+    return ports;
 }
 
 void ioreq_server_close(struct ioreq_server *s)
@@ -501,7 +570,9 @@ void ioreq_server_close(struct ioreq_server *s)
         }
     }
     /* Fails when the domain is gone, which is the usual reason for being here. */
-    xendevicemodel_set_ioreq_server_state(xen->dmod, (domid_t)xen->domid, xen->server, 0);
+    if (s->enabled) {
+        xendevicemodel_set_ioreq_server_state(xen->dmod, (domid_t)xen->domid, xen->server, 0);
+    }
     if (s->resource != NULL) {
         xenforeignmemory_unmap_resource(xen->fmem, s->resource);
     }

@@ -30,6 +30,14 @@ struct ioreq_server *ioreq_server_open(struct xen_handles *xen, struct machine *
 void ioreq_server_close(struct ioreq_server *server);
 
 /*
+ * Live update: goes on with a server that is enabled and whose event channels are bound to the descriptor that was
+ * inherited. ports: local ports, of the buffered ring first, then one per vCPU.
+ */
+struct ioreq_server *ioreq_server_adopt(struct xen_handles *xen, struct machine *machine, const unsigned *ports,
+                                        size_t count, GError **err);
+unsigned *ioreq_server_ports(const struct ioreq_server *server, size_t *count);    /* g_free() */
+
+/*
  * Before machine_stop(): serves what is there (posted writes are part of the guest's state), then holds. After
  * machine_start(): resume. Not from within a device's register access.
  */

@@ -7,7 +7,8 @@ noinst_LTLIBRARIES += libdmcontrol.la
 libdmcontrol_la_CPPFLAGS = $(AM_CPPFLAGS) $(JSON_CFLAGS)
 libdmcontrol_la_SOURCES = \
 	dm/cmdline-devices.c dm/cmdline.c dm/cmdline.h dm/hmp.c dm/machine-desc.c dm/optlist.c dm/optlist.h \
-	dm/qmp-commands-devices.c dm/qmp-commands.c dm/qmp-dispatch.c dm/qmp-fdset.c dm/qmp-internal.h dm/qmp.c dm/qmp.h
+	dm/handover.c dm/handover.h dm/qmp-commands-devices.c dm/qmp-commands.c dm/qmp-dispatch.c dm/qmp-fdset.c \
+	dm/qmp-handover.c dm/qmp-internal.h dm/qmp.c dm/qmp.h
 libdmcontrol_la_LIBADD = $(JSON_LIBS) $(GLIB_LIBS)
 dist_man_MANS += docs/xendm.8
 
@@ -22,6 +23,7 @@ sbin_PROGRAMS += xendm
 xendm_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS) $(CAPNG_CFLAGS)
 xendm_SOURCES = \
 	dm/control.c dm/control.h dm/daemon.c dm/daemon.h dm/loop.c dm/loop.h dm/main.c dm/sandbox.c dm/sandbox.h \
+	dm/update-inherit.c dm/update.c dm/update.h \
 	hw/classes.c
 xendm_LDADD = \
 	libdmcontrol.la libdmxen.la libhwpc.la libhwide.la libhwdisplay.la libhwinput.la libhwchar.la libhwacpi.la \

@@ -41,6 +41,7 @@ static void fatal_signal(int number)
 
     (void)ignored;
     recorder_dump(STDERR_FILENO, 0);
+    signal_handlers->crashed();
     raise(number);
 }
 

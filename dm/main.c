@@ -12,6 +12,7 @@
 #include "control.h"
 #include "daemon.h"
 #include "loop.h"
+#include "update.h"
 
 static void terminate(void *opaque, const char *signal_name)
 {
@@ -23,11 +24,12 @@ static void dump(void *opaque)
     recorder_dump(STDERR_FILENO, 0);
 }
 
-static const struct loop_handlers handlers = {.terminate = terminate, .dump = dump};
+static const struct loop_handlers handlers = {.terminate = terminate, .dump = dump, .crashed = update_crashed};
 
 /* One line, which is what libxl's log shows of a start that failed. */
 static int fail(GError *err)
 {
+    update_fail(err ? err->message : "failed");
     fprintf(stderr, "xendm: %s\n", err ? err->message : "failed");
     g_clear_error(&err);
     return EXIT_FAILURE;
@@ -95,6 +97,12 @@ int main(int argc, char **argv)
     bool done = false;
     int status;
 
+    d.argc = argc;
+    d.argv = argv;
+    d.heritage = update_inherit(argc, argv, &err);
+    if (err) {
+        return fail(err);
+    }
     desc = machine_desc_parse(argc, argv, &done, &err);
     if (!desc) {
         return done ? EXIT_SUCCESS : fail(err);

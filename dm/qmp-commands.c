@@ -228,6 +228,18 @@ static void run_quit(struct qmp_call *call, JsonObject *args)
     t->ops->quit(t->opaque);
 }
 
+static void run_update(struct qmp_call *call, JsonObject *args)
+{
+    const struct qmp_target *t = call->qmp->target;
+    g_autofree char *binary = g_strdup(qmp_arg_string(args, "binary"));
+
+    if (!t->ops->update) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "xendm-update: not implemented");
+        return;
+    }
+    t->ops->update(t->opaque, binary, call);
+}
+
 static void run_system_reset(struct qmp_call *call, JsonObject *args)
 {
     struct qmp *qmp = call->qmp;
@@ -315,6 +327,7 @@ const struct qmp_command qmp_commands[] = {
     {"xen-set-global-dirty-log", run_log_dirty, QMP_NEEDS_MACHINE, {{"enable", QMP_ARG_BOOL}}},
     {"xen-save-devices-state", run_save, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE,
      {{"filename", QMP_ARG_STRING}, {"live", QMP_ARG_BOOL | QMP_ARG_OPTIONAL}}},
+    {"xendm-update", run_update, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE, {{"binary", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
     {"human-monitor-command", run_human_monitor_command, 0,
      {{"command-line", QMP_ARG_STRING}, {"cpu-index", QMP_ARG_INT | QMP_ARG_OPTIONAL}}},
     {NULL},

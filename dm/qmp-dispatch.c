@@ -330,12 +330,10 @@ static void run_call(struct qmp_call *call)
     }
 }
 
-static void begin_call(struct qmp_client *client, const char *name, JsonNode *id, JsonObject *args)
+static struct qmp_call *call_new(struct qmp_client *client, const struct qmp_command *command, JsonNode *id,
+                                 JsonObject *args)
 {
-    const struct qmp_command *command = find_command(name);
     struct qmp_call *call = g_new0(struct qmp_call, 1);
-    bool negotiation = strcmp(name, "qmp_capabilities") == 0;
-    g_autofree char *wrong = NULL;
 
     call->qmp = client->monitor->qmp;
     call->client = client;
@@ -344,6 +342,27 @@ static void begin_call(struct qmp_client *client, const char *name, JsonNode *id
     call->args = args ? json_object_ref(args) : json_object_new();
     call->qmp->calls = g_list_prepend(call->qmp->calls, call);
     client->call = call;
+    return call;
+}
+
+struct qmp_call *qmp_revive(struct qmp_client *client, const char *name, JsonNode *id)
+{
+    const struct qmp_command *command = find_command(name);
+    struct qmp_call *call = command ? call_new(client, command, id, NULL) : NULL;
+
+    if (call && (command->flags & QMP_EXCLUSIVE)) {
+        call->qmp->exclusive = call;
+    }
+    return call;
+}
+
+static void begin_call(struct qmp_client *client, const char *name, JsonNode *id, JsonObject *args)
+{
+    const struct qmp_command *command = find_command(name);
+    struct qmp_call *call = call_new(client, command, id, args);
+    bool negotiation = strcmp(name, "qmp_capabilities") == 0;
+    g_autofree char *wrong = NULL;
+
     recorder_note(REC_QMP, client->number,
                   id && JSON_NODE_HOLDS_VALUE(id) ? (uint64_t)json_node_get_int(id) : 0, 0);
     log_debug(ROOM_QMP, "%s: client %u: %s", client->monitor->id, client->number, name);

@@ -121,6 +121,43 @@ int qmp_fdset_take(struct qmp *qmp, const char *path, bool write, char **opaque_
     return fd;
 }
 
+/* ---- live update ---- */
+
+void qmp_fdset_hand_over(struct qmp *qmp, struct handover *h)
+{
+    unsigned n = 0;
+
+    for (guint i = 0; i < qmp->fdsets->len; i++) {
+        const struct qmp_fdset *set = g_ptr_array_index(qmp->fdsets, i);
+
+        for (guint f = 0; f < set->fds->len; f++) {
+            const struct passed_fd *passed = &g_array_index(set->fds, struct passed_fd, f);
+            g_autofree char *group = g_strdup_printf("fdset %u", n++);
+
+            handover_put_int(h, group, "id", set->id);
+            handover_put_fd(h, group, "file", passed->fd);
+            handover_put_text(h, group, "opaque", passed->opaque);
+        }
+    }
+}
+
+void qmp_fdset_take_over(struct qmp *qmp, const struct handover *h)
+{
+    for (unsigned n = 0; n < QMP_FDSET_FDS_MAX; n++) {
+        g_autofree char *group = g_strdup_printf("fdset %u", n);
+        gint64 id = handover_int(h, group, "id", -1);
+        struct passed_fd passed = {.fd = handover_fd(h, group, "file")};
+        struct qmp_fdset *set;
+
+        if (id < 0 || passed.fd < 0) {
+            break;
+        }
+        set = fdset_find(qmp, id);
+        passed.opaque = handover_text(h, group, "opaque");
+        g_array_append_val((set ? set : fdset_new(qmp, id))->fds, passed);
+    }
+}
+
 static void run_add_fd(struct qmp_call *call, JsonObject *args)
 {
     struct qmp *qmp = call->qmp;

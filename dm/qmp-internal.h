@@ -5,6 +5,7 @@
 
 #include <json-glib/json-glib.h>
 
+#include "handover.h"
 #include "qmp.h"
 
 /* The version we claim decides which commands libxl uses (contract 2.2): 2.11 is the last step that matters. */
@@ -80,6 +81,7 @@ struct qmp {
     GList *calls;               /* every struct qmp_call there is */
     struct qmp_call *exclusive; /* the one under way */
     GQueue waiting;             /* struct qmp_call *: for their turn */
+    guint go_on;                /* after a live update: source that reads what clients had written */
 
     struct {
         gint64 second;
@@ -127,6 +129,15 @@ struct qmp_call {
     bool as_text;               /* human-monitor-command: success is an empty string, an error is text */
 };
 
+/* qmp.c, for qmp-handover.c: a client without a greeting, a monitor on a socket that another process made. */
+struct qmp_socket {
+    int fd;
+    char *path;                 /* NULL: the toolstack's */
+    uint64_t device, inode;
+};
+struct qmp_client *qmp_client_new(struct qmp_monitor *monitor, int fd);
+int qmp_monitor_new(struct qmp *qmp, const struct monitor_desc *desc, const struct qmp_socket *inherited, GError **err);
+
 /* qmp.c, for the dispatcher. */
 void qmp_client_send(struct qmp_client *client, JsonNode *message);
 void qmp_client_resume(struct qmp_client *client);          /* its call ended: go on with what was read */
@@ -134,6 +145,7 @@ void qmp_client_resume(struct qmp_client *client);          /* its call ended: g
 /* qmp-dispatch.c: one document of a client. Leaves client->call set when the reply is still due. */
 void qmp_dispatch(struct qmp_client *client, const char *text, gsize len);
 void qmp_reject(struct qmp_client *client, const char *desc);   /* error reply without a command */
+struct qmp_call *qmp_revive(struct qmp_client *client, const char *name, JsonNode *id);    /* under way, not run */
 void qmp_abandon(struct qmp_client *client);                /* its call goes on without it */
 void qmp_abandon_all(struct qmp *qmp);
 
@@ -172,6 +184,10 @@ void qmp_foreach_chardev(struct qmp *qmp, qmp_chardev_fn *fn, void *opaque);
 bool qmp_fdset_is_path(const char *path);
 int qmp_fdset_take(struct qmp *qmp, const char *path, bool write, char **opaque_out, GError **err);
 void qmp_fdset_free_all(struct qmp *qmp);
+
+/* qmp-fdset.c, for a live update */
+void qmp_fdset_hand_over(struct qmp *qmp, struct handover *h);
+void qmp_fdset_take_over(struct qmp *qmp, const struct handover *h);
 
 /* hmp.c */
 bool hmp_is_exclusive(const char *line);

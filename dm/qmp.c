@@ -376,10 +376,9 @@ static JsonNode *make_greeting(void)
     return json_builder_get_root(b);
 }
 
-static void client_new(struct qmp_monitor *monitor, int fd)
+struct qmp_client *qmp_client_new(struct qmp_monitor *monitor, int fd)
 {
     struct qmp_client *client = g_new0(struct qmp_client, 1);
-    g_autoptr(JsonNode) greeting = make_greeting();
 
     client->monitor = monitor;
     client->fd = fd;
@@ -394,6 +393,13 @@ static void client_new(struct qmp_monitor *monitor, int fd)
     g_ptr_array_add(monitor->clients, client);
     monitor->qmp->clients++;
     log_debug(ROOM_QMP, "%s: client %u", monitor->id, client->number);
+    return client;
+}
+
+static void client_greet(struct qmp_client *client)
+{
+    g_autoptr(JsonNode) greeting = make_greeting();
+
     qmp_client_send(client, greeting);
     client_settle(client);
 }
@@ -415,7 +421,7 @@ static gboolean monitor_accept(gint fd, GIOCondition condition, gpointer data)
     int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (client >= 0) {
-        client_new(monitor, client);
+        client_greet(qmp_client_new(monitor, client));
     } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ECONNABORTED) {
         /* Descriptors or memory are short: not again at once, for the socket stays readable. */
         log_error(ROOM_QMP, "%s: accept: %s", monitor->id, g_strerror(errno));
@@ -497,6 +503,16 @@ static int make_socket(struct qmp_monitor *monitor, const char *path, GError **e
     return rc;
 }
 
+/* The socket that our predecessor made; it is ours to remove if its name still leads to it. */
+static int inherit_socket(struct qmp_monitor *monitor, const struct qmp_socket *socket)
+{
+    monitor->fd = socket->fd;
+    monitor->path = g_strdup(socket->path);
+    monitor->device = socket->device;
+    monitor->inode = socket->inode;
+    return 0;
+}
+
 static int take_socket(struct qmp_monitor *monitor, int fd, GError **err)
 {
     int listening = 0, flags = fcntl(fd, F_GETFL);
@@ -512,7 +528,7 @@ static int take_socket(struct qmp_monitor *monitor, int fd, GError **err)
     return 0;
 }
 
-int qmp_listen(struct qmp *qmp, const struct monitor_desc *desc, GError **err)
+int qmp_monitor_new(struct qmp *qmp, const struct monitor_desc *desc, const struct qmp_socket *inherited, GError **err)
 {
     struct qmp_monitor *monitor = g_new0(struct qmp_monitor, 1);
     int rc;
@@ -522,7 +538,11 @@ int qmp_listen(struct qmp *qmp, const struct monitor_desc *desc, GError **err)
     monitor->fd = -1;
     monitor->clients = g_ptr_array_new_with_free_func(client_free);
     monitor->quiet = strcmp(desc->chardev_id, QUIET_MONITOR) == 0;
-    rc = desc->path ? make_socket(monitor, desc->path, err) : take_socket(monitor, desc->fd, err);
+    if (inherited) {
+        rc = inherit_socket(monitor, inherited);
+    } else {
+        rc = desc->path ? make_socket(monitor, desc->path, err) : take_socket(monitor, desc->fd, err);
+    }
     /* libxl's own socket has a backlog of 1; a second listen() raises it. */
     if (rc == 0 && listen(monitor->fd, BACKLOG) < 0) {
         rc = -errno;
@@ -535,6 +555,11 @@ int qmp_listen(struct qmp *qmp, const struct monitor_desc *desc, GError **err)
     g_ptr_array_add(qmp->monitors, monitor);
     monitor_update(monitor);
     return 0;
+}
+
+int qmp_listen(struct qmp *qmp, const struct monitor_desc *desc, GError **err)
+{
+    return qmp_monitor_new(qmp, desc, NULL, err);
 }
 
 struct qmp *qmp_new(const struct qmp_target *target)
@@ -552,6 +577,9 @@ void qmp_free(struct qmp *qmp)
 {
     if (!qmp) {
         return;
+    }
+    if (qmp->go_on) {
+        g_source_remove(qmp->go_on);
     }
     g_ptr_array_free(qmp->monitors, TRUE);
     qmp_abandon_all(qmp);

@@ -59,6 +59,8 @@ struct qmp_ops {
     void (*quit)(void *opaque);                     /* ask the main loop to end; the reply is written already */
 
     /* Optional. NULL: the command says that it is not implemented. */
+    /* Goes on as `binary` (NULL: the program that is installed now); finishes with an error only. docs/live-update.md. */
+    void (*update)(void *opaque, const char *binary, struct qmp_call *call);
     int (*system_powerdown)(void *opaque, GError **err);
     /* NULL: query-vnc says "not enabled", and a password is taken without effect as -vnc is. Strings are the caller's. */
     bool (*vnc_address)(void *opaque, char **host, char **service);
@@ -87,6 +89,21 @@ void qmp_free(struct qmp *qmp);
 
 /* Makes the socket at monitor->path, or takes over monitor->fd, and listens. */
 int qmp_listen(struct qmp *qmp, const struct monitor_desc *monitor, GError **err);
+
+/*
+ * Live update: sockets, clients with what they wrote and have not read yet, sets of descriptors. `call` is the command that
+ * asked for it; its reply is left to the successor, which gets it from take_over() unless the client is gone.
+ */
+struct handover;
+int qmp_hand_over(struct qmp *qmp, struct qmp_call *call, struct handover *h, GError **err);
+int qmp_take_over(struct qmp *qmp, const struct handover *h, struct qmp_call **call, GError **err);
+/* Ends an update's call: it went well. */
+struct qmp_update_result {
+    const char *binary;
+    int64_t check_us, pause_us;     /* how long the guest's accesses waited: for the check, for the change */
+    int64_t total_us;
+};
+void qmp_call_updated(struct qmp_call *call, const struct qmp_update_result *result);
 
 /*
  * Events, to every client that negotiated; none on the monitor of xentop (contract 2.3). Those that a guest can provoke are

@@ -36,6 +36,8 @@ struct hypervisor {
     struct xen_handles *xen;
     bool log_dirty;
     bool shut_down;
+    bool adopting;              /* until the commit of a live update: Xen is not told */
+    GArray *ranges;             /* struct xen_range: what is forwarded to us */
     uint64_t dirty_gfn;         /* what track_dirty_vram tracks now */
     size_t dirty_pages;
     struct xen_hypervisor_counters counters;
@@ -51,7 +53,7 @@ static void set_open_error(GError **err, const char *what)
                 "and are the Xen modules (xen-privcmd, xen-evtchn) loaded?", what, g_strerror(e));
 }
 
-struct xen_handles *xen_handles_open(unsigned domid, GError **err)
+struct xen_handles *xen_handles_open(unsigned domid, int evtchn_fd, GError **err)
 {
     struct xen_handles *xen = g_new0(struct xen_handles, 1);
 
@@ -66,7 +68,7 @@ struct xen_handles *xen_handles_open(unsigned domid, GError **err)
         set_open_error(err, "the guest memory interface (/dev/xen/privcmd)");
         goto fail;
     }
-    xen->evtchn = xenevtchn_open(NULL, 0);
+    xen->evtchn = evtchn_fd >= 0 ? xenevtchn_fdopen(NULL, evtchn_fd, 0) : xenevtchn_open(NULL, 0);
     if (xen->evtchn == NULL) {
         set_open_error(err, "event channels (/dev/xen/evtchn)");
         goto fail;
@@ -165,10 +167,17 @@ int xen_domain_info(struct xen_handles *xen, const struct machine_desc *desc, st
 
 /* ---- life ---- */
 
+static struct hypervisor *hypervisor_new(struct xen_handles *xen)
+{
+    struct hypervisor *hv = g_new0(struct hypervisor, 1);
+
+    hv->xen = xen;
+    hv->ranges = g_array_new(FALSE, FALSE, sizeof(struct xen_range));
+    return hv;
+}
+
 struct hypervisor *xen_hypervisor_new(struct xen_handles *xen, bool serve, GError **err)
 {
-    struct hypervisor *hv;
-
     if (serve) {
         int r = xendevicemodel_create_ioreq_server(xen->dmod, (domid_t)xen->domid, HVM_IOREQSRV_BUFIOREQ_ATOMIC,
                                                    &xen->server);
@@ -189,8 +198,17 @@ struct hypervisor *xen_hypervisor_new(struct xen_handles *xen, bool serve, GErro
         xen->server_made = true;
         xen->server_buffered = true;
     }
-    hv = g_new0(struct hypervisor, 1);
-    hv->xen = xen;
+    return hypervisor_new(xen);
+}
+
+struct hypervisor *xen_hypervisor_adopt(struct xen_handles *xen, unsigned server)
+{
+    struct hypervisor *hv = hypervisor_new(xen);
+
+    xen->server = (ioservid_t)server;
+    xen->server_made = true;
+    xen->server_buffered = true;
+    hv->adopting = true;
     return hv;
 }
 
@@ -202,12 +220,18 @@ void xen_hypervisor_free(struct hypervisor *hv)
         return;
     }
     xen = hv->xen;
-    if (xen->server_made) {
+    if (xen->server_made && !hv->adopting) {
         /* When the domain is gone so is the server: nothing to say about that. */
         xendevicemodel_destroy_ioreq_server(xen->dmod, (domid_t)xen->domid, xen->server);
         xen->server_made = false;
     }
+    g_array_free(hv->ranges, TRUE);
     g_free(hv);
+}
+
+bool xen_hypervisor_log_dirty(const struct hypervisor *hv)
+{
+    return hv->log_dirty;
 }
 
 void xen_hypervisor_set_log_dirty(struct hypervisor *hv, bool on)
@@ -245,6 +269,9 @@ static domid_t domid(const struct hypervisor *hv)
 
 void hv_isa_irq_set(struct hypervisor *hv, unsigned irq, bool level)
 {
+    if (hv->adopting) {
+        return;
+    }
     hv->counters.irq_calls++;
     if (xendevicemodel_set_isa_irq_level(hv->xen->dmod, domid(hv), (uint8_t)irq, level) != 0) {
         failed(hv, "set an ISA interrupt level", irq, level);
@@ -253,6 +280,9 @@ void hv_isa_irq_set(struct hypervisor *hv, unsigned irq, bool level)
 
 void hv_pci_intx_set(struct hypervisor *hv, unsigned device, unsigned pin, bool level)
 {
+    if (hv->adopting) {
+        return;
+    }
     hv->counters.irq_calls++;
     if (xendevicemodel_set_pci_intx_level(hv->xen->dmod, domid(hv), 0, 0, (uint8_t)device, (uint8_t)pin, level) != 0) {
         failed(hv, "set a PCI interrupt level", device << 2 | pin, level);
@@ -261,13 +291,17 @@ void hv_pci_intx_set(struct hypervisor *hv, unsigned device, unsigned pin, bool 
 
 void hv_pci_link_route(struct hypervisor *hv, unsigned link, unsigned isa_irq)
 {
-    if (xendevicemodel_set_pci_link_route(hv->xen->dmod, domid(hv), (uint8_t)link, (uint8_t)isa_irq) != 0) {
+    if (!hv->adopting &&
+        xendevicemodel_set_pci_link_route(hv->xen->dmod, domid(hv), (uint8_t)link, (uint8_t)isa_irq) != 0) {
         failed(hv, "route a PCI link", link, isa_irq);
     }
 }
 
 void hv_msi_inject(struct hypervisor *hv, uint64_t address, uint32_t data)
 {
+    if (hv->adopting) {
+        return;
+    }
     hv->counters.msi_calls++;
     if (xendevicemodel_inject_msi(hv->xen->dmod, domid(hv), address, data) != 0) {
         failed(hv, "inject an MSI", address, data);
@@ -276,57 +310,129 @@ void hv_msi_inject(struct hypervisor *hv, uint64_t address, uint32_t data)
 
 /* ---- what is forwarded ---- */
 
-int hv_range_add(struct hypervisor *hv, enum hv_space space, uint64_t first, uint64_t last)
+/* The calls themselves; 0 or -1 with errno. */
+static int forward(struct hypervisor *hv, const struct xen_range *r, bool on)
+{
+    struct xen_handles *xen = hv->xen;
+    int mmio = r->kind == XEN_RANGE_MMIO;
+    uint8_t device = (uint8_t)(r->first >> 3), function = (uint8_t)(r->first & 7);
+
+    if (r->kind == XEN_RANGE_PCI) {
+        return on ? xendevicemodel_map_pcidev_to_ioreq_server(xen->dmod, domid(hv), xen->server, 0, 0, device, function)
+                  : xendevicemodel_unmap_pcidev_from_ioreq_server(xen->dmod, domid(hv), xen->server, 0, 0, device,
+                                                                  function);
+    }
+    hv->counters.range_calls++;
+    return on ? xendevicemodel_map_io_range_to_ioreq_server(xen->dmod, domid(hv), xen->server, mmio, r->first, r->last)
+              : xendevicemodel_unmap_io_range_from_ioreq_server(xen->dmod, domid(hv), xen->server, mmio, r->first, r->last);
+}
+
+/* Index in `ranges` (of `count`), or count. */
+static size_t range_find(const struct xen_range *ranges, size_t count, const struct xen_range *r)
+{
+    size_t i = 0;
+
+    while (i < count && (ranges[i].kind != r->kind || ranges[i].first != r->first || ranges[i].last != r->last)) {
+        i++;
+    }
+    return i;
+}
+
+static int range_add(struct hypervisor *hv, struct xen_range r, const char *what)
 {
     if (!hv->xen->server_made) {
         return -ENODEV;
     }
-    hv->counters.range_calls++;
-    if (xendevicemodel_map_io_range_to_ioreq_server(hv->xen->dmod, domid(hv), hv->xen->server, space == HV_SPACE_MMIO,
-                                                    first, last) != 0) {
-        return failed(hv, space == HV_SPACE_MMIO ? "forward a memory range" : "forward a port range", first, last);
+    if (!hv->adopting && forward(hv, &r, true) != 0) {
+        return failed(hv, what, r.first, r.last);
     }
+    g_array_append_val(hv->ranges, r);
     return 0;
+}
+
+static void range_del(struct hypervisor *hv, struct xen_range r, const char *what)
+{
+    size_t i = range_find((struct xen_range *)hv->ranges->data, hv->ranges->len, &r);
+
+    if (i < hv->ranges->len) {
+        g_array_remove_index_fast(hv->ranges, (guint)i);
+    }
+    if (hv->xen->server_made && !hv->adopting && forward(hv, &r, false) != 0) {
+        failed(hv, what, r.first, r.last);
+    }
+}
+
+int hv_range_add(struct hypervisor *hv, enum hv_space space, uint64_t first, uint64_t last)
+{
+    bool mmio = space == HV_SPACE_MMIO;
+
+    return range_add(hv, (struct xen_range){ mmio ? XEN_RANGE_MMIO : XEN_RANGE_PIO, first, last },
+                     mmio ? "forward a memory range" : "forward a port range");
 }
 
 void hv_range_del(struct hypervisor *hv, enum hv_space space, uint64_t first, uint64_t last)
 {
-    if (!hv->xen->server_made) {
-        return;
-    }
-    hv->counters.range_calls++;
-    if (xendevicemodel_unmap_io_range_from_ioreq_server(hv->xen->dmod, domid(hv), hv->xen->server,
-                                                        space == HV_SPACE_MMIO, first, last) != 0) {
-        failed(hv, space == HV_SPACE_MMIO ? "stop forwarding a memory range" : "stop forwarding a port range", first, last);
-    }
+    bool mmio = space == HV_SPACE_MMIO;
+
+    range_del(hv, (struct xen_range){ mmio ? XEN_RANGE_MMIO : XEN_RANGE_PIO, first, last },
+              mmio ? "stop forwarding a memory range" : "stop forwarding a port range");
 }
 
 int hv_pci_function_add(struct hypervisor *hv, unsigned devfn)
 {
-    if (!hv->xen->server_made) {
-        return -ENODEV;
-    }
-    if (xendevicemodel_map_pcidev_to_ioreq_server(hv->xen->dmod, domid(hv), hv->xen->server, 0, 0,
-                                                  (uint8_t)(devfn >> 3), (uint8_t)(devfn & 7)) != 0) {
-        return failed(hv, "forward a PCI function", devfn, 0);
-    }
-    return 0;
+    return range_add(hv, (struct xen_range){ XEN_RANGE_PCI, devfn, devfn }, "forward a PCI function");
 }
 
 void hv_pci_function_del(struct hypervisor *hv, unsigned devfn)
 {
-    if (hv->xen->server_made &&
-        xendevicemodel_unmap_pcidev_from_ioreq_server(hv->xen->dmod, domid(hv), hv->xen->server, 0, 0,
-                                                      (uint8_t)(devfn >> 3), (uint8_t)(devfn & 7)) != 0) {
-        failed(hv, "stop forwarding a PCI function", devfn, 0);
+    range_del(hv, (struct xen_range){ XEN_RANGE_PCI, devfn, devfn }, "stop forwarding a PCI function");
+}
+
+/* ---- live update ---- */
+
+const struct xen_range *xen_hypervisor_ranges(const struct hypervisor *hv, size_t *count)
+{
+    *count = hv->ranges->len;
+    return (const struct xen_range *)hv->ranges->data;
+}
+
+int xen_hypervisor_commit(struct hypervisor *hv, const struct xen_range *before, size_t count, GError **err)
+{
+    const struct xen_range *now = (const struct xen_range *)hv->ranges->data;
+    size_t len = hv->ranges->len;
+
+    for (size_t i = 0; i < len; i++) {
+        int e;
+
+        if (range_find(before, count, &now[i]) < count || forward(hv, &now[i], true) == 0) {
+            continue;
+        }
+        e = errno;
+        if (e == EEXIST) {
+            continue;
+        }
+        while (i-- > 0) {
+            if (range_find(before, count, &now[i]) == count) {
+                forward(hv, &now[i], false);
+            }
+        }
+        g_set_error(err, XENDM_ERROR, e, "Xen refuses to forward what the new program serves: %s", g_strerror(e));
+        return -e;
     }
+    for (size_t i = 0; i < count; i++) {
+        if (range_find(now, len, &before[i]) == len && forward(hv, &before[i], false) != 0) {
+            failed(hv, "stop forwarding what the new program does not serve", before[i].first, before[i].last);
+        }
+    }
+    hv->adopting = false;
+    return 0;
 }
 
 /* ---- the guest's end and sleep ---- */
 
 void hv_shutdown(struct hypervisor *hv, enum hv_shutdown reason)
 {
-    if (hv->shut_down) {
+    if (hv->shut_down || hv->adopting) {
         return;
     }
     if (xendevicemodel_shutdown(hv->xen->dmod, domid(hv), reason) != 0) {
@@ -340,6 +446,9 @@ int hv_acpi_s_state_set(struct hypervisor *hv, unsigned state)
 {
     int err;
 
+    if (hv->adopting) {
+        return -EBUSY;
+    }
     if (hv->xen->restricted) {
         log_warning(ROOM_DM, "ACPI S%u: the process is restricted (dm_restrict) and cannot tell Xen", state);
         return -EPERM;
@@ -385,6 +494,9 @@ int hv_memory_populate(struct hypervisor *hv, uint64_t gfn, size_t pages)
     long got;
     int err;
 
+    if (hv->adopting) {
+        return -EBUSY;
+    }
     if (hv->xen->restricted) {
         return -EPERM;
     }
@@ -416,6 +528,9 @@ int hv_memory_relocate(struct hypervisor *hv, uint64_t from_gfn, uint64_t to_gfn
     if (pages > UINT32_MAX) {
         return -EINVAL;
     }
+    if (hv->adopting) {
+        return -EBUSY;
+    }
     if (xendevicemodel_relocate_memory(hv->xen->dmod, domid(hv), (uint32_t)pages, from_gfn, to_gfn) != 0) {
         return failed(hv, "move memory of the domain", from_gfn, to_gfn);
     }
@@ -425,7 +540,7 @@ int hv_memory_relocate(struct hypervisor *hv, uint64_t from_gfn, uint64_t to_gfn
 void hv_memory_write_combine(struct hypervisor *hv, uint64_t gfn, size_t pages, bool on)
 {
     /* Both ends are included; deleting needs the same two. */
-    if (pages > 0 &&
+    if (pages > 0 && !hv->adopting &&
         xendevicemodel_pin_memory_cacheattr(hv->xen->dmod, domid(hv), gfn, gfn + pages - 1,
                                             on ? XEN_DMOP_MEM_CACHEATTR_WC : XEN_DMOP_DELETE_MEM_CACHEATTR) != 0) {
         failed(hv, "set the caching of memory", gfn, pages);
@@ -439,7 +554,7 @@ static int modified(struct hypervisor *hv, uint64_t gfn, size_t pages)
 
 void hv_memory_modified(struct hypervisor *hv, uint64_t gfn, size_t pages)
 {
-    if (__builtin_expect(!hv->log_dirty, 1)) {
+    if (__builtin_expect(!hv->log_dirty || hv->adopting, 1)) {
         return;
     }
     hv->counters.modified_calls++;
@@ -479,7 +594,7 @@ int hv_memory_dirty(struct hypervisor *hv, uint64_t gfn, size_t pages, uint64_t 
     }
     _Static_assert(sizeof(unsigned long) == sizeof(uint64_t), "Xen's bitmap is of longs");
     memset(bitmap, 0, words * sizeof(*bitmap));
-    if (pages > DIRTY_TRACK_PAGES_MAX) {
+    if (pages > DIRTY_TRACK_PAGES_MAX || hv->adopting) {
         err = -EINVAL;
     } else if (xendevicemodel_track_dirty_vram(hv->xen->dmod, domid(hv), gfn, (uint32_t)pages,
                                                (unsigned long *)bitmap) != 0) {

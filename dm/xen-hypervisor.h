@@ -38,7 +38,8 @@ struct xen_handles {
     ioservid_t server;
 };
 
-struct xen_handles *xen_handles_open(unsigned domid, GError **err);
+/* `evtchn_fd`: an inherited descriptor with its bindings (live update), taken over; -1 opens one. */
+struct xen_handles *xen_handles_open(unsigned domid, int evtchn_fd, GError **err);
 void xen_handles_close(struct xen_handles *xen);
 
 /* From here on no handle reaches another domain, and libxenctrl and xenstore are dead; tell xenstore_restricted(). */
@@ -63,6 +64,20 @@ void xen_ram_layout(uint64_t ram_bytes, uint64_t below_4g, uint64_t *low_end, ui
 /* `serve`: create an ioreq server; false for back ends alone (xenpv), where no guest access is forwarded. */
 struct hypervisor *xen_hypervisor_new(struct xen_handles *xen, bool serve, GError **err);
 void xen_hypervisor_free(struct hypervisor *hv);
+
+/*
+ * Live update. What is forwarded to us is kept as a list, which the successor gets. It goes on with our ioreq server: until
+ * the commit nothing is changed in Xen, only noted, so that a machine can be built and thrown away under a running guest.
+ * The commit makes what is forwarded what the new machine wants; on failure it is what it was.
+ */
+struct xen_range {
+    enum { XEN_RANGE_PIO, XEN_RANGE_MMIO, XEN_RANGE_PCI } kind;
+    uint64_t first, last;       /* PCI: devfn, twice */
+};
+struct hypervisor *xen_hypervisor_adopt(struct xen_handles *xen, unsigned server);
+int xen_hypervisor_commit(struct hypervisor *hv, const struct xen_range *before, size_t count, GError **err);
+const struct xen_range *xen_hypervisor_ranges(const struct hypervisor *hv, size_t *count);
+bool xen_hypervisor_log_dirty(const struct hypervisor *hv);
 /* QMP xen-set-global-dirty-log: whether what we write to guest memory is reported to Xen. */
 void xen_hypervisor_set_log_dirty(struct hypervisor *hv, bool on);
 

@@ -455,6 +455,18 @@ void xenstore_close(struct xenstore *xs)
     g_free(xs);
 }
 
+bool xenstore_directory_seen(const struct xenstore *xs)
+{
+    return xs->directory_seen;
+}
+
+void xenstore_expect(struct xenstore *xs, bool directory)
+{
+    xs->directory_seen = xs->directory_seen || directory;
+    xs->domain_seen = true;
+    xs->check_gone = true;
+}
+
 void xenstore_restricted(struct xenstore *xs)
 {
     xs->restricted = true;

@@ -602,6 +602,11 @@ unsigned block_in_flight(const struct block *b)
     return b->in_flight;
 }
 
+int block_fd(const struct block *b)
+{
+    return b->fd;
+}
+
 uint64_t block_size(const struct block *b)
 {
     return b->size;

@@ -218,6 +218,16 @@ static gboolean pty_notified(gint fd, GIOCondition condition, gpointer opaque)
     return G_SOURCE_CONTINUE;
 }
 
+static int watch_pty(struct chardev *cd, const char *name)
+{
+    cd->notify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (cd->notify_fd < 0 || inotify_add_watch(cd->notify_fd, name, IN_OPEN | IN_CLOSE) < 0) {
+        return -1;
+    }
+    cd->notify_source = g_unix_fd_add(cd->notify_fd, G_IO_IN, pty_notified, cd);
+    return 0;
+}
+
 static int open_pty(struct chardev *cd, GError **err)
 {
     struct termios tio;
@@ -235,11 +245,9 @@ static int open_pty(struct chardev *cd, GError **err)
     /* Opened and closed once, the master says "hung up" until somebody opens it. */
     close(slave);
     slave = -1;
-    cd->notify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (cd->notify_fd < 0 || inotify_add_watch(cd->notify_fd, name, IN_OPEN | IN_CLOSE) < 0) {
+    if (watch_pty(cd, name) < 0) {
         goto fail;
     }
-    cd->notify_source = g_unix_fd_add(cd->notify_fd, G_IO_IN, pty_notified, cd);
     cd->in_fd = cd->out_fd = fd;
     cd->filename = g_strdup_printf("pty:%s", name);
     log_info(ROOM_CHAR, "%s is %s", cd->label, name);
@@ -461,6 +469,16 @@ static int open_stdio(struct chardev *cd, GError **err)
 
 /* ---- life ---- */
 
+static struct chardev *chardev_new(const char *label, enum chardev_kind kind)
+{
+    struct chardev *cd = g_new0(struct chardev, 1);
+
+    cd->label = g_strdup(label);
+    cd->kind = kind;
+    cd->in_fd = cd->out_fd = cd->listen_fd = cd->notify_fd = -1;
+    return cd;
+}
+
 struct chardev *chardev_open(const char *label, const char *text, GError **err)
 {
     struct chardev_spec spec;
@@ -474,10 +492,7 @@ struct chardev *chardev_open(const char *label, const char *text, GError **err)
         chardev_spec_clear(&spec);
         return NULL;
     }
-    cd = g_new0(struct chardev, 1);
-    cd->label = g_strdup(label);
-    cd->kind = spec.kind;
-    cd->in_fd = cd->out_fd = cd->listen_fd = cd->notify_fd = -1;
+    cd = chardev_new(label, spec.kind);
     switch (spec.kind) {
     case CHARDEV_PTY:
         rc = open_pty(cd, err);
@@ -507,6 +522,55 @@ struct chardev *chardev_open(const char *label, const char *text, GError **err)
     if (rc < 0) {
         chardev_close(cd);
         return NULL;
+    }
+    return cd;
+}
+
+void chardev_handles(const struct chardev *cd, struct chardev_handles *out)
+{
+    out->in_fd = cd->in_fd;
+    out->out_fd = cd->out_fd;
+    out->listen_fd = cd->listen_fd;
+    out->filename = cd->filename;
+}
+
+struct chardev *chardev_adopt(const char *label, const char *text,
+                              const struct chardev_handles *handles, GError **err)
+{
+    struct chardev_spec spec;
+    struct chardev *cd;
+
+    if (chardev_spec_parse(&spec, label, text, err) < 0) {
+        return NULL;
+    }
+    if (spec.kind == CHARDEV_NONE) {
+        chardev_spec_clear(&spec);
+        return NULL;
+    }
+    cd = chardev_new(label, spec.kind);
+    cd->in_fd = handles->in_fd;
+    cd->out_fd = handles->out_fd;
+    cd->listen_fd = handles->listen_fd;
+    cd->filename = g_strdup(handles->filename);
+    cd->nodelay = spec.nodelay;
+    cd->connected = cd->in_fd >= 0 || cd->out_fd >= 0 || spec.kind == CHARDEV_NULL;
+    if (spec.kind == CHARDEV_UNIX && spec.server) {
+        cd->unix_path = g_strdup(spec.path);
+    }
+    if (cd->listen_fd >= 0) {
+        cd->listen_source = g_unix_fd_add(cd->listen_fd, G_IO_IN, listen_ready, cd);
+    }
+    chardev_spec_clear(&spec);
+    if (cd->kind == CHARDEV_PTY) {
+        /* What happened while nobody watched is seen by looking. */
+        if (!g_str_has_prefix(handles->filename, "pty:") || cd->in_fd < 0 ||
+            watch_pty(cd, handles->filename + strlen("pty:")) < 0) {
+            g_set_error(err, XENDM_ERROR, errno ? errno : EINVAL, "%s: cannot go on with '%s': %s",
+                        label, handles->filename, g_strerror(errno ? errno : EINVAL));
+            chardev_close(cd);
+            return NULL;
+        }
+        cd->connected = pty_has_reader(cd);
     }
     return cd;
 }

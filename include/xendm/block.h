@@ -70,6 +70,7 @@ struct block_options {
 };
 struct block *block_open(const struct block_options *options, GError **err);
 void block_close(struct block *b);                  /* drains first */
+int block_fd(const struct block *b);                /* to hand on in a live update; -1: no medium */
 
 /* Medium change; drains first. After an eject the back end is there but not present. */
 void block_eject(struct block *b);

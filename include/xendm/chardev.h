@@ -39,6 +39,17 @@ struct chardev_frontend {
 struct chardev *chardev_open(const char *label, const char *spec, GError **err);
 void chardev_close(struct chardev *cd);
 
+/*
+ * Live update: what a back end holds of the host, for the program that goes on with it: the same pty, the same connection.
+ * chardev_adopt() takes the descriptors over, with `spec` as it was; chardev_handles() gives nothing away.
+ */
+struct chardev_handles {
+    int in_fd, out_fd, listen_fd;   /* -1: none; in and out may be the same */
+    const char *filename;           /* of a pty: which one; owned by the chardev */
+};
+void chardev_handles(const struct chardev *cd, struct chardev_handles *out);
+struct chardev *chardev_adopt(const char *label, const char *spec, const struct chardev_handles *handles, GError **err);
+
 void chardev_set_frontend(struct chardev *cd, const struct chardev_frontend *frontend, void *opaque);
 
 /* Takes what it can of `len` bytes and says how many; less than len: `writable` will be called. */

@@ -49,6 +49,13 @@ struct xenstore_watch *xenstore_watch(struct xenstore *xs, const char *path,
                                       void (*changed)(void *opaque, const char *path), void *opaque);
 void xenstore_unwatch(struct xenstore_watch *watch);
 
+/*
+ * Live update: the domain, and our directory if `directory`, were there for the program before us. Should they be gone by
+ * now, `gone` is called as if we had seen them go.
+ */
+bool xenstore_directory_seen(const struct xenstore *xs);
+void xenstore_expect(struct xenstore *xs, bool directory);
+
 /* After the process is restricted the connection is dead: every function then fails with EPERM, watches are silent. */
 void xenstore_restricted(struct xenstore *xs);
 

@@ -2,6 +2,7 @@
 # xendmctl: looks into saved state. Needs nothing of the daemon's: it decodes by the format alone.
 bin_PROGRAMS += tools/xendmctl/xendmctl
 tools_xendmctl_xendmctl_SOURCES = tools/xendmctl/main.c tools/xendmctl/state.c tools/xendmctl/stream.c \
-    tools/xendmctl/container.c tools/xendmctl/stream.h
-tools_xendmctl_xendmctl_LDADD = $(GLIB_LIBS)
+    tools/xendmctl/container.c tools/xendmctl/stream.h tools/xendmctl/update.c tools/xendmctl/update.h
+tools_xendmctl_xendmctl_CPPFLAGS = $(AM_CPPFLAGS) $(JSON_CFLAGS)
+tools_xendmctl_xendmctl_LDADD = $(JSON_LIBS) $(GLIB_LIBS)
 dist_man_MANS += docs/xendmctl.1

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "stream.h"
+#include "update.h"
 
 static const struct {
     const char *noun, *verb, *arguments;
@@ -22,6 +23,7 @@ static int usage(FILE *to)
         fprintf(to, "%s xendmctl %s %s %s\n", i ? "      " : "usage:", commands[i].noun, commands[i].verb,
                 commands[i].arguments);
     }
+    fprintf(to, "       xendmctl " UPDATE_USAGE "\n");
     return to == stdout ? 0 : 2;
 }
 
@@ -31,6 +33,10 @@ int main(int argc, char **argv)
 
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
         return usage(stdout);
+    }
+    if (argc >= 2 && strcmp(argv[1], "update") == 0) {
+        status = update_main(argc - 2, argv + 2);
+        return status < 0 ? usage(stderr) : status;
     }
     for (unsigned i = 0; argc >= 3 && i < G_N_ELEMENTS(commands); i++) {
         if (strcmp(argv[1], commands[i].noun) == 0 && strcmp(argv[2], commands[i].verb) == 0) {

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+TESTS += tests/update/test-update.py
+dist_check_SCRIPTS += tests/update/test-update.py
+check_DATA += tests/update/trouble.so
+EXTRA_DIST += tests/update/trouble.c
+CLEANFILES += tests/update/trouble.so
+# Preloaded into any program: neither libtool's nor sanitized.
+tests/update/trouble.so: tests/update/trouble.c
+	$(AM_V_CCLD)$(MKDIR_P) tests/update && $(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared -o $@ $(srcdir)/tests/update/trouble.c
