@@ -2,6 +2,7 @@
 """tools/demo's second half: a guest on its serial console, and its picture."""
 
 import os
+import re
 import sys
 import time
 
@@ -42,7 +43,7 @@ sleep 1000
         say("the guest's serial console follows")
         shown = rounds = 0
         until = time.monotonic() + 600
-        while "LAB shell" not in guest.text or not guest.text.rstrip(" ").endswith("#"):
+        while not re.search(r"^LAB shell$[^#]*# ", guest.text, re.M):     # (the prompt; an escape sequence may follow)
             text = guest.text
             sys.stdout.write(text[shown:])
             sys.stdout.flush()
