@@ -2,7 +2,7 @@
 TESTS += tests/update/test-update.py
 dist_check_SCRIPTS += tests/update/test-update.py
 check_DATA += tests/update/trouble.so
-EXTRA_DIST += tests/update/trouble.c
+EXTRA_DIST += tests/update/trouble.c docs/live-update.md
 CLEANFILES += tests/update/trouble.so
 # Preloaded into any program: neither libtool's nor sanitized.
 tests/update/trouble.so: tests/update/trouble.c
