@@ -1,75 +1,95 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * A guest of one sector that would notice if anything was lost, repeated or corrupted while it was
- * saved, restored or moved. Turn n: write sector 64 + n % 64 with a pattern made of n, read it back,
- * read the oldest of the 64, compare both, and print n as eight hexadecimal digits and a newline.
- * "!" and the number that a sector should have had: it had not.
+ * saved, restored or moved. It sets a graphics mode, and then in turn n
+ *   writes sector 64 + n % 64 with a pattern made of n, and reads it back into buffer n % 64
+ *     (which the device model writes: with REP INS, when the BIOS uses PIO);
+ *   writes n to a place n % 64 in the video memory's window;
+ *   looks whether the new buffer, the oldest of the 64 and the oldest of the 64 places hold what they
+ *     were given;
+ *   prints n as eight hexadecimal digits and a newline.
+ * "!" and a number: something did not.
  */
         .code16
         .globl _start
 _start:
         xorw    %ax, %ax
         movw    %ax, %ds
-        movw    %ax, %es
         movw    %ax, %ss
         movw    $0x7c00, %sp
         cld
         sti
+        movw    $0x4f02, %ax            /* 800 x 600 in 24 bits */
+        movw    $0x115, %bx
+        int     $0x10
+        pushw   $0xa000
+        popw    %fs
+        pushw   $0x2000
+        popw    %es
 
 again:  incl    n
         movl    n, %eax
+        pushw   %es
+        pushw   %ds
+        popw    %es
         movw    $0x9000, %di
-        call    pattern
-        movl    n, %eax
-        movw    $0x9000, packet + 4
-        movb    $0x43, %bl
-        call    disk
-        movl    n, %eax
-        call    verify
-        movl    n, %eax
-        subl    $63, %eax
-        jbe     1f
-        call    verify
-1:      movl    n, %eax
-        call    number
-        movb    $10, %al
-        call    put
-        jmp     again
-
-/* 128 words that follow from EAX, at DI */
-pattern:
         movw    $128, %cx
 1:      stosl
         addl    $0x01010101, %eax
         loop    1b
-        ret
+        popw    %es
 
-/* The sector of turn EAX has to hold its pattern. */
-verify: pushl   %eax
-        movw    $0x8000, %di
-        movw    $128, %cx
-        rep stosl
-        movw    $0x8000, packet + 4
-        movb    $0x42, %bl
+        movw    $0x9000, packet + 4
+        movw    $0, packet + 6
+        movb    $0x43, %ah
         call    disk
-        popl    %eax
-        pushl   %eax
-        movw    $0x9200, %di
-        call    pattern
-        movw    $0x8000, %si
-        movw    $0x9200, %di
-        movw    $128, %cx
-        repe cmpsl
-        popl    %eax
+        call    slot
+        movw    %di, packet + 4
+        movw    $0x2000, packet + 6
+        movb    $0x42, %ah
+        call    disk
+        call    verify
+
+        call    slot
+        addw    %di, %di
+        movl    n, %eax
+        movl    %eax, %fs:(%di)
+
+        subl    $63, n
+        jbe     1f
+        call    verify
+        call    slot
+        addw    %di, %di
+        movl    n, %eax
+        cmpl    %eax, %fs:(%di)
         jne     wrong
+1:      addl    $63, n
+        movl    n, %eax
+        call    number
+        jmp     again
+
+/* DI = offset of buffer n % 64 */
+slot:   movw    n, %di
+        andw    $63, %di
+        shlw    $9, %di
         ret
 
-/* Sector of turn EAX; BL = 42h read or 43h write */
-disk:   andl    $63, %eax
-        addl    $64, %eax
-        movl    %eax, packet + 8
+/* That buffer has to hold turn n's pattern. */
+verify: call    slot
+        movl    n, %eax
+        movw    $128, %cx
+1:      scasl
+        jne     wrong
+        addl    $0x01010101, %eax
+        loop    1b
+        ret
+
+/* AH = 42h read or 43h write; sector of turn n */
+disk:   movb    n, %al
+        andb    $63, %al
+        orb     $64, %al
+        movb    %al, packet + 8
         movw    $1, packet + 2          /* the BIOS stores the number done here */
-        movb    %bl, %ah
         movb    $0, %al
         movb    $0x80, %dl
         movw    $packet, %si
@@ -77,15 +97,14 @@ disk:   andl    $63, %eax
         jc      wrong
         ret
 
-wrong:  pushl   %eax
-        movb    $'!', %al
+wrong:  movb    $'!', %al
         call    put
-        popl    %eax
+        movl    n, %eax
         call    number
         hlt
         jmp     wrong
 
-/* EAX in hexadecimal */
+/* EAX in hexadecimal, newline */
 number: movw    $8, %cx
 1:      roll    $4, %eax
         pushl   %eax
@@ -97,7 +116,7 @@ number: movw    $8, %cx
 2:      call    put
         popl    %eax
         loop    1b
-        ret
+        movb    $10, %al
 
 /* AL to COM1 */
 put:    pushw   %ax
@@ -113,8 +132,8 @@ put:    pushw   %ax
         .balign 4
 packet: .byte   16, 0
         .word   1
-        .word   0x8000, 0               /* buffer, then sector */
-        .long   0, 0
+        .word   0, 0                    /* buffer: offset, segment */
+        .long   64, 0
 n:      .long   0
 
         .org    510

@@ -4,7 +4,8 @@ check_PROGRAMS += tests/state/test-golden
 tests_state_test_golden_SOURCES = tests/state/test-golden.c tests/unit/pc-common.h hw/classes.c
 tests_state_test_golden_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) -I$(top_srcdir)/tests/unit
 tests_state_test_golden_LDADD = $(tests_unit_test_board_LDADD)
-TESTS += tests/state/test-golden tests/state/test-scripts.py tests/state/test-xendmctl.py
-dist_check_SCRIPTS += tests/state/test-scripts.py tests/state/test-xendmctl.py tests/state/make-golden
+TESTS += tests/state/test-golden tests/state/test-scripts.py tests/state/test-incoming.py \
+    tests/state/test-xendmctl.py
+dist_check_SCRIPTS += tests/state/test-scripts.py tests/state/test-incoming.py tests/state/test-xendmctl.py tests/state/make-golden
 EXTRA_DIST += tests/state/golden.xds tests/state/golden/pio.state tests/state/golden/dma.state \
     tests/state/golden/graphics.state tests/state/golden/cd.state

@@ -12,6 +12,7 @@
 
 #include <xendm/block.h>
 #include <xendm/chardev.h>
+#include <xendm/display.h>
 #include <xendm/log.h>
 #include <xendm/machine-desc.h>
 
@@ -296,8 +297,10 @@ static void run_guest(struct machine *m)
         {0x60, 1},  {0x64, 1},  {0x70, 2},  {0x3f8, 8}, {0x00, 16},  {0xc000, 16}, {0x10, 4},   {0},
     };
     g_autoptr(GRand) rand = g_rand_new_with_seed(4);
+    unsigned width, height;
 
     machine_start(m);
+    display_refresh(m->display, true, &width, &height);
     for (unsigned i = 0; i < STEPS; i++) {
         fuzz_step(m, rand, ports, -1);
         aspace_write(m->mmio, 0xa0000 + g_rand_int(rand) % 0x1fff0, g_rand_int(rand), 4);
@@ -305,6 +308,7 @@ static void run_guest(struct machine *m)
         g_main_context_iteration(NULL, FALSE);
     }
     fake_clock_step(m, 20 * NS_PER_MS);
+    display_refresh(m->display, true, &width, &height);     /* whatever the registers say now can be drawn */
     machine_stop(m);
     settle(m);
 }
