@@ -10,9 +10,11 @@
  * registers at 0x600 ROM    the VGA BIOS
  *
  * Video memory is made of guest pages of the domain's own, so that the guest writes it without us.
- * They are populated at 4 GiB above the end of guest RAM: hvmloader grows high RAM by at most 2 GiB
+ * They are populated right behind low RAM if that is below 2 GiB, which is as far as hvmloader's BARs
+ * reach down; else at 4 GiB above the end of guest RAM: hvmloader grows high RAM by at most 2 GiB
  * (what it takes out of the hole below 4 GiB), and maps large 64-bit BARs there only after this
- * device's BAR. When BAR 0 is mapped the pages move to it, and stay where they were last when it is
+ * device's BAR. Low is better, since a domain's save and migration look at every frame number up to
+ * the highest that was ever used. When BAR 0 is mapped the pages move to it, and stay where they were last when it is
  * unmapped. A domain that is restored has the pages already.
  */
 #include <errno.h>
@@ -44,6 +46,7 @@
 #define BAR_FIRST (16ull << 20)
 #define BAR_END 0xfc000000ull
 
+#define VRAM_LOW_END (2ull << 30)
 #define VRAM_GAP (4ull << 30)
 
 struct std_vga;
@@ -243,7 +246,11 @@ static int vram_create(struct std_vga *s, GError **err)
         }
         return 0;
     }
-    uint64_t gfn = (MAX(m->ram_high_end, 4ull << 30) + VRAM_GAP) >> GUEST_PAGE_SHIFT;
+    uint64_t at = MAX(m->ram_high_end, 4ull << 30) + VRAM_GAP;
+    if (m->ram_low_end >= BAR_FIRST && m->ram_low_end + s->vga.vram_size <= VRAM_LOW_END) {
+        at = m->ram_low_end;
+    }
+    uint64_t gfn = at >> GUEST_PAGE_SHIFT;
     int rc = hv_memory_populate(s->vga.hv, gfn, s->pages);
     if (rc < 0) {
         g_set_error(err, XENDM_ERROR, -rc,

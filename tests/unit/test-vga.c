@@ -961,6 +961,29 @@ static void assign_bars(struct kit *k)
     config_write(k, 0x04, 3, 2);
 }
 
+/* Not where hvmloader puts BARs or RAM. */
+static void test_place(void)
+{
+    static const struct {
+        uint64_t low_end, high_end, place;
+    } cases[] = {
+        {504ull << 20, 4ull << 30, 504ull << 20},
+        {2032ull << 20, 4ull << 30, 2032ull << 20},
+        {2033ull << 20, 4ull << 30, 8ull << 30},
+        {0xf0000000, 7ull << 30, 11ull << 30},
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        struct machine *m = fake_machine_new();
+
+        m->ram_low_end = cases[i].low_end;
+        m->ram_high_end = cases[i].high_end;
+        fake_pci_device(m, &std_vga_class, DEVFN, "vgamem_mb=16", NULL);
+        g_assert_cmphex(m->hv->vram_gfn, ==, cases[i].place >> 12);
+        fake_machine_free(m);
+    }
+}
+
 static void test_bars(void)
 {
     struct kit *k = kit_new("16");
@@ -969,7 +992,7 @@ static void test_bars(void)
     g_assert_cmphex(config_read(k, 0), ==, 0x11111234);
     g_assert_cmphex(config_read(k, 8), ==, 0x03000002);
     g_assert_cmpuint(hv->vram_pages, ==, 4096);
-    g_assert_cmphex(hv->vram_gfn, >=, (8ull << 30) >> 12);
+    g_assert_cmphex(hv->vram_gfn, ==, k->m->ram_low_end >> 12);
     uint64_t first = hv->vram_gfn;
 
     config_write(k, 0x10, 0xffffffff, 4);
@@ -1303,6 +1326,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vga/vbe-registers", test_vbe_registers);
     g_test_add_func("/vga/vbe-pictures", test_vbe_pictures);
     g_test_add_func("/vga/dirty", test_dirty);
+    g_test_add_func("/vga/place", test_place);
     g_test_add_func("/vga/bars", test_bars);
     g_test_add_func("/vga/mmio", test_mmio);
     g_test_add_func("/vga/errors", test_errors);
