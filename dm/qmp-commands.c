@@ -2,6 +2,7 @@
 /* QMP commands about the process and the machine's life; those about its devices are in qmp-commands-devices.c. */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <config.h>
@@ -228,6 +229,15 @@ static void run_quit(struct qmp_call *call, JsonObject *args)
     t->ops->quit(t->opaque);
 }
 
+/* The socket's mode says the same, but a socket can be handed on, or its mode changed. */
+static bool may_run_programs(const struct qmp_client *client)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+
+    return getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && (peer.uid == 0 || peer.uid == geteuid());
+}
+
 static void run_update(struct qmp_call *call, JsonObject *args)
 {
     const struct qmp_target *t = call->qmp->target;
@@ -235,6 +245,10 @@ static void run_update(struct qmp_call *call, JsonObject *args)
 
     if (!t->ops->update) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "xendm-update: not implemented");
+        return;
+    }
+    if (!may_run_programs(call->client)) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "xendm-update: only for root and the user of this process");
         return;
     }
     t->ops->update(t->opaque, binary, call);

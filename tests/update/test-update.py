@@ -440,9 +440,9 @@ def test_way_back(m, tmp):
 
 
 def test_xendmctl(m):
-    run = subprocess.run([CTL, "update", m.monitor(), "--binary", XENDM], stdout=subprocess.PIPE,
+    run = subprocess.run([CTL, "update", m.monitor()], stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, text=True, timeout=PATIENCE, check=False)
-    want(run.returncode == 0 and " ms" in run.stdout, run.stdout)
+    want(run.returncode == 0 and " ms" in run.stdout and os.path.realpath(XENDM) in run.stdout, run.stdout)
     note(run.stdout.strip())
     run = subprocess.run([CTL, "update", m.monitor(), "--binary", "/bin/false"], stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, text=True, timeout=PATIENCE, check=False)
@@ -457,8 +457,10 @@ def test_end(m):
         names.append([os.readlink(os.path.join(files, n)).split(":")[0] for n in os.listdir(files)])
     want(len(names[0]) == len(names[1]), "descriptors pile up:", sorted(names[0]), "->", sorted(names[1]))
     status, out = m.end()
-    want(status == 0, "the end:", status, out)
-    want("going away" in m.tail(), "it did not hear of the end")
+    # Sanitized, the tool complains of what it does not free before it ends; xendm must not.
+    want(status == 0 or "LeakSanitizer" in out, "the end:", status, out)
+    log = m.tail()
+    want("going away" in log and "Sanitizer" not in log, "the end of it:", log)
 
 
 def main():
