@@ -2,7 +2,8 @@
 # Saved state: golden files and damaged copies of them, in the whole machine on fakes.
 check_PROGRAMS += tests/state/test-golden
 tests_state_test_golden_SOURCES = tests/state/test-golden.c tests/unit/pc-common.h hw/classes.c
-tests_state_test_golden_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) -I$(top_srcdir)/tests/unit
+tests_state_test_golden_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) -I$(top_srcdir)/tests/unit \
+    -DGOLDEN_DIR='"$(abs_top_srcdir)/tests/state/golden"'
 tests_state_test_golden_LDADD = $(tests_unit_test_board_LDADD)
 TESTS += tests/state/test-golden tests/state/test-scripts.py tests/state/test-incoming.py \
     tests/state/test-xendmctl.py

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Finds the device model's state in what `xl save` writes: xl's header and configuration, then libxl's stream, which holds
- * libxc's (the guest's memory), then a record with the device model's bytes. Xen's docs/specs/libxl-migration-stream.pandoc
- * and libxc-migration-stream.pandoc. Memory is skipped, not read.
+ * Finds the device model's state in what `xl save` writes: xl's header and configuration, then
+ * libxl's stream, which holds libxc's (the guest's memory), then a record with the device model's
+ * bytes. Xen's docs/specs/libxl-migration-stream.pandoc and libxc-migration-stream.pandoc. Memory
+ * is skipped, not read.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -70,8 +71,8 @@ static bool skip_libxc(FILE *f)
     uint8_t domain[16];
     uint32_t record[2];
 
-    if (!get(f, &image, sizeof(image)) || image.marker != UINT64_MAX || GUINT32_FROM_BE(image.id) != LIBXC_ID ||
-        !get(f, domain, sizeof(domain))) {
+    if (!get(f, &image, sizeof(image)) || image.marker != UINT64_MAX ||
+        GUINT32_FROM_BE(image.id) != LIBXC_ID || !get(f, domain, sizeof(domain))) {
         return false;
     }
     do {
@@ -108,7 +109,8 @@ static GByteArray *read_libxl(FILE *f, GError **err)
         if (type == LIBXL_END) {
             return stream_refuse(err, "there is no device model's state in it");
         }
-        if (type == LIBXL_EMULATOR_CONTEXT && len >= sizeof(emulator) && get(f, emulator, sizeof(emulator))) {
+        if (type == LIBXL_EMULATOR_CONTEXT && len >= sizeof(emulator) &&
+            get(f, emulator, sizeof(emulator))) {
             return take(f, len - sizeof(emulator), err);
         }
         if (!skip(f, padded(len)) || (type == LIBXL_LIBXC_CONTEXT && !skip_libxc(f))) {
@@ -135,7 +137,8 @@ static GByteArray *read_file(FILE *f, GError **err)
     while ((n = fread(buf, 1, sizeof(buf), f)) > 0) {
         if (whole->len + n > STATE_MAX) {
             g_byte_array_unref(whole);
-            return stream_refuse(err, "more than %u MiB: this is no device model's state", STATE_MAX >> 20);
+            return stream_refuse(err, "more than %u MiB: this is no device model's state",
+                                 STATE_MAX >> 20);
         }
         g_byte_array_append(whole, buf, (guint)n);
     }

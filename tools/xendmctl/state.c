@@ -45,14 +45,16 @@ static void json_string(FILE *f, const char *text)
 
 static void show_node(const struct node *n, int indent)
 {
-    static const char brackets[][2] = {[NODE_VALUES] = {'[', ']'}, [NODE_PAYLOAD] = {'{', '}'}, [NODE_STRUCTS] = {'[', ']'}};
+    static const char brackets[][2] = {
+        [NODE_VALUES] = {'[', ']'}, [NODE_PAYLOAD] = {'{', '}'}, [NODE_STRUCTS] = {'[', ']'}};
 
     if (n->kind == NODE_VALUE) {
         fputs(n->value, stdout);
         return;
     }
     if (n->kind == NODE_STRUCTS && n->children->len == 1) {
-        show_node(g_ptr_array_index(n->children, 0), indent);       /* a structure, not an array of them */
+        show_node(g_ptr_array_index(n->children, 0),
+                  indent); /* a structure, not an array of them */
         return;
     }
     putchar(brackets[n->kind][0]);
@@ -130,7 +132,7 @@ static void flat_add(struct flat *f, const char *path, const char *value)
     char *key = g_strdup(path);
 
     if (!g_hash_table_insert(f->values, key, g_strdup(value))) {
-        return;                 /* twice in a stream: the loader would refuse it, the last one is shown */
+        return; /* twice in a stream: the loader would refuse it, the last one is shown */
     }
     g_ptr_array_add(f->paths, key);
 }
@@ -155,8 +157,9 @@ static void flatten(struct flat *f, const struct node *n, const char *path)
         const struct node *child = g_ptr_array_index(n->children, i);
 
         inner = child->name ? g_strdup_printf("%s.%s", path, child->name)
-                : n->kind == NODE_STRUCTS && n->children->len == 1 ? g_strdup(path)
-                                                                   : g_strdup_printf("%s[%u]", path, i);
+                : n->kind == NODE_STRUCTS && n->children->len == 1
+                    ? g_strdup(path)
+                    : g_strdup_printf("%s[%u]", path, i);
         flatten(f, child, inner);
         g_free(inner);
     }
@@ -197,9 +200,9 @@ static void print_change(const char *path, const char *a, const char *b)
     while (a[same] && a[same] == b[same]) {
         same++;
     }
-    same = same ? (same - 1) & ~(size_t)1 : 0;      /* behind the quotation mark, whole bytes */
-    printf("%s: from byte %zu: %.32s... -> %.32s... (%zu and %zu bytes)\n", path, same / 2, a + 1 + MIN(same, la - 1),
-           b + 1 + MIN(same, lb - 1), la / 2 - 1, lb / 2 - 1);
+    same = same ? (same - 1) & ~(size_t)1 : 0; /* behind the quotation mark, whole bytes */
+    printf("%s: from byte %zu: %.32s... -> %.32s... (%zu and %zu bytes)\n", path, same / 2,
+           a + 1 + MIN(same, la - 1), b + 1 + MIN(same, lb - 1), la / 2 - 1, lb / 2 - 1);
 }
 
 int state_diff(char **argv)
@@ -215,7 +218,8 @@ int state_diff(char **argv)
     fa = flat_new(a);
     fb = flat_new(b);
     for (guint i = 0; i < fa.paths->len; i++) {
-        const char *path = g_ptr_array_index(fa.paths, i), *va = g_hash_table_lookup(fa.values, path),
+        const char *path = g_ptr_array_index(fa.paths, i),
+                   *va = g_hash_table_lookup(fa.values, path),
                    *vb = g_hash_table_lookup(fb.values, path);
 
         if (!vb) {
@@ -230,7 +234,8 @@ int state_diff(char **argv)
         const char *path = g_ptr_array_index(fb.paths, i);
 
         if (!g_hash_table_contains(fa.values, path)) {
-            printf("%s: (not there) -> %.60s\n", path, (const char *)g_hash_table_lookup(fb.values, path));
+            printf("%s: (not there) -> %.60s\n", path,
+                   (const char *)g_hash_table_lookup(fb.values, path));
             changes++;
         }
     }

@@ -125,8 +125,9 @@ static const struct {
     unsigned size;
     enum { UNSIGNED, SIGNED, TRUTH, TIMER } what;
 } numbers[] = {
-    [1] = {1, UNSIGNED}, [2] = {2, UNSIGNED}, [3] = {4, UNSIGNED}, [4] = {8, UNSIGNED}, [5] = {4, SIGNED},
-    [6] = {8, SIGNED},   [7] = {1, TRUTH},    [9] = {8, TIMER},    [10] = {1, UNSIGNED},
+    [1] = {1, UNSIGNED}, [2] = {2, UNSIGNED}, [3] = {4, UNSIGNED},
+    [4] = {8, UNSIGNED}, [5] = {4, SIGNED},   [6] = {8, SIGNED},
+    [7] = {1, TRUTH},    [9] = {8, TIMER},    [10] = {1, UNSIGNED},
 };
 
 enum { WIRE_BYTES = 8, WIRE_STRUCT = 11, WIRE_SECTION = 12, WIRE_OPTIONAL = 0x80 };
@@ -144,7 +145,8 @@ static char *number_text(unsigned type, const uint8_t *p)
         }
         return g_strdup_printf("%" PRId64, (int64_t)v);
     case SIGNED:
-        return g_strdup_printf("%" PRId64, numbers[type].size == 4 ? (int64_t)(int32_t)v : (int64_t)v);
+        return g_strdup_printf("%" PRId64,
+                               numbers[type].size == 4 ? (int64_t)(int32_t)v : (int64_t)v);
     default:
         return g_strdup_printf("%" PRIu64, v);
     }
@@ -182,7 +184,8 @@ cut:
     return stream_refuse(err, "field %s: its structures do not fill it", name);
 }
 
-static struct node *decode_field(unsigned type, const char *name, struct reader r, unsigned depth, GError **err)
+static struct node *decode_field(unsigned type, const char *name, struct reader r, unsigned depth,
+                                 GError **err)
 {
     struct node *n;
 
@@ -238,7 +241,8 @@ static struct node *decode_payload(const char *name, struct reader r, unsigned d
             node_free(n);
             return NULL;
         }
-        field = decode_field(*type, field_name, (struct reader){.data = p, .left = len}, depth, err);
+        field =
+            decode_field(*type, field_name, (struct reader){.data = p, .left = len}, depth, err);
         g_free(field_name);
         if (!field) {
             node_free(n);
@@ -287,7 +291,8 @@ static bool decode_section(struct stream *s, struct reader r, size_t at, GError 
     }
     record->payload = decode_payload(NULL, r, 0, err);
     if (!record->payload) {
-        g_prefix_error(err, "record %s of %s: ", record->section, record->device[0] ? record->device : "the machine");
+        g_prefix_error(err, "record %s of %s: ", record->section,
+                       record->device[0] ? record->device : "the machine");
     }
     return record->payload != NULL;
 }
