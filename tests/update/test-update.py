@@ -366,6 +366,26 @@ def test_stopped(m):
     m.qmp.events.clear()
 
 
+def test_xen_side(m):
+    """Xen sees the same ranges, memory and interrupt levels, and a level that was high can be lowered."""
+    cpu = Cpu(m.path, 0)
+    cpu.do("outb 0x3f6 0")
+    cpu.do("outb 0x1f7 0xe7")                   # FLUSH CACHE ends with an interrupt
+    cpu.until("inb 0x3f6", 0x80, 0)
+    want(cpu.do("irqstate 14") == 1, "no interrupt of the disk")
+
+    def facts():
+        servers = [word for word in cpu.ask("servers") if not word.startswith(("requests", "reads", "writes"))]
+        return [servers, cpu.ask("irqstate 14"), cpu.ask("memory")]
+    before = facts()
+    m.qmp.ok("xendm-update", binary=XENDM)
+    after = facts()
+    for one, other in zip(before, after):
+        want(one == other, "not the same:\n", one, "\n", other)
+    cpu.do("inb 0x1f7")
+    want(cpu.do("irqstate 14") == 0, "the interrupt stays high")
+
+
 def test_clients(m):
     """Half a command before, the rest after; a command that waits for its turn; a passed descriptor."""
     half, waiting = Qmp(m.monitor()), Qmp(m.monitor())
@@ -469,7 +489,7 @@ def main():
         return 0
     tmp = tempfile.mkdtemp(prefix="xu-")
     m = Machine(tmp)
-    tests = ((test_under_load, (m,)), (test_stopped, (m,)), (test_clients, (m,)), (test_refusals, (m, tmp)),
+    tests = ((test_under_load, (m,)), (test_stopped, (m,)), (test_xen_side, (m,)), (test_clients, (m,)), (test_refusals, (m, tmp)),
              (test_way_back, (m, tmp)), (test_xendmctl, (m,)), (test_end, (m,)))
     print("1..%d" % len(tests), flush=True)
     failed = 0
