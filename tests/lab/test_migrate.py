@@ -10,7 +10,7 @@ from labkit.suite import life
 from labkit.util import LabError, host
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TURNS = 10              # how often in a loop
+TURNS = int(os.environ.get("XENDM_LAB_TURNS", "10"))    # how often in a loop
 MORE = 70               # turns the guest has to make after each move: all its memory is looked at once
 
 MOVE = [
@@ -183,7 +183,9 @@ def move(t, mover):
         mover.goes_on()
 
     with t.step(MOVE[8], vital=True):
+        # libxl leaves the file of a failed save there until the next one, or the domain's end
         box.run("""set -e
+rm -f /var/lib/xen/qemu-save.*
 mkdir -p /root/small; mount -t tmpfs -o size=512k small /root/small
 cp -a /var/lib/xen/. /root/small
 dd if=/dev/zero of=/root/small/fill bs=4k 2>/dev/null || true

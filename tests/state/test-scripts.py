@@ -17,6 +17,6 @@ for program in (dm, xenemu, "/usr/lib/xen-4.17/bin/xenstored"):
         sys.exit(0)
 with open(build + "/config.status", encoding="utf-8", errors="replace") as stream:
     every = "40" if "-fsanitize" in stream.read() else "5"
-scripts = sorted(glob.glob(source + "/tests/device/*.xds")) + [source + "/tests/state/golden.xds"]
+scripts = sorted(glob.glob(source + "/tests/device/*.xds")) + sorted(glob.glob(source + "/tests/state/*.xds"))
 os.execv(sys.executable, [sys.executable, source + "/tests/device/run", "--dm", dm, "--xenemu", xenemu,
                           "--migrate", every] + scripts)

@@ -253,11 +253,13 @@ class Script:
         self.failed = 0
         self.skipped = None
         self.aborted = False
-        self.countdown = args.migrate
-        self.mover = Mover(self.qmp.path, os.environ.get("XENEMU_RUN_FD"))
         with open(path, encoding="utf-8") as f:
             self.lines = [(i + 1, l.split(" #")[0].strip() if not l.lstrip().startswith("#") else "")
                           for i, l in enumerate(f)]
+        if any(text == "stays" for _, text in self.lines):
+            args.migrate = 0
+        self.countdown = args.migrate
+        self.mover = Mover(self.qmp.path, os.environ.get("XENEMU_RUN_FD"))
 
     # ---- results ----
 
@@ -432,7 +434,7 @@ class Script:
             lineno, text = self.lines[i]
             w = words(text)
             i += 1
-            if not w or w[0] in ("option", "image"):
+            if not w or w[0] in ("option", "image", "stays"):
                 continue
             if w[0] == "test":
                 self.step(lineno, 0)
