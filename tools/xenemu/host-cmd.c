@@ -359,7 +359,80 @@ static char *cmd_bench(struct cmd *c)
     return out;
 }
 
+/*
+ * poll in*|read*|pciread… MS MASK VALUE [not]: repeats a read until masked it is (is not) the value, or
+ * for so long. → the last value, so that a script or a comparison sees what it was.
+ */
+static char *cmd_poll(struct cmd *c)
+{
+    int64_t end;
+    struct cmd sub = *c;
+    const char *why = NULL;
+    unsigned int k = c->n, turns = 0;
+    bool negate = !strcmp(c->w[c->n - 1], "not");
+    uint64_t ms, mask, value;
+    ioreq_t req, r;
+
+    k -= negate;
+    if (k < 6 || k > G_N_ELEMENTS(c->a))
+        return fail("usage: poll in*|read*|pciread ... MS MASK VALUE [not]");
+    ms = c->a[k - 3];
+    mask = c->a[k - 2];
+    value = c->a[k - 1];
+    sub.w += 1;
+    sub.n = k - 4;
+    memmove(sub.a, sub.a + 1, sizeof(sub.a) - sizeof(sub.a[0]));
+    if (!bench_request(&sub, &req) || req.dir != IOREQ_READ || req.data_is_ptr)
+        return fail("only a read can be polled");
+    end = g_get_monotonic_time() + (int64_t)MIN(ms, 60000) * 1000;
+    for (;;) {
+        r = req;
+        if (io_access(c->d, c->s->vcpu, &r, &why) == IO_FAIL)
+            return fail("%s", why);
+        r.data &= UINT64_MAX >> (64 - 8 * r.size);
+        if (((r.data & mask) == value) != negate || g_get_monotonic_time() > end)
+            return g_strdup_printf("OK 0x%" PRIx64, r.data);
+        g_usleep(turns++ < 20 ? 20 : 200);
+    }
+}
+
+/* sum ADDR LEN: a checksum of guest memory; pages that are not RAM are skipped. */
+static char *cmd_sum(struct cmd *c)
+{
+    uint64_t gpa = c->a[1], len = c->a[2], left, sum = UINT64_C(0xcbf29ce484222325), i;
+
+    if (len > UINT64_C(1) << 32)
+        return fail("at most 4 GiB");
+    while (len) {
+        uint64_t n = MIN(len, XE_PAGE - (gpa & (XE_PAGE - 1)));
+        const uint8_t *p = mem_ptr(c->d, gpa, &left, NULL);
+
+        for (i = 0; p && i + 8 <= n; i += 8) {
+            uint64_t v;
+
+            memcpy(&v, p + i, 8);
+            sum = (sum ^ v) * UINT64_C(0x100000001b3);
+            sum ^= sum >> 29;
+        }
+        for (; p && i < n; i++)
+            sum = (sum ^ p[i]) * UINT64_C(0x100000001b3);
+        gpa += n;
+        len -= n;
+    }
+    return g_strdup_printf("OK 0x%016" PRIx64, sum);
+}
+
 /* ---- interrupts ---- */
+
+/* As irqstate, but levels and routes only: what does not depend on how often a line moved. */
+static char *cmd_lines(struct cmd *c)
+{
+    struct domain *d = c->d;
+
+    return g_strdup_printf("OK gsi=0x%" PRIx64 " isa=0x%x route=%u,%u,%u,%u", d->gsi_level,
+                           d->isa_level, d->link_route[0], d->link_route[1], d->link_route[2],
+                           d->link_route[3]);
+}
 
 static char *cmd_irqstate(struct cmd *c)
 {
@@ -860,7 +933,10 @@ static const struct {
     {"timeoffset", cmd_broadcast, 2, WITH_DOMAIN},
     {"bench", cmd_bench, 4, WITH_DOMAIN},
     {"benchseq", cmd_benchseq, 4, WITH_DOMAIN},
+    {"poll", cmd_poll, 6, WITH_DOMAIN},
+    {"sum", cmd_sum, 3, LOCKED | WITH_DOMAIN},
     {"irqstate", cmd_irqstate, 1, LOCKED | WITH_DOMAIN},
+    {"lines", cmd_lines, 1, LOCKED | WITH_DOMAIN},
     {"intx", cmd_intx, 3, LOCKED | WITH_DOMAIN},
     {"msi", cmd_msi, 1, LOCKED | WITH_DOMAIN},
     {"watch", cmd_watch, 1, LOCKED},

@@ -22,9 +22,9 @@ COMMANDS = set("""inb inw inl outb outw outl readb readw readl readq writeb writ
 memset b64read b64write endianness clock_step clock_set irq_intercept_in irq_intercept_out set_irq_in
 domain domains vcpu state revive pause unpause ins outs movs_in movs_out pciread pciwrite bufwrite
 invalidate timeoffset bench irqstate intx msi watch xenparam populate balloon memory setmaxmem dirty grant
-evtchn fault servers stats missing pt leaks handles sleep timeout spin echo help domain_create domain_destroy""".split())
+evtchn fault poll sum lines servers stats missing pt leaks handles sleep timeout spin echo help domain_create domain_destroy""".split())
 # Answers that stay text even if they look like a number.
-TEXT = {"read", "b64read", "state", "memory", "servers", "stats", "msi", "dirty", "missing", "pt"}
+TEXT = {"read", "b64read", "state", "memory", "servers", "stats", "msi", "dirty", "missing", "pt", "lines"}
 
 
 class ScriptError(Exception):

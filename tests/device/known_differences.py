@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where xendm and QEMU's Xen build answer differently, and why that is right or does not matter.
+
+DIFFERENCES: (what, bits, reason). `what` is a regular expression, matched against the whole access as
+tests/device/differential prints it: the line of the socket, then what the generator knows about it in brackets, e.g.
+"inb 0x3c5  [index 0x02]". Bits set in `bits` are not compared; None: nothing is; or a function
+that says so from xendm's answer to the line before.
+
+AVOID: (what, reason): accesses that the generator leaves out, because they end the machine or because one known
+difference would make everything after it different, too.
+"""
+
+
+
+def number(answer):
+    """The number in an answer line."""
+    return int(answer.split()[1], 0) if len(answer.split()) == 2 else 0
+
+
+DIFFERENCES = [
+    # Keyboard controller
+    (r"^inb 0x64$", 0x0c, "bit 3 tells command from data on the chip, QEMU has it always on; bit 2 is the command byte's "
+                          "system flag on the chip, QEMU only sets it at the self-test"),
+    # Serial port
+    (r"^inb 0x3fe", 0x0f, "in loopback mode the modem inputs' changes are noted (PC16550D 8.8), not so in QEMU"),
+    (r"^inb 0x3f8  \[after LSR\]", lambda lsr: 0 if number(lsr) & 1 else None,
+     "no data: the chip shows what was last there, QEMU sometimes 0"),
+    (r"^inb 0x3fa", 0x08, "received data or its timeout, which depends on time"),
+    # Disks
+    (r"\[after command\]$", None, "count and address registers after a command that went well say nothing (ATA-6 8, "
+                                  "'normal outputs'); QEMU counts in them sector by sector, xendm by the block"),
+    (r"0x(1f7|3f6|177|376)( |$)", 0x10, "DSC is obsolete since ATA-4; QEMU clears it when a command fails"),
+    (r"\[absent drive\]$", None, "drive 0 answers for a missing drive 1 (ATA-6 9.16.1); in QEMU it has registers"),
+    (r"packet 03 reply word 0\]", 0x80, "the information field is not filled, so its valid bit is 0; QEMU sets it"),
+    (r"0xc.*\[fails\]$|0x(d|e4).*\[fails\]$", 0x01, "a command that fails does not reach the end of its table, so the "
+                                                     "engine stays active (SFF-8038i 1.3.3); QEMU stops it"),
+    (r"packet 43 format 1 reply word", None, "multi-session: QEMU leaves the fields of the last session 0 (MMC-3 table "
+                                            "218)"),
+    (r"0x(177|376)( |$)", 0x50, "an ATAPI drive is not ready after a reset until its first command (ATA-6 9.2); in QEMU it "
+                                "is"),
+    # CMOS
+    (r"^inb 0x71  \[index 0x(32|37|b2|b7)\]", None, "the century: a clock register in QEMU, RAM in xendm, as Xen keeps "
+                                                    "the clock"),
+    # DMA controllers
+    (r"^in. 0x([8-9a-f]|d[0-9a-f])$", None, "write-only registers: nobody drives the bus, QEMU says 0; the mask register "
+                                            "can be read on the PIIX3, in QEMU it cannot"),
+    (r"^in. 0x8[4-6c-e8]$", None, "page registers without a channel are storage on the PIIX3; QEMU has no such ports"),
+    (r"^in. 0x3f[0-57]$", None, "QEMU has a floppy controller"),
+    # Chip set
+    (r"^inb 0x92$", 0xfc, "reserved bits read 0; QEMU keeps all"),
+    (r"^in. 0xcf[89ab]$", None, "CONFADD answers to dwords only (82441FX 3.1); QEMU gives its bytes"),
+    (r"^in. 0xb04[4-7]$", None, "debug port of Xen's DSDT; QEMU does not have it"),
+    (r"^in[wl] 0xb00[45]$", 0xffffffff, "QEMU's block is two bytes, so a wider access reaches nobody"),
+    (r"^in[wl] 0x(c[02]|d0|e4)[01][0-9a-f]$", None, "QEMU's bus master answers bytes only"),
+    (r"^inb 0x(c[02]|d0|e4)[01][139b]$", None, "the bus master's reserved registers"),
+    # Configuration space
+    (r"^pciread 0xb 0x40 [124]  ", 0x01, "PMBASE's bit 0 says I/O space, read-only"),
+    (r"^pciread \S+ 0x([4-9a-f].) .*\[(host|isa|platform|pm|vga|ide)\]", None, "QEMU keeps what is written above 0x40, "
+        "defined or not; the registers that do something are seen by what they do"),
+    (r"^pciread \S+ (0x)?4 [24]  ", 0xf8c0, "parity, fast back-to-back and stepping are hard-wired in these chips"),
+    (r"^pciread \S+ 0x(c|d) ", 0xffff, "these functions have no latency timer, in QEMU all of it is read-only"),
+    # VGA
+    (r"0x3[bd]a", None, "retrace: xendm follows the virtual clock, QEMU toggles at each read"),
+    (r"^inb 0x3c6|port 0x3c6", None, "the DAC's mask: not in QEMU"),
+    (r"^inb 0x3c9|port 0x3c9", 0xc0, "the DAC has 6 bits a colour"),
+    (r"^inb 0x3c0|port 0x3c0", None, "the attribute index: QEMU hides it while the flip-flop waits for data"),
+    (r"^inb 0x3c3", None, "video subsystem enable: not in QEMU"),
+    (r"0x3c5.*index 0x.[5-7d-f]\]", None, "the sequencer has registers 0-4; QEMU keeps what is written to 5-7"),
+    (r"0x3[bd]5.*index 0x(19|1[a-f]|[2-9a-f].)\]", None, "the CRTC has registers 0-0x18; QEMU keeps what is written "
+                                                           "above"),
+    (r"0x3[bd]4", 0xc0, "the CRTC's index has 6 bits"),
+    (r"^inb 0x1c[ef]|^inb 0x1d0", None, "the dispi ports are 16 bits wide"),
+    (r"^inw 0x1cf.*index 0x(07|0[b-f])\]|^readw.*index 0x(07|0[b-f])\]", None,
+     "virtual height follows from the others, QEMU's is stale with the mode off; from 0x0B on there are no registers"),
+    (r"^(inw 0x1cf|readw).*index 0x0[12]\]", 0xffff, "with GETCAPS: the largest picture is 4096 x 4096, QEMU's is larger"),
+    (r"\[edid\]$", None, "QEMU's xenfv has no EDID, as the machines it is compatible with"),
+]
+
+AVOID = [
+    (r"^outb 0x3fa 0x[4-9a-f].( |$)", "trigger levels above 1: the timeout interrupt depends on time"),
+    (r"\[features 0x(05|85|42|c2|67|69|96|9a)\]", "power, acoustic and other modes that QEMU accepts without having "
+                                                  "them; xendm does not offer them and aborts"),
+    (r"^out. 0x3fa(?!.*quiet)", "clearing the transmitter FIFO raises the THRE interrupt in QEMU even if it was empty; so "
+                                "FCR is written while IER is 0"),
+    (r"^in. 0x3f8(?!.*(after LSR|divisor))", "no data: see above"),
+
+    (r"^outb 0xc10[48] ", "in QEMU another way to unplug disks, for drivers before 2011, by the platform device's BAR"),
+    (r"^outb 0x3f9 0x.?[89a-f]( |$)", "modem status interrupts: see the modem inputs in loopback mode above"),
+    (r"^out. 0x64 0x(f[0-9a-f]|fe)\b", "pulses the reset line (and QEMU takes every 0xF0-0xFF for a command)"),
+    (r"^out. 0xcf[9ab] |^out[bw] 0xcf8 ", "0xCF9 resets"),
+    (r"^outb 0x3[bd]4 0x[4-9a-f].( |$)", "the CRTC's index has 6 bits, QEMU's 8: different registers would be written"),
+]
