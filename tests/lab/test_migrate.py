@@ -118,7 +118,7 @@ class Counter(Mover):
         self.box.call("rm -f /root/%s.img" % self.name)
 
 
-@life("migrate", MOVE)
+@life("migrate-count", MOVE)
 def migrate(t):
     """Everything around one guest that counts."""
     mover = Counter(t, "mover")
