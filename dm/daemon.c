@@ -71,9 +71,10 @@ static int open_drives(struct daemon *d, GError **err)
             .read_only = drive->read_only,
             .fd = -1,
         };
-        g_autofree char *inherited = d->heritage ? update_drive(d->heritage, i, &options) : NULL;
+        char *inherited = d->heritage ? update_drive(d->heritage, i, &options) : NULL;
 
         d->backends.drives[i] = block_open(&options, err);
+        g_free(inherited);
         if (!d->backends.drives[i]) {
             return -1;
         }

@@ -83,7 +83,7 @@ static char *read_text(int fd, gsize *len, GError **err)
     return g_steal_pointer(&text);
 }
 
-/* Each descriptor must be open, or the one who wrote the manifest was not the one who started us. */
+/* Each must be open, or the one who wrote the manifest was not the one who started us. */
 static bool find_fds(struct handover *h, GError **err)
 {
     g_auto(GStrv) groups = g_key_file_get_groups(h->file, NULL);

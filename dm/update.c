@@ -48,7 +48,8 @@ struct update {
     GString *answer;
 };
 
-static struct update *under_way; /* QMP lets one at a time through; a client that left is no reason for two */
+/* QMP lets one at a time through; a client that left is no reason for two. */
+static struct update *under_way;
 
 static void update_end(struct update *u, GError *err)
 {
@@ -421,7 +422,7 @@ static bool possible(const struct daemon *d, const char *binary, GError **err)
         g_set_error(err, XENDM_ERROR, EBUSY, "an update is under way");
         return false;
     }
-    /* Xen's libraries open their files by name, and what was opened before is restricted for good. */
+    /* Xen's libraries open files by name; what was opened before is restricted for good. */
     if (desc->restrict_domid || desc->chroot_dir || desc->run_as) {
         g_set_error(err, XENDM_ERROR, EPERM,
                     "live update is not possible under dm_restrict: a process with -%s cannot open "
