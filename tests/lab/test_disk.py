@@ -14,7 +14,7 @@ SPARE_START = 45        # MiB: the disk's third partition, build.py
 
 STEPS = [
     "boots from the IDE disk, root on /dev/sda2",
-    "2 CPUs run and take interrupts",
+    "the CPU runs and takes interrupts",
     "stock drivers bind",
     "64 MB written by DMA are in the image",
     "64 MB written by PIO are in the image",
@@ -54,7 +54,7 @@ truncate -s 16M /root/disk-bad.img
 loop=$(losetup -f --show /root/disk-bad.img)
 printf '0 16384 linear %s 0\\n16384 2048 error\\n18432 14336 linear %s 18432\\n' $loop $loop | dmsetup create bad --noudevsync
 dmsetup mknodes bad""")
-    guest = t.guest("disk", memory=640, vcpus=2,
+    guest = t.guest("disk", memory=640, vcpus=1,
                     append="xen_emul_unplug=never libata.force=1.01:pio4 no_console_suspend",
                     disks=["format=raw,vdev=hdb,access=rw,backendtype=qdisk,target=/root/disk-pio.img",
                            "format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/lab/cd.iso",
@@ -76,7 +76,7 @@ def run(t, guest):
         t.equal(guest.cmd("dmesg | grep -E '^.{14} ata.*(exception|timeout|failed|lost)'; true"), "", "ATA errors")
 
     with t.step(STEPS[1]):
-        check_cpus(t, guest, 2)
+        check_cpus(t, guest, 1)
 
     with t.step(STEPS[2]):
         guest.cmd("drivers", 120)
@@ -109,8 +109,10 @@ def run(t, guest):
         status, text = guest.finish(guest.begin("dd if=/dev/sdc of=/dev/null bs=4k skip=2048 count=1 iflag=direct 2>&1"),
                                     180)
         t.check(status != 0 and "Input/output error" in text, "reading the bad part: status %d, %s" % (status, text))
-        status, text = guest.finish(guest.begin("dd if=/dev/zero of=/dev/sdc bs=4k seek=2048 count=1 oflag=direct 2>&1"),
+        # The drive has a write cache, which the host's page cache is: the error comes with the flush.
+        status, text = guest.finish(guest.begin("dd if=/dev/zero of=/dev/sdc bs=4k seek=2048 count=1 conv=fsync 2>&1"),
                                     180)
+        # the drive's cache may take the data; a flush has to tell
         t.check(status != 0 and "Input/output error" in text, "writing the bad part: status %d, %s" % (status, text))
         guest.cmd("dd if=/dev/sdc of=/dev/null bs=1M skip=9 count=4 iflag=direct 2>/dev/null", 60)
         guest.cmd("dd if=/dev/sda of=/dev/null bs=1M count=1 iflag=direct 2>/dev/null", 60)
@@ -148,11 +150,11 @@ def run(t, guest):
         listed = json.loads(t.box.run("xl list -l disk", 60))
         info = (listed[0] if isinstance(listed, list) else listed)["config"]
         t.equal(info["c_info"]["name"], "disk", "name")
-        t.equal(info["b_info"]["max_vcpus"], 2, "max_vcpus")
+        t.equal(info["b_info"]["max_vcpus"], 1, "max_vcpus")
         top = t.box.run("xentop -b -f -i 2 -d 1", 60)
         t.match(top, r"^ *disk +\S+ +\d+", "xentop")
         row = [line for line in top.splitlines() if re.match(r" *disk ", line)][-1].split()
-        t.check(int(row[8]) == 2, "xentop's vcpus: %s" % row)
+        t.check(int(row[8]) == 1, "xentop's vcpus: %s" % row)
 
     slept = False
     with t.step(STEPS[10]):
@@ -174,7 +176,7 @@ def run(t, guest):
         t.match(guest.cmd("dmesg | tail -n 60"), r"ACPI: PM: Waking up from system sleep state S3", "kernel log")
         t.equal(guest.cmd("cat /mark"), "before-sleep", "file")
         guest.cmd("echo 3 >/proc/sys/vm/drop_caches; md5sum /bin/busybox >/dev/null", 60)
-        t.equal(guest.cmd("grep -c ^processor /proc/cpuinfo"), "2", "number of CPUs after waking up")
+        t.equal(guest.cmd("grep -c ^processor /proc/cpuinfo"), "1", "number of CPUs after waking up")
 
     if not slept:       # reboot and power off are tests of their own
         t.box.call("xl destroy disk")
