@@ -7,6 +7,7 @@ directory that dom0 mounts by 9p as /share. Nothing is ever read off a screen.
 
 import ctypes
 import glob
+import json
 import os
 import re
 import shlex
@@ -51,7 +52,8 @@ class Box:
         self.terminal = terminal
         self.out = out
         self.process = None
-        self.guests = []
+        self.files = None           # the directory with the box's files
+        self.media = None           # where menu and script lie in the media; a later build does not disturb it
         # QEMU copies PIO disk data word by word, which emulation makes very slow
         self.patience = 2.5 if dm == "qemu" else 1
         self.dm_path = None         # the device model's path in dom0
@@ -73,7 +75,9 @@ class Box:
 
     def start(self):
         """Boot; returns when dom0's agent answers."""
-        files = build.build()
+        self.files = build.build()
+        with open(self.files + "/guest.json", encoding="ascii") as stream:
+            self.media = json.load(stream)["media"]
         if self.accelerator == "auto":
             self.accelerator = accel.choose("auto", self._probe_kvm)
         self.work = tempfile.mkdtemp(prefix="xendm-lab-")
@@ -89,7 +93,7 @@ class Box:
         errors = open(self.work + "/qemu.log", "wb")
         with errors:
             self.process = subprocess.Popen(
-                self._command(files), stdin=None if self.terminal else subprocess.DEVNULL,
+                self._command(), stdin=None if self.terminal else subprocess.DEVNULL,
                 stdout=None if self.terminal else errors, stderr=errors, cwd=self.work,
                 start_new_session=not self.terminal, preexec_fn=die_with_parent)
         if self.accelerator == "kvm":
@@ -102,8 +106,9 @@ class Box:
             raise
         say("dom0 is up (its clock: %s s)" % ready)
 
-    def _command(self, files):
+    def _command(self):
         kvm = self.accelerator == "kvm"
+        files = self.files
         xen = XEN_ARGS % (self.dom0_memory, self.dom0_memory)
         argv = ["qemu-system-x86_64", "-name", "xendm-lab", "-nodefaults", "-no-user-config", "-display", "none",
                 "-no-reboot", "-accel", "kvm" if kvm else "tcg,thread=multi,tb-size=1024",

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest in the box: its medium, its xl configuration, its serial console, its screen."""
 
-import json
 import os
 import re
 import shlex
@@ -77,8 +76,7 @@ class Guest:
             lines.append("[ -e %s ] || cp --sparse=always /lab/%s %s"
                          % (self.medium, os.path.basename(self.medium), self.medium))
         if self.media in ("disk", "cd"):
-            with open(build.build() + "/guest.json", encoding="ascii") as stream:
-                place = json.load(stream)["media"][self.media]
+            place = self.box.media[self.media]
             append = self.append + (" labroot=sr0" if self.media == "cd" else "")
             with open(host + ".menu", "wb") as stream:
                 stream.write(build.menu_text(append))
