@@ -20,8 +20,11 @@ STEPS = [
 def pv(t):
     """The kernel's default with PV drivers."""
     t.box.run("truncate -s 16M /root/pv-b.img; printf qdisk-data | dd of=/root/pv-b.img conv=notrunc status=none")
+    # A PV disk whose back end nobody serves makes blkfront wait for 300 seconds, so it is there only
+    # where the device model is known to have that back end.
+    qdisk = t.box.dm == "qemu"
     guest = t.guest("pv", memory=512, backend="phy", append="labroot=xvda2", on_reboot="destroy",
-                    disks=["format=raw,vdev=hdb,access=rw,backendtype=qdisk,target=/root/pv-b.img"])
+                    disks=["format=raw,vdev=hdb,access=rw,backendtype=qdisk,target=/root/pv-b.img"] if qdisk else [])
     with t.step(STEPS[0], vital=True):
         guest.create()
         t.match(t.box.run("losetup -a"), r"/root/pv/disk.img", "loop devices of dom0")
@@ -37,7 +40,7 @@ def pv(t):
 
     with t.step(STEPS[2]):
         backend = "/local/domain/0/backend/qdisk/%d/832" % guest.domid()
-        if t.box.run("xenstore-read %s/state" % backend).strip() == "1" and t.box.dm != "qemu":
+        if t.box.run("xenstore-read %s/state" % backend).strip() == "6" and t.box.dm != "qemu":
             raise Skip("this device model serves no qdisk")
         t.equal(guest.cmd("head -c 10 /dev/xvdb"), "qdisk-data", "data")
 

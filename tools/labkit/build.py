@@ -290,7 +290,7 @@ def build_guest_initrd(work, kernel):
     load = ""
     for path in kernel.order(GUEST_BOOT_MODULES):
         archive.copy(path, "modules/" + os.path.basename(path))
-        load += "insmod /modules/%s 2>/dev/null\n" % os.path.basename(path)
+        load += "insmod /modules/%s\n" % os.path.basename(path)
     with open(HERE + "/guest/initrd-init", encoding="utf-8") as stream:
         archive.file("init", stream.read().replace("@LOAD@", load).encode())
     archive.write_gz(work + "/initrd.gz")
