@@ -273,8 +273,37 @@ int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err
     return 0;
 }
 
+/*
+ * PV back ends that libxl leaves to the device model (contract 3.4) and that we do not serve yet. Left in state
+ * Initialising they hold up a guest with PV drivers: Linux waits 30 s for a keyboard and 5 minutes for a disk. Closed,
+ * their frontends give up at once, and the emulated CD drive, keyboard and mouse do the work.
+ */
+static void close_absent_backends(struct daemon *d)
+{
+    static const char *const kinds[] = {"qdisk", "vkbd", "vfb", "qusb", "9pfs"};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
+        g_autofree char *dir =
+            g_strdup_printf("/local/domain/0/backend/%s/%u", kinds[i], d->desc->domid);
+        g_auto(GStrv) devices = xenstore_list(d->xenstore, dir);
+
+        for (char **device = devices; device && *device; device++) {
+            g_autofree char *state = g_strdup_printf("%s/%s/state", dir, *device);
+
+            log_info(ROOM_BACKEND, "%s %s: there is no such PV back end yet; closed", kinds[i],
+                     *device);
+            if (xenstore_write(d->xenstore, state, "6") < 0) { /* XenbusStateClosed */
+                log_warning(ROOM_BACKEND, "cannot write %s", state);
+            }
+        }
+    }
+}
+
 int daemon_serve(struct daemon *d, GError **err)
 {
+    if (!d->heritage) {
+        close_absent_backends(d);
+    }
     if (drop_privileges(d, err) < 0) {
         return -1;
     }
