@@ -202,7 +202,7 @@ void vbe_reset(struct vbe *vbe)
     vbe->id = ID_LAST;
     vbe->xres = vbe->yres = vbe->enable = vbe->bank = vbe->virt_width = vbe->x_offset =
         vbe->y_offset = 0;
-    vbe->bpp = 8;
+    vbe->bpp = 0;
     vbe->big_endian = false;
     vbe_update(vbe);
 }

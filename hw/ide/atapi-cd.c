@@ -481,9 +481,9 @@ static void cd_reset(struct ide_drive *d, bool hard)
     cd->dma = false;
     cd->limit = MEDIA_LIMIT_MAX;
     cd->tray_locked = false;
+    cd->sense_key = cd->asc = cd->ascq = 0;     /* it told of a command that the reset has ended */
     if (hard) {
         d->drq_sectors = CD_SECTORS_PER_BLOCK;
-        cd->sense_key = cd->asc = cd->ascq = 0;
         cd->changed = CD_SAME;
         cd->event_new = cd->event_eject = false;
         cd->transfer_mode = 0x45;       /* UDMA 5 */

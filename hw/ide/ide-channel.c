@@ -6,7 +6,7 @@
  * alone). Both drives take every register write, the selected one answers. Drive 0 answers for a
  * missing drive 1: a disk with its own registers but a status of 0, an ATAPI drive with zeros. An
  * empty channel, or drive 0 missing beside a drive 1, reads zeros, as QEMU's does, which guests
- * take for "nothing here" at once; the data port reads ones.
+ * take for "nothing here" at once.
  */
 #include "ide-internal.h"
 
@@ -51,10 +51,7 @@ static uint32_t data_read(struct ide_channel *ch, unsigned size)
     struct ide_drive *d = selected(ch);
     uint32_t value = 0;
 
-    if (!d) {
-        return UINT32_MAX;
-    }
-    if (d->phase != IDE_PIO_IN || size < 2) {
+    if (!d || d->phase != IDE_PIO_IN || size < 2) {
         return 0;
     }
     /* A last word that is not wholly there (ATAPI, odd lengths) is filled with zeros. */
@@ -228,6 +225,11 @@ static void command_write(struct ide_channel *ch, uint8_t code)
 
 static void register_write(struct ide_channel *ch, unsigned reg, uint8_t value)
 {
+    const struct ide_drive *active = selected(ch);
+
+    if (reg != REG_STATUS && active && active->status & (ATA_BSY | ATA_DRQ)) {
+        return;                         /* not allowed (ATA-6 7.1): a command's parameters stay */
+    }
     ch->control &= ~ATA_CONTROL_HOB;
     if (reg == REG_STATUS) {
         command_write(ch, value);

@@ -157,10 +157,12 @@ static void data_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
     case 0xd3:
         ps2_queue_put(&s->aux_answers, &byte, 1);
         break;
-    case 0xd4:
+    case 0xd4: /* sending to a device switches its interface on */
+        s->mode &= ~CB_AUX_OFF;
         ps2_mouse_write(&s->mouse, byte);
         break;
     default:
+        s->mode &= ~CB_KBD_OFF;
         ps2_keyboard_write(&s->keyboard, byte);
         break;
     }

@@ -52,6 +52,7 @@ class Generator:
         self.dlab = False
         self.misc = 0
         self.selected = [0, 0]
+        self.beyond = [False, False]
         self.valid = [set(), set()]     # IDE registers that were written since the last command
         self.bm = 0xc000
         self.fb = 0xe0000000
@@ -116,6 +117,10 @@ class Generator:
         self.o("outw 0x%x 0x%x" % (port, value & 0xffff), tag or self.port_tag(port))
 
     def inb(self, port, tag=""):
+        if port & ~0x87 == 0x170 and port & 7 == 1:
+            tag = self.port_tag(port) + tag
+            tag += ", beyond the end, " if self.beyond[port >> 7 & 1] else ", "
+            tag += "after status" if self.lines[-1] == "inb 0x%x" % (port + 6) else "error"
         self.o("inb 0x%x" % port, tag or self.port_tag(port))
 
     def port_tag(self, port):
@@ -476,7 +481,7 @@ class Generator:
         base, ctl = (0x1f0, 0x170)[ch], (0x3f6, 0x376)[ch]
         self.outb(ctl, 4)
         self.outb(ctl, control)
-        self.settle()
+        self.o("poll inb 0x%x 40 0x80 0" % ctl, "after reset")
         for drive in (0x10, 0):
             self.outb(base + 6, 0xa0 | drive)
             self.o("inb 0x%x" % (base + 7), "after reset")
@@ -490,6 +495,7 @@ class Generator:
         self.outb(base + 6, 0xa0 | drive << 4)
 
     def taskfile(self, base, drive, lba, count, ext, lba_mode):
+        self.beyond[base >> 7 & 1] = lba + count > DISK_SECTORS
         if ext:
             for reg, v in ((2, count >> 8), (3, lba >> 24), (4, lba >> 32), (5, lba >> 40)):
                 self.outb(base + reg, v)
@@ -517,6 +523,8 @@ class Generator:
             self.ata_pio_read(base, ctl, count, (r.choice([0x20, 0x20, 0x21, 0xc4]), 0x24, 0x29)[
                 ext and r.choice([1, 1, 2])])
         elif k < 0.45:
+            lba = min(lba, DISK_SECTORS - 8)
+            count = min(count, 8)       # all of it is sent: of half a command QEMU has written half, xendm nothing
             self.taskfile(base, drive, lba, count, ext, lba_mode)
             self.ata_pio_write(base, ctl, count, (r.choice([0x30, 0x31, 0xc5]), 0x34, 0x39)[
                 ext and r.choice([1, 1, 2])])
@@ -547,7 +555,7 @@ class Generator:
     def ata_pio_read(self, base, ctl, count, cmd):
         r = self.r
         self.outb(base + 7, cmd)
-        done, step = 0, r.choice([1, 1, 4, 16])
+        done, step = 0, 1           # by the sector: xendm has the next one sooner than QEMU
         count = min(count, r.choice([count, count, 2]))
         while done < count:
             self.o("poll inb 0x%x 40 0x80 0" % ctl)
@@ -562,7 +570,6 @@ class Generator:
     def ata_pio_write(self, base, ctl, count, cmd):
         r = self.r
         self.outb(base + 7, cmd)
-        count = min(count, 8)
         for _ in range(count):
             self.o("poll inb 0x%x 40 0x80 0" % ctl)
             self.block(base, 256, True)
@@ -574,12 +581,15 @@ class Generator:
         """Descriptors for about `length` bytes, some odd in size, some over a page's end."""
         r = self.r
         at = PRD + r.choice([0, 8, 0x100, 0x7f0])
-        total, i = 0, 0
+        total, i, free = 0, 0, RAM + r.randrange(0, 0x40000) & ~1
         if r.random() < 0.08:
-            length = max(2, length + r.choice([-512, -2, 512, 4096]))
+            length += r.choice([2, 512, 4096])   # too short: devices stop in the middle, QEMU before the start
         while total < length:
             n = min(length - total, r.choice([512, 1024, 4096, 65536, 2 * r.randrange(1, 900)]))
-            a = self.address(n)
+            if r.random() < 0.5:
+                free = (free | 0xfff) + 1
+            a, free = free, free + n    # none overlaps another: which one wins is not defined
+            free += r.choice([0, 0, 2, 100])
             total += n
             self.ram("writel 0x%x 0x%x" % (at + 8 * i, a))
             self.ram("writel 0x%x 0x%x" % (at + 8 * i + 4, n & 0xffff | (0x80000000 if total >= length else 0)))
@@ -601,7 +611,8 @@ class Generator:
         self.outb(base + 7, (0x35 if write else 0x25) if ext else r.choice([0xca, 0xcb] if write else [0xc8, 0xc9]))
         self.outb(bm, to_memory | 1)
         tag = "fails" if lba + count > DISK_SECTORS or ch or drive and not self.machine.slave else ""
-        self.o("poll inb 0x%x 40 5 1 not" % (bm + 2), tag)
+        self.o("poll inb 0x%x 40 5 1 not" % (bm + 2), "while it runs")
+        self.o("poll inb 0x%x 40 0x88 0" % ctl)
         self.inb(bm + 2, tag)
         if r.random() < 0.5:
             self.inb(bm)
@@ -633,7 +644,7 @@ class Generator:
             self.inb(base + 7)
             return
         if k < 0.4:                 # SET FEATURES
-            sub, v = r.choice([(3, 0x08), (3, 0x0c), (3, 0x22), (3, 0x42), (3, 0x45), (3, 0), (3, 0x13), (3, 0x23),
+            sub, v = r.choice([(3, 0x08), (3, 0x0c), (3, 0x22), (3, 0x42), (3, 0x45), (3, 0),
                                (2, 0), (0x82, 0), (0xaa, 0), (0x55, 0), (0xcc, 0), (0x66, 0), (0x05, 0x80),
                                (0x85, 0), (0x42, 0), (0xc2, 0), (0x69, 0), (0x67, 0), (0x96, 0), (0x9a, 0), (0x77, 0)])
             self.outb(base + 6, 0xa0 | drive << 4)
@@ -642,19 +653,29 @@ class Generator:
             self.outb(base + 7, 0xef, "features 0x%02x" % sub)
         elif k < 0.5:
             self.outb(base + 6, 0xa0 | drive << 4)
-            self.outb(base + 2, r.choice([1, 2, 4, 8, 16, 0, 3, 32, 128]))
+            n = r.choice([1, 2, 4, 8, 16, 0, 3, 32, 128])
+            self.outb(base + 2, n)
             self.outb(base + 7, 0xc6)
+            self.settle()
+            self.inb(base + 7)
+            self.inb(base + 1)
+            if n != 16:                 # after a refused one, and after a reset, QEMU and xendm differ
+                self.outb(base + 2, 16)
+                self.outb(base + 7, 0xc6)
         elif k < 0.65:              # VERIFY, SEEK, RECALIBRATE, READ NATIVE MAX …
             self.taskfile(base, drive, lba, count, ext, lba_mode)
-            self.outb(base + 7, r.choice([0x40, 0x41, 0x42, 0x70, 0x10, 0xf8, 0x27]))
+            c = r.choice([0x42 if ext else 0x40, 0x41, 0x70, 0x10, 0xf8, 0x27])
+            if c & 0xf0 == 0x40 and lba + count > DISK_SECTORS:
+                return                  # VERIFY: QEMU does not look at the address
+            self.outb(base + 7, c, "with LBA" if lba_mode else "")
         elif k < 0.7:
             self.outb(base + 6, 0xa0 | drive << 4 | 15)
-            self.outb(base + 2, r.choice([63, 63, 17, 0]))
-            self.outb(base + 7, 0x91)
+            self.outb(base + 2, 63)     # others: xendm checks addresses against them, QEMU does not
+            self.outb(base + 7, 0x91, "not zero")
         else:
             self.outb(base + 6, 0xa0 | drive << 4)
             self.outb(base + 7, r.choice([0x90, 0x08, 0xe7, 0xea, 0xe0, 0xe1, 0xe2, 0xe3, 0xe5, 0xe6, 0x94, 0x95, 0x96,
-                                          0x97, 0x98, 0x99, 0x00, 0xf9, 0xde, 0xda, 0xf5]))
+                                          0x97, 0x98, 0x99, 0x00, 0xde, 0xda, 0xf5]))
         self.settle()
         for reg in r.sample(range(1, 8), 5):
             self.inb(base + reg)
@@ -664,6 +685,7 @@ class Generator:
         """Registers at random. A command is followed by a wait, so that nothing is compared while it runs."""
         r = self.r
         ch, base, ctl = self.channel()
+        self.beyond[1 - ch] = True      # any address
         for _ in range(r.randrange(2, 8)):
             k = r.random()
             if k < 0.45:
@@ -689,6 +711,10 @@ class Generator:
                     self.outb(self.bm + 8 * ch + r.randrange(2, 8), r.getrandbits(8))
             else:
                 c = r.getrandbits(8)
+                if c in (0x40, 0x41, 0x30, 0x31, 0x32, 0x33, 0x38, 0x3c, 0xc5, 0xcd, 0xe8, 0x45):
+                    continue        # writing to places that are not there: found at once, in QEMU after the data
+                if c in (0x24, 0x29, 0x34, 0x39, 0x42):
+                    continue        # 48-bit commands need the LBA bit (ATA-6); QEMU does not look at it
                 if c in (0x25, 0x35, 0xc8, 0xc9, 0xca, 0xcb, 0x26, 0x36, 0xc7, 0xcc, 0x60, 0x61):
                     continue        # DMA that nobody starts: has a generator of its own
                 self.outb(base + 7, c)
@@ -723,8 +749,6 @@ class Generator:
         elif k < 0.48:
             p[0] = 0x12
             p[4] = length
-            if r.random() < 0.1:
-                p[1] = r.getrandbits(2)
         elif k < 0.55:
             p[0] = 0x00
         elif k < 0.6:
@@ -734,7 +758,7 @@ class Generator:
             p[0] = 0x43
             p[1] = r.choice([0, 2])
             p[9] = r.choice([0, 0, 1, 2]) << 6      # not byte 2, which QEMU does not look at
-            p[6] = r.choice([0, 0, 1, 0xaa, 2])
+            p[6] = r.choice([0, 0, 1] if p[9] else [0, 0, 1, 0xaa, 2])
             be(7, 2, length)
         elif k < 0.72:
             p[0] = 0x4a
@@ -743,12 +767,12 @@ class Generator:
             be(7, 2, length)
         elif k < 0.77:
             p[0] = 0x46
-            p[1] = r.choice([0, 0, 1, 2])
-            be(2, 2, r.choice([0, 1, 3, 0x10, 0x1e]))
+            p[1] = r.choice([0, 0, 1])          # single features, and others than the first: not in QEMU
+            length = 8
             be(7, 2, length)
         elif k < 0.82:
             p[0] = 0x5a
-            p[2] = r.choice([0x01, 0x0e, 0x2a, 0x1a, 0x3f, 0xc1])   # changeable and default values: not in QEMU
+            p[2] = r.choice([0x01, 0x0e, 0x2a, 0x1a, 0xc1])  # others are not in QEMU
             be(7, 2, length)
         elif k < 0.86:
             p[0] = 0x1b
@@ -766,14 +790,14 @@ class Generator:
             elif p[0] != 0xbd:
                 be(7, 2, length)
         elif k < 0.96:
-            p[0] = r.choice([0x2b, 0xbb, 0x35, 0xbe, 0xb9, 0x42, 0x44, 0x45, 0xa4, 0x15, 0x55, 0x1a])
+            p[0] = r.choice([0x2b, 0xbb, 0x35, 0xbe, 0xb9, 0x44, 0x45, 0xa4])
             if p[0] == 0xbe:
                 be(6, 3, 1)
                 p[9] = r.choice([0x10, 0xf8, 0])
                 length = 2352
         else:
             p = [r.getrandbits(8) for _ in range(12)]
-            p[0] &= 0xff
+            p[0] = r.choice([0x02, 0x20, 0x2f, 0x60, 0x90, 0xc0, 0xd1, 0xff])   # nobody has these
         return p, length
 
     def atapi(self):
@@ -784,14 +808,19 @@ class Generator:
         if r.random() < 0.15:
             self.recover(ch, base, ctl, drive)
         p, length = self.packet()
-        dma = r.random() < 0.25
+        # Not with DMA where replies differ: they stay in memory, and its checksum would, too.
+        dma = r.random() < 0.5 and p[0] in (0x28, 0xa8, 0x25, 0x00, 0x1b)
         bm = self.bm + 8 * ch
+        self.outb(base + 7, 8)          # whatever the command before had left
+        self.settle()
         self.outb(base + 6, 0xa0 | drive << 4)
         if dma:
             self.outb(bm, 0)
             self.o("outl 0x%x 0x%x" % (bm + 4, self.prd_table(max(length, 2) & ~1)))
             self.outb(bm + 2, 6)
-        limit = r.choice([2048, 4096, 0xfffe, 0xffff, 0x800, 36, 8, 512, 0, 1])
+        limit = r.choice([2048, 4096, 0xfffe, 0xffff, 0x800, 36, 8, 512, 0])
+        if p[0] == 0xbe:
+            limit = 2352                # QEMU takes 0 for a command that might have no data
         self.outb(base + 1, int(dma))
         self.outb(base + 4, limit)
         self.outb(base + 5, limit >> 8)
@@ -810,8 +839,8 @@ class Generator:
                 self.o("outw 0x%x 0x%x" % (base, p[i] | p[i + 1] << 8), tag)
         if dma:
             self.outb(bm, 9)
-            self.o("poll inb 0x%x 40 0x80 0" % ctl, tag)
-            self.o("poll inb 0x%x 25 5 1 not" % (bm + 2), tag)
+            self.o("poll inb 0x%x 25 5 1 not" % (bm + 2), tag + " while it runs")
+            self.o("poll inb 0x%x 40 0x88 0" % ctl, tag)
             self.inb(bm + 2, tag)
             self.outb(bm, 0)
             self.settle()
@@ -830,13 +859,14 @@ class Generator:
                 self.o("ins 0x%x 2 %d 0x%x" % (base, n, a), tag)
                 for w in r.sample(range(n), min(n, 4)):
                     self.o("readw 0x%x" % (a + 2 * w), "%s reply word %d" % (tag, w), cost=0)
+                if p[0] in (0x28, 0xa8, 0xbe):
+                    self.ram("sum 0x%x %d" % (a, 2 * n))
+                self.ram("memset 0x%x %d 0x5a" % (a, 2 * n))
                 self.settle()
         self.o("lines", tag, cost=0)
         for reg in (7, 1, 2):
             self.inb(base + reg, tag)
-        if r.random() < 0.3:
-            self.recover(ch, base, ctl, drive)
-        if p[0] in (0x1b, 0x1e) and r.random() < 0.5:       # and closed and unlocked again
+        if p[0] in (0x1b, 0x1e):        # and closed and unlocked again
             for q in ((0x1e, 0), (0x1b, 3)):
                 self.outb(base + 7, 8)
                 self.settle()
@@ -848,6 +878,20 @@ class Generator:
                 self.settle()
                 self.inb(base + 7)
                 self.inb(base + 1)
+            p = [0x1b, 0, 0, 0, 3]
+        if p[0] == 0x1b and p[4] & 3 == 3:
+            for _ in range(2):
+                self.outb(base + 6, 0xa0 | drive << 4)
+                self.outb(base + 1, 0)
+                self.outb(base + 7, 0xa0)
+                self.settle()
+                for _ in range(6):
+                    self.outw(base, 0)
+                self.o("poll inb 0x%x 40 0x80 0" % ctl, "after load")
+                for reg in (7, 1, 2):
+                    self.inb(base + reg, "after load")
+        if r.random() < 0.3:
+            self.recover(ch, base, ctl, drive)
 
     # ---- serial port ----
 

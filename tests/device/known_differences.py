@@ -34,6 +34,24 @@ DIFFERENCES = [
     (r"packet 03 reply word 0\]", 0x80, "the information field is not filled, so its valid bit is 0; QEMU sets it"),
     (r"0xc.*\[fails\]$|0x(d|e4).*\[fails\]$", 0x01, "a command that fails does not reach the end of its table, so the "
                                                      "engine stays active (SFF-8038i 1.3.3); QEMU stops it"),
+    (r"^(poll )?inb 0x[cde].*\[packet", 0x01, "a table longer than the transfer leaves the engine active (SFF-8038i 1.3.3), "
+                                             "in QEMU with disks only"),
+    (r"\[after reset\]$", 0x58, "a reset selects drive 0 (ATA-6 9.2), QEMU stays with the one that was"),
+    (r"\[.*after load", None, "a medium that was loaded is announced by a unit attention (MMC-3 4.1.6), in QEMU only if "
+                              "the toolstack did it"),
+    (r"\[identify word (4|5|10|2[0-9]|3[0-3]|49|50|52|62|6[5-9]|8[2-7]|93|10[56]|255)\]", None,
+     "model, version, ATA level, features: each says what it is"),
+    (r"^inb 0x1[7f]1  \[.*(beyond the end,)", 0x14, "an address that is not there is IDNF (ATA-6 table 27); QEMU says ABRT"),
+    (r"^inb 0x1[7f]1  \[.*after status\]", lambda status: 0 if number(status) & 1 else None,
+     "the error register says something only if the status says error"),
+    (r"^inb 0x1[7f]1  \[.*error\]", None, "the same, without the status"),
+    (r"^inb 0x176", 0x4f, "QEMU clears the device register's other bits when it shows the signature"),
+    (r"while it runs\]$", None, "the engine may be done before the drive is"),
+    (r"packet 46 reply word", None, "GET CONFIGURATION: xendm has more features"),
+    (r"packet 4a reply word 0\]", None, "GET EVENT STATUS without an event: the header's length counts itself or not"),
+    (r"packet 5a reply word", None, "mode pages: medium type and capabilities are what each has"),
+    (r"packet 12 reply word", None, "INQUIRY: vendor, product, version"),
+    (r"packet 43 format 0 reply word [246]\]", 0x0200, "the lead-out has the control bits of the last track (MMC-3 table 214)"),
     (r"packet 43 format 1 reply word", None, "multi-session: QEMU leaves the fields of the last session 0 (MMC-3 table "
                                             "218)"),
     (r"0x(177|376)( |$)", 0x50, "an ATAPI drive is not ready after a reset until its first command (ATA-6 9.2); in QEMU it "
@@ -77,6 +95,13 @@ DIFFERENCES = [
 ]
 
 AVOID = [
+    (r"^outb 0x177 0xef.*features 0x(?!03)", "SET FEATURES for packet devices: read look-ahead and write cache are for "
+                                             "disks; QEMU accepts them"),
+    (r"^outb 0x1f7 0xf5$", "SECURITY FREEZE LOCK: xendm has no security commands, QEMU accepts and ignores this one"),
+    (r"^outb 0x177 0xe[0156]$", "power commands of packet devices (ATA-6 table 10), not in QEMU"),
+    (r"^outb 0x1[7f]7 0x(27|f8|37|f9)$", "READ NATIVE MAX needs the LBA bit (ATA-6 8.34); QEMU does not look at it"),
+    (r"^outb 0x1[7f]7 0x(7[1-9a-f]|1[1-9a-f])$", "SEEK and RECALIBRATE are 7xh and 1xh (ATA-3 8), in QEMU 70h and 10h"),
+    (r"^outb 0x1[7f]7 0x91$", "zero sectors in INITIALIZE DEVICE PARAMETERS end QEMU by a division"),
     (r"^outb 0x3fa 0x[4-9a-f].( |$)", "trigger levels above 1: the timeout interrupt depends on time"),
     (r"\[features 0x(05|85|42|c2|67|69|96|9a)\]", "power, acoustic and other modes that QEMU accepts without having "
                                                   "them; xendm does not offer them and aborts"),

@@ -413,13 +413,20 @@ static void test_selection(struct ide_test *t, gconstpointer data)
     wr(t, DEVICE, 0xa0);
     g_assert_cmphex(rd(t, COUNT), ==, 0x77);
     /* An interrupt belongs to its drive. */
-    wr(t, STATUS, 0xec);
+    wr(t, STATUS, 0xe5);
     g_assert_true(irq_high(t));
     wr(t, DEVICE, 0xb0);
     g_assert_false(irq_high(t));
     g_assert_cmphex(rd(t, STATUS), ==, 0x50);
     wr(t, DEVICE, 0xa0);
     g_assert_true(irq_high(t));
+    g_assert_cmphex(rd(t, STATUS), ==, 0x50);
+    /* While data waits, the registers are the command's. */
+    wr(t, STATUS, 0xec);
+    wr(t, COUNT, 0x12);
+    wr(t, DEVICE, 0xb0);
+    g_assert_cmphex(rd(t, COUNT), !=, 0x12);
+    g_assert_cmphex(rd(t, DEVICE), ==, 0xa0);
     pio_in(t, buf, 512, 2);
     /* nIEN holds it back, but does not lose it. */
     control(t, 0x02);
