@@ -112,7 +112,6 @@ def run(t, guest):
         # The drive has a write cache, which the host's page cache is: the error comes with the flush.
         status, text = guest.finish(guest.begin("dd if=/dev/zero of=/dev/sdc bs=4k seek=2048 count=1 conv=fsync 2>&1"),
                                     180)
-        # the drive's cache may take the data; a flush has to tell
         t.check(status != 0 and "Input/output error" in text, "writing the bad part: status %d, %s" % (status, text))
         guest.cmd("dd if=/dev/sdc of=/dev/null bs=1M skip=9 count=4 iflag=direct 2>/dev/null", 60)
         guest.cmd("dd if=/dev/sda of=/dev/null bs=1M count=1 iflag=direct 2>/dev/null", 60)
