@@ -20,11 +20,8 @@ STEPS = [
 def pv(t):
     """The kernel's default with PV drivers."""
     t.box.run("truncate -s 16M /root/pv-b.img; printf qdisk-data | dd of=/root/pv-b.img conv=notrunc status=none")
-    # A PV disk whose back end nobody serves makes blkfront wait for 300 seconds, so it is there only
-    # where the device model is known to have that back end.
-    qdisk = t.box.dm == "qemu"
     guest = t.guest("pv", memory=512, backend="phy", append="labroot=xvda2", on_reboot="destroy",
-                    disks=["format=raw,vdev=hdb,access=rw,backendtype=qdisk,target=/root/pv-b.img"] if qdisk else [])
+                    disks=["format=raw,vdev=hdb,access=rw,backendtype=qdisk,target=/root/pv-b.img"])
     with t.step(STEPS[0], vital=True):
         guest.create()
         t.match(t.box.run("losetup -a"), r"/root/pv/disk.img", "loop devices of dom0")
@@ -50,7 +47,8 @@ def pv(t):
     with t.step(STEPS[4]):
         guest.stop_pump()
         text = t.box.run("""
-(sleep 2; printf '900 echo CONSOLE-$((40 + 2))\\n'; sleep 4) | timeout 20 xl console -t serial pv; true""", 60)
+(sleep 2; printf '900 echo CONSOLE-$((40 + 2))\\n'; sleep 5; printf '\\035') |
+    timeout 30 script -qc 'xl console -t serial pv' /dev/null; true""", 60)     # xl console types only from a terminal
         t.match(text, r"CONSOLE-42", "what xl console showed")
 
     with t.step(STEPS[5]):
