@@ -354,11 +354,14 @@ static void test_disabled(void)
 
     command(&k, 0xad);
     key(&k, KEY_A);
-    EMPTY(&k); /* held back … */
-    data(&k, 0xee);
-    KBD(&k, "\xee"); /* … but commands are answered */
+    EMPTY(&k); /* held back */
     command(&k, 0xae);
     KBD(&k, "\x1c\xf0\x1c");
+    command(&k, 0xad);
+    key(&k, KEY_A);
+    EMPTY(&k);
+    data(&k, 0xee); /* sending a command switches the interface on */
+    KBD(&k, "\xee\x1c\xf0\x1c");
     mouse(&k, 0xf4);
     AUX(&k, "\xfa");
     command(&k, 0xa7);
