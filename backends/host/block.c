@@ -164,6 +164,16 @@ static int find_size(int fd, const char *file, uint64_t *size, GError **err)
     return -EINVAL;
 }
 
+/* A block device that is set read-only can be opened for writing; only the writes then fail. */
+static bool device_read_only(int fd)
+{
+    struct stat st;
+    int read_only = 0;
+
+    return fstat(fd, &st) == 0 && S_ISBLK(st.st_mode) && ioctl(fd, BLKROGET, &read_only) == 0 &&
+           read_only;
+}
+
 static int open_medium(struct block *b, const struct block_options *o, GError **err)
 {
     const char *format = o->format ? o->format : "raw";
@@ -190,6 +200,11 @@ static int open_medium(struct block *b, const struct block_options *o, GError **
         g_set_error(err, XENDM_ERROR, EACCES, "drive %s: descriptor %d is not open for writing",
                     b->id, fd);
         return -EACCES;
+    }
+    if (!o->read_only && device_read_only(fd)) {
+        g_set_error(err, XENDM_ERROR, EROFS, "drive %s: '%s' is a read-only device", b->id,
+                    o->file ? o->file : "");
+        goto fail;
     }
     if (find_size(fd, o->file ? o->file : "", &size, err) < 0) {
         goto fail;

@@ -61,7 +61,7 @@ def disks(t):
         status, text = guest.try_create()
         if status == 0:
             guest.until(lambda: "No bootable device" in t.box.run("xl dmesg -c"), "the BIOS gives up", 90)
-            t.match(guest.state() or "", r"[rb]", "state")
+            t.match(guest.state() or "", r"^[rb-]+$", "state")
             guest.destroy()
         else:
             text += t.box.call("cat /var/log/xen/qemu-dm-small.log")[1]
