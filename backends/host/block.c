@@ -38,6 +38,7 @@ struct block {
     unsigned in_flight;
     bool in_memory; /* tmpfs: no device to wait for, and io_uring would hand it to a thread */
     bool no_punch, no_zero; /* the host said EOPNOTSUPP once */
+    int flush_error; /* see transfer_step() */
     const struct block_listener *listener;
     void *listener_opaque;
     struct block_stats stats;
@@ -222,6 +223,7 @@ static int open_medium(struct block *b, const struct block_options *o, GError **
     g_free(b->file);
     b->file = g_strdup(o->file ? o->file : "");
     b->no_punch = b->no_zero = false;
+    b->flush_error = 0;
     b->in_memory = fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
     return 0;
 
@@ -405,6 +407,15 @@ static void transfer_step(struct engine_job *job)
     }
     switch (req->op) {
     case BLOCK_FLUSH:
+        /*
+         * The host tells of lost writes once and then forgets them, and guests repeat a failed
+         * flush. What is lost stays lost: no later flush of this medium succeeds.
+         */
+        if (n < 0 && t->b->flush_error == 0) {
+            t->b->flush_error = (int)n;
+            log_error(ROOM_BLOCK, "%s: flushing '%s' failed: %s; acknowledged writes are lost", t->b->id,
+                      t->b->file, g_strerror((int)-n));
+        }
         transfer_complete(t, n < 0 ? (int)n : 0);
         return;
     case BLOCK_DISCARD:
@@ -519,7 +530,7 @@ static int check_request(const struct block *b, const struct block_request *req)
         return -EROFS;
     }
     if (req->op == BLOCK_FLUSH) {
-        return 0;
+        return b->flush_error;
     }
     if (req->offset > b->size || req->length > b->size - req->offset) {
         return -EINVAL;

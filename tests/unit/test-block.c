@@ -293,6 +293,10 @@ static void test_no_space(void)
     start(b, &w, BLOCK_WRITE, 0, &iov, 1);
     g_assert_cmpint(finish(&w), ==, -ENOSPC);
     g_assert_cmpuint(block_stats(b)->errors[BLOCK_WRITE], ==, 1);
+    /* A flush that failed once does not succeed when it is repeated. */
+    g_assert_cmpint(transfer(b, BLOCK_FLUSH, 0, NULL, 0), ==, -EINVAL);
+    g_assert_cmpint(transfer(b, BLOCK_FLUSH, 0, NULL, 0), ==, -EINVAL);
+    g_assert_cmpuint(block_stats(b)->errors[BLOCK_FLUSH], ==, 2);
     block_close(b);
     close(fd);
     g_unlink(file);
