@@ -51,9 +51,10 @@ class Generator:
         self.index = {0x70: 0, 0x3c4: 0, 0x3ce: 0, 0x3d4: 0, 0x3b4: 0, 0x1ce: 0, 0x3c0: 0}
         self.dlab = False
         self.misc = 0
+        self.vga_dirty = True
         self.selected = [0, 0]
         self.beyond = [False, False]
-        self.valid = [set(), set()]     # IDE registers that were written since the last command
+        self.fresh = [False, False]     # no command since the last reset: the registers are what was written
         self.bm = 0xc000
         self.fb = 0xe0000000
         self.mmio = 0xe8000000
@@ -99,14 +100,17 @@ class Generator:
                 self.index[0x3b4] = self.index[0x3d4] = value
         if port == 0x3c2:
             self.misc = value
+        if port in (0x3c2, 0x3c4, 0x3c5, 0x3ce, 0x3cf):
+            self.vga_dirty = True
         if port & ~0x87 == 0x170:       # 0x170-0x177, 0x1F0-0x1F7
             if port & 7 == 6:
                 self.selected[port >> 7 & 1] = value >> 4 & 1
             if port & 7 == 7:
-                self.valid[port >> 7 & 1].clear()
-            self.valid[port >> 7 & 1].add(port & 7)
+                self.fresh[port >> 7 & 1] = False
 
     def outb(self, port, value, tag=""):
+        if port == 0x177 and self.machine.cd == "none":
+            return                      # QEMU runs commands on a channel without drives
         self.note_index(port, value & 0xff)
         if port == 0x3fb:
             self.dlab = bool(value & 0x80)
@@ -127,7 +131,7 @@ class Generator:
         if port & ~0x87 == 0x170 and 1 <= port & 7 <= 6 and self.selected[port >> 7 & 1] and \
                 not (port & 0x80 and self.machine.slave):
             return "absent drive"
-        if port & ~0x87 == 0x170 and 2 <= port & 7 <= 5 and port & 7 not in self.valid[port >> 7 & 1]:
+        if port & ~0x87 == 0x170 and 2 <= port & 7 <= 5 and not self.fresh[port >> 7 & 1]:
             return "after command"
         base = {0x71: 0x70, 0x3c5: 0x3c4, 0x3cf: 0x3ce, 0x3d5: 0x3d4, 0x3b5: 0x3b4, 0x1cf: 0x1ce, 0x1d0: 0x1ce,
                 0x3c1: 0x3c0}.get(port)
@@ -180,6 +184,10 @@ class Generator:
             w("vga", 0x04, 2, 7)
         self.outb(0x64, 0x60)
         self.outb(0x60, 0x47)
+        self.outb(0x64, 0xd4)           # the mouse's defaults are not what QEMU's has after power-on
+        self.outb(0x60, 0xf6)
+        self.inb(0x60)
+        self.outb(0x3fc, 0x0b)          # OUT2 is on after a reset in QEMU
         for ch in (0, 1):
             self.soft_reset(ch)
         self.ram("memset 0x%x 0x%x 0x5a" % (RAM, RAM_SIZE))
@@ -230,16 +238,14 @@ class Generator:
             elif k < 0.5:
                 c = r.choice([0x60, 0x60, 0xd1, 0xd2, 0xd3])
                 self.outb(0x64, c)
-                v = r.getrandbits(8)
-                if c == 0xd1:
-                    v |= 1
-                self.outb(0x60, r.choice([v, 0x47, 0x45, 0x65, 0x77]) | {0xd1: 1, 0x60: 4}.get(c, 0))
+                v = r.getrandbits(7)    # bit 7 of the command byte: kept by QEMU
+                self.outb(0x60, r.choice([v, 0x47, 0x45, 0x65, 0x77]) & (0xcf if c == 0xd1 else 0xff) | {0xd1: 1, 0x60: 4}.get(c, 0))
             elif k < 0.75:
                 c = r.choice([0xff, 0xf6, 0xf5, 0xf4, 0xf2, 0xee, 0xf3, 0xf0, 0xed, 0x05])
                 self.outb(0x60, c)
                 self.inb(0x60)
                 if c in (0xf3, 0xf0, 0xed):
-                    self.outb(0x60, r.choice([0, 1, 2, 3, 4, r.getrandbits(8)]))
+                    self.outb(0x60, r.choice([0, 1, 2, 3]) if c == 0xf0 else r.getrandbits(3 if c == 0xed else 7))
             else:
                 c = r.choice([0xff, 0xf6, 0xf5, 0xf4, 0xf2, 0xf3, 0xea, 0xf0, 0xeb, 0xe9, 0xe8, 0xe6, 0xe7])     # unknown ones: QEMU's mouse says nothing
                 self.outb(0x64, 0xd4)
@@ -364,6 +370,8 @@ class Generator:
                 # Without what would move or disable something (that has generators of its own), and above 0x40
                 # only what the data sheet has and we care for: QEMU keeps whatever is written there.
                 if reg >= 0x40:
+                    if name == "isa":
+                        continue        # a PIRQ write makes QEMU forget the level of other ISA interrupts
                     reg, size, mask = r.choice(self.CHIP.get(name, [(0x3c, 1, 0xff)]))
                     v = r.getrandbits(8 * size) & mask
                     self.o("pciwrite 0x%x 0x%x %d 0x%x" % (f, reg, size, v), name)
@@ -387,9 +395,7 @@ class Generator:
             "host": [(0x59, 1, 0xf0), (0x5a, 1, 0xff), (0x5b, 1, 0x33), (0x5c, 4, 0x33333333)]}
 
     def after_chip_register(self, name, f):
-        if name == "isa":
-            self.o("lines", cost=0)
-        elif name == "ide":
+        if name == "ide":
             self.o("pciwrite 0x%x 0x40 4 0x80008000" % f)
         elif name == "pm":
             self.o("pciwrite 0x%x 0x40 4 0xb001" % f)
@@ -486,7 +492,7 @@ class Generator:
             self.outb(base + 6, 0xa0 | drive)
             self.o("inb 0x%x" % (base + 7), "after reset")
         self.outb(self.bm + 8 * ch + 2, 6)
-        self.valid[1 - ch] = set(range(8))
+        self.fresh[1 - ch] = True
 
     def recover(self, ch, base, ctl, drive):
         self.outb(self.bm + 8 * ch, 0)
@@ -510,13 +516,15 @@ class Generator:
     def ata(self):
         r = self.r
         ch, base, ctl, drive = self.select_disk()
-        if r.random() < 0.15:
+        if ch or r.random() < 0.15:
             self.recover(ch, base, ctl, drive)
         k = r.random()
         ext = r.random() < 0.25
         count = r.choice([1, 1, 2, 3, 8, 16, 17, 40])
         lba = r.randrange(0, DISK_SECTORS - 48) if r.random() < 0.95 else \
             r.choice([DISK_SECTORS - 1, DISK_SECTORS, DISK_SECTORS - 3, 0xfffffff, 0x123456])
+        if lba < DISK_SECTORS:
+            lba = min(lba, DISK_SECTORS - count)    # how much of a command that crosses the end is done differs
         lba_mode = ext or r.random() < 0.85
         if k < 0.3:
             self.taskfile(base, drive, lba, count, ext, lba_mode)
@@ -556,7 +564,8 @@ class Generator:
         r = self.r
         self.outb(base + 7, cmd)
         done, step = 0, 1           # by the sector: xendm has the next one sooner than QEMU
-        count = min(count, r.choice([count, count, 2]))
+        part = min(count, r.choice([count, count, 2]))
+        whole, count = part == count, part
         while done < count:
             self.o("poll inb 0x%x 40 0x80 0" % ctl)
             if r.random() < 0.5:
@@ -566,6 +575,8 @@ class Generator:
         self.settle()
         self.inb(base + 7)
         self.inb(base + 1)
+        if not whole:
+            self.recover(base == 0x170, base, ctl, r.randrange(2))
 
     def ata_pio_write(self, base, ctl, count, cmd):
         r = self.r
@@ -665,9 +676,13 @@ class Generator:
         elif k < 0.65:              # VERIFY, SEEK, RECALIBRATE, READ NATIVE MAX …
             self.taskfile(base, drive, lba, count, ext, lba_mode)
             c = r.choice([0x42 if ext else 0x40, 0x41, 0x70, 0x10, 0xf8, 0x27])
-            if c & 0xf0 == 0x40 and lba + count > DISK_SECTORS:
-                return                  # VERIFY: QEMU does not look at the address
+            if c & 0xf0 in (0x40, 0x70) and lba + count > DISK_SECTORS:
+                return                  # VERIFY, SEEK: QEMU does not look at the address
             self.outb(base + 7, c, "with LBA" if lba_mode else "")
+            if c in (0x27, 0xf8):       # leaves the last address; a transfer from there would cross the end
+                self.settle()
+                for reg in (3, 4, 5):
+                    self.outb(base + reg, 0)
         elif k < 0.7:
             self.outb(base + 6, 0xa0 | drive << 4 | 15)
             self.outb(base + 2, 63)     # others: xendm checks addresses against them, QEMU does not
@@ -711,7 +726,7 @@ class Generator:
                     self.outb(self.bm + 8 * ch + r.randrange(2, 8), r.getrandbits(8))
             else:
                 c = r.getrandbits(8)
-                if c in (0x40, 0x41, 0x30, 0x31, 0x32, 0x33, 0x38, 0x3c, 0xc5, 0xcd, 0xe8, 0x45):
+                if c in (0x40, 0x41, 0x70, 0x30, 0x31, 0x32, 0x33, 0x38, 0x3c, 0xc5, 0xcd, 0xe8, 0x45):
                     continue        # writing to places that are not there: found at once, in QEMU after the data
                 if c in (0x24, 0x29, 0x34, 0x39, 0x42):
                     continue        # 48-bit commands need the LBA bit (ATA-6); QEMU does not look at it
@@ -721,8 +736,7 @@ class Generator:
                 self.settle()
                 self.inb(base + 7)
                 self.inb(base + 1)
-        if r.random() < 0.5:
-            self.recover(ch, base, ctl, r.randrange(2))
+        self.recover(ch, base, ctl, r.randrange(2))
 
     # ---- ATAPI ----
 
@@ -786,7 +800,7 @@ class Generator:
             p[0] = r.choice([0x51, 0x52, 0xad, 0xbd])
             be(8, 2, length)
             if p[0] == 0xad:
-                p[7] = r.choice([0, 1, 0xff])
+                p[7] = r.choice([0, 1])
             elif p[0] != 0xbd:
                 be(7, 2, length)
         elif k < 0.96:
@@ -803,13 +817,12 @@ class Generator:
     def atapi(self):
         r = self.r
         ch, base, ctl, drive = 1, 0x170, 0x376, 0
-        if r.random() < 0.05:
-            ch, base, ctl, drive = 0, 0x1f0, 0x3f6, r.randrange(2)
         if r.random() < 0.15:
             self.recover(ch, base, ctl, drive)
         p, length = self.packet()
         # Not with DMA where replies differ: they stay in memory, and its checksum would, too.
-        dma = r.random() < 0.5 and p[0] in (0x28, 0xa8, 0x25, 0x00, 0x1b)
+        dma = r.random() < 0.5 and p[0] in (0x28, 0xa8, 0x25, 0x00, 0x1b) and self.machine.cd != "none" \
+            and ch == 1
         bm = self.bm + 8 * ch
         self.outb(base + 7, 8)          # whatever the command before had left
         self.settle()
@@ -818,7 +831,7 @@ class Generator:
             self.outb(bm, 0)
             self.o("outl 0x%x 0x%x" % (bm + 4, self.prd_table(max(length, 2) & ~1)))
             self.outb(bm + 2, 6)
-        limit = r.choice([2048, 4096, 0xfffe, 0xffff, 0x800, 36, 8, 512, 0])
+        limit = r.choice([2048, 4096, 0xfffe, 0xffff, 0x800, 36, 8, 512])
         if p[0] == 0xbe:
             limit = 2352                # QEMU takes 0 for a command that might have no data
         self.outb(base + 1, int(dma))
@@ -999,6 +1012,9 @@ class Generator:
 
     def vga_window(self):
         r = self.r
+        if self.vga_dirty:
+            self.vga_mode()
+            return
         for _ in range(r.randrange(1, 8)):
             size = r.choice("bbwl")
             a = 0xa0000 + r.randrange(0, 0x20000) & ~3
@@ -1025,7 +1041,8 @@ class Generator:
     }
 
     def vga_mode(self):
-        misc, sr, gr, mode = self.MODES[self.r.choice(list(self.MODES))]
+        name = self.r.choice(list(self.MODES))
+        misc, sr, gr, mode = self.MODES[name]
         self.outw(0x1ce, 4)
         self.outw(0x1cf, 0)
         self.outb(0x3c2, misc)
@@ -1044,8 +1061,24 @@ class Generator:
         self.outb(0x3c0, 0x10)
         self.outb(0x3c0, mode)
         self.outb(0x3c0, 0x20)
+        self.vga_dirty = False
         for _ in range(4):
             self.vga_window()
+        if name == "planar" and self.r.random() < 0.7:
+            self.planar()
+
+    def planar(self):
+        """Write modes, read modes, set/reset, rotation, logic and masks, as 16-colour modes use them."""
+        r = self.r
+        for _ in range(r.randrange(1, 12)):
+            i = r.choice([0, 1, 2, 3, 4, 5, 7, 8])
+            v = r.getrandbits(8)
+            self.outw(0x3ce, i | (v & 0x0b if i == 5 else v) << 8)
+            if r.random() < 0.5:
+                self.outw(0x3c4, 2 | r.randrange(16) << 8)
+            self.vga_dirty = False
+            self.vga_window()
+        self.vga_dirty = True
 
     def dispi(self):
         """Mode sets as vgabios and bochs-drm do them, with values that the hardware takes as they are. Which nearest
@@ -1059,12 +1092,15 @@ class Generator:
         self.dispi_reads()
         for _ in range(r.randrange(0, 5)):
             k = r.random()
+            self.vga_dirty = False      # dispi sets the window's mode
             if k < 0.3 and bpp > 4:
                 self.dispi_write(5, r.randrange(0, 64))
                 self.vga_window()
             elif k < 0.5:
-                self.dispi_write(6, w + 8 * r.randrange(0, 16))
-                self.dispi_write(8, r.choice([0, 8, 16]))
+                wider = 8 * r.randrange(0, 16)
+                self.dispi_write(8, 0)
+                self.dispi_write(6, w + wider)
+                self.dispi_write(8, min(wider, r.choice([0, 8, 16])))
                 self.dispi_write(9, r.randrange(0, 8))
             elif k < 0.6:
                 self.dispi_write(4, mode | 2)
@@ -1126,11 +1162,11 @@ class Generator:
 
     def strings(self):
         r = self.r
-        ports = [0x60, 0x64, 0x3fd, 0xb2, 0x12, 0x1f1, 0x1f7, 0x172, 0xafe0, 0x10]
+        ports = [0x60, 0x3fd, 0xb2, 0x12, 0xafe0, 0x10]
         if self.machine.vga:
             ports += [0x3cf, 0x3c8]
         port, size, n = r.choice(ports), r.choice([1, 1, 2, 4]), r.choice([1, 2, 3, 7, 30])
-        if 0x3c0 <= port < 0x3e0 or port in (0x1f1, 0x172):
+        if 0x3c0 <= port < 0x3e0 or port == 0x3fd:
             size = 1
         df = r.random() < 0.3
         a = self.address(256) + (128 if df else 0)
@@ -1141,4 +1177,5 @@ class Generator:
         else:
             self.ram("memset 0x%x 256 0x%x" % (a - 128, r.getrandbits(8)))
             self.o("outs 0x%x %d %d 0x%x%s" % (port, size, n, a, " df" if df else ""), self.port_tag(port))
+            self.vga_dirty = True
             self.inb(port)
