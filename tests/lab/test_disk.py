@@ -44,7 +44,7 @@ def write_and_compare(t, guest, megabytes, device, image, skip=0):
     t.equal(read.group(1), wrote.group(1), "checksum of what the guest reads back")
 
 
-@life("disk", STEPS, quick=True, memory=768)
+@life("disk", STEPS, memory=768)
 def disk(t):
     """One guest with everything on IDE, in two lives."""
     box = t.box
@@ -97,23 +97,28 @@ def run(t, guest):
         t.match(guest.cmd("cat /sys/class/ata_device/dev1.0/xfer_mode"), r"DMA", "the transfer mode of hda")
         write_and_compare(t, guest, 64, "/dev/sda3", guest.medium, SPARE_START)
 
+    # Disks are probed side by side, so their names may change places.
+    where = "ls /sys/devices/pci0000:00/0000:00:01.1/%s/host*/target*:0:1/*/block"
+    pio_disk = guest.cmd(where % "ata1").split()[-1]
+    bad_disk = guest.cmd(where % "ata2").split()[-1]
+
     with t.step(STEPS[4]):
         t.match(guest.cmd("cat /sys/class/ata_device/dev1.1/xfer_mode"), r"PIO", "the transfer mode of hdb")
         # QEMU moves every word of a PIO sector by itself: several milliseconds a sector in this box
         guest.cmd("rm -f /tmp/data")
-        write_and_compare(t, guest, 2 if t.box.dm == "qemu" else 64, "/dev/sdb", "/root/disk-pio.img")
+        write_and_compare(t, guest, 2 if t.box.dm == "qemu" else 64, "/dev/" + pio_disk, "/root/disk-pio.img")
         guest.cmd("rm -f /tmp/data")
 
     with t.step(STEPS[5]):
-        guest.cmd("dd if=/dev/sdc of=/dev/null bs=1M count=4 iflag=direct 2>/dev/null", 60)
-        status, text = guest.finish(guest.begin("dd if=/dev/sdc of=/dev/null bs=4k skip=2048 count=1 iflag=direct 2>&1"),
+        guest.cmd("dd if=/dev/%s of=/dev/null bs=1M count=4 iflag=direct 2>/dev/null" % bad_disk, 60)
+        status, text = guest.finish(guest.begin("dd if=/dev/%s of=/dev/null bs=4k skip=2048 count=1 iflag=direct 2>&1" % bad_disk),
                                     180)
         t.check(status != 0 and "Input/output error" in text, "reading the bad part: status %d, %s" % (status, text))
         # The drive has a write cache, which the host's page cache is: the error comes with the flush.
-        status, text = guest.finish(guest.begin("dd if=/dev/zero of=/dev/sdc bs=4k seek=2048 count=1 conv=fsync 2>&1"),
+        status, text = guest.finish(guest.begin("dd if=/dev/zero of=/dev/%s bs=4k seek=2048 count=1 conv=fsync 2>&1" % bad_disk),
                                     180)
         t.check(status != 0 and "Input/output error" in text, "writing the bad part: status %d, %s" % (status, text))
-        guest.cmd("dd if=/dev/sdc of=/dev/null bs=1M skip=9 count=4 iflag=direct 2>/dev/null", 60)
+        guest.cmd("dd if=/dev/%s of=/dev/null bs=1M skip=9 count=4 iflag=direct 2>/dev/null" % bad_disk, 60)
         guest.cmd("dd if=/dev/sda of=/dev/null bs=1M count=1 iflag=direct 2>/dev/null", 60)
 
     with t.step(STEPS[6]):
