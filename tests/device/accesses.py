@@ -133,6 +133,8 @@ class Generator:
             return "absent drive"
         if port & ~0x87 == 0x170 and 2 <= port & 7 <= 5 and not self.fresh[port >> 7 & 1]:
             return "after command"
+        if port == 0x1f6 and not self.fresh[1]:
+            return "device after command"
         base = {0x71: 0x70, 0x3c5: 0x3c4, 0x3cf: 0x3ce, 0x3d5: 0x3d4, 0x3b5: 0x3b4, 0x1cf: 0x1ce, 0x1d0: 0x1ce,
                 0x3c1: 0x3c0}.get(port)
         if base is not None:
@@ -253,7 +255,13 @@ class Generator:
                 self.inb(0x60)
                 if c in (0xf3, 0xe8):
                     self.outb(0x64, 0xd4)
-                    self.outb(0x60, r.choice([0, 1, 2, 3] if c == 0xe8 else [10, 20, 40, 60, 80, 100, 200]))
+                    self.outb(0x60, r.choice([0, 1, 2, 3] if c == 0xe8 else [10, 20, 40, 60, 80, 100]))
+                elif c == 0xf2 and r.random() < 0.3:    # the wheel's knock, always as a whole
+                    for v in (0xf3, 200, 0xf3, r.choice([100, 200]), 0xf3, 80, 0xf2):
+                        self.outb(0x64, 0xd4)
+                        self.outb(0x60, v)
+                        self.inb(0x60)
+                        self.inb(0x60)
             # All answers are fetched before the next command, as drivers do: QEMU's devices forget them.
             for _ in range(6):
                 self.inb(0x64)
@@ -465,7 +473,7 @@ class Generator:
     def settle(self):
         """Until no disk request is under way: what comes before and after it is compared, not how long it takes."""
         for ctl in (0x3f6, 0x376):
-            self.o("poll inb 0x%x 40 0x80 0" % ctl)
+            self.o("poll inb 0x%x 3000 0x80 0" % ctl)
 
     def ide_status(self):
         for base in (0x1f0, 0x170):
@@ -487,7 +495,7 @@ class Generator:
         base, ctl = (0x1f0, 0x170)[ch], (0x3f6, 0x376)[ch]
         self.outb(ctl, 4)
         self.outb(ctl, control)
-        self.o("poll inb 0x%x 40 0x80 0" % ctl, "after reset")
+        self.o("poll inb 0x%x 3000 0x80 0" % ctl, "after reset")
         for drive in (0x10, 0):
             self.outb(base + 6, 0xa0 | drive)
             self.o("inb 0x%x" % (base + 7), "after reset")
@@ -567,7 +575,7 @@ class Generator:
         part = min(count, r.choice([count, count, 2]))
         whole, count = part == count, part
         while done < count:
-            self.o("poll inb 0x%x 40 0x80 0" % ctl)
+            self.o("poll inb 0x%x 3000 0x80 0" % ctl)
             if r.random() < 0.5:
                 self.inb(base + 7)
             self.block(base, 256 * min(step, count - done))
@@ -582,7 +590,7 @@ class Generator:
         r = self.r
         self.outb(base + 7, cmd)
         for _ in range(count):
-            self.o("poll inb 0x%x 40 0x80 0" % ctl)
+            self.o("poll inb 0x%x 3000 0x80 0" % ctl)
             self.block(base, 256, True)
         self.settle()
         self.inb(base + 7)
@@ -623,7 +631,7 @@ class Generator:
         self.outb(bm, to_memory | 1)
         tag = "fails" if lba + count > DISK_SECTORS or ch or drive and not self.machine.slave else ""
         self.o("poll inb 0x%x 40 5 1 not" % (bm + 2), "while it runs")
-        self.o("poll inb 0x%x 40 0x88 0" % ctl)
+        self.o("poll inb 0x%x 3000 0x88 0" % ctl)
         self.inb(bm + 2, tag)
         if r.random() < 0.5:
             self.inb(bm)
@@ -644,7 +652,7 @@ class Generator:
         if k < 0.25:
             self.outb(base + 6, 0xa0 | drive << 4)
             self.outb(base + 7, r.choice([0xec, 0xec, 0xa1]))
-            self.o("poll inb 0x%x 40 0x80 0" % ctl)
+            self.o("poll inb 0x%x 3000 0x80 0" % ctl)
             a = RAM + 0x800 * r.randrange(16)
             self.ram("memset 0x%x 512 0" % a)
             self.o("ins 0x%x 2 256 0x%x" % (base, a))
@@ -807,7 +815,7 @@ class Generator:
             p[0] = r.choice([0x2b, 0xbb, 0x35, 0xbe, 0xb9, 0x44, 0x45, 0xa4])
             if p[0] == 0xbe:
                 be(6, 3, 1)
-                p[9] = r.choice([0x10, 0xf8, 0])
+                p[9] = r.choice([0x10, 0])      # no raw sectors: xendm does not have them
                 length = 2352
         else:
             p = [r.getrandbits(8) for _ in range(12)]
@@ -839,7 +847,7 @@ class Generator:
         self.outb(base + 5, limit >> 8)
         tag = "packet %02x" % p[0] + (" format %d" % (p[9] >> 6) if p[0] == 0x43 else "")
         self.outb(base + 7, 0xa0)
-        self.o("poll inb 0x%x 40 0x80 0" % ctl)
+        self.o("poll inb 0x%x 3000 0x80 0" % ctl)
         if r.random() < 0.3:
             self.inb(base + 2)
             self.inb(base + 7)
@@ -853,7 +861,7 @@ class Generator:
         if dma:
             self.outb(bm, 9)
             self.o("poll inb 0x%x 25 5 1 not" % (bm + 2), tag + " while it runs")
-            self.o("poll inb 0x%x 40 0x88 0" % ctl, tag)
+            self.o("poll inb 0x%x 3000 0x88 0" % ctl, tag)
             self.inb(bm + 2, tag)
             self.outb(bm, 0)
             self.settle()
@@ -900,7 +908,7 @@ class Generator:
                 self.settle()
                 for _ in range(6):
                     self.outw(base, 0)
-                self.o("poll inb 0x%x 40 0x80 0" % ctl, "after load")
+                self.o("poll inb 0x%x 3000 0x80 0" % ctl, "after load")
                 for reg in (7, 1, 2):
                     self.inb(base + reg, "after load")
         if r.random() < 0.3:
@@ -1103,6 +1111,7 @@ class Generator:
                 self.dispi_write(8, min(wider, r.choice([0, 8, 16])))
                 self.dispi_write(9, r.randrange(0, 8))
             elif k < 0.6:
+                self.dispi_write(5, 0)      # QEMU would go to bank 0, but not say so
                 self.dispi_write(4, mode | 2)
                 self.dispi_read(3)
                 self.dispi_read(10)

@@ -39,12 +39,13 @@ DIFFERENCES = [
     (r"\[after reset\]$", 0x58, "a reset selects drive 0 (ATA-6 9.2), QEMU stays with the one that was"),
     (r"\[.*after load", None, "a medium that was loaded is announced by a unit attention (MMC-3 4.1.6), in QEMU only if "
                               "the toolstack did it"),
-    (r"\[identify word (4|5|10|2[0-9]|3[0-3]|49|50|52|62|6[5-9]|8[2-8]|93|10[56]|255)\]", None,
+    (r"\[identify word (4|5|10|2[0-9]|3[0-3]|49|50|52|6[2-3]|6[5-9]|8[2-8]|93|10[56]|255)\]", None,
      "model, version, ATA level, features: each says what it is"),
     (r"^inb 0x1[7f]1  \[.*(beyond the end,)", 0x14, "an address that is not there is IDNF (ATA-6 table 27); QEMU says ABRT"),
     (r"^inb 0x1[7f]1  \[.*after status\]", lambda status: 0 if number(status) & 1 else None,
      "the error register says something only if the status says error"),
     (r"^inb 0x1[7f]1  \[.*error\]", None, "the same, without the status"),
+    (r"^inb 0x1f6  \[device after command", 0x0f, "the head or top address bits: see above"),
     (r"^inb 0x176", 0x4f, "QEMU clears the device register's other bits when it shows the signature"),
     (r"packet 43 format 2 reply word 1[678]\]", None, "the raw TOC is in minutes, seconds and frames always (MMC-3 6.26.2.5)"),
     (r"^inb 0x172  \[packet", 0xf8, "the tag above the interrupt reason stays as written (ATA-6 8.23); QEMU clears it at "
@@ -104,7 +105,7 @@ AVOID = [
     (r"^outb 0x177 0xef.*features 0x(?!03)", "SET FEATURES for packet devices: read look-ahead and write cache are for "
                                              "disks; QEMU accepts them"),
     (r"^outb 0x1f7 0xf5$", "SECURITY FREEZE LOCK: xendm has no security commands, QEMU accepts and ignores this one"),
-    (r"^outb 0x177 0xe[0156]$", "power commands of packet devices (ATA-6 table 10), not in QEMU"),
+    (r"^outb 0x177 0xe[01567a]$", "power and cache commands of packet devices (ATA-6 table 10), not in QEMU"),
     (r"^outb 0x1[7f]7 0x(27|f8|37|f9)$", "READ NATIVE MAX needs the LBA bit (ATA-6 8.34); QEMU does not look at it"),
     (r"^outb 0x1[7f]7 0x(7[1-9a-f]|1[1-9a-f])$", "SEEK and RECALIBRATE are 7xh and 1xh (ATA-3 8), in QEMU 70h and 10h"),
     (r"^outb 0x1[7f]7 0x91$", "zero sectors in INITIALIZE DEVICE PARAMETERS end QEMU by a division"),

@@ -302,6 +302,11 @@ class Script:
             return self.xenstore([self.argument(x).strip('"') for x in w[1:]])
         if name == "qmp":
             return self.qmp_command(w[1:])
+        if name == "truncate":
+            units = {"K": 1 << 10, "M": 1 << 20}
+            size = int(w[2][:-1]) * units[w[2][-1]] if w[2][-1] in units else int(w[2])
+            os.truncate(os.path.join(os.environ["XENEMU_IMAGES"], w[1]), size)
+            return 0
         if name == "rand":
             return self.random.randrange(expression(" ".join(w[1:]), self.env))
         if name == "signature":
@@ -379,7 +384,7 @@ class Script:
         return v if isinstance(v, (int, str)) else json.dumps(v)
 
     def is_command(self, w):
-        return bool(w) and (w[0] in COMMANDS or w[0] in ("pci", "xs", "qmp", "rand", "signature"))
+        return bool(w) and (w[0] in COMMANDS or w[0] in ("pci", "xs", "qmp", "rand", "signature", "truncate"))
 
     def value_and_rest(self, text):
         """'inb 0x3f8 & 1 == 0' → (value of the command, '& 1 == 0'); an expression has no rest."""
