@@ -97,7 +97,7 @@ class Counter(Mover):
 WORK = r"""
 . /etc/lab.sh
 mkdir -p /work /cd
-pio=$(ls /sys/devices/pci0000:00/0000:00:01.1/ata1/host*/target*:0:1/*/block 2>/dev/null | tail -n 1)
+pio=$(ide 0 1)
 mount -t iso9660 -o ro /dev/sr0 /cd 2>/dev/null && cd_sum=$(md5sum </cd/bin/busybox)
 (i=0
 while [ ! -e /stop ]; do

@@ -17,7 +17,7 @@ def check_cpus(t, guest, cpus):
     for cpu in sorted({cpus - 1, 1 % cpus}):
         guest.cmd("echo %x >/proc/irq/%s/smp_affinity" % (1 << cpu, irq))
         before = disk_interrupts(guest, irq, cpus)
-        guest.cmd("dd if=/dev/sda of=/dev/null bs=64k count=16 iflag=direct 2>/dev/null")
+        guest.cmd("dd if=/dev/$(ide 0 0) of=/dev/null bs=64k count=16 iflag=direct 2>/dev/null")
         after = disk_interrupts(guest, irq, cpus)
         t.check(after[cpu] - before[cpu] >= 8,
                 "disk interrupts did not move to CPU %d: %s, then %s" % (cpu, before, after))

@@ -13,7 +13,7 @@ MIB = 1 << 20
 SPARE_START = 45        # MiB: the disk's third partition, build.py
 
 STEPS = [
-    "boots from the IDE disk, root on /dev/sda2",
+    "boots from the IDE disk, root on hda's second partition",
     "the CPU runs and takes interrupts",
     "stock drivers bind",
     "64 MB written by DMA are in the image",
@@ -71,8 +71,10 @@ def run(t, guest):
     with t.step(STEPS[0], vital=True):
         guest.create()
         guest.wait_for(r"LAB initramfs at (\S+)", 400)
-        t.match(guest.wait_for(r"LAB root (\S+ \S+) at .*", 240).group(1), r"^/dev/sda2 ext4$")
+        root = guest.wait_for(r"LAB root (\S+ \S+) at .*", 240).group(1)
         guest.wait_for(r"LAB serve", 120)
+        hda = "/dev/" + guest.cmd("ide 0 0")
+        t.equal(root, hda + "2 ext4", "the root file system")
         t.equal(guest.cmd("dmesg | grep -E '^.{14} ata.*(exception|timeout|failed|lost)'; true"), "", "ATA errors")
 
     with t.step(STEPS[1]):
@@ -95,12 +97,10 @@ def run(t, guest):
 
     with t.step(STEPS[3]):
         t.match(guest.cmd("cat /sys/class/ata_device/dev1.0/xfer_mode"), r"DMA", "the transfer mode of hda")
-        write_and_compare(t, guest, 64, "/dev/sda3", guest.medium, SPARE_START)
+        write_and_compare(t, guest, 64, hda + "3", guest.medium, SPARE_START)
 
-    # Disks are probed side by side, so their names may change places.
-    where = "ls /sys/devices/pci0000:00/0000:00:01.1/%s/host*/target*:0:1/*/block"
-    pio_disk = guest.cmd(where % "ata1").split()[-1]
-    bad_disk = guest.cmd(where % "ata2").split()[-1]
+    pio_disk = guest.cmd("ide 0 1")
+    bad_disk = guest.cmd("ide 1 1")
 
     with t.step(STEPS[4]):
         t.match(guest.cmd("cat /sys/class/ata_device/dev1.1/xfer_mode"), r"PIO", "the transfer mode of hdb")
@@ -119,7 +119,7 @@ def run(t, guest):
                                     180)
         t.check(status != 0 and "Input/output error" in text, "writing the bad part: status %d, %s" % (status, text))
         guest.cmd("dd if=/dev/%s of=/dev/null bs=1M skip=9 count=4 iflag=direct 2>/dev/null" % bad_disk, 60)
-        guest.cmd("dd if=/dev/sda of=/dev/null bs=1M count=1 iflag=direct 2>/dev/null", 60)
+        guest.cmd("dd if=%s of=/dev/null bs=1M count=1 iflag=direct 2>/dev/null" % hda, 60)
 
     with t.step(STEPS[6]):
         guest.cmd(r"printf '\033[2J\033[H' >/dev/tty1; sleep 1")

@@ -209,7 +209,7 @@ def migrate_linux(t):
             mover.verify()
         with t.step(LINUX[4]):
             mover.no_ata_errors()
-            guest.cmd("dd if=/dev/sda of=/dev/null bs=64k count=16 iflag=direct 2>/dev/null", 120)
+            guest.cmd("dd if=/dev/$(ide 0 0) of=/dev/null bs=64k count=16 iflag=direct 2>/dev/null", 120)
             guest.cmd("dd if=/dev/sr0 of=/dev/null bs=64k count=16 2>/dev/null", 120)
             time.sleep(1)
             t.check(guest.screenshot().lit() > 0, "the screen is black")

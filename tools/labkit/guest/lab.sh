@@ -27,6 +27,13 @@ bound() {
     done
 }
 
+# ide CHANNEL DRIVE: the name of the block device behind this cable
+ide() {
+    for dev in /sys/devices/pci0000:00/0000:00:01.1/ata$(($1 + 1))/host*/target*:0:"$2"/*/block/*; do
+        [ -e "$dev" ] && basename "$dev"
+    done
+}
+
 # pattern MEGABYTES FILE: bytes that differ from sector to sector and from run to run
 pattern() {
     dd if=/dev/urandom of=/tmp/random bs=1M count=1 2>/dev/null
