@@ -1,0 +1,19 @@
+# Fuzz targets; see fuzz.h. `make check` runs each for a second or two with fixed inputs; with --enable-fuzzer they are
+# libFuzzer's.
+fuzz_driver = tests/fuzz/fuzz.h
+if !FUZZER
+fuzz_driver += tests/fuzz/driver.c
+endif
+
+check_PROGRAMS += tests/fuzz/fuzz-board
+tests_fuzz_fuzz_board_SOURCES = tests/fuzz/fuzz-board.c $(fuzz_driver) dm/ioreq-core.c dm/ioreq-core.h hw/classes.c \
+	tests/unit/fake-block.c tests/unit/fake-block.h
+tests_fuzz_fuzz_board_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
+tests_fuzz_fuzz_board_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
+tests_fuzz_fuzz_board_LDADD = \
+	libhwpc.la libhwide.la libhwacpi.la libhwchar.la libhwinput.la libhwdisplay.la libhwxen.la $(UNIT_LIBS)
+
+if !FUZZER
+TESTS += tests/fuzz/fuzz-board
+endif
+EXTRA_DIST += tests/fuzz/driver.c
