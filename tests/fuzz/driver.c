@@ -111,6 +111,7 @@ int main(int argc, char **argv)
     __sanitizer_set_death_callback(keep_input);
 #endif
     signal(SIGABRT, on_abort);
+    signal(SIGTRAP, on_abort);  /* g_error() */
     if (optind < argc) {
         return run_files(argc - optind, argv + optind);
     }

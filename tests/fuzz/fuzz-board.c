@@ -698,7 +698,9 @@ static void migrate(struct world *w)
         g_error("not saved again: %s", err->message);
     }
     if (saved->len != again->len || memcmp(saved->data, again->data, saved->len) != 0) {
-        g_error("saved again it is another state");
+        g_file_set_contents("crash-state-1", (const char *)saved->data, saved->len, NULL);
+        g_file_set_contents("crash-state-2", (const char *)again->data, again->len, NULL);
+        g_error("saved again it is another state: xendmctl state diff crash-state-1 crash-state-2");
     }
     g_byte_array_free(saved, TRUE);
     g_byte_array_free(again, TRUE);
