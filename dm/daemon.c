@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The daemon's life; see daemon.h. */
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -459,9 +461,34 @@ void daemon_stop(struct daemon *d, void (*stopped)(void *opaque), void *opaque)
     d->stop_source = g_idle_add_full(G_PRIORITY_DEFAULT, stop_check, d, NULL);
 }
 
+/*
+ * Whoever passed the descriptor may pass anything, a pipe that nobody reads included: that must not hold us up. libxl passes
+ * a plain file.
+ */
+#define SAVE_PATIENCE_US (2 * G_TIME_SPAN_SECOND)
+
+static ssize_t write_state(int fd, bool file, const void *data, size_t len, gint64 deadline)
+{
+    struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+    gint64 left = (deadline - g_get_monotonic_time()) / G_TIME_SPAN_MILLISECOND;
+    int n;
+
+    if (file) {
+        return write(fd, data, len);
+    }
+    n = poll(&pfd, 1, (int)MAX(left, 0));
+    if (n <= 0) {
+        errno = n < 0 ? errno : ETIMEDOUT;
+        return -1;
+    }
+    return write(fd, data, MIN(len, PIPE_BUF));     /* so much of it does not block */
+}
+
 int daemon_save(struct daemon *d, int fd, GError **err)
 {
     g_autoptr(GByteArray) stream = g_byte_array_new();
+    gint64 deadline = g_get_monotonic_time() + SAVE_PATIENCE_US;
+    struct stat st;
     size_t done = 0;
 
     if (d->machine->state != MACHINE_STOPPED || d->stop_source || machine_busy(d->machine)) {
@@ -479,7 +506,8 @@ int daemon_save(struct daemon *d, int fd, GError **err)
         return -1;
     }
     while (done < stream->len) {
-        ssize_t n = write(fd, stream->data + done, stream->len - done);
+        ssize_t n = write_state(fd, fstat(fd, &st) == 0 && S_ISREG(st.st_mode), stream->data + done,
+                                stream->len - done, deadline);
 
         if (n < 0 && errno == EINTR) {
             continue;

@@ -165,6 +165,18 @@ static int find_size(int fd, const char *file, uint64_t *size, GError **err)
     return -EINVAL;
 }
 
+/* Opening other things may have effects or wait, as for the writer of a FIFO. What cannot be examined, open() explains. */
+static int check_kind(const char *file, GError **err)
+{
+    struct stat st;
+
+    if (stat(file, &st) < 0 || S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) {
+        return 0;
+    }
+    g_set_error(err, XENDM_ERROR, EINVAL, "'%s' is neither a file nor a block device", file);
+    return -EINVAL;
+}
+
 /* A block device that is set read-only can be opened for writing; only the writes then fail. */
 static bool device_read_only(int fd)
 {
@@ -189,6 +201,9 @@ static int open_medium(struct block *b, const struct block_options *o, GError **
         return -ENOTSUP;
     }
     if (fd < 0) {
+        if (check_kind(o->file, err) < 0) {
+            return -EINVAL;
+        }
         fd = open(o->file, (o->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
         if (fd < 0) {
             int e = errno;

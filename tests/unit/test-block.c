@@ -226,6 +226,13 @@ static void test_open_errors(void)
     expect_error((struct block_options){.id = "ide0-hd0", .file = "/nonexistent/x,y.img", .fd = -1}, "ide0-hd0");
     expect_error((struct block_options){.id = "d", .file = empty, .fd = -1}, "no usable size");
     expect_error((struct block_options){.id = "d", .file = "/tmp", .read_only = true, .fd = -1}, "neither a file");
+    {
+        g_autofree char *fifo = g_strdup_printf("%s/block-fifo-%d", g_get_tmp_dir(), (int)getpid());
+
+        g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);     /* nobody writes: opening it would wait for ever */
+        expect_error((struct block_options){.id = "d", .file = fifo, .read_only = true, .fd = -1}, "neither a file");
+        unlink(fifo);
+    }
     expect_error((struct block_options){.id = "d", .file = empty, .format = "qcow2", .fd = -1}, "qcow2");
     expect_error((struct block_options){.id = "d", .file = "", .fd = open("/dev/null", O_RDONLY)}, "not open for writing");
     g_unlink(empty);
