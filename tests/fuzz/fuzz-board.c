@@ -225,11 +225,26 @@ static void drain(struct world *w)
 
 /* ---- requests ---- */
 
+static bool string_on(const struct world *w, unsigned vcpu)
+{
+    return w->core.string != NULL && w->core.string[vcpu].on;
+}
+
 static void serve(struct world *w, unsigned vcpu)
 {
+    if (w->in.left % 4 == 0 && string_on(w, vcpu)) {
+        return;                 /* this vCPU has an instruction under way: the others go on */
+    }
     if (ioreq_core_serve(&w->core, vcpu)) {
-        unsigned state = w->slot[vcpu].state;
+        unsigned state;
 
+        while (string_on(w, vcpu) && w->in.left % 4 != 0) {
+            ioreq_core_serve(&w->core, vcpu);
+        }
+        if (string_on(w, vcpu)) {
+            return;
+        }
+        state = w->slot[vcpu].state;
         if (state != STATE_IORESP_READY && state != STATE_IOREQ_NONE) {
             g_error("a slot was left in state %u", state);
         }
@@ -637,6 +652,9 @@ static void line(void *opaque, const char *text)
 static void stop(struct world *w)
 {
     if (!w->stopped) {
+        w->core.patient = true;
+        ioreq_core_poll(&w->core, UINT32_MAX);
+        w->core.patient = false;
         ioreq_core_drain(&w->core);
         w->core.hold = true;
         machine_stop(w->m);
@@ -797,6 +815,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     g_ptr_array_unref(w->desc.serials);
     g_ptr_array_unref(w->desc.devices);
     g_free(w->desc.boot_order);
+    ioreq_core_clear(&w->core);
     free(w->ring);
     free(w);
     return 0;
