@@ -85,6 +85,7 @@ struct world {
     struct buffered_iopage *ring;
     struct display_watch *watch;
     bool stopped;
+    bool hostile;               /* was loaded from a changed stream: what it says then need not be the same again */
 };
 
 static void free_drive_desc(gpointer p)
@@ -685,8 +686,29 @@ static void end_machine(struct world *w)
     fake_machine_free(m);
 }
 
-/* To a new machine that goes on; it has to take the state, and to say the same. */
-static void migrate(struct world *w)
+#define END_SIZE 40u            /* type, length and checksum at the end of a stream */
+
+/* Some bytes of the stream changed, and a checksum that fits, as an enemy would see to. */
+static void damage(struct world *w, GByteArray *stream)
+{
+    GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
+    guint body = stream->len - END_SIZE;
+    gsize size = 32;
+
+    for (unsigned n = 1 + fuzz_u8(&w->in) % 6; n > 0; n--) {
+        guint at = (guint)fuzz_uint(&w->in, 3) % body;
+        uint8_t how = fuzz_u8(&w->in), value = fuzz_u8(&w->in);
+
+        stream->data[at] = how & 1 ? value : how & 2 ? (uint8_t)(stream->data[at] ^ 1u << (value & 7)) : how & 4 ? 0xff : 0;
+    }
+    g_checksum_update(sum, stream->data, body);
+    g_checksum_get_digest(sum, stream->data + body + 8, &size);
+    g_checksum_free(sum);
+}
+
+/* To a new machine that goes on; it has to take the state, and to say the same. A damaged stream it takes or refuses; if so
+ * it is as before and takes the good one. */
+static void migrate(struct world *w, bool damaged)
 {
     GByteArray *saved = g_byte_array_new(), *again = g_byte_array_new();
     struct machine *old = w->m;
@@ -709,13 +731,29 @@ static void migrate(struct world *w)
     w->m->hv->vram = g_steal_pointer(&vram);
     w->m->hv->vram_gfn = gfn;
     w->m->hv->vram_pages = pages;
-    if (machine_load(w->m, saved->data, saved->len, &err) < 0) {
-        g_error("not loaded: %s", err->message);
+    if (damaged) {
+        GByteArray *bad = g_byte_array_new();
+
+        g_byte_array_append(bad, saved->data, saved->len);
+        damage(w, bad);
+        damaged = machine_load(w->m, bad->data, bad->len, &err) == 0;
+        w->hostile |= damaged;
+        if (!damaged && (!err || !err->message[0])) {
+            g_error("refused without a word");
+        }
+        g_clear_error(&err);
+        g_byte_array_free(bad, TRUE);
+    }
+    if (!damaged && machine_load(w->m, saved->data, saved->len, &err) < 0) {
+        if (!w->hostile) {
+            g_error("not loaded: %s", err->message);
+        }
+        g_clear_error(&err);
     }
     if (machine_save(w->m, again, &err) < 0) {
         g_error("not saved again: %s", err->message);
     }
-    if (saved->len != again->len || memcmp(saved->data, again->data, saved->len) != 0) {
+    if (!w->hostile && (saved->len != again->len || memcmp(saved->data, again->data, saved->len) != 0)) {
         g_file_set_contents("crash-state-1", (const char *)saved->data, saved->len, NULL);
         g_file_set_contents("crash-state-2", (const char *)again->data, again->len, NULL);
         g_error("saved again it is another state: xendmctl state diff crash-state-1 crash-state-2");
@@ -746,7 +784,10 @@ static void op_life(struct world *w)
         start(w);
         break;
     case 7:
-        migrate(w);
+        migrate(w, false);
+        break;
+    case 9:
+        migrate(w, true);
         break;
     case 8:
         for (guint i = 0; i < w->m->devices->len; i++) {
@@ -804,7 +845,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ops[fuzz_u8(&w->in) % G_N_ELEMENTS(ops)](w);
     }
     if (flags & 0x40) {
-        migrate(w);
+        migrate(w, flags & 0x10);
     }
     drain(w);
     end_machine(w);

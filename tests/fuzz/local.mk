@@ -13,8 +13,15 @@ tests_fuzz_fuzz_board_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
 tests_fuzz_fuzz_board_LDADD = \
 	libhwpc.la libhwide.la libhwacpi.la libhwchar.la libhwinput.la libhwdisplay.la libhwxen.la $(UNIT_LIBS)
 
+check_PROGRAMS += tests/fuzz/fuzz-text
+tests_fuzz_fuzz_text_SOURCES = tests/fuzz/fuzz-text.c $(fuzz_driver) tests/unit/qmp-fakes.c tests/unit/qmp-fakes.h \
+	tests/unit/qmp-fixture.c tests/unit/qmp-fixture.h xenstore-watch/logic.c xenstore-watch/logic.h
+tests_fuzz_fuzz_text_CPPFLAGS = $(qmp_test_cppflags)
+tests_fuzz_fuzz_text_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
+tests_fuzz_fuzz_text_LDADD = $(qmp_test_libs)
+
 if !FUZZER
-TESTS += tests/fuzz/fuzz-board
+TESTS += tests/fuzz/fuzz-board tests/fuzz/fuzz-text
 endif
 EXTRA_DIST += tests/fuzz/driver.c
 
