@@ -24,7 +24,3 @@ if !FUZZER
 TESTS += tests/fuzz/fuzz-board tests/fuzz/fuzz-text
 endif
 EXTRA_DIST += tests/fuzz/driver.c
-
-# What a guest may repeat for ever, against the daemon itself.
-TESTS += tests/fuzz/test-flood.py
-dist_check_SCRIPTS += tests/fuzz/test-flood.py
