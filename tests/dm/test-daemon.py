@@ -80,18 +80,28 @@ class Machine:
             time.sleep(0.01)
         return False
 
-    def human(self, line):
+    def qmp(self, *commands):
+        """The answers; a command is its name, its arguments and a descriptor to pass, the latter two or None."""
+        answers = []
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(PATIENCE)
             s.connect(self.dir + "/qmp-libxl-1")
-            stream = s.makefile("rw")
+            stream = s.makefile("r")
             stream.readline()
-            for command in ({"execute": "qmp_capabilities"},
-                            {"execute": "human-monitor-command", "arguments": {"command-line": line}, "id": 1}):
-                stream.write(json.dumps(command))
-                stream.flush()
-                answer = json.loads(stream.readline())
-            return answer["return"]
+            for name, args, fd in (("qmp_capabilities", None, None),) + commands:
+                text = json.dumps({"execute": name, "arguments": args or {}, "id": 1}).encode()
+                if fd is None:
+                    s.sendall(text)
+                else:
+                    socket.send_fds(s, [text], [fd])
+                answer = {}
+                while "id" not in answer:       # not an event
+                    answer = json.loads(stream.readline())
+                answers.append(answer)
+        return answers[1:]
+
+    def human(self, line):
+        return self.qmp(("human-monitor-command", {"command-line": line}, None))[0]["return"]
 
     def pid(self):
         with socket.socket(socket.AF_UNIX) as s:
@@ -180,6 +190,28 @@ def test_frames(tmp):
                "mapped guest frames" in m.text() and "pages by frame" in m.human("info ioreq"), (answers, m.text()))
 
 
+def test_restricted_save(tmp):
+    """What a device model that has given up its rights saves, another one takes, and gives them up, too."""
+    state = os.path.join(tmp, "state")
+    os.mkdir(tmp + "/1")
+    with Machine(tmp + "/1", "--restrict") as m:
+        for command in ("outb 0x3ff 0x5a", "pciwrite 00:03.0 0x10 4 0xf0000000", "pciwrite 00:03.0 4 2 2",
+                        "memset 0xf0000000 4096 0x77"):
+            m.do(command)
+        with open(state, "wb") as file:
+            answers = m.qmp(("xen-set-global-dirty-log", {"enable": True}, None), ("stop", None, None),
+                            ("add-fd", {"fdset-id": 1}, file.fileno()),
+                            ("xen-save-devices-state", {"filename": "/dev/fdset/1", "live": True}, None),
+                            ("xen-set-global-dirty-log", {"enable": False}, None))
+        report("restricted: saved", all("return" in a for a in answers), (answers, m.text()))
+        answers = m.qmp(("cont", None, None))
+        report("restricted: and goes on", "return" in answers[0] and m.do("inb 0x3ff") == ["OK", "0x005a"], answers)
+    os.mkdir(tmp + "/2")
+    with Machine(tmp + "/2", "--restrict", "--incoming", state) as m:
+        m.qmp(("cont", None, None))
+        report("restricted: restored", m.do("inb 0x3ff") == ["OK", "0x005a"], m.text())
+
+
 def test_last_offset(tmp):
     script = os.path.join(tmp, "last.xds")
     with open(script, "w") as f:
@@ -199,7 +231,7 @@ def main():
     for name, options, commands, setup in CASES:
         grown, tail = flood(options, commands, setup)
         report("%s: a bounded number of lines for %d times" % (name, TIMES), grown <= LINES, "%d lines\n%s" % (grown, tail))
-    for test in (test_last_offset, test_looking, test_crash, test_frames):
+    for test in (test_last_offset, test_restricted_save, test_looking, test_crash, test_frames):
         with tempfile.TemporaryDirectory(prefix="xendm-daemon-") as tmp:
             test(tmp)
     print("1..%d" % NUMBER)

@@ -821,6 +821,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned flags;
 
     firmware();
+    log_set_level("all", "error");
     if (posix_memalign((void **)&w, 4096, sizeof(*w)) != 0) {
         abort();
     }

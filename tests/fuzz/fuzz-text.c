@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <xendm/log.h>
 #include <xendm/machine-desc.h>
 
 #include "../../backends/host/chardev-spec.h"
@@ -238,6 +239,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input in = {data, size};
 
+    log_set_level("all", "error");
     switch (fuzz_u8(&in) % 4) {
     case 0:
     case 1:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Fuzz targets; see fuzz.h. `make check` runs each for a second or two with fixed inputs; with --enable-fuzzer they are
 # libFuzzer's.
 fuzz_driver = tests/fuzz/fuzz.h
