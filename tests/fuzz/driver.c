@@ -6,6 +6,7 @@
  *     fuzz-NAME -t SECONDS [-s SEED]
  *     fuzz-NAME FILE...          these inputs; a crash leaves its own as crash-NAME
  */
+#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,7 +97,13 @@ int main(int argc, char **argv)
     int option;
     unsigned done;
 
-    while ((option = getopt(argc, argv, "t:s:")) != -1) {
+    /* --tap is how tests/unit/tap runs everything; TAP is what the short run prints anyway. */
+    static const struct option longer[] = {{"tap", no_argument, NULL, 'T'}, {NULL, 0, NULL, 0}};
+
+    while ((option = getopt_long(argc, argv, "t:s:", longer, NULL)) != -1) {
+        if (option == 'T') {
+            continue;
+        }
         if (option == 't') {
             seconds = atol(optarg);
         } else if (option == 's') {
