@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -256,12 +257,32 @@ static void tell_running(struct daemon *d)
     d->ready = true;
 }
 
+/*
+ * A disk hangs while a device has to wait for it: when the guest resets the drive or stops the bus master, after which memory is
+ * its own again. The main loop does not run then, so that signals are looked at here; nothing is lost, for the
+ * guest was not told that its request is done.
+ */
+static void disk_hangs(void)
+{
+    static const int ends[] = {SIGHUP, SIGTERM, SIGINT};
+    sigset_t pending;
+
+    sigpending(&pending);
+    for (unsigned i = 0; i < G_N_ELEMENTS(ends); i++) {
+        if (sigismember(&pending, ends[i]) == 1) {
+            log_warning(ROOM_DM, "going away: %s, while a disk does not answer: not waiting for it", strsignal(ends[i]));
+            _exit(EXIT_SUCCESS);
+        }
+    }
+}
+
 int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err)
 {
     struct xen_domain_info info;
 
     d->desc = desc;
     d->loop = g_main_loop_new(NULL, FALSE);
+    block_set_waiting(disk_hangs);
     d->sandbox = sandbox_prepare(desc, err);
     if (!d->sandbox || open_xen(d, &info, err) < 0 || open_drives(d, err) < 0 ||
         open_chardevs(d, err) < 0 || build_machine(d, &info, err) < 0) {

@@ -27,6 +27,8 @@
 #define ZERO_CHUNK 65536u
 /* A transfer within memory (tmpfs) is done at once up to this size; copying it takes some 20 µs. */
 #define COPY_MAX (256u << 10)
+/* While a disk does not answer, we look up so often whether somebody wants us gone. */
+#define LOOK_UP_MS 100
 
 struct block {
     char *id;
@@ -274,11 +276,18 @@ struct block *block_open(const struct block_options *options, GError **err)
     return b;
 }
 
+static void (*still_waiting)(void);
+
+void block_set_waiting(void (*waiting)(void))
+{
+    still_waiting = waiting;
+}
+
 void block_drain(struct block *b)
 {
     while (b->in_flight > 0) {
-        if (!complete_at_once()) {
-            engine->wait();
+        if (!complete_at_once() && !engine->wait(LOOK_UP_MS) && still_waiting) {
+            still_waiting();
         }
     }
 }

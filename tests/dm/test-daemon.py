@@ -34,11 +34,11 @@ def report(name, good, note=""):
 
 
 class Machine:
-    def __init__(self, tmp, *options):
+    def __init__(self, tmp, *options, dm=XENDM):
         self.dir = os.path.join(tmp, "run")
         self.log = os.path.join(tmp, "log")
         self.proc = subprocess.Popen(
-            [XENEMU, "run", "--dm", XENDM, "--rundir", self.dir, "--log", self.log, "--vga", "stdvga",
+            [XENEMU, "run", "--dm", dm, "--rundir", self.dir, "--log", self.log, "--vga", "stdvga",
              "--serial", "null", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         path, text = None, ""
         for line in self.proc.stdout:
@@ -182,6 +182,34 @@ def test_crash(tmp):
                m.wait_for(r"fatal signal\nflight recorder: (.*\n)*.*pio-write a=0x70 b=0x66"), m.text())
 
 
+def test_hanging_disk(tmp):
+    """A disk that does not answer, and a guest that resets the drive: what ends the process still does."""
+    dm, disk = os.path.join(tmp, "dm"), os.path.join(tmp, "disk")
+    with open(dm, "w") as f:
+        f.write("#!/bin/sh\nASAN_OPTIONS=verify_asan_link_order=0 LD_PRELOAD=%s/tests/dm/hang.so XENDM_BLOCK_ENGINE=threads "
+                'exec %s "$@"\n' % (BUILD, XENDM))
+    os.chmod(dm, 0o755)
+    with open(disk, "wb") as f:
+        f.truncate(1 << 20)
+    with Machine(tmp, "--disk", disk, "--access-timeout", "500", dm=dm) as m:
+        pid = m.pid()
+        for command in ("pciwrite 00:01.1 0x40 2 0x8000", "pciwrite 00:01.1 0x20 4 0xc001", "pciwrite 00:01.1 4 2 5",
+                        "writel 0x1000 0x2000", "writel 0x1004 0x80000200", "outl 0xc004 0x1000", "outb 0x1f6 0xe0",
+                        "outb 0x1f2 1", "outb 0x1f3 0", "outb 0x1f4 0", "outb 0x1f5 0", "outb 0x1f7 0xc8", "outb 0xc000 9"):
+            m.do(command)
+        busy = m.do("inb 0x3f6")
+        m.do("outb 0x3f6 4")            # waits for the disk
+        os.kill(pid, signal.SIGHUP)
+        start = time.monotonic()
+        while os.path.exists("/proc/%d/exe" % pid) and time.monotonic() < start + 5:
+            time.sleep(0.01)
+        took = time.monotonic() - start
+        report("SIGHUP ends it while it waits for a disk", busy == ["OK", "0x00d0"] and took < 2 and
+               "a disk does not answer" in m.text(), (busy, took, m.text()))
+        if took >= 5:
+            os.kill(pid, signal.SIGKILL)
+
+
 def test_frames(tmp):
     """A kernel that cannot map resources: the pages are two frames of the guest."""
     with Machine(tmp, "--fault", "resource,count=all,errno=EOPNOTSUPP", "--vcpus", "3") as m:
@@ -231,7 +259,7 @@ def main():
     for name, options, commands, setup in CASES:
         grown, tail = flood(options, commands, setup)
         report("%s: a bounded number of lines for %d times" % (name, TIMES), grown <= LINES, "%d lines\n%s" % (grown, tail))
-    for test in (test_last_offset, test_restricted_save, test_looking, test_crash, test_frames):
+    for test in (test_last_offset, test_restricted_save, test_looking, test_crash, test_hanging_disk, test_frames):
         with tempfile.TemporaryDirectory(prefix="xendm-daemon-") as tmp:
             test(tmp)
     print("1..%d" % NUMBER)
