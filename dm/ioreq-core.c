@@ -24,7 +24,8 @@
 #define PORTS 0x10000u
 #define RING_SLOTS IOREQ_BUFFER_SLOT_NUM
 #define STRING_NS (1 * NS_PER_MS)       /* a string instruction has for itself in a turn */
-#define UNITS_PER_LOOK 8u               /* units between two looks at the clock */
+#define UNITS_LOOK_FIRST 16u            /* units before it looks at the clock, then twice as many … */
+#define UNITS_LOOK_MAX 32u              /* … and at most so many: the look costs as much as a unit or two */
 
 _Static_assert(sizeof(struct ioreq) == 32, "the slot layout is an ABI");
 _Static_assert(sizeof(struct buf_ioreq) == 8, "the ring layout is an ABI");
@@ -133,9 +134,10 @@ static uint64_t recorder_address(const struct ioreq *r)
 
 /* ---- string instructions ---- */
 
-/* How long this turn may last. The clock is first read when something took more than a few units. */
+/* How long this turn may last. The clock runs from the first look at it. */
 struct budget {
     bool limited;
+    uint32_t units, step;               /* since the last look; when to look again */
     int64_t end;
 };
 
@@ -147,13 +149,17 @@ static int64_t now_ns(void)
     return ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
-static bool spent(struct budget *b)
+/* `units` more were done: is the time over? */
+static bool spent(struct budget *b, uint32_t units)
 {
     int64_t now;
 
-    if (!b->limited) {
+    b->units += units;
+    if (!b->limited || b->units < b->step) {
         return false;
     }
+    b->units = 0;
+    b->step = MIN(b->step * 2, UNITS_LOOK_MAX);
     now = now_ns();
     if (b->end == 0) {
         b->end = now + STRING_NS;
@@ -190,7 +196,7 @@ static uint32_t device_units(struct ioreq_core *core, const struct ioreq *r, uin
     uint32_t i = 0;
 
     while (i < n) {
-        uint32_t part = blocks || n - i < UNITS_PER_LOOK ? n - i : UNITS_PER_LOOK;
+        uint32_t part = blocks || n - i < UNITS_LOOK_FIRST ? n - i : UNITS_LOOK_FIRST;
         uint8_t *at = buf + (size_t)i * r->size;
 
         if (pio && r->dir == IOREQ_READ) {
@@ -211,7 +217,7 @@ static uint32_t device_units(struct ioreq_core *core, const struct ioreq *r, uin
             }
         }
         i += part;
-        if (i < n && spent(budget)) {
+        if (spent(budget, part) && i < n) {
             break;
         }
     }
@@ -250,7 +256,7 @@ static uint32_t string_in_direct(struct ioreq_core *core, const struct ioreq *r,
             }
         }
         done += n;
-        if (done < r->count && spent(budget)) {
+        if (done < r->count && budget->end != 0 && spent(budget, UNITS_LOOK_MAX)) {
             break;
         }
     }
@@ -317,7 +323,7 @@ static uint32_t string_bounced(struct ioreq_core *core, const struct ioreq *r, u
             n = device_units(core, r, done, buf, n, budget);
         }
         done += n;
-        if (done < r->count && spent(budget)) {
+        if (done < r->count && budget->end != 0 && spent(budget, UNITS_LOOK_MAX)) {
             break;
         }
     }
@@ -335,7 +341,7 @@ static uint32_t string_value(struct ioreq_core *core, const struct ioreq *r, uin
             target_write(core, r, unit_address(r, done), r->data);
         }
         done++;
-        if (done % UNITS_PER_LOOK == 0 && done < r->count && spent(budget)) {
+        if (spent(budget, 1) && done < r->count) {
             break;
         }
     }
@@ -346,7 +352,7 @@ static uint32_t string_value(struct ioreq_core *core, const struct ioreq *r, uin
 static uint32_t string_turn(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu, uint32_t done,
                             uint64_t *answer)
 {
-    struct budget budget = { .limited = !core->patient };
+    struct budget budget = { .limited = !core->patient, .step = UNITS_LOOK_FIRST };
 
     *answer = r->data;
     if (!r->data_is_ptr) {

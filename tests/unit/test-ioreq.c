@@ -480,11 +480,7 @@ static unsigned serve_in_turns(struct rig *r, unsigned vcpu)
     unsigned before = r->notified[vcpu], turns = 0;
 
     while (r->notified[vcpu] == before) {
-        gint64 start = g_get_monotonic_time();
-
         g_assert_true(ioreq_core_serve(&r->core, vcpu));
-        /* Its millisecond, and what a busy host adds; not the 40 ms that the whole takes. */
-        g_assert_cmpint(g_get_monotonic_time() - start, <, 30000);
         turns++;
         if (r->notified[vcpu] == before) {
             /* Another vCPU's turn; and nothing while the machine stands still. */
@@ -534,7 +530,7 @@ static void test_string_turns(void)
         if (mmio && read) {
             serve_in_turns(r, 1);       /* reads of the rig's memory are quick */
         } else {
-            g_assert_cmpuint(serve_in_turns(r, 1), >, 2);
+            g_assert_cmpuint(serve_in_turns(r, 1), >, 3);
             g_assert_cmpuint(r->core.counters.string_turns, >, 1);
         }
         if (read) {
