@@ -9,6 +9,9 @@
  *     were given;
  *   prints n as eight hexadecimal digits and a newline.
  * "!" and a number: something did not.
+ *
+ * With SOFT_RESET it shuts down in that turn for the reason that asks the toolstack for a soft reset, after
+ * which the domain, its memory as it was, goes on behind the hypercall, with a new device model.
  */
         .code16
         .globl _start
@@ -28,6 +31,11 @@ _start:
         popw    %es
 
 again:  incl    n
+        .ifdef SOFT_RESET
+        cmpl    $SOFT_RESET, n
+        je      soft_reset
+goon:
+        .endif
         movl    n, %eax
         pushw   %es
         pushw   %ds
@@ -128,6 +136,42 @@ put:    pushw   %ax
         movw    $0x3f8, %dx
         outb    %al, %dx
         ret
+
+        .ifdef SOFT_RESET
+/* Xen takes hypercalls in protected mode only. The data segments stay what they are. */
+soft_reset:
+        cli
+        movl    $0x40000002, %eax       /* EBX = the MSR that makes a hypercall page */
+        cpuid
+        movl    %ebx, %ecx
+        movl    $0x5000, %eax
+        xorl    %edx, %edx
+        wrmsr
+        lgdtl   gdtr
+        movl    %cr0, %eax
+        orb     $1, %al
+        movl    %eax, %cr0
+        ljmp    $8, $1f
+        .code32
+1:      movl    $2, %ebx                /* SCHEDOP_shutdown */
+        movl    $reason, %ecx
+        movl    $0x5000 + 29 * 32, %eax /* __HYPERVISOR_sched_op */
+        call    *%eax
+        ljmp    $16, $1f
+        .code16
+1:      movl    %cr0, %eax
+        andb    $0xfe, %al
+        movl    %eax, %cr0
+        ljmp    $0, $1f
+1:      sti
+        jmp     goon
+
+        .balign 8
+gdt:    .quad   0, 0x00cf9b000000ffff, 0x00009b000000ffff       /* code: 32 bits, 16 bits */
+gdtr:   .word   23
+        .long   gdt
+reason: .long   5                       /* SHUTDOWN_soft_reset */
+        .endif
 
         .balign 4
 packet: .byte   16, 0

@@ -17,7 +17,7 @@ def cd(t):
     """One guest without a root disk, with a lot of memory."""
     # QEMU moves every word of a PIO sector by itself: several milliseconds a sector in this box
     megabytes = 4 if t.box.dm == "qemu" else 64
-    t.box.run("for n in a b; do head -c %dM /dev/urandom >/root/cd-$n.img; done" % megabytes, 120)
+    t.box.run("for n in a b; do head -c %d /dev/urandom >/root/cd-$n.img; done" % (megabytes << 20), 120)
     guest = t.guest("cd", media="cd", memory=5120, append="xen_emul_unplug=never libata.force=1.01:pio4",
                     disks=["format=raw,vdev=hda,access=rw,backendtype=qdisk,target=/root/cd-a.img",
                            "format=raw,vdev=hdb,access=rw,backendtype=qdisk,target=/root/cd-b.img"])
