@@ -22,6 +22,11 @@ struct control {
     const struct machine_desc *desc;
     struct qmp_target target;
     struct qmp *qmp;
+
+    /* The guest's clock: what it asked for last and what is in xenstore. */
+    int64_t rtc_offset, rtc_stored;
+    guint rtc_source;           /* while it is too early to store again */
+    bool rtc_failed;            /* logged */
 };
 
 /* ---- commands ---- */
@@ -176,11 +181,74 @@ static const struct qmp_ops ops = {
 
 /* ---- events ---- */
 
+/*
+ * The guest set its clock. By convention the toolstack keeps the offset in the VM's rtc/timeoffset,
+ * so that the next start of this VM has it.
+ *
+ * xenstored is everybody's, and a guest may set its clock as often as it likes: the first is stored
+ * at once, what follows within a second together. Restricted we cannot store it at all; that is said
+ * once.
+ */
+static void rtc_store(struct control *c)
+{
+    g_autofree char *key = g_strdup_printf("/local/domain/%u/vm", c->desc->domid);
+    g_autofree char *vm = xenstore_read(c->d->xenstore, key);
+    g_autofree char *path = vm ? g_strdup_printf("%s/rtc/timeoffset", vm) : NULL;
+
+    c->rtc_stored = c->rtc_offset;
+    if ((!path || xenstore_printf(c->d->xenstore, path, "%" G_GINT64_FORMAT, c->rtc_offset) < 0) &&
+        !c->rtc_failed) {
+        c->rtc_failed = true;
+        log_warning(ROOM_XENSTORE,
+                    "cannot store the guest's clock offset of %" G_GINT64_FORMAT " s",
+                    c->rtc_offset);
+    }
+}
+
+static gboolean rtc_again(gpointer opaque)
+{
+    struct control *c = opaque;
+
+    if (c->rtc_offset == c->rtc_stored) {
+        c->rtc_source = 0;
+        return G_SOURCE_REMOVE;
+    }
+    rtc_store(c);
+    return G_SOURCE_CONTINUE;
+}
+
+/* Before the machine or we go: nothing may be left to store. */
+static void rtc_flush(struct control *c)
+{
+    if (c->rtc_source) {
+        g_source_remove(c->rtc_source);
+        c->rtc_source = 0;
+        if (c->rtc_offset != c->rtc_stored) {
+            rtc_store(c);
+        }
+    }
+}
+
+static void rtc_offset(void *opaque, int64_t seconds)
+{
+    struct control *c = opaque;
+
+    c->rtc_offset = seconds;
+    if (!c->rtc_source) {
+        rtc_store(c);
+        c->rtc_source = g_timeout_add_seconds(1, rtc_again, c);
+    }
+    qmp_event_rtc_change(c->qmp, seconds);
+}
+
 static void state_changed(void *opaque, enum machine_state now, enum machine_state before)
 {
     struct control *c = opaque;
 
     recorder_note(REC_LIFE, 0, now, before);
+    if (now != MACHINE_RUNNING) {
+        rtc_flush(c);
+    }
     if (c->d->updating) {
         return;
     }
@@ -202,24 +270,6 @@ static void state_changed(void *opaque, enum machine_state now, enum machine_sta
     case MACHINE_BUILDING:
         break;
     }
-}
-
-/*
- * The guest set its clock. By convention the toolstack keeps the offset in the VM's rtc/timeoffset,
- * so that the next start of this VM has it.
- */
-static void rtc_offset(void *opaque, int64_t seconds)
-{
-    struct control *c = opaque;
-    g_autofree char *key = g_strdup_printf("/local/domain/%u/vm", c->desc->domid);
-    g_autofree char *vm = xenstore_read(c->d->xenstore, key);
-    g_autofree char *path = vm ? g_strdup_printf("%s/rtc/timeoffset", vm) : NULL;
-
-    if (!path || xenstore_printf(c->d->xenstore, path, "%" G_GINT64_FORMAT, seconds) < 0) {
-        log_warning(ROOM_XENSTORE,
-                    "cannot store the guest's clock offset of %" G_GINT64_FORMAT " s", seconds);
-    }
-    qmp_event_rtc_change(c->qmp, seconds);
 }
 
 static void tray_moved(void *opaque, const char *device_id, bool open)
@@ -294,6 +344,7 @@ void control_free(struct control *c)
     if (!c) {
         return;
     }
+    rtc_flush(c);
     if (c->d->machine) {
         c->d->machine->events = NULL;
     }

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The daemon's life; see daemon.h. */
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -254,12 +257,32 @@ static void tell_running(struct daemon *d)
     d->ready = true;
 }
 
+/*
+ * A disk hangs while a device has to wait for it: when the guest resets the drive or stops the bus master, after which memory is
+ * its own again. The main loop does not run then, so that signals are looked at here; nothing is lost, for the
+ * guest was not told that its request is done.
+ */
+static void disk_hangs(void)
+{
+    static const int ends[] = {SIGHUP, SIGTERM, SIGINT};
+    sigset_t pending;
+
+    sigpending(&pending);
+    for (unsigned i = 0; i < G_N_ELEMENTS(ends); i++) {
+        if (sigismember(&pending, ends[i]) == 1) {
+            log_warning(ROOM_DM, "going away: %s, while a disk does not answer: not waiting for it", strsignal(ends[i]));
+            _exit(EXIT_SUCCESS);
+        }
+    }
+}
+
 int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err)
 {
     struct xen_domain_info info;
 
     d->desc = desc;
     d->loop = g_main_loop_new(NULL, FALSE);
+    block_set_waiting(disk_hangs);
     d->sandbox = sandbox_prepare(desc, err);
     if (!d->sandbox || open_xen(d, &info, err) < 0 || open_drives(d, err) < 0 ||
         open_chardevs(d, err) < 0 || build_machine(d, &info, err) < 0) {
@@ -459,9 +482,34 @@ void daemon_stop(struct daemon *d, void (*stopped)(void *opaque), void *opaque)
     d->stop_source = g_idle_add_full(G_PRIORITY_DEFAULT, stop_check, d, NULL);
 }
 
+/*
+ * Whoever passed the descriptor may pass anything, a pipe that nobody reads included: that must not hold us up. libxl passes
+ * a plain file.
+ */
+#define SAVE_PATIENCE_US (2 * G_TIME_SPAN_SECOND)
+
+static ssize_t write_state(int fd, bool file, const void *data, size_t len, gint64 deadline)
+{
+    struct pollfd pfd = {.fd = fd, .events = POLLOUT};
+    gint64 left = (deadline - g_get_monotonic_time()) / G_TIME_SPAN_MILLISECOND;
+    int n;
+
+    if (file) {
+        return write(fd, data, len);
+    }
+    n = poll(&pfd, 1, (int)MAX(left, 0));
+    if (n <= 0) {
+        errno = n < 0 ? errno : ETIMEDOUT;
+        return -1;
+    }
+    return write(fd, data, MIN(len, PIPE_BUF));     /* so much of it does not block */
+}
+
 int daemon_save(struct daemon *d, int fd, GError **err)
 {
     g_autoptr(GByteArray) stream = g_byte_array_new();
+    gint64 deadline = g_get_monotonic_time() + SAVE_PATIENCE_US;
+    struct stat st;
     size_t done = 0;
 
     if (d->machine->state != MACHINE_STOPPED || d->stop_source || machine_busy(d->machine)) {
@@ -479,7 +527,8 @@ int daemon_save(struct daemon *d, int fd, GError **err)
         return -1;
     }
     while (done < stream->len) {
-        ssize_t n = write(fd, stream->data + done, stream->len - done);
+        ssize_t n = write_state(fd, fstat(fd, &st) == 0 && S_ISREG(st.st_mode), stream->data + done,
+                                stream->len - done, deadline);
 
         if (n < 0 && errno == EINTR) {
             continue;

@@ -7,8 +7,12 @@
  * but tells nobody anything, so we save the store.
  */
 #include <string.h>
+#include <time.h>
+
+#include <glib.h>
 
 #include <xendm/aspace.h>
+#include <xendm/clock.h>
 #include <xendm/guestmem.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
@@ -19,6 +23,9 @@
 
 #define PORTS 0x10000u
 #define RING_SLOTS IOREQ_BUFFER_SLOT_NUM
+#define STRING_NS (1 * NS_PER_MS)       /* a string instruction has for itself in a turn */
+#define UNITS_LOOK_FIRST 16u            /* units before it looks at the clock, then twice as many … */
+#define UNITS_LOOK_MAX 32u              /* … and at most so many: the look costs as much as a unit or two */
 
 _Static_assert(sizeof(struct ioreq) == 32, "the slot layout is an ABI");
 _Static_assert(sizeof(struct buf_ioreq) == 8, "the ring layout is an ABI");
@@ -127,6 +134,39 @@ static uint64_t recorder_address(const struct ioreq *r)
 
 /* ---- string instructions ---- */
 
+/* How long this turn may last. The clock runs from the first look at it. */
+struct budget {
+    bool limited;
+    uint32_t units, step;               /* since the last look; when to look again */
+    int64_t end;
+};
+
+static int64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
+/* `units` more were done: is the time over? */
+static bool spent(struct budget *b, uint32_t units)
+{
+    int64_t now;
+
+    b->units += units;
+    if (!b->limited || b->units < b->step) {
+        return false;
+    }
+    b->units = 0;
+    b->step = MIN(b->step * 2, UNITS_LOOK_MAX);
+    now = now_ns();
+    if (b->end == 0) {
+        b->end = now + STRING_NS;
+    }
+    return now >= b->end;
+}
+
 static void string_fault(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu, uint64_t gpa, int err)
 {
     core->counters.string_faults++;
@@ -135,40 +175,92 @@ static void string_fault(struct ioreq_core *core, const struct ioreq *r, unsigne
               strerror(-err));
 }
 
+/* Whether the port takes many units in one call. Then it is a data port, and fast. */
+static bool port_has_blocks(const struct ioreq_core *core, const struct ioreq *r)
+{
+    const struct region *region = aspace_find(core->machine->pio, r->addr);
+
+    return region != NULL &&
+           (r->dir == IOREQ_READ ? region->ops->read_block != NULL : region->ops->write_block != NULL);
+}
+
+/*
+ * Units done + 0 … done + n - 1 of `r` between the device and `buf`, in the order in which the device sees them. Returns how
+ * many there was time for, at least one.
+ */
+static uint32_t device_units(struct ioreq_core *core, const struct ioreq *r, uint32_t done, uint8_t *buf, uint32_t n,
+                             struct budget *budget)
+{
+    struct machine *m = core->machine;
+    bool pio = r->type == IOREQ_TYPE_PIO, blocks = pio && port_has_blocks(core, r);
+    uint32_t i = 0;
+
+    while (i < n) {
+        uint32_t part = blocks || n - i < UNITS_LOOK_FIRST ? n - i : UNITS_LOOK_FIRST;
+        uint8_t *at = buf + (size_t)i * r->size;
+
+        if (pio && r->dir == IOREQ_READ) {
+            aspace_read_block(m->pio, r->addr, at, r->size, part);
+        } else if (pio) {
+            aspace_write_block(m->pio, r->addr, at, r->size, part);
+        } else {
+            for (uint32_t k = 0; k < part; k++, at += r->size) {
+                uint64_t address = unit_address(r, done + i + k);
+
+                if (r->dir == IOREQ_READ) {
+                    uint64_t value = target_read(core, r, address);
+
+                    memcpy(at, &value, r->size);
+                } else {
+                    target_write(core, r, address, unit_load(at, r->size));
+                }
+            }
+        }
+        i += part;
+        if (spent(budget, part) && i < n) {
+            break;
+        }
+    }
+    return i;
+}
+
 /*
  * REP INS upwards, which is how PIO disk drivers read: the device's data goes straight into the guest's page. Where that
  * cannot be (no memory there, a unit across two mappings), up to a page's worth goes through the bounce buffer.
  */
-static void string_in_direct(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu)
+static uint32_t string_in_direct(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu, uint32_t done,
+                                 struct budget *budget)
 {
     struct machine *m = core->machine;
-    uint64_t gpa = r->data;
-    uint32_t left = r->count;
 
-    while (left > 0) {
+    while (done < r->count) {
+        uint64_t gpa = r->data + (uint64_t)done * r->size;
+        uint32_t left = r->count - done, n = 0;
         struct guestmem_ref ref;
-        uint32_t n = 0;
         int err = guestmem_get(m->memory, gpa, (size_t)left * r->size, true, &ref);
 
         if (err == 0) {
             n = (uint32_t)(ref.len / r->size);
             if (n > 0) {
-                aspace_read_block(m->pio, r->addr, ref.ptr, r->size, n);
+                n = device_units(core, r, done, ref.ptr, n, budget);
             }
             guestmem_put(m->memory, &ref, (size_t)n * r->size);
         }
         if (n == 0) {
             n = (GUEST_PAGE_SIZE - (uint32_t)(gpa & (GUEST_PAGE_SIZE - 1))) / r->size;
             n = n == 0 ? 1 : n < left ? n : left;
-            aspace_read_block(m->pio, r->addr, core->bounce, r->size, n);
+            n = device_units(core, r, done, core->bounce, n, budget);
             err = guestmem_write(m->memory, gpa, core->bounce, (size_t)n * r->size);
             if (err < 0) {
                 string_fault(core, r, vcpu, gpa, err);
             }
         }
-        gpa += (uint64_t)n * r->size;
-        left -= n;
+        done += n;
+        if (done < r->count && budget->end != 0 && spent(budget, UNITS_LOOK_MAX)) {
+            break;
+        }
     }
+    return done;
 }
 
 /* Reverses the order of `n` units in place: what the device gives first belongs to the highest address. */
@@ -185,73 +277,111 @@ static void units_reverse(uint8_t *buf, unsigned size, uint32_t n)
     }
 }
 
-/* Device to memory or back, a bounce buffer at a time. Guest memory is read once: a vCPU may write it meanwhile. */
-static void string_bounced(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu)
+/* The lowest address of units done … done + n - 1 in memory. */
+static uint64_t units_memory(const struct ioreq *r, uint32_t done, uint32_t n)
+{
+    return r->df ? r->data - (uint64_t)(done + n - 1) * r->size : r->data + (uint64_t)done * r->size;
+}
+
+/*
+ * Device to memory or back, a bounce buffer at a time. A unit of guest memory is used as it was read: a vCPU may write it
+ * meanwhile.
+ */
+static uint32_t string_bounced(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu, uint32_t done,
+                               struct budget *budget)
 {
     struct machine *m = core->machine;
-    bool pio = r->type == IOREQ_TYPE_PIO;
     uint32_t most = (uint32_t)sizeof(core->bounce) / r->size;
     uint8_t *buf = core->bounce;
 
-    for (uint32_t done = 0, n; done < r->count; done += n) {
+    while (done < r->count) {
+        uint32_t n = r->count - done < most ? r->count - done : most;
         uint64_t low;
-        size_t len;
         int err;
 
-        n = r->count - done < most ? r->count - done : most;
-        len = (size_t)n * r->size;
-        low = r->df ? r->data - (uint64_t)(done + n - 1) * r->size : r->data + (uint64_t)done * r->size;
         if (r->dir == IOREQ_READ) {
-            if (pio) {
-                aspace_read_block(m->pio, r->addr, buf, r->size, n);
-            } else {
-                for (uint32_t i = 0; i < n; i++) {
-                    uint64_t value = target_read(core, r, unit_address(r, done + i));
-
-                    memcpy(buf + (size_t)i * r->size, &value, r->size);
-                }
+            n = device_units(core, r, done, buf, n, budget);
+            if (r->df) {
+                units_reverse(buf, r->size, n);
+            }
+            low = units_memory(r, done, n);
+            err = guestmem_write(m->memory, low, buf, (size_t)n * r->size);
+            if (err < 0) {
+                string_fault(core, r, vcpu, low, err);
+            }
+        } else {
+            low = units_memory(r, done, n);
+            err = guestmem_read(m->memory, low, buf, (size_t)n * r->size);
+            if (err < 0) {
+                /* As if nobody drove the bus; what could be read of it is not used either. */
+                memset(buf, 0xff, (size_t)n * r->size);
+                string_fault(core, r, vcpu, low, err);
             }
             if (r->df) {
                 units_reverse(buf, r->size, n);
             }
-            err = guestmem_write(m->memory, low, buf, len);
-            if (err < 0) {
-                string_fault(core, r, vcpu, low, err);
-            }
-            continue;
+            n = device_units(core, r, done, buf, n, budget);
         }
-        err = guestmem_read(m->memory, low, buf, len);
-        if (err < 0) {
-            /* As if nobody drove the bus; what could be read of it is not used either. */
-            memset(buf, 0xff, len);
-            string_fault(core, r, vcpu, low, err);
-        }
-        if (r->df) {
-            units_reverse(buf, r->size, n);
-        }
-        if (pio) {
-            aspace_write_block(m->pio, r->addr, buf, r->size, n);
-        } else {
-            for (uint32_t i = 0; i < n; i++) {
-                target_write(core, r, unit_address(r, done + i), unit_load(buf + (size_t)i * r->size, r->size));
-            }
+        done += n;
+        if (done < r->count && budget->end != 0 && spent(budget, UNITS_LOOK_MAX)) {
+            break;
         }
     }
+    return done;
 }
 
-/* REP STOS to a device, and other repetitions with the data in the request: returns what was read last. */
-static uint64_t string_value(struct ioreq_core *core, const struct ioreq *r)
+/* REP STOS to a device, and other repetitions with the data in the request; *value is what was read last. */
+static uint32_t string_value(struct ioreq_core *core, const struct ioreq *r, uint32_t done, struct budget *budget,
+                             uint64_t *value)
 {
-    uint64_t value = r->data;
-
-    for (uint32_t i = 0; i < r->count; i++) {
+    while (done < r->count) {
         if (r->dir == IOREQ_READ) {
-            value = target_read(core, r, unit_address(r, i));
+            *value = target_read(core, r, unit_address(r, done));
         } else {
-            target_write(core, r, unit_address(r, i), r->data);
+            target_write(core, r, unit_address(r, done), r->data);
+        }
+        done++;
+        if (spent(budget, 1) && done < r->count) {
+            break;
         }
     }
-    return value;
+    return done;
+}
+
+/* One turn of a string instruction: units that are done by now; the answer counts when that is all. */
+static uint32_t string_turn(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu, uint32_t done,
+                            uint64_t *answer)
+{
+    struct budget budget = { .limited = !core->patient, .step = UNITS_LOOK_FIRST };
+
+    *answer = r->data;
+    if (!r->data_is_ptr) {
+        return string_value(core, r, done, &budget, answer);
+    }
+    if (r->type == IOREQ_TYPE_PIO && r->dir == IOREQ_READ && !r->df) {
+        return string_in_direct(core, r, vcpu, done, &budget);
+    }
+    return string_bounced(core, r, vcpu, done, &budget);
+}
+
+/* A turn; true when that was the last. Else it is remembered, and `r` is to be given again. */
+static bool string_serve(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu, uint32_t done, uint64_t *answer)
+{
+    done = string_turn(core, r, vcpu, done, answer);
+    if (done >= r->count) {
+        return true;
+    }
+    core->counters.string_turns++;
+    if (core->string == NULL) {
+        core->string = g_new0(struct ioreq_string, core->vcpus);
+    }
+    core->string[vcpu] = (struct ioreq_string){ .r = *r, .done = done, .on = true };
+    return false;
+}
+
+void ioreq_core_clear(struct ioreq_core *core)
+{
+    g_clear_pointer(&core->string, g_free);
 }
 
 /* ---- one request ---- */
@@ -317,12 +447,12 @@ static void time_offset(struct ioreq_core *core, uint64_t seconds)
     }
 }
 
-/* Does what `r`, a private copy, asks for, and returns the data of the answer. */
-static uint64_t request_serve(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu)
+/* Does what `r`, a private copy, asks for; the data of the answer. False: a string instruction that is not at its end. */
+static bool request_serve(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu, uint64_t *answer)
 {
     uint32_t aux = (r->size & 0xff) | vcpu << 8;
-    uint64_t value;
 
+    *answer = r->data;
     switch (r->type) {
     case IOREQ_TYPE_PIO:
     case IOREQ_TYPE_COPY:
@@ -330,55 +460,84 @@ static uint64_t request_serve(struct ioreq_core *core, const struct ioreq *r, un
         break;
     case IOREQ_TYPE_TIMEOFFSET:
         time_offset(core, r->data);
-        return r->data;
+        return true;
     case IOREQ_TYPE_INVALIDATE:
         core->counters.invalidates++;
         guestmem_invalidate(core->machine->memory);
-        return r->data;
+        return true;
     default:
-        return bad_request(core, r, vcpu);
+        *answer = bad_request(core, r, vcpu);
+        return true;
     }
     if (!request_valid(r)) {
-        return bad_request(core, r, vcpu);
+        *answer = bad_request(core, r, vcpu);
+        return true;
     }
     count_access(&core->counters, r);
     if (__builtin_expect(r->count == 1 && !r->data_is_ptr, 1)) {
         if (r->dir == IOREQ_READ) {
-            value = target_read(core, r, r->addr);
-            recorder_note(read_kind[r->type], aux, recorder_address(r), value);
-            return value;
+            *answer = target_read(core, r, r->addr);
+            recorder_note(read_kind[r->type], aux, recorder_address(r), *answer);
+            return true;
         }
         recorder_note(write_kind[r->type], aux, recorder_address(r), r->data & size_mask(r->size));
         target_write(core, r, r->addr, r->data);
-        return r->data;
+        return true;
     }
     recorder_note(REC_STRING, aux, recorder_address(r), r->count | (uint64_t)r->dir << 32);
     core->counters.strings++;
     core->counters.string_units += r->count;
-    if (!r->data_is_ptr) {
-        return string_value(core, r);
+    return string_serve(core, r, vcpu, 0, answer);
+}
+
+/* The answer to `vcpu`, whose request's last word was `word`. */
+static void request_answer(struct ioreq_core *core, unsigned vcpu, uint64_t word, uint64_t answer, uint8_t state)
+{
+    struct ioreq *slot = &core->slot[vcpu];
+
+    __atomic_store_n((uint64_t *)slot + 1, answer, __ATOMIC_RELAXED);
+    /* The byte that holds the state, with data_is_ptr, dir and df above it. */
+    __atomic_store_n((uint8_t *)slot + 30, (uint8_t)((word >> 48 & 0xf0) | state), __ATOMIC_RELEASE);
+    core->notify(core->opaque, vcpu);
+}
+
+/* Goes on with a string instruction that had its turns before. */
+static bool string_go_on(struct ioreq_core *core, unsigned vcpu)
+{
+    struct ioreq_string s = core->string[vcpu];
+    uint64_t word, answer;
+    bool done;
+
+    if (core->busy || core->hold) {
+        return false;
     }
-    if (r->type == IOREQ_TYPE_PIO && r->dir == IOREQ_READ && !r->df) {
-        string_in_direct(core, r, vcpu);
-    } else {
-        string_bounced(core, r, vcpu);
+    ioreq_core_drain(core);
+    core->busy = true;
+    core->string[vcpu].on = false;
+    done = string_serve(core, &s.r, vcpu, s.done, &answer);
+    core->busy = false;
+    if (done) {
+        memcpy(&word, (const uint8_t *)&s.r + 24, sizeof(word));
+        request_answer(core, vcpu, word, answer, STATE_IORESP_READY);
     }
-    return r->data;
+    return true;
 }
 
 bool ioreq_core_serve(struct ioreq_core *core, unsigned vcpu)
 {
     struct ioreq *slot = &core->slot[vcpu];
     uint64_t *word = (uint64_t *)slot;
-    /* The byte that holds the state, with data_is_ptr, dir and df above it. */
-    uint8_t *state = (uint8_t *)slot + 30;
     union {
         uint64_t word[4];
         struct ioreq r;
     } req;
     uint64_t answer;
-    uint8_t done = STATE_IORESP_READY;
+    uint8_t state = STATE_IORESP_READY;
+    bool done = true;
 
+    if (__builtin_expect(core->string != NULL, 0) && core->string[vcpu].on) {
+        return string_go_on(core, vcpu);
+    }
     /* State and type are in the last word; what it says about the others holds once it says READY. */
     req.word[3] = __atomic_load_n(&word[3], __ATOMIC_ACQUIRE);
     if (__builtin_expect(req.r.state != STATE_IOREQ_READY && req.r.state <= STATE_IORESP_READY, 1)) {
@@ -398,17 +557,17 @@ bool ioreq_core_serve(struct ioreq_core *core, unsigned vcpu)
     if (__builtin_expect(req.r.state > STATE_IORESP_READY, 0)) {
         /* Nothing that Xen writes. NONE lets a waiting read end with all ones and keeps the slot usable. */
         answer = bad_request(core, &req.r, vcpu);
-        done = STATE_IOREQ_NONE;
+        state = STATE_IOREQ_NONE;
     } else {
         core->busy = false;
         ioreq_core_drain(core);     /* what was posted before must be seen before */
         core->busy = true;
-        answer = request_serve(core, &req.r, vcpu);
+        done = request_serve(core, &req.r, vcpu, &answer);
     }
     core->busy = false;
-    __atomic_store_n(&word[1], answer, __ATOMIC_RELAXED);
-    __atomic_store_n(state, (uint8_t)((req.word[3] >> 48 & 0xf0) | done), __ATOMIC_RELEASE);
-    core->notify(core->opaque, vcpu);
+    if (done) {
+        request_answer(core, vcpu, req.word[3], answer, state);
+    }
     return true;
 }
 

@@ -26,11 +26,19 @@ struct machine;
 struct ioreq_counters {
     uint64_t pio_reads, pio_writes, mmio_reads, mmio_writes, config_reads, config_writes;
     uint64_t strings, string_units;     /* requests with data in guest memory or repeated; their units */
+    uint64_t string_turns;              /* times one of them was left because its time was up */
     uint64_t string_faults;             /* parts of them whose memory was not there */
     uint64_t time_offsets, invalidates;
     uint64_t buffered, ring_resyncs;
     uint64_t bad;
     uint64_t held;                      /* times a request was found while the machine stood still */
+};
+
+/* A string instruction that was begun and takes its turns. */
+struct ioreq_string {
+    struct ioreq r;                     /* as it was read; the slot is not looked at again */
+    uint32_t done;                      /* units */
+    bool on;
 };
 
 struct ioreq_core {
@@ -40,7 +48,9 @@ struct ioreq_core {
     struct buffered_iopage *ring;       /* NULL: none */
     bool hold;                          /* the machine stands still: answer nothing but INVALIDATE */
     bool busy;                          /* a request is being served */
+    bool patient;                       /* finish string instructions, however long they take */
     unsigned next_vcpu;                 /* where ioreq_core_poll() goes on */
+    struct ioreq_string *string;        /* one per vCPU; NULL until a long one came */
     void (*notify)(void *opaque, unsigned vcpu);
     void *opaque;
     struct ioreq_counters counters;
@@ -50,13 +60,21 @@ struct ioreq_core {
 /*
  * Serves what is in the slot of `vcpu`, after everything that is in the ring, and notifies. False when there was no request,
  * or it has to wait.
+ *
+ * A string instruction whose units take long (each may clear or move video memory) is left when its millisecond is over, so
+ * that a guest cannot keep the main loop for minutes with one instruction: true, but nobody is notified; the next call for
+ * this vCPU goes on with it.
  */
 bool ioreq_core_serve(struct ioreq_core *core, unsigned vcpu);
+
+/* Frees what was allocated; the pages are the caller's. */
+void ioreq_core_clear(struct ioreq_core *core);
 
 /* Empties the ring, but not more than one ring's worth. Returns the number of items. */
 unsigned ioreq_core_drain(struct ioreq_core *core);
 
-/* Looks at all slots once, from where it stopped last time, and at the ring. Returns how many requests and items, ≤ max. */
+/* Looks at all slots once, from where it stopped last time, and at the ring. Returns how many requests (also parts of long
+ * string instructions) and items, ≤ max. */
 unsigned ioreq_core_poll(struct ioreq_core *core, unsigned max);
 
 #endif

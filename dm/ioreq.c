@@ -582,6 +582,7 @@ void ioreq_server_close(struct ioreq_server *s)
     if (s->ring_page != NULL) {
         xenforeignmemory_unmap(xen->fmem, s->ring_page, 1);
     }
+    ioreq_core_clear(&s->core);
     g_free(s->port_vcpu);
     g_free(s->vcpu_port);
     g_free(s->masked);
@@ -593,7 +594,9 @@ void ioreq_server_close(struct ioreq_server *s)
 void ioreq_server_pause(struct ioreq_server *s)
 {
     /* One round is all that counts: what comes later comes from a guest that runs on, and has to wait. */
+    s->core.patient = true;
     ioreq_core_poll(&s->core, UINT32_MAX);
+    s->core.patient = false;
     ioreq_core_drain(&s->core);
     s->core.hold = true;
 }
@@ -635,8 +638,8 @@ void ioreq_server_describe(const struct ioreq_server *s, void (*line)(void *opaq
     LINE("pio: %llu reads, %llu writes", U(c.requests.pio_reads), U(c.requests.pio_writes));
     LINE("mmio: %llu reads, %llu writes", U(c.requests.mmio_reads), U(c.requests.mmio_writes));
     LINE("pci config: %llu reads, %llu writes", U(c.requests.config_reads), U(c.requests.config_writes));
-    LINE("string: %llu requests, %llu units, %llu without memory", U(c.requests.strings), U(c.requests.string_units),
-         U(c.requests.string_faults));
+    LINE("string: %llu requests, %llu units, %llu without memory, %llu times interrupted", U(c.requests.strings),
+         U(c.requests.string_units), U(c.requests.string_faults), U(c.requests.string_turns));
     LINE("buffered: %llu items, %llu resynchronised", U(c.requests.buffered), U(c.requests.ring_resyncs));
     LINE("time offset: %llu, invalidate: %llu, bad: %llu, held: %llu", U(c.requests.time_offsets),
          U(c.requests.invalidates), U(c.requests.bad), U(c.requests.held));

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Log and flight recorder: what every room may call, so that tests link it without the daemon.
 noinst_LTLIBRARIES += libdmbase.la
 libdmbase_la_SOURCES = dm/error.c dm/log.c dm/recorder.c

@@ -450,8 +450,7 @@ int hv_acpi_s_state_set(struct hypervisor *hv, unsigned state)
         return -EBUSY;
     }
     if (hv->xen->restricted) {
-        log_warning(ROOM_DM, "ACPI S%u: the process is restricted (dm_restrict) and cannot tell Xen", state);
-        return -EPERM;
+        return -EPERM;          /* the caller says so, once: the guest may ask as often as it likes */
     }
     err = xen_ctrl_set_s_state(hv->xen->ctrl, hv->xen->domid, state);
     if (err < 0) {

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # The contracts. They are not installed: nothing outside this tree builds on them.
 noinst_HEADERS = \
 	include/xendm/acpi.h include/xendm/aspace.h include/xendm/block.h include/xendm/chardev.h include/xendm/classes.h \

@@ -37,7 +37,8 @@ struct block_engine {
     int (*start)(void); /* 0, or -errno when this kernel cannot */
     void (*submit)(struct engine_job *job);
     bool (*poll)(void); /* completes what is complete; true if anything was */
-    void (*wait)(void); /* blocks until something was completed; something must be in flight */
+    /* Blocks until something was completed or the time is over; something must be in flight. True if anything was. */
+    bool (*wait)(int timeout_ms);
 };
 
 extern const struct block_engine block_engine_uring;

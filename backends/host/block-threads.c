@@ -85,13 +85,12 @@ static bool threads_poll(void)
     return true;
 }
 
-static void threads_wait(void)
+static bool threads_wait(int timeout_ms)
 {
     struct pollfd pfd = {.fd = wake_fd, .events = POLLIN};
 
-    while (poll(&pfd, 1, -1) < 0 && errno == EINTR) {
-    }
-    threads_poll();
+    poll(&pfd, 1, timeout_ms);
+    return threads_poll();
 }
 
 static void threads_submit(struct engine_job *job)

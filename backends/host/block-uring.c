@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <poll.h>
 
 #include <glib.h>
 #include <liburing.h>
@@ -121,13 +122,15 @@ static void uring_submit(struct engine_job *job)
     push();
 }
 
-static void uring_wait(void)
+static bool uring_wait(int timeout_ms)
 {
-    struct io_uring_cqe *cqe;
+    struct pollfd pfd = {.fd = ring.ring_fd, .events = POLLIN};
 
     flush_backlog();
-    io_uring_wait_cqe(&ring, &cqe);
-    uring_poll();
+    if (io_uring_cq_ready(&ring) == 0) {
+        poll(&pfd, 1, timeout_ms);
+    }
+    return uring_poll();
 }
 
 /* ---- main loop ---- */

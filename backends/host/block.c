@@ -27,6 +27,8 @@
 #define ZERO_CHUNK 65536u
 /* A transfer within memory (tmpfs) is done at once up to this size; copying it takes some 20 µs. */
 #define COPY_MAX (256u << 10)
+/* While a disk does not answer, we look up so often whether somebody wants us gone. */
+#define LOOK_UP_MS 100
 
 struct block {
     char *id;
@@ -165,6 +167,18 @@ static int find_size(int fd, const char *file, uint64_t *size, GError **err)
     return -EINVAL;
 }
 
+/* Opening other things may have effects or wait, as for the writer of a FIFO. What cannot be examined, open() explains. */
+static int check_kind(const char *file, GError **err)
+{
+    struct stat st;
+
+    if (stat(file, &st) < 0 || S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) {
+        return 0;
+    }
+    g_set_error(err, XENDM_ERROR, EINVAL, "'%s' is neither a file nor a block device", file);
+    return -EINVAL;
+}
+
 /* A block device that is set read-only can be opened for writing; only the writes then fail. */
 static bool device_read_only(int fd)
 {
@@ -189,6 +203,9 @@ static int open_medium(struct block *b, const struct block_options *o, GError **
         return -ENOTSUP;
     }
     if (fd < 0) {
+        if (check_kind(o->file, err) < 0) {
+            return -EINVAL;
+        }
         fd = open(o->file, (o->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
         if (fd < 0) {
             int e = errno;
@@ -259,11 +276,18 @@ struct block *block_open(const struct block_options *options, GError **err)
     return b;
 }
 
+static void (*still_waiting)(void);
+
+void block_set_waiting(void (*waiting)(void))
+{
+    still_waiting = waiting;
+}
+
 void block_drain(struct block *b)
 {
     while (b->in_flight > 0) {
-        if (!complete_at_once()) {
-            engine->wait();
+        if (!complete_at_once() && !engine->wait(LOOK_UP_MS) && still_waiting) {
+            still_waiting();
         }
     }
 }

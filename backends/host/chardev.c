@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -150,6 +151,26 @@ static gboolean output_ready(gint fd, GIOCondition condition, gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
+/* One write that does not wait. Standard output is shared with others, who may not want it non-blocking. */
+static ssize_t write_some(struct chardev *cd, const uint8_t *buf, size_t len)
+{
+    struct pollfd pfd = {.fd = cd->out_fd, .events = POLLOUT};
+
+    switch (cd->kind) {
+    case CHARDEV_UNIX:
+    case CHARDEV_TCP:
+        return send(cd->out_fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    case CHARDEV_STDIO:
+        if (poll(&pfd, 1, 0) == 0) {
+            errno = EAGAIN;
+            return -1;
+        }
+        return write(cd->out_fd, buf, len < PIPE_BUF ? len : PIPE_BUF);
+    default:
+        return write(cd->out_fd, buf, len);
+    }
+}
+
 size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
 {
     size_t done = 0;
@@ -163,9 +184,7 @@ size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
         return len;
     }
     while (done < len) {
-        ssize_t n = cd->kind == CHARDEV_UNIX || cd->kind == CHARDEV_TCP
-                        ? send(cd->out_fd, buf + done, len - done, MSG_NOSIGNAL | MSG_DONTWAIT)
-                        : write(cd->out_fd, buf + done, len - done);
+        ssize_t n = write_some(cd, buf + done, len - done);
 
         if (n > 0) {
             done += (size_t)n;

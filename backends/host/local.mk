@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Back ends on the host's side. No Xen header here.
 noinst_LTLIBRARIES += libbackendshost.la
 libbackendshost_la_CPPFLAGS = $(AM_CPPFLAGS) $(URING_CFLAGS)

@@ -261,6 +261,15 @@ static void debug_write(void *opaque, uint64_t offset, uint64_t value, unsigned 
 
 /* ---- SMBus host controller: nobody at home ---- */
 
+/* The index wraps at once, so that saved state has one form of it. */
+static uint8_t *smb_block_next(struct piix4_pm *s)
+{
+    uint8_t *byte = &s->smb_block[s->smb_index % sizeof(s->smb_block)];
+
+    s->smb_index = (uint8_t)((s->smb_index + 1) % sizeof(s->smb_block));
+    return byte;
+}
+
 static uint64_t smb_read(void *opaque, uint64_t offset, unsigned size)
 {
     struct piix4_pm *s = opaque;
@@ -280,8 +289,7 @@ static uint64_t smb_read(void *opaque, uint64_t offset, unsigned size)
     case 6:
         return s->smb_data1;
     case 7:
-        s->smb_index %= sizeof(s->smb_block);
-        return s->smb_block[s->smb_index++];
+        return *smb_block_next(s);
     default:
         return offset >= 8 && offset < SMB_SIZE ? s->smb_slave[offset - 8] : 0;
     }
@@ -317,8 +325,7 @@ static void smb_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
         s->smb_data1 = (uint8_t)value;
         break;
     case 7:
-        s->smb_index %= sizeof(s->smb_block);
-        s->smb_block[s->smb_index++] = (uint8_t)value;
+        *smb_block_next(s) = (uint8_t)value;
         break;
     default:
         if (offset >= 8 && offset < SMB_SIZE) {

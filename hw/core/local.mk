@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # The services that every device uses. No Xen header here.
 noinst_LTLIBRARIES += libhwcore.la
 libhwcore_la_SOURCES = hw/core/aspace.c hw/core/clock.c hw/core/core.h hw/core/device.c hw/core/dma.c hw/core/irq.c \

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # The screen: VGA chips, and the head that viewers look at.
 noinst_LTLIBRARIES += libhwdisplay.la
 libhwdisplay_la_CPPFLAGS = $(AM_CPPFLAGS) $(PNG_CFLAGS)

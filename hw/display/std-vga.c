@@ -77,6 +77,7 @@ struct std_vga {
     bool mapped;          /* vga.vram is the guest's memory, not a stand-in of ours */
     uint32_t pages;
     uint64_t refused; /* BAR addresses we did not move to */
+    uint64_t stuck;   /* … and that the hypervisor did not move it to */
 
     uint64_t saved_gfn; /* in saved state */
     uint32_t saved_pages;
@@ -278,7 +279,9 @@ static bool vram_move(struct std_vga *s, uint64_t gfn)
     vga_tracking_stop(v);
     int rc = hv_memory_relocate(v->hv, v->vram_gfn, gfn, s->pages);
     if (rc < 0) {
-        log_error(ROOM_DISPLAY,
+        /* A guest can have this as often as it likes: it gives back a page of video memory and moves the BAR. */
+        s->stuck++;
+        log_guest(ROOM_DISPLAY,
                   "%s: video memory stays at gfn 0x%" PRIx64 ": cannot move it to 0x%" PRIx64
                   ": %s",
                   s->pci.dev.id, v->vram_gfn, gfn, g_strerror(-rc));
@@ -419,8 +422,10 @@ static void std_vga_describe(struct device *dev, void (*line)(void *opaque, cons
                "%" PRIu64 " pictures, %" PRIu64 " rows drawn, dirty tracking %s", s->vga.pictures,
                s->vga.rows_drawn, s->vga.tracking ? "on" : "off");
     line(opaque, text);
-    if (s->refused) {
-        g_snprintf(text, sizeof(text), "%" PRIu64 " impossible BAR addresses refused", s->refused);
+    if (s->refused || s->stuck) {
+        g_snprintf(text, sizeof(text),
+                   "%" PRIu64 " impossible BAR addresses refused, %" PRIu64 " moves failed", s->refused,
+                   s->stuck);
         line(opaque, text);
     }
 }

@@ -608,7 +608,8 @@ int ide_drive_realize(struct ide_drive *d, const struct ide_drive_ops *ops, GErr
     return 0;
 }
 
-static void detach(struct ide_drive *d)
+/* Off the cable; what that means for the interrupt line is the caller's matter. */
+static struct ide_channel *detach(struct ide_drive *d)
 {
     struct ide_channel *ch = d->channel;
 
@@ -619,6 +620,15 @@ static void detach(struct ide_drive *d)
     if (ch) {
         ch->drive[d->unit] = NULL;
         d->channel = NULL;
+    }
+    return ch;
+}
+
+static void detach_running(struct ide_drive *d)
+{
+    struct ide_channel *ch = detach(d);
+
+    if (ch) {
         ide_channel_update_irq(ch);
     }
 }
@@ -626,7 +636,7 @@ static void detach(struct ide_drive *d)
 void ide_drive_unrealize(struct ide_drive *d)
 {
     if (d->ops) {
-        detach(d);
+        detach_running(d);
     }
     g_free(d->buffer);
     d->buffer = NULL;
@@ -652,7 +662,7 @@ void ide_drive_unplug(struct ide_drive *d)
     if (d->unplugged) {
         return;
     }
-    detach(d);
+    detach_running(d);
     d->unplugged = true;
     if (d->block && block_present(d->block)) {
         d->req = (struct block_request){.op = BLOCK_FLUSH, .done = unplug_flushed, .opaque = d};
@@ -771,6 +781,7 @@ void ide_drive_post_load(struct ide_drive *d)
     g_free(d->saved);
     d->saved = NULL;
     if (d->unplugged) {
+        /* The line is the controller's and loaded already; the other drive, whose interrupt it may be, is not. */
         detach(d);
         if (d->block && block_present(d->block)) {
             block_eject(d->block);

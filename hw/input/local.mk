@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Keyboard, mouse, and the way of input events to them.
 noinst_LTLIBRARIES += libhwinput.la
 libhwinput_la_SOURCES = \

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # The PC around the chips: bridges, CMOS, ISA DMA, and the board that puts everything together.
 noinst_LTLIBRARIES += libhwpc.la
 libhwpc_la_CPPFLAGS = $(AM_CPPFLAGS) -DXENDM_FIRMWARE_DIR=\"$(firmwaredir)\"

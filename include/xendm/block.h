@@ -53,6 +53,8 @@ bool block_poll(void);
 
 /* Waits until nothing is in flight; the completions run inside. For stop and close only. */
 void block_drain(struct block *b);
+/* Called about ten times a second while block_drain() waits in vain: a disk that hangs must not make the process deaf. */
+void block_set_waiting(void (*waiting)(void));
 unsigned block_in_flight(const struct block *b);
 
 uint64_t block_size(const struct block *b);         /* bytes, rounded up to 512; 0 without medium */

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Rules of the house that can be checked.
 TESTS += tests/rules/dependency-rule.py
 dist_check_SCRIPTS += tests/rules/dependency-rule.py

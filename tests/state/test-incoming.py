@@ -158,6 +158,17 @@ def tests(tmp):
         answer = save_to(run, writer)
         os.close(writer)
         report("a pipe without a reader is an error", "Broken pipe" in str(answer.get("error")), answer)
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        try:
+            while os.write(writer, bytes(4096)):
+                pass
+        except BlockingIOError:
+            os.set_blocking(writer, True)
+        answer = save_to(run, writer)
+        os.close(reader)
+        os.close(writer)
+        report("a pipe that nobody reads is an error after a while", "timed out" in str(answer.get("error")), answer)
         with open(tmp + "/disk", "rb") as only_read:
             answer = save_to(run, only_read.fileno())
         report("a descriptor for reading is an error", "no descriptor in this set" in str(answer.get("error")), answer)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Unit tests of the host back ends.
 check_PROGRAMS += tests/unit/test-block tests/unit/test-chardev
 tests_unit_test_block_SOURCES = tests/unit/test-block.c

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Unit tests of hw/core.
 check_PROGRAMS += tests/unit/test-aspace
 tests_unit_test_aspace_SOURCES = tests/unit/test-aspace.c

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Unit tests of hw/display.
 check_PROGRAMS += tests/unit/test-display tests/unit/test-vga
 tests_unit_test_display_SOURCES = tests/unit/test-display.c

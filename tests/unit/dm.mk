@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Unit tests of the command line and of QMP; the command line's table runs against the daemon itself.
 # The QMP tests bring their own machine (qmp-fakes.c), so they link neither the core nor the chips.
 qmp_test_libs = libdmcontrol.la libbackendshost.la libdmbase.la $(JSON_LIBS) $(GLIB_LIBS)

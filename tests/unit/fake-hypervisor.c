@@ -111,6 +111,9 @@ int hv_memory_populate(struct hypervisor *hv, uint64_t gfn, size_t pages)
 
 int hv_memory_relocate(struct hypervisor *hv, uint64_t from_gfn, uint64_t to_gfn, size_t pages)
 {
+    if (hv->fail_relocate) {
+        return -abs(hv->fail_relocate);
+    }
     if (!hv->vram || from_gfn != hv->vram_gfn || pages != hv->vram_pages) {
         return -EINVAL;
     }

@@ -40,6 +40,7 @@ struct hypervisor {
     int fail_range_add;                     /* errno to fail the next hv_range_add() with, once */
     int fail_s_state;                       /* -errno for hv_acpi_s_state_set() */
     int fail_populate;                      /* -errno for hv_memory_populate() */
+    int fail_relocate;                      /* -errno for hv_memory_relocate() */
     uint64_t ranges_added, ranges_deleted;
     bool function[256];                     /* forwarded PCI functions */
     uint8_t *vram;                          /* backs hv_memory_map(), made at populate */

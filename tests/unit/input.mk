@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Unit tests of hw/input.
 check_PROGRAMS += tests/unit/test-input tests/unit/test-i8042
 tests_unit_test_input_SOURCES = tests/unit/test-input.c

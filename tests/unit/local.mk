@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Unit tests: glib's test framework, TAP output. A fragment per room, so that people do not meet in one file.
 check_LTLIBRARIES += tests/unit/libfakes.la
 tests_unit_libfakes_la_SOURCES = tests/unit/fake-hypervisor.c tests/unit/fake-guestmem.c tests/unit/fakes.h

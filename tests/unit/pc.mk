@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Unit tests of the PC's chips and the board.
 
 check_PROGRAMS += tests/unit/test-i440fx

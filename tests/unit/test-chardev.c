@@ -182,6 +182,35 @@ static void test_file(void)
     g_string_free(f.got, TRUE);
 }
 
+/* Standard output is a pipe whose reader does not read: the guest's output is held back, we are not. */
+static void test_stdio_stalls(void)
+{
+    struct front f = {0};
+    int out = dup(STDOUT_FILENO), in = dup(STDIN_FILENO), fd[2];
+    static const uint8_t text[64] = "x";
+    struct chardev *cd;
+    size_t written = 0, n;
+
+    g_assert_cmpint(pipe(fd), ==, 0);
+    fflush(stdout);
+    dup2(fd[1], STDOUT_FILENO);
+    dup2(fd[0], STDIN_FILENO);          /* any that is open */
+    cd = must_open("stdio", &f);
+    dup2(out, STDOUT_FILENO);
+    dup2(in, STDIN_FILENO);
+    while ((n = chardev_write(cd, text, sizeof(text))) == sizeof(text) && written < (1 << 20)) {
+        written += n;
+    }
+    g_assert_cmpuint(n, ==, 0);
+    g_assert_cmpuint(written, >, 0);
+    chardev_close(cd);
+    close(fd[0]);
+    close(fd[1]);
+    close(out);
+    close(in);
+    g_string_free(f.got, TRUE);
+}
+
 static void test_bad_specs(void)
 {
     static const char *const bad[] = {"",      "telnet:localhost:1", "tcp:localhost", "tcp:localhost:4000,frobnicate",
@@ -209,6 +238,7 @@ int main(int argc, char **argv)
     g_test_add_func("/chardev/pty", test_pty);
     g_test_add_func("/chardev/back-pressure", test_back_pressure);
     g_test_add_func("/chardev/file", test_file);
+    g_test_add_func("/chardev/stdio-stalls", test_stdio_stalls);
     g_test_add_func("/chardev/bad-specs", test_bad_specs);
     return g_test_run();
 }

@@ -178,6 +178,41 @@ static void test_hostile(gconstpointer data)
     g_rand_free(r);
 }
 
+/*
+ * The disk beside a CD drive was unplugged, the CD drive has an interrupt pending: taking the disk off the cable again while
+ * the state is loaded must not lower the line, which Xen has as it was saved.
+ */
+static void test_unplugged_neighbour(void)
+{
+    g_autoptr(GByteArray) saved = g_byte_array_new();
+    struct block *disc[2] = {fake_block_new("cd", 2048), fake_block_new("cd", 2048)};
+    struct ide_test from, to;
+    GError *err = NULL;
+
+    ide_test_new(&from);
+    ide_test_drive(&from, &ide_cd_class, "cd", disc[0], 0, 1);
+    machine_request_unplug(from.m, UNPLUG_DISKS);
+    wr(&from, DEVICE, 0x10);
+    wr(&from, STATUS, 0xa1);
+    g_assert_true(irq_high(&from));
+    machine_stop(from.m);
+    g_assert_cmpint(machine_save(from.m, saved, &err), ==, 0);
+
+    ide_test_build(&to);
+    ide_test_drive(&to, &ide_cd_class, "cd", disc[1], 0, 1);
+    g_assert_cmpint(machine_load(to.m, saved->data, saved->len, &err), ==, 0);
+    g_assert_no_error(err);
+    g_assert_cmpuint(to.m->hv->isa_changes[14], ==, 0);
+    machine_start(to.m);
+    g_assert_cmphex(rd(&to, STATUS) & 0x08, ==, 0x08);
+    g_assert_cmpuint(to.m->hv->isa_changes[14], ==, 1);     /* the drive's interrupt was there to be taken */
+    g_assert_false(irq_high(&to));
+    ide_test_free(&from);
+    ide_test_free(&to);
+    fake_block_free(disc[0]);
+    fake_block_free(disc[1]);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -186,5 +221,6 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, GUINT_TO_POINTER(i), test_hostile);
     }
+    g_test_add_func("/ide-state/unplugged-neighbour", test_unplugged_neighbour);
     return g_test_run();
 }

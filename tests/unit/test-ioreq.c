@@ -183,6 +183,7 @@ static void rig_free(struct rig *r)
     region_remove(&r->block_port);
     region_remove(&r->mmio);
     fake_machine_free(r->m);
+    ioreq_core_clear(&r->core);
     free(r->slot);
     free(r->ring);
     g_array_free(r->log, TRUE);
@@ -205,7 +206,9 @@ static uint64_t ask(struct rig *r, unsigned vcpu, struct ioreq req)
 
     req.vp_eport = EPORT + vcpu;
     r->slot[vcpu] = req;
-    g_assert_true(ioreq_core_serve(&r->core, vcpu));
+    do {                        /* a long string instruction may need several turns */
+        g_assert_true(ioreq_core_serve(&r->core, vcpu));
+    } while (req.count > 64 && r->notified[vcpu] == before);
     g_assert_cmpuint(r->notified[vcpu], ==, before + 1);
     g_assert_cmpuint(r->slot[vcpu].state, ==, STATE_IORESP_READY);
     /* Xen drops requests of a slot whose port was changed. */
@@ -463,6 +466,104 @@ static void test_string_out(void)
             }
         }
     }
+    rig_free(r);
+}
+
+static void slowly(struct rig *r)
+{
+    g_usleep(200);
+}
+
+/* Serves `vcpu` until it is answered; how often the instruction was left and taken up again. */
+static unsigned serve_in_turns(struct rig *r, unsigned vcpu)
+{
+    unsigned before = r->notified[vcpu], turns = 0;
+
+    while (r->notified[vcpu] == before) {
+        g_assert_true(ioreq_core_serve(&r->core, vcpu));
+        turns++;
+        if (r->notified[vcpu] == before) {
+            /* Another vCPU's turn; and nothing while the machine stands still. */
+            ask(r, 3, request(IOREQ_TYPE_PIO, IOREQ_WRITE, PORT + 7, 1, 0xee));
+            r->core.hold = true;
+            g_assert_false(ioreq_core_serve(&r->core, vcpu));
+            r->core.hold = false;
+        }
+    }
+    g_assert_cmpuint(r->slot[vcpu].state, ==, STATE_IORESP_READY);
+    g_assert_cmpuint(r->slot[vcpu].vp_eport, ==, EPORT + vcpu);
+    r->slot[vcpu].state = STATE_IOREQ_NONE;
+    g_assert_false(ioreq_core_serve(&r->core, vcpu));
+    return turns;
+}
+
+/* A string of 200 units of which each takes 200 µs gets its turns, and every unit is done once and in order. */
+static void test_string_turns(void)
+{
+    enum { N = 200 };
+    uint16_t in[N], out[N];
+
+    for (unsigned how = 0; how < 8; how++) {
+        struct rig *r = rig_new();
+        bool read = how & 1, down = how & 2, mmio = how & 4;
+        struct ioreq req = request(mmio ? IOREQ_TYPE_COPY : IOREQ_TYPE_PIO, read ? IOREQ_READ : IOREQ_WRITE,
+                                   mmio ? MMIO_BASE + 0x1000 : PORT, 2, 0x20000);
+        unsigned units = 0;
+
+        req.count = N;
+        req.data_is_ptr = 1;
+        req.df = down;
+        req.vp_eport = EPORT + 1;
+        for (unsigned i = 0; i < N; i++) {
+            out[i] = (uint16_t)(0x4000 + i);
+        }
+        if (!read) {
+            guestmem_write(r->m->memory, down ? 0x20000 - (N - 1) * 2 : 0x20000, out, sizeof(out));
+        }
+        r->inside = slowly;
+        r->slot[1] = req;
+        if (mmio && read) {
+            for (unsigned i = 0; i < N; i++) {
+                memcpy(r->bytes + (down ? 0x1000 - 2 * i : 0x1000 + 2 * i), &(uint16_t){ (uint16_t)i }, 2);
+            }
+        }
+        if (mmio && read) {
+            serve_in_turns(r, 1);       /* reads of the rig's memory are quick */
+        } else {
+            g_assert_cmpuint(serve_in_turns(r, 1), >, 3);
+            g_assert_cmpuint(r->core.counters.string_turns, >, 1);
+        }
+        if (read) {
+            guestmem_read(r->m->memory, down ? 0x20000 - (N - 1) * 2 : 0x20000, in, sizeof(in));
+            for (unsigned i = 0; i < N; i++) {
+                g_assert_cmpuint(in[down ? N - 1 - i : i], ==, i);
+            }
+        }
+        for (unsigned i = 0; i < r->log->len; i++) {
+            if (noted(r, i)->value != 0xee) {
+                g_assert_cmphex(noted(r, i)->value, ==, out[down ? N - 1 - units : units]);
+                g_assert_cmphex(noted(r, i)->offset, ==, !mmio ? 0 : down ? 0x1000 - 2 * units : 0x1000 + 2 * units);
+                units++;
+            }
+        }
+        g_assert_cmpuint(units, ==, read ? 0 : N);
+        rig_free(r);
+    }
+
+    /* Patient: before the machine stops, what was begun ends. */
+    struct rig *r = rig_new();
+    struct ioreq req = request(IOREQ_TYPE_COPY, IOREQ_WRITE, MMIO_BASE, 4, 7);
+
+    req.count = 100;
+    req.vp_eport = EPORT;
+    r->inside = slowly;
+    r->slot[0] = req;
+    g_assert_true(ioreq_core_serve(&r->core, 0));
+    g_assert_cmpuint(r->notified[0], ==, 0);
+    r->core.patient = true;
+    g_assert_cmpuint(ioreq_core_poll(&r->core, UINT32_MAX), ==, 1);
+    g_assert_cmpuint(r->notified[0], ==, 1);
+    g_assert_cmpuint(r->log->len, ==, 100);
     rig_free(r);
 }
 
@@ -831,6 +932,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ioreq/string-holes", test_string_holes);
     g_test_add_func("/ioreq/string-out", test_string_out);
     g_test_add_func("/ioreq/string-mmio", test_string_mmio);
+    g_test_add_func("/ioreq/string-turns", test_string_turns);
     g_test_add_func("/ioreq/read-once", test_read_once);
     g_test_add_func("/ioreq/concurrent", test_concurrent);
     g_test_add_func("/ioreq/random", test_random);

@@ -118,6 +118,10 @@ static void test_suspend(void)
     struct device *dev;
     struct machine *m = new_machine(&dev);
 
+    inb(m, 0xb102);
+    for (unsigned i = 0; i < 32; i++) {
+        outb(m, 0xb107, (uint8_t)i);            /* to the end of the block */
+    }
     hvmloader(m);
     out(m, 0xafe2, 0x0006, 2);
     out(m, 0xb004, 0x2401, 2);      /* type 1: S3 */

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Unit tests of what talks to Xen, without Xen: mapcache, xenstore client, ioreq.
 check_PROGRAMS += tests/unit/test-mapcache
 tests_unit_test_mapcache_SOURCES = tests/unit/test-mapcache.c

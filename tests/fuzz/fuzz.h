@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Fuzz targets: each is one file with LLVMFuzzerTestOneInput(), which takes any bytes and returns 0, or dies. With
+ * --enable-fuzzer (clang) libFuzzer drives it and looks for new ways through the code; otherwise driver.c does, with
+ * reproducible random inputs. docs/security.md says how to run them.
+ */
+#ifndef XENDM_FUZZ_H
+#define XENDM_FUZZ_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <glib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* For driver.c: the target's name, how many inputs a short run tries, and how to make one. */
+extern const char fuzz_name[];
+extern const unsigned fuzz_short_run;
+void fuzz_generate(GRand *rand, GByteArray *out);
+
+/* Reads an input from its begin; behind the end there are zeros. */
+struct fuzz_input {
+    const uint8_t *data;
+    size_t left;
+};
+
+static inline uint8_t fuzz_u8(struct fuzz_input *in)
+{
+    if (in->left == 0) {
+        return 0;
+    }
+    in->left--;
+    return *in->data++;
+}
+
+static inline uint64_t fuzz_uint(struct fuzz_input *in, unsigned bytes)
+{
+    uint64_t value = 0;
+
+    for (unsigned i = 0; i < bytes; i++) {
+        value |= (uint64_t)fuzz_u8(in) << 8 * i;
+    }
+    return value;
+}
+
+static inline void fuzz_bytes(struct fuzz_input *in, void *to, size_t len)
+{
+    size_t n = len < in->left ? len : in->left;
+
+    memset(to, 0, len);
+    if (n > 0) {
+        memcpy(to, in->data, n);
+    }
+    in->data += n;
+    in->left -= n;
+}
+
+#endif

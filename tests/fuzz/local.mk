@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Fuzz targets; see fuzz.h. `make check` runs each for a second or two with fixed inputs; with --enable-fuzzer they are
+# libFuzzer's.
+fuzz_driver = tests/fuzz/fuzz.h
+if !FUZZER
+fuzz_driver += tests/fuzz/driver.c
+endif
+
+check_PROGRAMS += tests/fuzz/fuzz-board
+tests_fuzz_fuzz_board_SOURCES = tests/fuzz/fuzz-board.c $(fuzz_driver) dm/ioreq-core.c dm/ioreq-core.h hw/classes.c \
+	tests/unit/fake-block.c tests/unit/fake-block.h
+tests_fuzz_fuzz_board_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
+tests_fuzz_fuzz_board_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
+tests_fuzz_fuzz_board_LDADD = \
+	libhwpc.la libhwide.la libhwacpi.la libhwchar.la libhwinput.la libhwdisplay.la libhwxen.la $(UNIT_LIBS)
+
+check_PROGRAMS += tests/fuzz/fuzz-text
+tests_fuzz_fuzz_text_SOURCES = tests/fuzz/fuzz-text.c $(fuzz_driver) tests/unit/qmp-fakes.c tests/unit/qmp-fakes.h \
+	tests/unit/qmp-fixture.c tests/unit/qmp-fixture.h xenstore-watch/logic.c xenstore-watch/logic.h
+tests_fuzz_fuzz_text_CPPFLAGS = $(qmp_test_cppflags)
+tests_fuzz_fuzz_text_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
+tests_fuzz_fuzz_text_LDADD = $(qmp_test_libs)
+
+if !FUZZER
+TESTS += tests/fuzz/fuzz-board tests/fuzz/fuzz-text
+endif
+EXTRA_DIST += tests/fuzz/driver.c
