@@ -104,17 +104,17 @@ while [ ! -e /stop ]; do
     i=$((i + 1))
     head -c 200000 /dev/urandom >/tmp/block
     sum=$(md5sum </tmp/block | cut -c1-32)
-    dd if=/tmp/block of=/work/$((i % 40)) conv=fsync 2>/dev/null || echo "BAD write $i"
-    echo $sum >/work/$((i % 40)).sum
+    dd if=/tmp/block of=/work/$((i % 20)) conv=fsync 2>/dev/null || echo "BAD write $i"
+    echo $sum >/work/$((i % 20)).sum
     sync
     echo 3 >/proc/sys/vm/drop_caches
     for k in $i $((i - 7)); do
         [ $k -gt 0 ] || continue
-        [ "$(md5sum </work/$((k % 40)) | cut -c1-32)" = "$(cat /work/$((k % 40)).sum)" ] || echo "BAD data $i $k"
+        [ "$(md5sum </work/$((k % 20)) | cut -c1-32)" = "$(cat /work/$((k % 20)).sum)" ] || echo "BAD data $i $k"
     done
     if [ -n "$pio" ]; then
-        dd if=/tmp/block of=/dev/$pio bs=4k count=8 seek=$((i % 40 * 8)) oflag=direct 2>/dev/null || echo "BAD write PIO $i"
-        dd if=/dev/$pio of=/tmp/back bs=4k count=8 skip=$((i % 40 * 8)) iflag=direct 2>/dev/null || echo "BAD read PIO $i"
+        dd if=/tmp/block of=/dev/$pio bs=4k count=8 seek=$((i % 20 * 8)) oflag=direct 2>/dev/null || echo "BAD write PIO $i"
+        dd if=/dev/$pio of=/tmp/back bs=4k count=8 skip=$((i % 20 * 8)) iflag=direct 2>/dev/null || echo "BAD read PIO $i"
         [ "$(md5sum </tmp/back)" = "$(head -c 32768 /tmp/block | md5sum)" ] || echo "BAD data PIO $i"
     fi
     [ -z "$cd_sum" ] || [ "$(md5sum </cd/bin/busybox)" = "$cd_sum" ] || echo "BAD data CD $i"

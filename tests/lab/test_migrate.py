@@ -237,7 +237,7 @@ def migrate_pv(t):
         with t.step(PV[2]):
             mover.verify()
             t.equal(guest.cmd("ls /sys/block | grep -c ^sd; true"), "0", "number of emulated disks")
-            t.match(guest.monitor("info devices"), r"unplugged", "what the device model says of its disks")
+            t.match(guest.monitor("info block"), r"unplugged", "what the device model says of its disks")
     finally:
         guest.cleanup()
         mover.close()
