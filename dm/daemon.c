@@ -486,8 +486,8 @@ int daemon_save(struct daemon *d, int fd, GError **err)
         return -1;
     }
     /* libxl opens the file without O_TRUNC: what an earlier save left behind the end would be read
-     * as ours. */
-    if (ftruncate(fd, 0) < 0 && errno != EINVAL) {
+     * as ours. And after a save that failed the descriptor stands where that one came to. */
+    if (ftruncate(fd, 0) < 0 ? errno != EINVAL : lseek(fd, 0, SEEK_SET) < 0 && errno != ESPIPE) {
         g_set_error(err, XENDM_ERROR, errno, "cannot truncate the state file: %s",
                     g_strerror(errno));
         return -1;
