@@ -250,7 +250,6 @@ static int vram_create(struct std_vga *s, GError **err)
 {
     struct machine *m = s->pci.dev.machine;
 
-    s->taken = g_new0(struct taken, 1);
     if (s->restored) {
         if (!vram_stand_in(s)) {
             g_set_error(err, XENDM_ERROR, ENOMEM,
@@ -388,6 +387,7 @@ static int std_vga_realize(struct device *dev, GError **err)
         vga_free(&s->vga);
         return rc;
     }
+    s->taken = g_new0(struct taken, 1);
     if (m->display) {
         s->vga.display = m->display;
         display_set_device(m->display, &vga_display_device, &s->vga);
@@ -413,11 +413,9 @@ static void std_vga_unrealize(struct device *dev)
     if (s->vga.vram) {
         vga_tracking_stop(&s->vga);
     }
-    if (s->taken) {
-        taken_drop(s);
-        g_free(s->taken);
-        s->taken = NULL;
-    }
+    taken_drop(s);
+    g_free(s->taken);
+    s->taken = NULL;
     vram_unmap(s);
     vga_free(&s->vga);
 }
