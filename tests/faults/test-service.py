@@ -335,6 +335,20 @@ def child(m, word):
     raise AssertionError("no process with %r" % word)
 
 
+def await_end(pid):
+    """Of a process whose parent may not have looked yet."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            with open("/proc/%d/stat" % pid) as f:
+                if f.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return
+        except OSError:
+            return
+        want(time.monotonic() < deadline, "process", pid, "stays")
+        time.sleep(.01)
+
+
 def cpu_time(pid):
     return time.clock_gettime((~pid << 3) | 2)
 
@@ -358,10 +372,7 @@ def test_no_xenstored(tmp):
     time.sleep(.3)
     want(cpu_time(pid) - before < .02, "it spins")
     os.kill(pid, signal.SIGHUP)
-    deadline = time.monotonic() + 10
-    while os.path.exists("/proc/%d" % pid) and "Z" not in open("/proc/%d/stat" % pid).read().split()[2]:
-        want(time.monotonic() < deadline, "it stays")
-        time.sleep(.01)
+    await_end(pid)
     m.logged("going away: Hangup", 1)
     want("Sanitizer" not in m.log(), m.log())
     m.kill()
@@ -379,10 +390,7 @@ def test_no_events(tmp):
     time.sleep(.3)
     want(cpu_time(pid) - before < .02, "it spins")
     m.qmp.sock.sendall(b'{"execute": "quit"}\n')
-    deadline = time.monotonic() + 10
-    while os.path.exists("/proc/%d" % pid) and "Z" not in open("/proc/%d/stat" % pid).read().split()[2]:
-        want(time.monotonic() < deadline, "it stays")
-        time.sleep(.01)
+    await_end(pid)
     m.logged("going away: quit", 1)
     want("Sanitizer" not in m.log(), m.log())
     m.kill()
