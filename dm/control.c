@@ -283,8 +283,6 @@ static void block_error(void *opaque, const char *device_id, const char *op, int
 {
     struct control *c = opaque;
 
-    log_guest(ROOM_BLOCK, "%s: %s failed: %s; the guest was told", device_id, op,
-              g_strerror(error < 0 ? -error : error));
     qmp_event_block_error(c->qmp, device_id, op, error < 0 ? error : -error);
 }
 

@@ -242,19 +242,21 @@ static int drop_privileges(struct daemon *d, GError **err)
  * meet a busy connection (contract 1.3): so nothing is written before the first cont. Restricted,
  * it cannot be written at all.
  */
-static void tell_running(struct daemon *d)
+static int tell_running(struct daemon *d, GError **err)
 {
-    int err;
+    int rc;
 
     if (d->ready || d->desc->restrict_domid) {
-        return;
+        return 0;
     }
-    err = xenstore_write(d->xenstore, "state", "running");
-    if (err < 0) {
-        log_error(ROOM_XENSTORE, "cannot write our state: %s", g_strerror(-err));
-        return;
+    rc = xenstore_write(d->xenstore, "state", "running");
+    if (rc < 0) {
+        g_set_error(err, XENDM_ERROR, -rc, "cannot write our state 'running' to xenstore: %s",
+                    g_strerror(-rc));
+        return rc;
     }
     d->ready = true;
+    return 0;
 }
 
 /*
@@ -309,14 +311,20 @@ static void close_absent_backends(struct daemon *d)
         g_autofree char *dir =
             g_strdup_printf("/local/domain/0/backend/%s/%u", kinds[i], d->desc->domid);
         g_auto(GStrv) devices = xenstore_list(d->xenstore, dir);
+        int e = errno;
 
+        if (!devices && e != ENOENT) {
+            log_warning(ROOM_BACKEND, "cannot look for %s back ends: %s", kinds[i], g_strerror(e));
+        }
         for (char **device = devices; device && *device; device++) {
             g_autofree char *state = g_strdup_printf("%s/%s/state", dir, *device);
 
-            log_info(ROOM_BACKEND, "%s %s: there is no such PV back end yet; closed", kinds[i],
-                     *device);
-            if (xenstore_write(d->xenstore, state, "6") < 0) { /* XenbusStateClosed */
-                log_warning(ROOM_BACKEND, "cannot write %s", state);
+            e = xenstore_write(d->xenstore, state, "6"); /* XenbusStateClosed */
+            if (e < 0) {
+                log_warning(ROOM_BACKEND, "cannot close %s: %s", state, g_strerror(-e));
+            } else {
+                log_info(ROOM_BACKEND, "%s %s: there is no such PV back end yet; closed", kinds[i],
+                         *device);
             }
         }
     }
@@ -330,6 +338,7 @@ int daemon_serve(struct daemon *d, GError **err)
     if (drop_privileges(d, err) < 0) {
         return -1;
     }
+    xen_hypervisor_serving(d->hv);
     /* No guest data before this line: from here on the guest's accesses are served and its memory
      * is read. */
     if (d->heritage) {
@@ -339,11 +348,12 @@ int daemon_serve(struct daemon *d, GError **err)
         g_main_loop_run(d->loop);
         return 0;
     }
-    if (!d->desc->start_stopped && d->desc->incoming_fd < 0 && daemon_continue(d, err) < 0) {
+    /* The toolstack waits for it, for a minute: better to say at once that nothing comes. */
+    if (!d->desc->start_stopped && tell_running(d, err) < 0) {
         return -1;
     }
-    if (!d->desc->start_stopped) {
-        tell_running(d);
+    if (!d->desc->start_stopped && d->desc->incoming_fd < 0 && daemon_continue(d, err) < 0) {
+        return -1;
     }
     log_info(ROOM_DM, "domain %u '%s': ready", d->desc->domid, d->desc->name ? d->desc->name : "");
     g_main_loop_run(d->loop);
@@ -446,8 +456,12 @@ int daemon_continue(struct daemon *d, GError **err)
         ioreq_server_resume(d->ioreq);
     }
     if (!d->started) {
+        g_autoptr(GError) untold = NULL;
+
         d->started = true;
-        tell_running(d);
+        if (tell_running(d, &untold) < 0) { /* whoever said cont has its answer by QMP */
+            log_error(ROOM_XENSTORE, "%s", untold->message);
+        }
     }
     return 0;
 }
@@ -520,8 +534,8 @@ int daemon_save(struct daemon *d, int fd, GError **err)
         return -1;
     }
     /* libxl opens the file without O_TRUNC: what an earlier save left behind the end would be read
-     * as ours. */
-    if (ftruncate(fd, 0) < 0 && errno != EINVAL) {
+     * as ours. And after a save that failed the descriptor stands where that one came to. */
+    if (ftruncate(fd, 0) < 0 ? errno != EINVAL : lseek(fd, 0, SEEK_SET) < 0 && errno != ESPIPE) {
         g_set_error(err, XENDM_ERROR, errno, "cannot truncate the state file: %s",
                     g_strerror(errno));
         return -1;

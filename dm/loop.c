@@ -56,6 +56,7 @@ int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err)
     signal_handlers = handlers;
     signal_opaque = opaque;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write beyond the file size limit is to fail with EFBIG */
     sigemptyset(&set);
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGTERM);

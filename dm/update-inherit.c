@@ -186,6 +186,7 @@ char *update_drive(const struct handover *h, unsigned i, struct block_options *o
     options->fd = handover_fd(h, group, "medium");
     options->file = options->fd >= 0 ? file : NULL;
     options->read_only = handover_int(h, group, "read-only", options->read_only);
+    options->lost = -(int)CLAMP(handover_int(h, group, "lost", 0), 0, 4095);
     return file;
 }
 

@@ -114,6 +114,7 @@ static void put_drives(const struct daemon *d, struct handover *h)
         handover_put_fd(h, group, "medium", block_fd(b));
         handover_put_text(h, group, "file", block_file(b));
         handover_put_int(h, group, "read-only", block_read_only(b));
+        handover_put_int(h, group, "lost", -block_lost(b));
     }
 }
 

@@ -37,6 +37,7 @@ struct hypervisor {
     bool log_dirty;
     bool shut_down;
     bool adopting;              /* until the commit of a live update: Xen is not told */
+    bool serving;               /* the start, in which callers report failures, is over */
     GArray *ranges;             /* struct xen_range: what is forwarded to us */
     uint64_t dirty_gfn;         /* what track_dirty_vram tracks now */
     size_t dirty_pages;
@@ -260,6 +261,23 @@ static int failed(struct hypervisor *hv, const char *what, uint64_t a, uint64_t 
     return -e;
 }
 
+/* The same where the caller says it, too: a start that fails is to be explained in one line. */
+static int refused(struct hypervisor *hv, const char *what, uint64_t a, uint64_t b)
+{
+    int e = errno;
+
+    if (hv->serving) {
+        return failed(hv, what, a, b);
+    }
+    hv->counters.failures++;
+    return -e;
+}
+
+void xen_hypervisor_serving(struct hypervisor *hv)
+{
+    hv->serving = true;
+}
+
 static domid_t domid(const struct hypervisor *hv)
 {
     return (domid_t)hv->xen->domid;
@@ -344,7 +362,7 @@ static int range_add(struct hypervisor *hv, struct xen_range r, const char *what
         return -ENODEV;
     }
     if (!hv->adopting && forward(hv, &r, true) != 0) {
-        return failed(hv, what, r.first, r.last);
+        return refused(hv, what, r.first, r.last);
     }
     g_array_append_val(hv->ranges, r);
     return 0;
@@ -430,16 +448,16 @@ int xen_hypervisor_commit(struct hypervisor *hv, const struct xen_range *before,
 
 /* ---- the guest's end and sleep ---- */
 
-void hv_shutdown(struct hypervisor *hv, enum hv_shutdown reason)
+int hv_shutdown(struct hypervisor *hv, enum hv_shutdown reason)
 {
     if (hv->shut_down || hv->adopting) {
-        return;
+        return 0;
     }
     if (xendevicemodel_shutdown(hv->xen->dmod, domid(hv), reason) != 0) {
-        failed(hv, "shut the domain down", reason, 0);
-        return;
+        return failed(hv, "shut the domain down", reason, 0);
     }
     hv->shut_down = true;
+    return 0;
 }
 
 int hv_acpi_s_state_set(struct hypervisor *hv, unsigned state)
@@ -519,7 +537,7 @@ int hv_memory_populate(struct hypervisor *hv, uint64_t gfn, size_t pages)
         xen_ctrl_depopulate(hv->xen->ctrl, hv->xen->domid, gfn, done);
     }
     errno = -err;
-    return failed(hv, "give the domain memory", gfn, pages);
+    return refused(hv, "give the domain memory", gfn, pages);
 }
 
 int hv_memory_relocate(struct hypervisor *hv, uint64_t from_gfn, uint64_t to_gfn, size_t pages)
@@ -645,7 +663,7 @@ void *hv_memory_map(struct hypervisor *hv, uint64_t gfn, size_t pages)
     if (ptr == NULL) {
         int e = errno;
 
-        failed(hv, "map memory of the domain", gfn, pages);
+        refused(hv, "map memory of the domain", gfn, pages);
         errno = e;
     }
     return ptr;
@@ -660,7 +678,16 @@ void hv_memory_unmap(struct hypervisor *hv, void *ptr, size_t pages)
 
 static void *cache_map(void *opaque, uint64_t gfn, unsigned pages, int *errs)
 {
-    return map_frames(opaque, gfn, pages, errs);    /* holes are the guest's doing: no log line */
+    void *ptr = map_frames(opaque, gfn, pages, errs);
+
+    /* Holes are the guest's doing, and errors of single frames: no log line. */
+    if (ptr == NULL) {
+        int e = errno;
+
+        failed(opaque, "map memory of the domain", gfn, pages);
+        errno = e;
+    }
+    return ptr;
 }
 
 static void cache_unmap(void *opaque, void *ptr, unsigned pages)

@@ -77,6 +77,8 @@ struct xen_range {
 struct hypervisor *xen_hypervisor_adopt(struct xen_handles *xen, unsigned server);
 int xen_hypervisor_commit(struct hypervisor *hv, const struct xen_range *before, size_t count, GError **err);
 const struct xen_range *xen_hypervisor_ranges(const struct hypervisor *hv, size_t *count);
+/* The machine was built: from now on nobody else reports what Xen refuses. */
+void xen_hypervisor_serving(struct hypervisor *hv);
 bool xen_hypervisor_log_dirty(const struct hypervisor *hv);
 /* QMP xen-set-global-dirty-log: whether what we write to guest memory is reported to Xen. */
 void xen_hypervisor_set_log_dirty(struct hypervisor *hv, bool on);

@@ -181,7 +181,9 @@ static struct bucket *bucket_map(struct guestmem *gm, uint64_t number, int *erro
         ptr = gm->ops.map(gm->opaque, number << gm->page_bits, pages, gm->errs);
     }
     if (ptr == NULL) {
-        *error = errno == ENOMEM || errno == EAGAIN ? -errno : -EFAULT;
+        /* Missing pages are reported one by one: a call that fails as a whole is the host's
+         * failure, whatever it calls it. */
+        *error = errno == ENOMEM || errno == EAGAIN ? -errno : -EIO;
         gm->counters.map_errors++;
         return NULL;
     }

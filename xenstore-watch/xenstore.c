@@ -53,6 +53,8 @@ struct xenstore {
 
     struct xenstore_watch *on_directory, *on_release, *on_command;
     bool directory_seen, domain_seen; /* only what was there can vanish */
+    bool directory_unknown; /* looking failed */
+    bool lost;              /* the connection, which was said */
     bool check_gone, gone;
 };
 
@@ -70,6 +72,21 @@ static bool dead(struct xenstore *xs)
     return false;
 }
 
+/*
+ * After a request that failed. libxenstore notices the end of xenstored in its own thread and tells
+ * nobody: later requests find no connection. Errno is kept.
+ */
+static void note_loss(struct xenstore *xs)
+{
+    int e = errno;
+
+    if ((e == EBADF || e == EPIPE || e == ECONNRESET || e == ENOTCONN) && !xs->lost) {
+        xs->lost = true;
+        log_error(ROOM_XENSTORE, "lost the connection to xenstored: %s", strerror(e));
+    }
+    errno = e;
+}
+
 /* ---- values ---- */
 
 char *xenstore_read(struct xenstore *xs, const char *path)
@@ -83,6 +100,7 @@ char *xenstore_read(struct xenstore *xs, const char *path)
     }
     raw = xs_read(xs->handle, xs->transaction, full, &len);
     if (raw == NULL) {
+        note_loss(xs);
         return NULL;
     }
     if (len > XENSTORE_VALUE_MAX) {
@@ -113,7 +131,11 @@ int xenstore_write(struct xenstore *xs, const char *path, const char *value)
     if (len > XENSTORE_VALUE_MAX) {
         return -E2BIG;
     }
-    return xs_write(xs->handle, xs->transaction, full, value, (unsigned)len) ? 0 : -errno;
+    if (!xs_write(xs->handle, xs->transaction, full, value, (unsigned)len)) {
+        note_loss(xs);
+        return -errno;
+    }
+    return 0;
 }
 
 int xenstore_printf(struct xenstore *xs, const char *path, const char *fmt, ...)
@@ -134,7 +156,11 @@ int xenstore_remove(struct xenstore *xs, const char *path)
     if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
         return -errno;
     }
-    return xs_rm(xs->handle, xs->transaction, full) ? 0 : -errno;
+    if (!xs_rm(xs->handle, xs->transaction, full)) {
+        note_loss(xs);
+        return -errno;
+    }
+    return 0;
 }
 
 char **xenstore_list(struct xenstore *xs, const char *path)
@@ -148,6 +174,7 @@ char **xenstore_list(struct xenstore *xs, const char *path)
     }
     raw = xs_directory(xs->handle, xs->transaction, full, &count);
     if (raw == NULL) {
+        note_loss(xs);
         return NULL;
     }
     list = g_new0(char *, (size_t)count + 1);
@@ -172,6 +199,7 @@ int xenstore_transaction(struct xenstore *xs, int (*body)(struct xenstore *xs, v
         int result;
 
         if (t == XBT_NULL) {
+            note_loss(xs);
             return -errno;
         }
         xs->transaction = t;
@@ -259,7 +287,8 @@ static void collect(struct xenstore *xs)
 
         if (event == NULL) {
             if (errno != EAGAIN) {
-                log_error(ROOM_XENSTORE, "lost the connection to xenstored: %s", strerror(errno));
+                errno = EPIPE;
+                note_loss(xs);
                 stop_listening(xs);
             }
             return;
@@ -299,6 +328,10 @@ static void look_whether_gone(struct xenstore *xs)
     } else if (errno == ENOENT && xs->directory_seen) {
         call_gone(xs, "the toolstack removed our directory");
         return;
+    } else if (errno != ENOENT) {
+        /* It may be there: once it is seen, its end will be. */
+        log_warning(ROOM_XENSTORE, "cannot look at %s: %s", xs->directory, g_strerror(errno));
+        xs->directory_unknown = true;
     }
     errno = 0;
     introduced = xs_is_domain_introduced(xs->handle, xs->domid);
@@ -336,7 +369,8 @@ static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer 
         return G_SOURCE_CONTINUE;
     }
     if ((ready & G_IO_IN) == 0 && (ready & (G_IO_HUP | G_IO_ERR | G_IO_NVAL)) != 0) {
-        log_error(ROOM_XENSTORE, "lost the connection to xenstored");
+        errno = EPIPE;
+        note_loss(xs);
         stop_listening(xs);
     } else if (ready != 0) {
         collect(xs);
@@ -376,6 +410,9 @@ static void command_changed(void *opaque, const char *path)
     g_autofree char *command = xenstore_read(xs, "command");
 
     /* Absent is the usual case: the watch fires once when it is set. */
+    if (command == NULL && errno != ENOENT) {
+        log_warning(ROOM_XENSTORE, "cannot read the toolstack's command: %s", g_strerror(errno));
+    }
     if (command != NULL && command[0] != '\0' && xs->events.command != NULL) {
         xs->events.command(xs->opaque, command);
     }
@@ -407,7 +444,7 @@ struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *eve
     xs->watches = g_hash_table_new(g_direct_hash, g_direct_equal);
     xs->queue = xenstore_queue_new(QUEUE_MAX);
     look_whether_gone(xs);
-    if (!xs->directory_seen) {
+    if (!xs->directory_seen && !xs->directory_unknown) {
         log_info(ROOM_XENSTORE, "%s does not exist: nobody started us through libxl",
                  xs->directory);
     }

@@ -240,7 +240,7 @@ static int open_medium(struct block *b, const struct block_options *o, GError **
     g_free(b->file);
     b->file = g_strdup(o->file ? o->file : "");
     b->no_punch = b->no_zero = false;
-    b->flush_error = 0;
+    b->flush_error = o->lost < 0 ? o->lost : 0;
     b->in_memory = fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
     return 0;
 
@@ -655,6 +655,11 @@ unsigned block_in_flight(const struct block *b)
 int block_fd(const struct block *b)
 {
     return b->fd;
+}
+
+int block_lost(const struct block *b)
+{
+    return b->flush_error;
 }
 
 uint64_t block_size(const struct block *b)

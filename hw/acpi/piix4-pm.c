@@ -77,9 +77,12 @@ struct piix4_pm {
     uint8_t smb_block[32];
     uint8_t smb_index;              /* into smb_block */
     uint8_t smb_slave[6];           /* registers 8-13: stored only */
+
+    unsigned refusals;              /* of the hypervisor to forward a block; not saved */
 };
 
 #define NOWHERE UINT64_MAX
+#define REFUSALS_LOGGED 16u         /* the guest may move a block as often as it likes */
 
 /* ---- SCI and GPE0 ---- */
 
@@ -395,6 +398,7 @@ static const struct {
 static void move_block(struct piix4_pm *s, struct region *r, uint64_t *at, uint64_t to)
 {
     g_autoptr(GError) err = NULL;
+    int rc;
 
     if (*at == to) {
         return;
@@ -404,8 +408,13 @@ static void move_block(struct piix4_pm *s, struct region *r, uint64_t *at, uint6
     if (to == NOWHERE) {
         return;
     }
-    if (region_place(s->pci.dev.machine->pio, r, to, &err) < 0) {
-        log_guest(ROOM_ACPI, "%s cannot be at port 0x%x: %s", r->name, (unsigned)to, err->message);
+    rc = region_place(s->pci.dev.machine->pio, r, to, &err);
+    if (rc < 0) {
+        if (rc == -EBUSY || rc == -ERANGE) {
+            log_guest(ROOM_ACPI, "%s cannot be at port 0x%x: %s", r->name, (unsigned)to, err->message);
+        } else if (s->refusals++ < REFUSALS_LOGGED) {
+            log_warning(ROOM_ACPI, "%s is not there: %s", r->name, err->message);
+        }
         return;
     }
     *at = to;

@@ -192,8 +192,9 @@ int region_place(struct aspace *as, struct region *r, uint64_t base, GError **er
         rc = as->listener->range_add(as->listener_opaque, base, region_last(r));
         if (rc < 0) {
             take_out(as, r);
-            g_set_error(err, XENDM_ERROR, -rc, "%s at %s 0x%" PRIx64 "..0x%" PRIx64 ": %s", r->name,
-                        as->name, base, region_last(r), g_strerror(-rc));
+            g_set_error(err, XENDM_ERROR, -rc,
+                        "the hypervisor does not forward %s 0x%" PRIx64 "..0x%" PRIx64 " (%s): %s",
+                        as->name, base, region_last(r), r->name, g_strerror(-rc));
             return rc;
         }
     }

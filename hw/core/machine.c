@@ -215,9 +215,11 @@ static void request_shutdown(struct machine *m, enum hv_shutdown reason)
     if (guest_state(m) == MACHINE_SHUTDOWN || m->state == MACHINE_BUILDING) {
         return;
     }
+    if (hv_shutdown(m->hv, reason) < 0) {
+        return; /* told by the hypervisor's room; the guest runs on, and may try again */
+    }
     log_info(ROOM_CORE,
              reason == HV_SHUTDOWN_REBOOT ? "the guest resets itself" : "the guest powers off");
-    hv_shutdown(m->hv, reason);
     enter(m, MACHINE_SHUTDOWN);
 }
 

@@ -281,14 +281,21 @@ static void bar_place(struct pci_device *pci, unsigned bar, uint64_t address, bo
                       bool loading)
 {
     g_autoptr(GError) err = NULL;
+    int rc;
 
     if (!bar_has_region(pci, bar)) {
         pci->bar[bar].address = address;
         if (!loading && pci->dev.class->pci->moved) {
             pci->dev.class->pci->moved(&pci->dev, bar, address);
         }
-    } else if (region_place(bar_space(pci, bar), &pci->bar[bar].region, address, &err) == 0) {
+        return;
+    }
+    rc = region_place(bar_space(pci, bar), &pci->bar[bar].region, address, &err);
+    if (rc == 0) {
         pci->bar[bar].address = address;
+    } else if (rc != -EBUSY && rc != -ERANGE) {
+        /* Not the guest's doing. The hypervisor's room has told the admin, at a bearable rate. */
+        log_debug(ROOM_PCI, "%s: BAR %u is not decoded: %s", pci->dev.id, bar, err->message);
     } else if (guest) {
         log_guest(ROOM_PCI, "%s: BAR %u is not decoded: %s", pci->dev.id, bar, err->message);
     }

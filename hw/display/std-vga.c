@@ -61,6 +61,11 @@ static const struct {
     uint16_t base, size;
 } ports[] = {{0x3b4, 2}, {0x3ba, 1}, {0x3c0, 16}, {0x3d4, 2}, {0x3da, 1}};
 
+/* State is loaded all or nothing: what may fail is done before anything is changed. */
+struct taken {
+    void *vram;
+};
+
 struct std_vga {
     struct pci_device pci;
     struct vga vga;
@@ -75,6 +80,7 @@ struct std_vga {
     uint8_t edid[EDID_SIZE];
     bool write_combining; /* set for the pages where they are now */
     bool mapped;          /* vga.vram is the guest's memory, not a stand-in of ours */
+    struct taken *taken;  /* a mapping between fits() and post_load() */
     uint32_t pages;
     uint64_t refused; /* BAR addresses we did not move to */
     uint64_t stuck;   /* … and that the hypervisor did not move it to */
@@ -224,8 +230,15 @@ static void vram_unmap(struct std_vga *s)
     s->mapped = false;
 }
 
-/* Memory of ours, so that there is always something to draw from: before a restore, or when mapping
- * failed. */
+static void taken_drop(const struct std_vga *s)
+{
+    if (s->taken->vram) {
+        hv_memory_unmap(s->vga.hv, s->taken->vram, s->pages);
+        s->taken->vram = NULL;
+    }
+}
+
+/* Memory of ours, so that there is always something to draw from: before a restore. */
 static bool vram_stand_in(struct std_vga *s)
 {
     void *p = mmap(NULL, s->vga.vram_size, PROT_READ | PROT_WRITE,
@@ -377,6 +390,7 @@ static int std_vga_realize(struct device *dev, GError **err)
         vga_free(&s->vga);
         return rc;
     }
+    s->taken = g_new0(struct taken, 1);
     if (m->display) {
         s->vga.display = m->display;
         display_set_device(m->display, &vga_display_device, &s->vga);
@@ -402,6 +416,9 @@ static void std_vga_unrealize(struct device *dev)
     if (s->vga.vram) {
         vga_tracking_stop(&s->vga);
     }
+    taken_drop(s);
+    g_free(s->taken);
+    s->taken = NULL;
     vram_unmap(s);
     vga_free(&s->vga);
 }
@@ -449,6 +466,17 @@ static bool std_vga_fits(const void *scratch, const void *base, GError **err)
                     s->pages, saved->saved_pages);
         return false;
     }
+    /* Without its memory the adapter would lose what the guest has drawn, and what it draws. */
+    if (!s->mapped) {
+        taken_drop(s);
+        s->taken->vram = hv_memory_map(s->vga.hv, saved->saved_gfn, s->pages);
+        if (!s->taken->vram) {
+            g_set_error(err, STATE_ERROR, errno ? errno : ENOMEM,
+                        "cannot map the video memory at gfn 0x%" PRIx64 ": %s", saved->saved_gfn,
+                        g_strerror(errno ? errno : ENOMEM));
+            return false;
+        }
+    }
     return true;
 }
 
@@ -463,17 +491,10 @@ static void std_vga_post_load(void *base)
             vram_move(s, s->saved_gfn);
         }
     } else {
-        void *vram = hv_memory_map(v->hv, s->saved_gfn, s->pages);
-        if (vram) {
-            vram_unmap(s);
-            v->vram = vram;
-            s->mapped = true;
-        } else {
-            log_error(ROOM_DISPLAY,
-                      "%s: cannot map the video memory at gfn 0x%" PRIx64
-                      ": the screen stays black: %s",
-                      s->pci.dev.id, s->saved_gfn, g_strerror(errno));
-        }
+        vram_unmap(s);
+        v->vram = s->taken->vram;
+        s->taken->vram = NULL;
+        s->mapped = true;
         v->vram_gfn = s->saved_gfn;
         uint64_t bar = s->pci.bar[VRAM_BAR].address;
         if (bar != PCI_BAR_UNMAPPED && bar >> GUEST_PAGE_SHIFT == v->vram_gfn) {

@@ -56,6 +56,7 @@ static int cursor_fill(struct ide_channel *ch)
     }
     err = dma_read(&ch->controller->pci.dev, c->next, prd, sizeof(prd));
     if (err) {
+        bm->bad_address = c->next;
         return err;
     }
     c->next = (c->next & 0xffff0000) | ((c->next + 8) & 0xffff);
@@ -101,6 +102,7 @@ int64_t ide_bm_map(struct ide_channel *ch, uint32_t want, enum dma_direction dir
         n = dma_map(&ch->controller->pci.dev, bm->cursor.address, run, direction,
                     bm->segment + bm->segments, IDE_DMA_SEGMENTS - bm->segments);
         if (n < 0) {
+            bm->bad_address = bm->cursor.address;
             err = n;
             break;
         }
@@ -170,6 +172,9 @@ int64_t ide_bm_copy(struct ide_channel *ch, void *buf, uint32_t len, enum dma_di
             run = cursor_run(c, len - done);
             err = direction == DMA_FROM_DEVICE ? dma_write(dev, c->address, p + done, run)
                                                : dma_read(dev, c->address, p + done, run);
+            if (err) {
+                ch->bm.bad_address = c->address;
+            }
         }
         if (err) {
             return err;

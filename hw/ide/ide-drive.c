@@ -128,12 +128,18 @@ static const char *const op_name[] = {
 
 #define FAILURES_LOGGED 16u             /* all of these, then each time their number has doubled */
 
+/* Counts a failure of the host's; whether to log it: the guest may repeat it for ever. */
+static bool failure_is_news(struct ide_drive *d)
+{
+    d->failures++;
+    return d->failures <= FAILURES_LOGGED || !(d->failures & (d->failures - 1));
+}
+
 static void drive_failed(struct ide_drive *d, enum block_op op, int error)
 {
     drive_idle(d);
-    d->failures++;
-    if (d->failures > FAILURES_LOGGED && (d->failures & (d->failures - 1))) {
-        /* The guest may repeat it for ever. */
+    if (!failure_is_news(d)) {
+        /* but the event and the guest's answer go out */
     } else if (op == BLOCK_FLUSH) {
         log_warning(ROOM_IDE, "%s: flush failed: %s", d->dev.id, g_strerror(-error));
     } else {
@@ -374,8 +380,17 @@ static void dma_error(struct ide_drive *d, int error)
 {
     struct ide_bm *bm = &d->channel->bm;
 
-    log_guest(ROOM_IDE, "%s: bus master met an error near 0x%08x: %s", d->dev.id,
-              bm->cursor.address, g_strerror(-error));
+    /* The host's failures have codes of their own (guestmem.h); all others are the guest's doing. */
+    if (error == -ENOMEM || error == -EAGAIN || error == -EIO) {
+        if (failure_is_news(d)) {
+            log_warning(ROOM_IDE, "%s: guest memory near 0x%08x cannot be mapped: %s", d->dev.id,
+                        bm->bad_address, g_strerror(-error));
+        }
+        machine_event_block_error(d->dev.machine, d->dev.id, d->write ? "write" : "read", error);
+    } else {
+        log_guest(ROOM_IDE, "%s: bus master met an error near 0x%08x: %s", d->dev.id,
+                  bm->bad_address, g_strerror(-error));
+    }
     bm->status &= ~BM_ACTIVE;
     bm->status |= BM_ERROR;
     ide_drive_abort(d, ATA_ABRT);

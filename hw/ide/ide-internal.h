@@ -89,6 +89,7 @@ struct ide_bm {
     struct ide_bm_cursor cursor;
     struct ide_bm_cursor chunk_start;   /* to do a failed chunk again */
     struct ide_drive *client;   /* the drive that asks for DMA */
+    uint32_t bad_address;       /* where the descriptor table or a buffer met the last error; for the log */
 
     /* The chunk in flight. */
     enum dma_direction direction;

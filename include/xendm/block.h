@@ -69,10 +69,14 @@ struct block_options {
     const char *format;             /* "raw", "host_device"; others are refused by name until an image server serves them */
     bool read_only;
     int fd;                         /* ≥ 0: already open; block takes it over. -1: open `file` */
+    int lost;                       /* with `fd`: what block_lost() said of it before the live update */
 };
 struct block *block_open(const struct block_options *options, GError **err);
 void block_close(struct block *b);                  /* drains first */
 int block_fd(const struct block *b);                /* to hand on in a live update; -1: no medium */
+
+/* 0, or -errno of the flush that failed: writes to this medium were lost, and no flush of it will succeed. */
+int block_lost(const struct block *b);
 
 /* Medium change; drains first. After an eject the back end is there but not present. */
 void block_eject(struct block *b);

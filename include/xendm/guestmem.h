@@ -4,7 +4,7 @@
  * Devices do not call this: they use xendm/dma.h, which checks that the device may.
  *
  * There is no function that gives a pointer without taking a length, and none whose pointer outlives its reference.
- * Errors: -EFAULT no memory there (hole, ballooned out), -EINVAL address or length overflow, -ENOMEM/-EAGAIN the host cannot.
+ * Errors: -EFAULT no memory there (hole, ballooned out), -EINVAL address or length overflow, -ENOMEM/-EAGAIN/-EIO the host cannot.
  */
 #ifndef XENDM_GUESTMEM_H
 #define XENDM_GUESTMEM_H

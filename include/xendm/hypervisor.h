@@ -40,8 +40,8 @@ void hv_range_del(struct hypervisor *hv, enum hv_space space, uint64_t first, ui
 int hv_pci_function_add(struct hypervisor *hv, unsigned devfn);
 void hv_pci_function_del(struct hypervisor *hv, unsigned devfn);
 
-/* The guest ends. May be called more than once; the first reason counts. */
-void hv_shutdown(struct hypervisor *hv, enum hv_shutdown reason);
+/* The guest ends. May be called more than once; the first reason counts. -errno: it does not, Xen refuses. */
+int hv_shutdown(struct hypervisor *hv, enum hv_shutdown reason);
 
 /* HVM_PARAM_ACPI_S_STATE: 3 suspends every vCPU, 0 resumes. -EPERM once the process is restricted. */
 int hv_acpi_s_state_set(struct hypervisor *hv, unsigned state);

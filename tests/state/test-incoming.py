@@ -41,7 +41,9 @@ class Run:
         self.directory = directory + "/run"
         self.process = subprocess.Popen(
             [XENEMU, "run", "--dm", DM, "--disk", directory + "/disk", "--cdrom", directory + "/disc", "--vga", vga,
-             "--serial", "null", "--rundir", self.directory, "--log", self.log, *options],
+             "--serial", "null", "--rundir", self.directory, "--log", self.log, *options,
+             # Where the guest of golden.xds had its video memory, as it comes with a restored domain.
+             *(["--populate", "0xf0000+4096"] if vga == "stdvga" else [])],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def ready(self):

@@ -79,11 +79,15 @@ void hv_pci_function_del(struct hypervisor *hv, unsigned devfn)
     hv->function[devfn] = false;
 }
 
-void hv_shutdown(struct hypervisor *hv, enum hv_shutdown reason)
+int hv_shutdown(struct hypervisor *hv, enum hv_shutdown reason)
 {
+    if (hv->fail_shutdown) {
+        return -hv->fail_shutdown;
+    }
     if (hv->shutdowns++ == 0) {
         hv->shutdown_reason = reason;
     }
+    return 0;
 }
 
 int hv_acpi_s_state_set(struct hypervisor *hv, unsigned state)

@@ -35,6 +35,7 @@ struct hypervisor {
     uint64_t msi_address;
     uint32_t msi_data;
     unsigned shutdowns;
+    int fail_shutdown;                      /* errno */
     enum hv_shutdown shutdown_reason;       /* the first */
     unsigned s_state;
     int fail_range_add;                     /* errno to fail the next hv_range_add() with, once */

@@ -2,7 +2,9 @@
 /* The raw block back end on real files, with whichever engine XENDM_BLOCK_ENGINE names. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -368,6 +370,64 @@ static void test_hang(void)
     g_unlink(file);
 }
 
+/* A write that the host cuts short and then refuses: what was possible is done, the rest is an error, once for each. */
+static void test_file_limit(void)
+{
+    g_autofree char *file = make_file(1 << 20);
+    struct block *b = open_file(file, false);
+    g_autofree uint8_t *buf = g_malloc(16384);
+    struct rlimit before, limit;
+    uint8_t back[16384];
+    struct iovec iov[2] = {{buf, 3000}, {buf + 3000, 13384}};
+    struct wait w;
+
+    memset(buf, 0x6b, 16384);
+    signal(SIGXFSZ, SIG_IGN); /* as the daemon does */
+    g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &before), ==, 0);
+    limit = before;
+    limit.rlim_cur = 10000;
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+    start(b, &w, BLOCK_WRITE, 4096, iov, 2);
+    g_assert_cmpint(finish(&w), ==, -EFBIG);
+    g_assert_cmpint(transfer(b, BLOCK_WRITE, 65536, buf, 512), ==, -EFBIG);
+    g_assert_cmpint(transfer(b, BLOCK_WRITE, 0, buf, 512), ==, 0);
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &before), ==, 0);
+    g_assert_cmpuint(block_stats(b)->errors[BLOCK_WRITE], ==, 2);
+    g_assert_cmpuint(block_stats(b)->bytes[BLOCK_WRITE], ==, 512);
+    g_assert_cmpint(transfer(b, BLOCK_READ, 4096, back, sizeof(back)), ==, 0);
+    g_assert_cmpuint(back[0], ==, 0x6b);
+    g_assert_cmpuint(back[10000 - 4096 - 1], ==, 0x6b);
+    g_assert_cmpuint(back[10000 - 4096], ==, 0);
+    start(b, &w, BLOCK_WRITE, 4096, iov, 2);
+    g_assert_cmpint(finish(&w), ==, 0);
+    g_assert_cmpint(transfer(b, BLOCK_FLUSH, 0, NULL, 0), ==, 0);
+    g_assert_cmpint(block_lost(b), ==, 0);
+    block_close(b);
+    g_unlink(file);
+}
+
+/* What was lost before a live update is lost after it. */
+static void test_lost(void)
+{
+    g_autofree char *file = make_file(4096);
+    GError *err = NULL;
+    struct block_options o = {.id = "d", .file = file, .fd = open(file, O_RDWR), .lost = -EIO};
+    struct block *b = block_open(&o, &err);
+    uint8_t buf[512] = {0};
+
+    g_assert_no_error(err);
+    g_assert_cmpint(block_lost(b), ==, -EIO);
+    g_assert_cmpint(transfer(b, BLOCK_WRITE, 0, buf, 512), ==, 0);
+    g_assert_cmpint(transfer(b, BLOCK_FLUSH, 0, NULL, 0), ==, -EIO);
+    block_eject(b);
+    o.fd = -1;
+    o.lost = 0;
+    g_assert_cmpint(block_insert(b, &o, &err), ==, 0);
+    g_assert_cmpint(transfer(b, BLOCK_FLUSH, 0, NULL, 0), ==, 0);
+    block_close(b);
+    g_unlink(file);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -380,5 +440,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/media", test_media);
     g_test_add_func("/block/hang", test_hang);
     g_test_add_func("/block/no-space", test_no_space);
+    g_test_add_func("/block/file-limit", test_file_limit);
+    g_test_add_func("/block/lost", test_lost);
     return g_test_run();
 }

@@ -420,6 +420,8 @@ static void test_whole_state(struct fixture *f, gconstpointer data)
     g_assert_no_error(err);
 
     g.backends.restored = true;
+    /* The domain has its video memory already. */
+    g_assert_cmpint(hv_memory_populate(g.m->hv, f->m->hv->vram_gfn, f->m->hv->vram_pages), ==, 0);
     g_assert_cmpint(board_build(g.m, &g.desc, &g.backends, &err), ==, 0);
     g_assert_no_error(err);
     machine_complete(g.m);

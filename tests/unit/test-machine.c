@@ -308,6 +308,18 @@ static void test_shutdown(void)
     g_assert_cmpint(k.m->state, ==, MACHINE_SHUTDOWN);
     kit_done(&k);
 
+    /* Refused: the guest runs on, and what it tries next counts. */
+    kit_run(&k);
+    k.m->hv->fail_shutdown = EPERM;
+    machine_request_reset(k.m);
+    g_assert_cmpint(k.m->state, ==, MACHINE_RUNNING);
+    g_assert_true(vclock_running(k.m->clock));
+    k.m->hv->fail_shutdown = 0;
+    machine_request_poweroff(k.m);
+    g_assert_cmpint(k.m->state, ==, MACHINE_SHUTDOWN);
+    g_assert_cmpint(k.m->hv->shutdown_reason, ==, HV_SHUTDOWN_POWEROFF);
+    kit_done(&k);
+
     /* The access was in flight when the machine was stopped. */
     kit_run(&k);
     machine_stop(k.m);

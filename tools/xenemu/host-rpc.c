@@ -798,24 +798,27 @@ static const struct operation {
     {XE_OP_DM + XEN_DMOP_nr_vcpus, "nr-vcpus", dm_nr_vcpus, DM_OP},
 };
 
-/* By number in xs_wire.h; a fault on one of them is called xs-NAME. */
+/* By number in xs_wire.h. */
 static const char *const xs_names[] = {
-    "control",
-    "directory",
-    "read",
-    "get-perms",
-    "watch",
-    "unwatch",
-    "transaction-start",
-    "transaction-end",
-    "introduce",
-    "release",
-    "get-domain-path",
-    "write",
-    "mkdir",
-    "rm",
-    "set-perms",
+    "xs-control",
+    "xs-directory",
+    "xs-read",
+    "xs-get-perms",
+    "xs-watch",
+    "xs-unwatch",
+    "xs-transaction-start",
+    "xs-transaction-end",
+    "xs-introduce",
+    "xs-release",
+    "xs-get-domain-path",
+    "xs-write",
+    "xs-mkdir",
+    "xs-rm",
+    "xs-set-perms",
 };
+
+/* System calls of the device model on the files of its drives; xenemu run asks (disk-faults.c). */
+static const char *const disk_names[] = {"disk-read", "disk-write", "disk-flush", "disk-discard"};
 
 const char *op_name(uint32_t op)
 {
@@ -823,7 +826,8 @@ const char *op_name(uint32_t op)
 
     if (op >= XE_OP_XS && op - XE_OP_XS < G_N_ELEMENTS(xs_names))
         return xs_names[op - XE_OP_XS];
-
+    if (op >= XE_OP_DISK && op - XE_OP_DISK < G_N_ELEMENTS(disk_names))
+        return disk_names[op - XE_OP_DISK];
     if (op == UINT32_MAX)
         return "event";
     for (i = 0; i < G_N_ELEMENTS(operations); i++)
@@ -832,17 +836,41 @@ const char *op_name(uint32_t op)
     return "?";
 }
 
+/* HELLO and LOG are xenemu's own; a notify goes by the stream of event channels. */
+static bool can_fail(const struct operation *o)
+{
+    return o->op != XE_OP_HELLO && o->op != XE_OP_EVTCHN_NOTIFY && !(o->flags & ONE_WAY);
+}
+
+char *op_names(void)
+{
+    GString *t = g_string_new("OK event");
+    unsigned int i;
+
+    for (i = 0; i < G_N_ELEMENTS(operations); i++)
+        if (can_fail(&operations[i]))
+            g_string_append_printf(t, " %s", operations[i].name);
+    for (i = 0; i < G_N_ELEMENTS(xs_names); i++)
+        g_string_append_printf(t, " %s", xs_names[i]);
+    for (i = 0; i < G_N_ELEMENTS(disk_names); i++)
+        g_string_append_printf(t, " %s", disk_names[i]);
+    return g_string_free(t, FALSE);
+}
+
 uint32_t op_by_name(const char *name)
 {
     unsigned int i;
 
     if (!strcmp(name, "event"))
         return UINT32_MAX;
-    for (i = 0; !strncmp(name, "xs-", 3) && i < G_N_ELEMENTS(xs_names); i++)
-        if (!strcmp(xs_names[i], name + 3))
+    for (i = 0; i < G_N_ELEMENTS(xs_names); i++)
+        if (!strcmp(xs_names[i], name))
             return XE_OP_XS + i;
+    for (i = 0; i < G_N_ELEMENTS(disk_names); i++)
+        if (!strcmp(disk_names[i], name))
+            return XE_OP_DISK + i;
     for (i = 0; i < G_N_ELEMENTS(operations); i++)
-        if (!strcmp(operations[i].name, name))
+        if (!strcmp(operations[i].name, name) && can_fail(&operations[i]))
             return operations[i].op;
     return 0;
 }
@@ -889,6 +917,35 @@ int fault_call(struct host *h, uint32_t op)
             r = fault_take(f);
     }
     return r;
+}
+
+/*
+ * A system call on a drive's file, which touches the sectors first … last. 0: none of it fails;
+ * < 0: it fails so; 1: it moves at most *shorter bytes. A read that takes only what is in the cache
+ * (`cached`) finds nothing there if it would fail: the read that follows fails in its place.
+ */
+int fault_disk(struct host *h, uint32_t op, const char *drive, uint64_t first, uint64_t last,
+               bool cached, uint64_t *shorter)
+{
+    unsigned int i;
+
+    for (i = 0; i < h->faults->len; i++) {
+        struct fault *f = &g_array_index(h->faults, struct fault, i);
+        int r;
+
+        if (f->op != op || (f->drive[0] && strcmp(f->drive, drive)) ||
+            (f->gfn != XE_INVALID_GFN && (last < f->gfn || first > f->gfn_end)))
+            continue;
+        if (cached && !f->after && f->count)
+            return -EAGAIN;
+        r = fault_take(f);
+        if (r && f->shorter == FAULT_FAILS)
+            return r;
+        *shorter = f->shorter;
+        if (r)
+            return 1;
+    }
+    return 0;
 }
 
 /* ---- connections ---- */

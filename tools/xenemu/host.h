@@ -144,9 +144,13 @@ struct fault {
     unsigned int after; /* calls that still succeed */
     unsigned int count; /* calls that then fail; UINT_MAX = all */
     int err;
-    uint64_t gfn, gfn_end; /* only requests that touch these; XE_INVALID_GFN = any */
+    uint64_t gfn, gfn_end; /* only requests that touch these; XE_INVALID_GFN = any. Disks: sectors */
+    uint64_t shorter;      /* disks: not an error, but at most so many bytes; FAULT_FAILS = an error */
+    char drive[4];         /* disks: "hda" …; "" = any */
     uint32_t hits;
 };
+
+#define FAULT_FAILS UINT64_MAX
 
 struct xen_devices; /* host-xen.c: what Xen emulates itself */
 
@@ -347,10 +351,14 @@ void conn_new(struct host *h, int fd);
 void conn_close(struct host *h, struct conn *c);
 const char *op_name(uint32_t op);
 uint32_t op_by_name(const char *name);
+char *op_names(void); /* an answer */
 int fault_call(struct host *h, uint32_t op);
+int fault_disk(struct host *h, uint32_t op, const char *drive, uint64_t first, uint64_t last,
+               bool cached, uint64_t *shorter);
 
-/* Pseudo operations for faults: requests to xenstored, through the proxy. */
+/* Pseudo operations for faults: requests to xenstored, through the proxy, and disk I/O. */
 #define XE_OP_XS 10000u
+#define XE_OP_DISK 11000u
 
 /* host-qtest.c */
 void session_new(struct host *h, int fd, struct domain *dom);

@@ -10,7 +10,8 @@ tools_xenemu_libxenemuhost_la_SOURCES = \
 tools_xenemu_libxenemuhost_la_CPPFLAGS = $(AM_CPPFLAGS) -D__XEN_TOOLS__ $(XEN_CFLAGS)
 
 bin_PROGRAMS += tools/xenemu/xenemu
-tools_xenemu_xenemu_SOURCES = tools/xenemu/main.c tools/xenemu/run.c tools/xenemu/run-libxl.c tools/xenemu/run.h
+tools_xenemu_xenemu_SOURCES = tools/xenemu/main.c tools/xenemu/run.c tools/xenemu/run-libxl.c \
+    tools/xenemu/disk-faults.c tools/xenemu/run.h
 tools_xenemu_xenemu_CPPFLAGS = $(AM_CPPFLAGS) -D__XEN_TOOLS__ $(XEN_CFLAGS) \
     -DXENEMU_PKGLIBDIR='"$(pkglibdir)/xenemu"'
 tools_xenemu_xenemu_LDADD = tools/xenemu/libxenemuhost.la $(GLIB_LIBS) -lxenstore -lpthread

@@ -112,6 +112,7 @@ struct child {
     char **env; /* "NAME=value" to set; "NAME" to remove */
     const char *log;
     bool session;
+    int watched; /* socket for disk_faults_child(); 0: none */
 };
 
 static pid_t spawn(const struct child *c)
@@ -134,6 +135,8 @@ static pid_t spawn(const struct child *c)
         close(out);
     signal(SIGPIPE, SIG_DFL);
     signal(SIGINT, c->session ? SIG_DFL : SIG_IGN);
+    if (c->watched > 0)
+        disk_faults_child(c->watched);
     for (i = 0; c->env && c->env[i]; i++) {
         if (strchr(c->env[i], '='))
             putenv(c->env[i]);
@@ -343,6 +346,8 @@ static bool start_dm(char **extra, const char *incoming)
         NULL,
     };
     struct child c = {.env = env, .log = run.log, .session = true};
+    int pair[2] = {-1, -1};
+    bool watched = true;
     GPtrArray *a;
     int qmp_fd = -1, state_fd = -1;
     unsigned int i;
@@ -385,14 +390,23 @@ static bool start_dm(char **extra, const char *incoming)
         g_free(pid_path);
         run.dm = 0;
     } else {
+        if (opt.disk_faults && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0)
+            c.watched = pair[1];
         run.dm = spawn(&c);
     }
     run.dm_dead = false;
+    if (pair[0] >= 0) {
+        int fd = connect_unix(run.cmd_sock);
+
+        close(pair[1]);
+        watched = disk_faults_watch(pair[0], fd >= 0 ? fdopen(fd, "r+") : NULL);
+        close(pair[0]);
+    }
     if (qmp_fd >= 0)
         close(qmp_fd);
     if (state_fd >= 0)
         close(state_fd);
-    return !stop;
+    return !stop && watched;
 }
 
 /* ---- readiness and QMP ---- */
@@ -785,6 +799,15 @@ static bool set_up(void)
         return false;
     g_free(out);
     g_free(ctl("pause"));
+    for (i = 0; opt.populate && opt.populate[i]; i++) {
+        char *spaced = g_strdelimit(g_strdup(opt.populate[i]), "+", ' ');
+
+        out = ctl("populate %s", spaced);
+        g_free(spaced);
+        if (!out)
+            return false;
+        g_free(out);
+    }
     if (!write_nodes())
         return false;
     if (opt.xs_faults) {
@@ -869,9 +892,11 @@ int run_main(int argc, char **argv)
          "Do libxl's QMP exchange after the start", NULL},
         {"leaks", 0, 0, G_OPTION_ARG_NONE, &opt.leaks, "Fail if something is left behind", NULL},
         {"fault", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opt.faults,
-         "Make a call fail: OP[,nth=N][,count=C|all][,errno=E][,gfn=A-B]", "SPEC"},
+         "Make a call fail: OP[,nth=N][,count=C|all][,errno=E][,…]; xenemu(1)", "SPEC"},
         {"xs-faults", 0, 0, G_OPTION_ARG_NONE, &opt.xs_faults,
          "Put a proxy before xenstored, so that xs-* faults work", NULL},
+        {"disk-faults", 0, 0, G_OPTION_ARG_NONE, &opt.disk_faults,
+         "Look at disk I/O, so that disk-* faults work", NULL},
         {"xenstore", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opt.sets, "Write a node before the start",
          "PATH=VALUE"},
         {"xenstored", 0, 0, G_OPTION_ARG_FILENAME, &opt.xenstored, "xenstored to use", "PATH"},
@@ -883,6 +908,9 @@ int run_main(int argc, char **argv)
         {"keep", 0, 0, G_OPTION_ARG_NONE, &opt.keep, "Keep the directory", NULL},
         {"incoming", 0, 0, G_OPTION_ARG_FILENAME, &opt.incoming,
          "Start from a saved state, as libxl does for a restore", "FILE"},
+        {"populate", 0, 0, G_OPTION_ARG_STRING_ARRAY, &opt.populate,
+         "Pages that the domain has beside its RAM, as a restored one has its video memory",
+         "GFN[+N]"},
         {"wait-dm", 0, 0, G_OPTION_ARG_NONE, &opt.gdb,
          "Print the command line and let the user start the device model", NULL},
         {"print", 0, 0, G_OPTION_ARG_NONE, &opt.print, "Print argument vector and environment",
@@ -933,7 +961,7 @@ int run_main(int argc, char **argv)
     if (run.ctl) {
         if (!end_dm())
             status = status ? status : 1;
-        leaks = ready ? report_leaks() : 0;
+        leaks = ready || opt.leaks ? report_leaks() : 0;
         if (leaks && opt.leaks && !status)
             status = 3;
         g_free(ctl("domain_destroy"));

@@ -12,9 +12,9 @@
 
 struct run_options {
     char *dm, *socket, *script, *vga, *name, *rundir, *attach, *log, *xenstored, *boot, *incoming;
-    char **disks, **cdroms, **serials, **faults, **sets, **devices;
+    char **disks, **cdroms, **serials, **faults, **sets, **devices, **populate;
     int memory, vcpus, domid, timeout, start_timeout, mmio_hole, access_timeout;
-    gboolean restrict_dm, leaks, qmp_check, keep, xs_faults, no_platform, gdb, verbose, print;
+    gboolean restrict_dm, leaks, qmp_check, keep, xs_faults, disk_faults, no_platform, gdb, verbose, print;
 };
 
 struct run {
@@ -35,6 +35,11 @@ extern struct run run;
 bool complain(const char *fmt, ...) G_GNUC_PRINTF(1, 2); /* says it, returns false */
 /* Answer without "OK ", or NULL with the failure told; lines before it are printed. */
 char *ctl(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
+
+/* disk-faults.c */
+void disk_faults_child(int sock);
+/* The other end of that socket; `control`: a connection to the command socket, which it keeps. */
+bool disk_faults_watch(int sock, FILE *control);
 
 /* run-libxl.c */
 int video_mb(void);

@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the tests of this directory share: xendm on xenemu, its guest's CPU, its monitor, its log. TAP."""
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+BUILD = os.path.abspath(os.environ.get("XENDM_BUILDDIR", "."))
+SOURCE = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+XENEMU = os.path.join(BUILD, "tools/xenemu/xenemu")
+XENDM = os.path.join(BUILD, "xendm")
+CTL = os.path.join(BUILD, "tools/xendmctl/xendmctl")
+XENSTORED = os.environ.get("XENEMU_XENSTORED", "/usr/lib/xen-4.17/bin/xenstored")
+PATIENCE = 60           # seconds, for anything
+
+
+class Skip(Exception):
+    """Something that the test needs is not there."""
+
+
+def want(cond, *detail):
+    if not cond:
+        raise AssertionError(" ".join(str(d) for d in detail))
+
+
+def note(text):
+    print("# " + str(text).replace("\n", "\n# "), flush=True)
+
+
+def temporary():
+    return tempfile.mkdtemp(prefix="xf-")
+
+
+def image(path, size):
+    """Each sector holds its own number."""
+    with open(path, "wb") as f:
+        f.write(b"".join(i.to_bytes(4, "little") * 128 for i in range(size // 512)))
+    return path
+
+
+class Qmp:
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(path)
+        self.file = self.sock.makefile("rb")
+        self.events = []
+        self.line()
+        self.ask("qmp_capabilities")
+
+    def line(self):
+        text = self.file.readline()
+        want(text, "the monitor hung up")
+        return json.loads(text)
+
+    def ask(self, command, fd=None, **args):
+        text = json.dumps({"execute": command, "arguments": args, "id": 1}).encode() + b"\r\n"
+        if fd is None:
+            self.sock.sendall(text)
+        else:
+            socket.send_fds(self.sock, [text[:1]], [fd])
+            self.sock.sendall(text[1:])
+        while True:
+            reply = self.line()
+            if "event" not in reply:
+                return reply
+            self.events.append(reply)
+
+    def ok(self, command, **args):
+        reply = self.ask(command, **args)
+        want("return" in reply, command, reply)
+        return reply["return"]
+
+    def event(self, name):
+        """The next event of that name, from now or from before; events before it are dropped."""
+        while True:
+            while self.events:
+                event = self.events.pop(0)
+                if event["event"] == name:
+                    return event["data"]
+            self.events.append(self.line())
+
+    def hmp(self, text):
+        return self.ok("human-monitor-command", **{"command-line": text})
+
+
+class Cpu:
+    """One connection to xenemu's qtest socket is one virtual CPU."""
+
+    def __init__(self, path, number=0):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(path)
+        self.file = self.sock.makefile("rw")
+        self.ask("vcpu %d" % number)
+
+    def send(self, command):
+        self.file.write(command + "\n")
+        self.file.flush()
+
+    def answer(self, command=""):
+        answer = self.file.readline().split()
+        want(answer and answer[0] == "OK", command, "->", " ".join(answer))
+        return answer[1:]
+
+    def ask(self, command):
+        self.send(command)
+        return self.answer(command)
+
+    def do(self, command):
+        answer = self.ask(command)
+        return int(answer[0], 0) if answer else None
+
+    def expect(self, command, value, mask=None):
+        got = self.do(command)
+        got = got & mask if mask is not None else got
+        want(got == value, command, "is", hex(got), "not", hex(value))
+
+    def until(self, command, mask, value):
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            got = self.do(command)
+            if got & mask == value:
+                return got
+            want(time.monotonic() < deadline, command, "stays", hex(got))
+
+    def fault(self, spec):
+        self.ask("fault " + spec)
+
+    def hits(self):
+        return {h.split(":hits=")[0]: int(h.split("=")[1]) for h in self.ask("fault list")}
+
+
+RUNNING = []            # machines, to be cleaned up after a test that failed
+
+
+class Machine:
+    """xendm with one vCPU per `vcpus` and what is asked for."""
+
+    def __init__(self, directory, *options, vga="stdvga", serial="null", dm=XENDM, prefix=(), may_fail=False):
+        self.dir = os.path.join(directory, "run")
+        self.logfile = os.path.join(directory, "dm.log")
+        if os.path.exists(self.logfile):
+            os.unlink(self.logfile)
+        self.proc = subprocess.Popen(
+            list(prefix) + [XENEMU, "run", "--dm", dm, "--rundir", self.dir, "--log", self.logfile, "--vga", vga,
+                            "--serial", serial, "--leaks"] + list(options),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        RUNNING.append(self)
+        self.out, self.path = "", None
+        for line in self.proc.stdout:
+            self.out += line
+            if line.startswith("socket "):
+                self.path = line.split()[1]
+                break
+        if self.path:
+            self.qmp = Qmp(os.path.join(self.dir, "qmp-libxl-1"))
+            self.cpu = Cpu(self.path)
+        elif not may_fail:
+            raise AssertionError("it did not start:\n" + self.out + self.log())
+
+    def log(self):
+        try:
+            with open(self.logfile, errors="replace") as f:
+                return f.read()
+        except OSError:
+            return ""
+
+    def logged(self, pattern, times=None):
+        """Lines of the log that match, of which there must be at least one, or so many."""
+        lines = [line for line in self.log().splitlines() if re.search(pattern, line)]
+        want(len(lines) == times if times is not None else lines, "log lines with", repr(pattern), "are", len(lines), ":\n",
+             self.log()[-3000:])
+        return lines
+
+    def await_log(self, pattern):
+        deadline = time.monotonic() + PATIENCE
+        while not re.search(pattern, self.log()):
+            want(time.monotonic() < deadline, "no log line with", repr(pattern), ":\n", self.log()[-3000:])
+            time.sleep(.01)
+
+    def pid(self):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(os.path.join(self.dir, "qmp-libxl-1"))
+            cred = s.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int.from_bytes(cred[:4], "little")
+
+    def end(self, status=0, leaks=False):
+        """As the toolstack ends it; what it leaves behind fails the test (but for `leaks`)."""
+        if self.proc.poll() is None:
+            self.proc.send_signal(signal.SIGTERM)
+        self.out += self.proc.stdout.read()
+        got = self.proc.wait(timeout=PATIENCE)
+        want(leaks or "LEAK" not in self.out, self.out)
+        # Sanitized, the tool complains of what it does not free before it ends; xendm must not.
+        want(got == status or (leaks and got == 3) or "LeakSanitizer" in self.out, "xenemu ended with", got, ":\n", self.out, self.log()[-3000:])
+        want("Sanitizer" not in self.log() and "assertion" not in self.log().lower(), self.log()[-3000:])
+
+    def kill(self):
+        """xenemu takes everything that it started with it."""
+        if self.proc.poll() is None:
+            self.proc.terminate()
+            try:
+                self.proc.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.proc.kill()
+                self.proc.wait()
+
+
+class Disk:
+    """The driver of one IDE drive, with a descriptor table and a buffer of its own."""
+
+    def __init__(self, cpu, channel=0, unit=0):
+        self.cpu = cpu
+        self.port, self.control = (0x1f0, 0x3f6) if channel == 0 else (0x170, 0x376)
+        self.bm = 0xc000 + 8 * channel
+        self.select = 0xe0 | unit << 4
+        self.gsi = 14 + channel
+        self.prd = 0xf000 + 0x200 * channel + 0x100 * unit
+        self.buffer = 0x100000 + 0x40000 * (2 * channel + unit)
+        for reg, size, value in ((0x40, 2, 0x8000), (0x42, 2, 0x8000), (0x20, 4, 0xc001), (4, 2, 5)):
+            cpu.do("pciwrite 00:01.1 0x%x %d 0x%x" % (reg, size, value))
+
+    def command(self, code, lba=0, count=0, feature=0):
+        self.cpu.until("inb 0x%x" % self.control, 0x80, 0)
+        for reg, value in ((6, self.select | lba >> 24), (1, feature), (2, count), (3, lba & 255), (4, lba >> 8 & 255),
+                           (5, lba >> 16 & 255), (7, code)):
+            self.cpu.do("outb 0x%x 0x%x" % (self.port + reg, value))
+
+    def ready(self):
+        """Status, error register."""
+        self.cpu.until("inb 0x%x" % self.control, 0x80, 0)
+        return self.cpu.do("inb 0x%x" % (self.port + 7)), self.cpu.do("inb 0x%x" % (self.port + 1))
+
+    def lba(self):
+        low = [self.cpu.do("inb 0x%x" % (self.port + reg)) for reg in (3, 4, 5, 6)]
+        return low[0] | low[1] << 8 | low[2] << 16 | (low[3] & 15) << 24
+
+    def pio_read(self, lba, count=1):
+        """(status, error) when it is over, having read what there was."""
+        self.command(0x20, lba, count)
+        for _ in range(count):
+            status, error = self.ready()
+            if not status & 8:
+                return status, error
+            self.cpu.do("ins 0x%x 2 256 0x%x" % (self.port, self.buffer))
+            self.cpu.expect("readl 0x%x" % self.buffer, lba)
+            lba += 1
+        return self.ready()
+
+    def pio_write(self, lba, count=1):
+        self.command(0x30, lba, count)
+        for i in range(count):
+            status, error = self.ready()
+            if not status & 8:
+                return status, error
+            self.cpu.do("outs 0x%x 2 256 0x%x" % (self.port, self.buffer))
+        return self.ready()
+
+    def dma(self, lba, count=8, write=False, table=None, prd=None):
+        """(status, error, status of the bus master). `table`: (address, bytes) pairs; None: the buffer."""
+        prd = prd or self.prd
+        table = table if table is not None else [(self.buffer, count * 512)]
+        for i, (address, length) in enumerate(table):
+            self.cpu.do("writel 0x%x 0x%x" % (prd + 8 * i, address))
+            self.cpu.do("writel 0x%x 0x%x" % (prd + 8 * i + 4, length | (0x80000000 if i == len(table) - 1 else 0)))
+        return self.dma_go(lba, count, write, prd)
+
+    def dma_go(self, lba, count, write, prd):
+        self.cpu.do("outl 0x%x 0x%x" % (self.bm + 4, prd))
+        self.cpu.do("outb 0x%x 6" % (self.bm + 2))
+        self.command(0xca if write else 0xc8, lba, count)
+        self.cpu.do("outb 0x%x 0x%x" % (self.bm, 1 if write else 9))
+        self.cpu.until("inb 0x%x" % self.control, 0x80, 0)
+        master = self.cpu.do("inb 0x%x" % (self.bm + 2)) & 7
+        self.cpu.do("outb 0x%x 0" % self.bm)
+        return self.ready() + (master,)
+
+    def flush(self):
+        self.command(0xe7)
+        return self.ready()
+
+
+def tap(tests, machine=None):
+    """Runs functions, named by their doc strings. Status for sys.exit()."""
+    for path in (XENEMU, XENDM, XENSTORED):
+        if not os.access(path, os.X_OK):
+            print("1..0 # SKIP there is no %s" % path)
+            return 0
+    print("1..%d" % len(tests), flush=True)
+    failed = 0
+    for number, test in enumerate(tests, 1):
+        start = time.monotonic()
+        tmp = temporary()
+        try:
+            test(tmp)
+            print("ok %d - %s" % (number, test.__doc__))
+        except Skip as e:
+            print("ok %d - %s # SKIP %s" % (number, test.__doc__, e))
+        except Exception as e:      # any is a failure of this test
+            failed += 1
+            print("not ok %d - %s" % (number, test.__doc__))
+            note("%s: %s" % (type(e).__name__, e))
+            log = os.path.join(tmp, "dm.log")
+            if os.path.exists(log):
+                with open(log, errors="replace") as f:
+                    note(f.read()[-2000:])
+        finally:
+            while RUNNING:
+                RUNNING.pop().kill()
+            shutil.rmtree(tmp, ignore_errors=True)
+        note("%.1f s" % (time.monotonic() - start))
+        sys.stdout.flush()
+    return 1 if failed else 0
