@@ -728,23 +728,37 @@ class Generator:
             elif k < 0.9:
                 self.o(r.choice(["outw 0x%x 0x1234", "outl 0x%x 0x12345678"]) % base)
                 self.settle()
-            elif k < 0.95:
+            elif k < 0.92:
                 self.inb(self.bm + 8 * ch + r.randrange(8))
                 if r.random() < 0.5:
                     self.outb(self.bm + 8 * ch + r.randrange(2, 8), r.getrandbits(8))
             else:
-                c = r.getrandbits(8)
-                if c in (0x40, 0x41, 0x70, 0x30, 0x31, 0x32, 0x33, 0x38, 0x3c, 0xc5, 0xcd, 0xe8, 0x45):
-                    continue        # writing to places that are not there: found at once, in QEMU after the data
-                if c in (0x24, 0x29, 0x34, 0x39, 0x42):
-                    continue        # 48-bit commands need the LBA bit (ATA-6); QEMU does not look at it
-                if c in (0x25, 0x35, 0xc8, 0xc9, 0xca, 0xcb, 0x26, 0x36, 0xc7, 0xcc, 0x60, 0x61):
-                    continue        # DMA that nobody starts: has a generator of its own
-                self.outb(base + 7, c)
-                self.settle()
-                self.inb(base + 7)
-                self.inb(base + 1)
+                self.noise_command(base)
         self.recover(ch, base, ctl, r.randrange(2))
+
+    def noise_command(self, base):
+        """Any command, also those that nobody has, with whatever the registers hold. Some get registers of their own:
+        what a command before left in them says nothing, so the two drives would do different things with it."""
+        r = self.r
+        c = r.getrandbits(8)
+        if c in (0x40, 0x41, 0x70, 0x30, 0x31, 0x32, 0x33, 0x38, 0x3c, 0xc5, 0xcd, 0xe8, 0x45):
+            return              # writing to places that are not there: found at once, in QEMU after the data
+        if c in (0x24, 0x29, 0x34, 0x39, 0x42):
+            return              # 48-bit commands need the LBA bit (ATA-6); QEMU does not look at it
+        if c in (0x25, 0x35, 0xc8, 0xc9, 0xca, 0xcb, 0x26, 0x36, 0xc7, 0xcc, 0x60, 0x61):
+            return              # DMA that nobody starts: has a generator of its own
+        if c in (0x20, 0x21, 0x22, 0x23, 0xc4):
+            # All of it on the disk or none of it, as in ata().
+            lba = r.choice([r.randrange(DISK_SECTORS - 8), DISK_SECTORS + r.getrandbits(20)])
+            self.taskfile(base, r.randrange(2), lba, r.randrange(1, 9), False, True)
+        elif c == 0xc6:
+            self.outb(base + 2, 16)     # as ata_simple() leaves it
+        elif c == 0xef:
+            self.outb(base + 1, r.choice([2, 0x82, 0x55, 0xaa, 0xcc, 0x66, 0x77]))
+        self.outb(base + 7, c)
+        self.settle()
+        self.inb(base + 7)
+        self.inb(base + 1)
 
     # ---- ATAPI ----
 
