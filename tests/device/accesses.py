@@ -999,6 +999,7 @@ class Generator:
         else:
             self.noise(range(b, b + 8), wide=0)
             self.read_rbr()
+        self.inb(b + 5)     # xendm collects characters until somebody looks or it has nothing else to do
         self.o("lines", "serial", cost=0)
 
     def read_rbr(self):
@@ -1215,7 +1216,7 @@ class Generator:
         if 0x3c0 <= port < 0x3e0 or port == 0x3fd:
             size = 1
         df = r.random() < 0.3
-        a = self.address(256) + (128 if df else 0)
+        a = self.address(512) + 128     # what lies up to 128 bytes before it is looked at, too, and is RAM as well
         if r.random() < 0.7 or port in (0x12, 0x64, 0x10, 0x1f7, 0x60):
             self.o("ins 0x%x %d %d 0x%x%s" % (port, size, n, a, " df" if df else ""), self.port_tag(port))
             self.o("read 0x%x 256" % (a - 128), "ins 0x%x %s" % (port, self.port_tag(port)), cost=0)
