@@ -54,7 +54,11 @@ class Generator:
         self.vga_dirty = True
         self.selected = [0, 0]
         self.beyond = [False, False]
-        self.fresh = [False, False]     # no command since the last reset: the registers are what was written
+        # By channel, then by register: the command that may have left something in it; likewise in its previous
+        # content (HOB). Gone when it is written.
+        self.left = [{}, {}]
+        self.left_before = [{}, {}]
+        self.hob = [0, 0]
         self.bm = 0xc000
         self.fb = 0xe0000000
         self.mmio = 0xe8000000
@@ -93,6 +97,10 @@ class Generator:
     def ram(self, line):
         self.o(line, cost=0)
 
+    # Commands that change count and address: those with an extent, PACKET, CHECK POWER MODE.
+    LEAVES = dict.fromkeys([0x20, 0x21, 0x22, 0x23, 0x24, 0x25, 0x29, 0x30, 0x31, 0x34, 0x35, 0x39, 0x40, 0x41, 0x42, 0xc4,
+                            0xc5, 0xc8, 0xc9, 0xca, 0xcb, 0xa0], range(2, 7)) | {0xe5: (2,), 0x98: (2,), 0xa1: (2, 4, 5)}
+
     def note_index(self, port, value):
         if port in self.index and port != (0x3b4 if self.misc & 1 else 0x3d4):
             self.index[port] = value
@@ -103,10 +111,20 @@ class Generator:
         if port in (0x3c2, 0x3c4, 0x3c5, 0x3ce, 0x3cf):
             self.vga_dirty = True
         if port & ~0x87 == 0x170:       # 0x170-0x177, 0x1F0-0x1F7
-            if port & 7 == 6:
-                self.selected[port >> 7 & 1] = value >> 4 & 1
-            if port & 7 == 7:
-                self.fresh[port >> 7 & 1] = False
+            ch, reg = port >> 7 & 1, port & 7
+            before = self.left[ch].pop(reg, None)
+            self.left_before[ch].pop(reg, None)
+            if before is not None:
+                self.left_before[ch][reg] = before
+            if reg:
+                self.hob[ch] = 0
+            if reg == 6:
+                self.selected[ch] = value >> 4 & 1
+            if reg == 7 and (ch == 0 or value != 0xa1):     # a disk refuses that one
+                for left in (self.left[ch], self.left_before[ch]):
+                    left.update(dict.fromkeys(self.LEAVES.get(value, ()), value))
+        if port in (0x376, 0x3f6):
+            self.hob[port >> 7 & 1] = value >> 7
 
     def outb(self, port, value, tag=""):
         if port == 0x177 and self.machine.cd == "none":
@@ -128,13 +146,14 @@ class Generator:
         self.o("inb 0x%x" % port, tag or self.port_tag(port))
 
     def port_tag(self, port):
-        if port & ~0x87 == 0x170 and 1 <= port & 7 <= 6 and self.selected[port >> 7 & 1] and \
-                not (port & 0x80 and self.machine.slave):
-            return "absent drive"
-        if port & ~0x87 == 0x170 and 2 <= port & 7 <= 5 and not self.fresh[port >> 7 & 1]:
-            return "after command"
-        if port == 0x1f6 and not self.fresh[1]:
-            return "device after command"
+        if port & ~0x87 == 0x170 and 1 <= port & 7 <= 6:
+            ch = port >> 7 & 1
+            command = (self.left_before if self.hob[ch] and port & 7 < 6 else self.left)[ch].get(port & 7)
+            after = "" if command is None else "after command %02x" % command
+            if self.selected[ch] and not (port & 0x80 and self.machine.slave):
+                return ("absent drive " + after).strip()
+            if port & 7 > 1:
+                return after
         base = {0x71: 0x70, 0x3c5: 0x3c4, 0x3cf: 0x3ce, 0x3d5: 0x3d4, 0x3b5: 0x3b4, 0x1cf: 0x1ce, 0x1d0: 0x1ce,
                 0x3c1: 0x3c0}.get(port)
         if base is not None:
@@ -500,7 +519,8 @@ class Generator:
             self.outb(base + 6, 0xa0 | drive)
             self.o("inb 0x%x" % (base + 7), "after reset")
         self.outb(self.bm + 8 * ch + 2, 6)
-        self.fresh[1 - ch] = True
+        self.left[1 - ch] = {}
+        self.left_before[1 - ch] = {}
 
     def recover(self, ch, base, ctl, drive):
         self.outb(self.bm + 8 * ch, 0)
@@ -728,23 +748,39 @@ class Generator:
             elif k < 0.9:
                 self.o(r.choice(["outw 0x%x 0x1234", "outl 0x%x 0x12345678"]) % base)
                 self.settle()
-            elif k < 0.95:
+            elif k < 0.92:
                 self.inb(self.bm + 8 * ch + r.randrange(8))
                 if r.random() < 0.5:
                     self.outb(self.bm + 8 * ch + r.randrange(2, 8), r.getrandbits(8))
             else:
-                c = r.getrandbits(8)
-                if c in (0x40, 0x41, 0x70, 0x30, 0x31, 0x32, 0x33, 0x38, 0x3c, 0xc5, 0xcd, 0xe8, 0x45):
-                    continue        # writing to places that are not there: found at once, in QEMU after the data
-                if c in (0x24, 0x29, 0x34, 0x39, 0x42):
-                    continue        # 48-bit commands need the LBA bit (ATA-6); QEMU does not look at it
-                if c in (0x25, 0x35, 0xc8, 0xc9, 0xca, 0xcb, 0x26, 0x36, 0xc7, 0xcc, 0x60, 0x61):
-                    continue        # DMA that nobody starts: has a generator of its own
-                self.outb(base + 7, c)
-                self.settle()
-                self.inb(base + 7)
-                self.inb(base + 1)
+                self.noise_command(base)
         self.recover(ch, base, ctl, r.randrange(2))
+
+    def noise_command(self, base):
+        """Any command, also those that nobody has, with whatever the registers hold. Some get registers of their own:
+        what a command before left in them says nothing, so the two drives would do different things with it."""
+        r = self.r
+        c, tag = r.getrandbits(8), ""
+        if c in (0x40, 0x41, 0x70, 0x30, 0x31, 0x32, 0x33, 0x38, 0x3c, 0xc5, 0xcd, 0xe8, 0x45):
+            return              # writing to places that are not there: found at once, in QEMU after the data
+        if c in (0x24, 0x29, 0x34, 0x39, 0x42):
+            return              # 48-bit commands need the LBA bit (ATA-6); QEMU does not look at it
+        if c in (0x25, 0x35, 0xc8, 0xc9, 0xca, 0xcb, 0x26, 0x36, 0xc7, 0xcc, 0x60, 0x61):
+            return              # DMA that nobody starts: has a generator of its own
+        if c in (0x20, 0x21, 0x22, 0x23, 0xc4):
+            # All of it on the disk or none of it, as in ata().
+            lba = r.choice([r.randrange(DISK_SECTORS - 8), DISK_SECTORS + r.getrandbits(20)])
+            self.taskfile(base, r.randrange(2), lba, r.randrange(1, 9), False, True)
+        elif c == 0xc6:
+            self.outb(base + 2, 16)     # as ata_simple() leaves it
+        elif c == 0xef:
+            sub = r.choice([2, 0x82, 0x55, 0xaa, 0xcc, 0x66, 0x77])
+            self.outb(base + 1, sub)
+            tag = "features 0x%02x" % sub
+        self.outb(base + 7, c, tag)
+        self.settle()
+        self.inb(base + 7)
+        self.inb(base + 1)
 
     # ---- ATAPI ----
 
@@ -866,7 +902,7 @@ class Generator:
             self.outb(bm, 0)
             self.settle()
         else:
-            turns = 0
+            turns, done = 0, 0
             self.settle()
             while turns < r.choice([1, 2, 3]):
                 turns += 1
@@ -879,7 +915,8 @@ class Generator:
                 a = self.address(2 * n)
                 self.o("ins 0x%x 2 %d 0x%x" % (base, n, a), tag)
                 for w in r.sample(range(n), min(n, 4)):
-                    self.o("readw 0x%x" % (a + 2 * w), "%s reply word %d" % (tag, w), cost=0)
+                    self.o("readw 0x%x" % (a + 2 * w), "%s reply word %d" % (tag, done + w), cost=0)
+                done += n
                 if p[0] in (0x28, 0xa8, 0xbe):
                     self.ram("sum 0x%x %d" % (a, 2 * n))
                 self.ram("memset 0x%x %d 0x5a" % (a, 2 * n))
@@ -962,6 +999,7 @@ class Generator:
         else:
             self.noise(range(b, b + 8), wide=0)
             self.read_rbr()
+        self.inb(b + 5)     # xendm collects characters until somebody looks or it has nothing else to do
         self.o("lines", "serial", cost=0)
 
     def read_rbr(self):
@@ -1178,7 +1216,7 @@ class Generator:
         if 0x3c0 <= port < 0x3e0 or port == 0x3fd:
             size = 1
         df = r.random() < 0.3
-        a = self.address(256) + (128 if df else 0)
+        a = self.address(512) + 128     # what lies up to 128 bytes before it is looked at, too, and is RAM as well
         if r.random() < 0.7 or port in (0x12, 0x64, 0x10, 0x1f7, 0x60):
             self.o("ins 0x%x %d %d 0x%x%s" % (port, size, n, a, " df" if df else ""), self.port_tag(port))
             self.o("read 0x%x 256" % (a - 128), "ins 0x%x %s" % (port, self.port_tag(port)), cost=0)
