@@ -187,22 +187,23 @@ static const struct qmp_ops ops = {
  *
  * xenstored is everybody's, and a guest may set its clock as often as it likes: the first is stored
  * at once, what follows within a second together. Restricted we cannot store it at all; that is said
- * once.
+ * once, until it went well again.
  */
 static void rtc_store(struct control *c)
 {
     g_autofree char *key = g_strdup_printf("/local/domain/%u/vm", c->desc->domid);
     g_autofree char *vm = xenstore_read(c->d->xenstore, key);
     g_autofree char *path = vm ? g_strdup_printf("%s/rtc/timeoffset", vm) : NULL;
+    bool failed =
+        !path || xenstore_printf(c->d->xenstore, path, "%" G_GINT64_FORMAT, c->rtc_offset) < 0;
 
     c->rtc_stored = c->rtc_offset;
-    if ((!path || xenstore_printf(c->d->xenstore, path, "%" G_GINT64_FORMAT, c->rtc_offset) < 0) &&
-        !c->rtc_failed) {
-        c->rtc_failed = true;
+    if (failed && !c->rtc_failed) {
         log_warning(ROOM_XENSTORE,
                     "cannot store the guest's clock offset of %" G_GINT64_FORMAT " s",
                     c->rtc_offset);
     }
+    c->rtc_failed = failed;
 }
 
 static gboolean rtc_again(gpointer opaque)

@@ -466,34 +466,48 @@ int daemon_continue(struct daemon *d, GError **err)
     return 0;
 }
 
-/* I/O in flight completes in the loop; each turn we look again. Nothing is polled: completions wake
- * the loop. */
-static gboolean stop_check(gpointer opaque)
+/*
+ * A stop waits for I/O in flight, which completes in the loop: each turn we look again. Nothing is
+ * polled, for completions wake the loop; and nothing blocks, for a disk may hang.
+ */
+struct stop_source {
+    GSource source;
+    struct daemon *d;
+};
+
+static gboolean stop_prepare(GSource *source, gint *timeout)
 {
-    struct daemon *d = opaque;
+    *timeout = -1;
+    return !machine_busy(((struct stop_source *)source)->d->machine);
+}
+
+static gboolean stop_dispatch(GSource *source, GSourceFunc callback, gpointer opaque)
+{
+    struct daemon *d = ((struct stop_source *)source)->d;
     void (*stopped)(void *) = d->stopped;
 
-    for (unsigned i = 0; i < d->desc->drives->len; i++) {
-        block_drain(d->backends.drives[i]);
-    }
-    if (machine_busy(d->machine)) {
-        return G_SOURCE_CONTINUE;
-    }
     d->stop_source = 0;
     d->stopped = NULL;
     stopped(d->stopped_opaque);
     return G_SOURCE_REMOVE;
 }
 
+static GSourceFuncs stop_funcs = {.prepare = stop_prepare, .dispatch = stop_dispatch};
+
 void daemon_stop(struct daemon *d, void (*stopped)(void *opaque), void *opaque)
 {
+    GSource *source;
+
     d->stopped = stopped;
     d->stopped_opaque = opaque;
     if (d->machine->state != MACHINE_STOPPED) {
         ioreq_server_pause(d->ioreq);
         machine_stop(d->machine);
     }
-    d->stop_source = g_idle_add_full(G_PRIORITY_DEFAULT, stop_check, d, NULL);
+    source = g_source_new(&stop_funcs, sizeof(struct stop_source));
+    ((struct stop_source *)source)->d = d;
+    d->stop_source = g_source_attach(source, NULL);
+    g_source_unref(source);
 }
 
 /*

@@ -7,7 +7,6 @@
  * but tells nobody anything, so we save the store.
  */
 #include <string.h>
-#include <time.h>
 
 #include <glib.h>
 
@@ -141,14 +140,6 @@ struct budget {
     int64_t end;
 };
 
-static int64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * NS_PER_S + ts.tv_nsec;
-}
-
 /* `units` more were done: is the time over? */
 static bool spent(struct budget *b, uint32_t units)
 {
@@ -160,7 +151,7 @@ static bool spent(struct budget *b, uint32_t units)
     }
     b->units = 0;
     b->step = MIN(b->step * 2, UNITS_LOOK_MAX);
-    now = now_ns();
+    now = ioreq_now_ns();
     if (b->end == 0) {
         b->end = now + STRING_NS;
     }

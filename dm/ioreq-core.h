@@ -11,10 +11,22 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <xen/hvm/ioreq.h>
 
+#include <xendm/clock.h>
+
 struct machine;
+
+/* The host's time, for the budgets of a turn. */
+static inline int64_t ioreq_now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
 
 /*
  * Most repetitions that a request may have. Xen clips string instructions to 4096 repetitions before anything else

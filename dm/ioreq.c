@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "ioreq.h"
@@ -78,14 +77,6 @@ struct ioreq_server {
     bool (*poll)(void);
     struct ioreq_server_counters counters;
 };
-
-static int64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * NS_PER_S + ts.tv_nsec;
-}
 
 static void cpu_relax(void)
 {
@@ -210,7 +201,7 @@ static void learn(struct ioreq_server *s, unsigned served, bool waited, unsigned
 
 static void turn(struct ioreq_server *s, bool event)
 {
-    int64_t start = now_ns();
+    int64_t start = ioreq_now_ns();
     int64_t deadline = 0;               /* of the wait that is on, 0 when none is */
     unsigned served = event ? take_ports(s) : 0;
     unsigned hits = 0;
@@ -227,7 +218,7 @@ static void turn(struct ioreq_server *s, bool event)
                 deadline = 0;
                 hits++;
             }
-            if (served >= TURN_REQUESTS || now_ns() - start > TURN_NS) {
+            if (served >= TURN_REQUESTS || ioreq_now_ns() - start > TURN_NS) {
                 s->again = true;
                 s->counters.full_turns++;
                 break;
@@ -244,7 +235,7 @@ static void turn(struct ioreq_server *s, bool event)
         if (!wait) {
             break;
         }
-        now = now_ns();
+        now = ioreq_now_ns();
         if (deadline == 0) {
             deadline = now + SPIN_NS;
             waited = true;
@@ -260,7 +251,7 @@ static void turn(struct ioreq_server *s, bool event)
     if (served > 0) {
         learn(s, served, waited, hits);
         /* When we began to wait, if we did: that was the last answer. */
-        s->last_answer = deadline != 0 ? deadline - SPIN_NS : now_ns();
+        s->last_answer = deadline != 0 ? deadline - SPIN_NS : ioreq_now_ns();
         s->counters.batch_max = MAX(s->counters.batch_max, served);
     } else if (event) {
         s->counters.idle_wakes++;

@@ -325,7 +325,10 @@ static gboolean check_timeout(gpointer opaque)
     struct update *u = opaque;
 
     u->timeout_source = 0;
-    kill(u->child, SIGKILL); /* its end ends the pipe */
+    kill(u->child, SIGKILL);
+    /* Its end ends the pipe, unless it has given that away. */
+    g_source_remove(u->answer_source);
+    check_done(u);
     return G_SOURCE_REMOVE;
 }
 

@@ -117,24 +117,6 @@ int xen_restrict(struct xen_handles *xen, GError **err)
     return 0;
 }
 
-bool xen_domain_alive(struct xen_handles *xen)
-{
-    struct xen_ctrl_info info;
-    evtchn_port_t port;
-    int err;
-
-    if (!xen->restricted) {
-        err = xen_ctrl_info(xen->ctrl, xen->domid, &info);
-        return err == 0 ? !info.dying : err != -ESRCH;
-    }
-    /* Domain destruction takes the ioreq servers down first. The call changes nothing. */
-    if (xen->server_made &&
-        xendevicemodel_get_ioreq_server_info(xen->dmod, (domid_t)xen->domid, xen->server, NULL, NULL, &port) != 0) {
-        return errno != ESRCH && errno != ENOENT;
-    }
-    return true;
-}
-
 /* ---- the domain ---- */
 
 void xen_ram_layout(uint64_t ram_bytes, uint64_t below_4g, uint64_t *low_end, uint64_t *high_end)

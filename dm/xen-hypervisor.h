@@ -45,12 +45,6 @@ void xen_handles_close(struct xen_handles *xen);
 /* From here on no handle reaches another domain, and libxenctrl and xenstore are dead; tell xenstore_restricted(). */
 int xen_restrict(struct xen_handles *xen, GError **err);
 
-/*
- * False only when Xen said so: the domain does not exist or is dying, and we must let go of its memory. Works when
- * restricted, too.
- */
-bool xen_domain_alive(struct xen_handles *xen);
-
 /* What main() puts into struct machine. */
 struct xen_domain_info {
     unsigned vcpus;             /* what Xen made, which is what the ioreq page and event channels go by */

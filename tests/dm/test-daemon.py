@@ -235,7 +235,7 @@ def test_restricted_save(tmp):
         answers = m.qmp(("cont", None, None))
         report("restricted: and goes on", "return" in answers[0] and m.do("inb 0x3ff") == ["OK", "0x005a"], answers)
     os.mkdir(tmp + "/2")
-    with Machine(tmp + "/2", "--restrict", "--incoming", state) as m:
+    with Machine(tmp + "/2", "--restrict", "--incoming", state, "--populate", "0xf0000+4096") as m:
         m.qmp(("cont", None, None))
         report("restricted: restored", m.do("inb 0x3ff") == ["OK", "0x005a"], m.text())
 
