@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The daemon itself, the real one on xenemu: that it can be looked into (log levels, flight recorder, signals), does without
 what old kernels lack, and that what a guest may repeat for ever neither fills the log nor keeps xenstored busy. TAP."""
+import contextlib
 import json
 import os
 import re
@@ -182,8 +183,10 @@ def test_crash(tmp):
                m.wait_for(r"fatal signal\nflight recorder: (.*\n)*.*pio-write a=0x70 b=0x66"), m.text())
 
 
-def test_hanging_disk(tmp):
-    """A disk that does not answer, and a guest that resets the drive: what ends the process still does."""
+@contextlib.contextmanager
+def hanging_disk(tmp):
+    """A machine whose disk does not answer, in the middle of a read by DMA."""
+    os.mkdir(tmp)
     dm, disk = os.path.join(tmp, "dm"), os.path.join(tmp, "disk")
     with open(dm, "w") as f:
         f.write("#!/bin/sh\nASAN_OPTIONS=verify_asan_link_order=0 LD_PRELOAD=%s/tests/dm/hang.so XENDM_BLOCK_ENGINE=threads "
@@ -192,11 +195,29 @@ def test_hanging_disk(tmp):
     with open(disk, "wb") as f:
         f.truncate(1 << 20)
     with Machine(tmp, "--disk", disk, "--access-timeout", "500", dm=dm) as m:
-        pid = m.pid()
         for command in ("pciwrite 00:01.1 0x40 2 0x8000", "pciwrite 00:01.1 0x20 4 0xc001", "pciwrite 00:01.1 4 2 5",
                         "writel 0x1000 0x2000", "writel 0x1004 0x80000200", "outl 0xc004 0x1000", "outb 0x1f6 0xe0",
                         "outb 0x1f2 1", "outb 0x1f3 0", "outb 0x1f4 0", "outb 0x1f5 0", "outb 0x1f7 0xc8", "outb 0xc000 9"):
             m.do(command)
+        yield m
+
+
+def test_hanging_disk(tmp):
+    """What ends the process ends it while a guest resets the drive; what a monitor asks is answered while a stop waits."""
+    with hanging_disk(tmp + "/stop") as m, socket.socket(socket.AF_UNIX) as s:
+        s.connect(m.dir + "/qmp-libxl-1")
+        s.sendall(b'{"execute":"qmp_capabilities"}{"execute":"stop"}')
+        answers = []
+        until = time.monotonic() + 10
+        while time.monotonic() < until and (not answers or answers[0]["return"]["running"]):
+            answers = m.qmp(("query-status", None, None))
+        start = time.monotonic()
+        os.kill(m.pid(), signal.SIGHUP)
+        m.proc.wait(timeout=PATIENCE)
+        report("QMP answers while a stop waits for a disk, and SIGHUP ends it", not answers[0]["return"]["running"] and
+               time.monotonic() - start < 2, (answers, m.text()))
+    with hanging_disk(tmp + "/reset") as m:
+        pid = m.pid()
         busy = m.do("inb 0x3f6")
         m.do("outb 0x3f6 4")            # waits for the disk
         os.kill(pid, signal.SIGHUP)
