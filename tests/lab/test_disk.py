@@ -45,7 +45,7 @@ def write_and_compare(t, guest, megabytes, device, image, skip=0):
     t.equal(read.group(1), wrote.group(1), "checksum of what the guest reads back")
 
 
-@life("disk", STEPS, memory=768)
+@life("disk", STEPS, quick=True, memory=768)
 def disk(t):
     """One guest with everything on IDE, in two lives."""
     box = t.box

@@ -157,7 +157,7 @@ def migrate_restrict(t):
         mover.close()
 
 
-@life("soft-reset", SOFT_RESET)
+@life("soft-reset", SOFT_RESET, quick=True)
 def soft_reset(t):
     """What a PVHVM guest's kexec asks for: the device model is saved, ends, and another one goes on in the same domain."""
     turn = 150
