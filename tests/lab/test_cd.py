@@ -16,7 +16,7 @@ STEPS = [
 def cd(t):
     """One guest without a root disk, with a lot of memory."""
     # PIO is slow in this box: about a millisecond a sector, and several in QEMU, which moves every word by itself
-    sizes = {"a": 64, "b": 4 if t.box.dm == "qemu" else 16}
+    sizes = {"a": 64, "b": 16}
     for name, megabytes in sizes.items():
         t.box.run("head -c %d /dev/urandom >/root/cd-%s.img" % (megabytes << 20, name), 120)
     guest = t.guest("cd", media="cd", memory=5120, append="xen_emul_unplug=never libata.force=1.01:pio4",
