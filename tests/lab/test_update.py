@@ -86,7 +86,7 @@ def update_count(t):
         mover.close()
 
 
-@life("update", LINUX, memory=512)
+@life("update-linux", LINUX, memory=512)
 def update_linux(t):
     """A real kernel on its emulated disks."""
     box = t.box
