@@ -21,7 +21,7 @@ MOVE = [
     "a full disk for the saved domain leaves the guest running",
     "a full disk for the device model's state leaves the guest running",
     "and then it can still be moved",
-    "a paused guest is saved and stays",
+    "xl save -p: the guest stays, paused",
 ]
 RESTRICT = [
     "dm_restrict=1: the guest runs",
@@ -132,8 +132,10 @@ mount --bind /root/small /var/lib/xen""")
         mover.goes_on()
 
     with t.step(MOVE[10]):
-        box.run("xl pause mover")
-        mover.command("xl save -p mover %s; xl unpause mover" % mover.save_file)
+        # (a guest that was paused before cannot be saved by Xen 4.17: "Dom N not suspended")
+        mover.command("xl save -p mover %s" % mover.save_file)
+        t.match(guest.state() or "", r"^..p", "state after xl save -p")
+        box.run("xl unpause mover")
         mover.goes_on()
 
 
