@@ -1107,6 +1107,8 @@ class Generator:
         self.outb(0x3c0, 0x10)
         self.outb(0x3c0, mode)
         self.outb(0x3c0, 0x20)
+        if name in ("planar", "x"):
+            self.o("readb 0xa0000")     # the latches: reads in other modes load them, too, but not in QEMU
         self.vga_dirty = False
         for _ in range(4):
             self.vga_window()
