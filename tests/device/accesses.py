@@ -710,6 +710,7 @@ class Generator:
             if c in (0x27, 0xf8):       # leaves the last address; a transfer from there would cross the end
                 self.settle()
                 for reg in (3, 4, 5):
+                    self.inb(base + reg)
                     self.outb(base + reg, 0)
         elif k < 0.7:
             self.outb(base + 6, 0xa0 | drive << 4 | 15)
