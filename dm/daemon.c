@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -266,15 +265,11 @@ static int tell_running(struct daemon *d, GError **err)
  */
 static void disk_hangs(void)
 {
-    static const int ends[] = {SIGHUP, SIGTERM, SIGINT};
-    sigset_t pending;
+    const char *end = loop_end_pending();
 
-    sigpending(&pending);
-    for (unsigned i = 0; i < G_N_ELEMENTS(ends); i++) {
-        if (sigismember(&pending, ends[i]) == 1) {
-            log_warning(ROOM_DM, "going away: %s, while a disk does not answer: not waiting for it", strsignal(ends[i]));
-            _exit(EXIT_SUCCESS);
-        }
+    if (end) {
+        log_warning(ROOM_DM, "going away: %s, while a disk does not answer: not waiting for it", end);
+        _exit(EXIT_SUCCESS);
     }
 }
 
@@ -538,6 +533,7 @@ int daemon_save(struct daemon *d, int fd, GError **err)
     g_autoptr(GByteArray) stream = g_byte_array_new();
     gint64 deadline = g_get_monotonic_time() + SAVE_PATIENCE_US;
     struct stat st;
+    bool file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     size_t done = 0;
 
     if (d->machine->state != MACHINE_STOPPED || d->stop_source || machine_busy(d->machine)) {
@@ -555,8 +551,7 @@ int daemon_save(struct daemon *d, int fd, GError **err)
         return -1;
     }
     while (done < stream->len) {
-        ssize_t n = write_state(fd, fstat(fd, &st) == 0 && S_ISREG(st.st_mode), stream->data + done,
-                                stream->len - done, deadline);
+        ssize_t n = write_state(fd, file, stream->data + done, stream->len - done, deadline);
 
         if (n < 0 && errno == EINTR) {
             continue;

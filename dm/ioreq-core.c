@@ -161,8 +161,8 @@ static bool spent(struct budget *b, uint32_t units)
 static void string_fault(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu, uint64_t gpa, int err)
 {
     core->counters.string_faults++;
-    if (err == -ENOMEM || err == -EAGAIN || err == -EIO) {
-        return;         /* the host's failure, which the hypervisor's room has told; see guestmem.h */
+    if (guestmem_host_failed(err)) {
+        return;         /* the hypervisor's room has told */
     }
     log_guest(ROOM_IOREQ, "vCPU %u: string %s at %#llx: no memory at %#llx (%s)", vcpu,
               r->dir == IOREQ_READ ? "input" : "output", (unsigned long long)r->addr, (unsigned long long)gpa,

@@ -45,6 +45,21 @@ static void fatal_signal(int number)
     raise(number);
 }
 
+static const int end_signals[] = {SIGHUP, SIGTERM, SIGINT};
+
+const char *loop_end_pending(void)
+{
+    sigset_t pending;
+
+    sigpending(&pending);
+    for (unsigned i = 0; i < G_N_ELEMENTS(end_signals); i++) {
+        if (sigismember(&pending, end_signals[i]) == 1) {
+            return strsignal(end_signals[i]);
+        }
+    }
+    return NULL;
+}
+
 int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err)
 {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
@@ -58,9 +73,9 @@ int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a write beyond the file size limit is to fail with EFBIG */
     sigemptyset(&set);
-    sigaddset(&set, SIGHUP);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
+    for (unsigned i = 0; i < G_N_ELEMENTS(end_signals); i++) {
+        sigaddset(&set, end_signals[i]);
+    }
     sigaddset(&set, SIGUSR1);
     for (int s = 1; s <= SIGTERM; s++) {
         if (sigismember(&set, s) == 1) {

@@ -410,7 +410,7 @@ static void move_block(struct piix4_pm *s, struct region *r, uint64_t *at, uint6
     }
     rc = region_place(s->pci.dev.machine->pio, r, to, &err);
     if (rc < 0) {
-        if (rc == -EBUSY || rc == -ERANGE) {
+        if (region_misplaced(rc)) {
             log_guest(ROOM_ACPI, "%s cannot be at port 0x%x: %s", r->name, (unsigned)to, err->message);
         } else if (s->refusals++ < REFUSALS_LOGGED) {
             log_warning(ROOM_ACPI, "%s is not there: %s", r->name, err->message);

@@ -293,7 +293,7 @@ static void bar_place(struct pci_device *pci, unsigned bar, uint64_t address, bo
     rc = region_place(bar_space(pci, bar), &pci->bar[bar].region, address, &err);
     if (rc == 0) {
         pci->bar[bar].address = address;
-    } else if (rc != -EBUSY && rc != -ERANGE) {
+    } else if (!region_misplaced(rc)) {
         /* Not the guest's doing. The hypervisor's room has told the admin, at a bearable rate. */
         log_debug(ROOM_PCI, "%s: BAR %u is not decoded: %s", pci->dev.id, bar, err->message);
     } else if (guest) {

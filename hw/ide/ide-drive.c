@@ -380,8 +380,7 @@ static void dma_error(struct ide_drive *d, int error)
 {
     struct ide_bm *bm = &d->channel->bm;
 
-    /* The host's failures have codes of their own (guestmem.h); all others are the guest's doing. */
-    if (error == -ENOMEM || error == -EAGAIN || error == -EIO) {
+    if (guestmem_host_failed(error)) {
         if (failure_is_news(d)) {
             log_warning(ROOM_IDE, "%s: guest memory near 0x%08x cannot be mapped: %s", d->dev.id,
                         bm->bad_address, g_strerror(-error));

@@ -11,6 +11,7 @@
 #ifndef XENDM_ASPACE_H
 #define XENDM_ASPACE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -81,6 +82,12 @@ void region_init(struct region *r, const char *name, const struct region_ops *op
  * into the space; -EALREADY: it is placed; or the listener's error. `err` may be NULL. Cost O(log n) (+ memmove).
  */
 int region_place(struct aspace *as, struct region *r, uint64_t base, GError **err);
+
+/* Whether region_place() failed because of the address, which is the guest's choice; else the listener refused. */
+static inline bool region_misplaced(int rc)
+{
+    return rc == -EBUSY || rc == -ERANGE;
+}
 void region_remove(struct region *r);                                  /* no effect when not placed */
 
 /* A hidden region stays placed but answers like nobody; for chips that disable a block without moving it. */

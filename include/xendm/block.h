@@ -51,7 +51,7 @@ int block_read_now(struct block *b, uint64_t offset, void *buf, size_t length);
 /* Completes what the host has finished, without waiting; true if there was something. For the loop that spins on ioreqs. */
 bool block_poll(void);
 
-/* Waits until nothing is in flight; the completions run inside. For stop and close only. */
+/* Waits until nothing is in flight; the completions run inside. Blocks: for resets of a drive and closing. */
 void block_drain(struct block *b);
 /* Called about ten times a second while block_drain() waits in vain: a disk that hangs must not make the process deaf. */
 void block_set_waiting(void (*waiting)(void));

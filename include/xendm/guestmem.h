@@ -9,11 +9,18 @@
 #ifndef XENDM_GUESTMEM_H
 #define XENDM_GUESTMEM_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct guestmem;
+
+/* Whether an error of guest memory or DMA is the host's failure. All others are the guest's doing. */
+static inline bool guestmem_host_failed(int error)
+{
+    return error == -ENOMEM || error == -EAGAIN || error == -EIO;
+}
 
 struct guestmem_ref {
     void *ptr;

@@ -11,22 +11,14 @@ import sys
 import tempfile
 import time
 
-BUILD = os.path.abspath(os.environ.get("XENDM_BUILDDIR", "."))
 SOURCE = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
-XENEMU = os.path.join(BUILD, "tools/xenemu/xenemu")
-XENDM = os.path.join(BUILD, "xendm")
-CTL = os.path.join(BUILD, "tools/xendmctl/xendmctl")
-XENSTORED = os.environ.get("XENEMU_XENSTORED", "/usr/lib/xen-4.17/bin/xenstored")
-PATIENCE = 60           # seconds, for anything
+sys.path.insert(0, os.path.join(SOURCE, "tests/xenemu"))
+from client import BUILD, CTL, PATIENCE, XENDM, XENEMU, XENSTORED, want     # noqa: E402
+import client                                                               # noqa: E402
 
 
 class Skip(Exception):
     """Something that the test needs is not there."""
-
-
-def want(cond, *detail):
-    if not cond:
-        raise AssertionError(" ".join(str(d) for d in detail))
 
 
 def note(text):
@@ -90,45 +82,13 @@ class Qmp:
         return self.ok("human-monitor-command", **{"command-line": text})
 
 
-class Cpu:
-    """One connection to xenemu's qtest socket is one virtual CPU."""
-
-    def __init__(self, path, number=0):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(path)
-        self.file = self.sock.makefile("rw")
-        self.ask("vcpu %d" % number)
-
-    def send(self, command):
-        self.file.write(command + "\n")
-        self.file.flush()
-
-    def answer(self, command=""):
-        answer = self.file.readline().split()
-        want(answer and answer[0] == "OK", command, "->", " ".join(answer))
-        return answer[1:]
-
-    def ask(self, command):
-        self.send(command)
-        return self.answer(command)
-
-    def do(self, command):
-        answer = self.ask(command)
-        return int(answer[0], 0) if answer else None
+class Cpu(client.Cpu):
+    """One that expects, and makes xenemu fail."""
 
     def expect(self, command, value, mask=None):
         got = self.do(command)
         got = got & mask if mask is not None else got
         want(got == value, command, "is", hex(got), "not", hex(value))
-
-    def until(self, command, mask, value):
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            got = self.do(command)
-            if got & mask == value:
-                return got
-            want(time.monotonic() < deadline, command, "stays", hex(got))
 
     def fault(self, spec):
         self.ask("fault " + spec)

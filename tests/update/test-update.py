@@ -14,19 +14,12 @@ import tempfile
 import threading
 import time
 
-BUILD = os.path.abspath(os.environ.get("XENDM_BUILDDIR", "."))
-XENEMU = os.path.join(BUILD, "tools/xenemu/xenemu")
-XENDM = os.path.join(BUILD, "xendm")
-CTL = os.path.join(BUILD, "tools/xendmctl/xendmctl")
+sys.dont_write_bytecode = True     # the source tree stays clean
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../xenemu"))
+from client import BUILD, CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Cpu, want    # noqa: E402
+
 TROUBLE = os.path.join(BUILD, "tests/update/trouble.so")
-XENSTORED = os.environ.get("XENEMU_XENSTORED", "/usr/lib/xen-4.17/bin/xenstored")
 UPDATES = 20
-PATIENCE = 60           # seconds, for anything
-
-
-def want(cond, *detail):
-    if not cond:
-        raise AssertionError(" ".join(str(d) for d in detail))
 
 
 class Qmp:
@@ -61,36 +54,6 @@ class Qmp:
         reply = self.ask(command, **args)
         want("return" in reply, command, reply)
         return reply["return"]
-
-
-class Cpu:
-    """One connection to xenemu's qtest socket is one virtual CPU."""
-
-    def __init__(self, path, number):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(path)
-        self.file = self.sock.makefile("rw")
-        self.ask("vcpu %d" % number)
-
-    def ask(self, command):
-        self.file.write(command + "\n")
-        self.file.flush()
-        answer = self.file.readline().split()
-        want(answer and answer[0] == "OK", command, "->", answer)
-        return answer
-
-    def do(self, command):
-        answer = self.ask(command)
-        return int(answer[1], 0) if len(answer) > 1 else None
-
-    def until(self, command, mask, value):
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            got = self.do(command)
-            if got & mask == value:
-                return got
-            want(time.monotonic() < deadline, command, "stays", hex(got))
 
 
 class Machine:
@@ -222,7 +185,7 @@ class Disk(Load):
             self.cpu.do("memset 0x%x %d 0x55" % (self.BUF, size))
         (self.dma if self.random.random() < .5 else self.pio)(lba, count, write)
         if not write:
-            got = bytes.fromhex(self.cpu.ask("read 0x%x %d" % (self.BUF, size))[1][2:])
+            got = bytes.fromhex(self.cpu.ask("read 0x%x %d" % (self.BUF, size))[0][2:])
             want(got == self.machine.image[at:at + size], "sectors", lba, "to", lba + count, "are wrong")
 
 
