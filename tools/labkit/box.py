@@ -363,14 +363,24 @@ class Box:
         """Everything that explains a failure, into a directory of this machine."""
         os.makedirs(target, exist_ok=True)
         self.save_host_logs(target)
-        script = """
+        script = r"""
 cd /run && rm -rf evidence && mkdir evidence && cd evidence
 for pid in $(ps -o pid,args | awk -v dm='%s' '$2 == dm {print $1}'); do kill -USR1 $pid; done
 xl list -v >xl-list.txt 2>&1
 xl vcpu-list >>xl-list.txt 2>&1
 for id in $(xl list | awk 'NR > 1 && $2 > 0 {print $2}'); do
-    for vcpu in 0 1 2 3; do xenctx $id $vcpu; done >xenctx-$id.txt 2>&1
-    timeout 10 xen-hvmctx $id >hvmctx-$id.txt 2>&1
+    for round in 1 2; do        # twice: what moves in between tells who is alive
+        for vcpu in 0 1 2 3; do xenctx $id $vcpu; done >xenctx-$id-$round.txt 2>&1
+        timeout 10 xen-hvmctx $id >hvmctx-$id-$round.txt 2>&1
+    done
+    for topic in status irq ioreq block chardev pci devices; do
+        echo "--- info $topic"
+        timeout 10 xl qemu-monitor-command $id "info $topic"
+    done >monitor-$id.txt 2>&1
+    sed -n 's/^\([^ :]*\): .*, \(running\|stopped\).*/\1/p' monitor-$id.txt | while read -r device; do
+        echo "--- info device $device"
+        timeout 10 xl qemu-monitor-command $id "info device $device" </dev/null
+    done >monitor-devices-$id.txt 2>&1
 done
 xenstore-ls -f >xenstore.txt 2>&1
 ps -o pid,ppid,user,vsz,rss,stat,args >ps.txt 2>&1
@@ -387,7 +397,7 @@ rm -rf /share/evidence && cp -r /run/evidence /share/evidence && chmod -R a+rX /
         if self.dm == "qemu":       # QEMU has no flight recorder: SIGUSR1 would end it
             script = "\n".join(line for line in script.splitlines() if "USR1" not in line)
         try:
-            self.call(script, timeout=90)
+            self.call(script, timeout=180)
             shutil.copytree(self.work + "/share/evidence", target, dirs_exist_ok=True)
         except (LabError, OSError) as err:
             say("could not collect everything: %s" % err)

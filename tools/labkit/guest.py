@@ -242,6 +242,15 @@ done""" % {"name": self.name}
                             self.name, pattern, " / ".join(self.text.strip().splitlines()[-5:])))
             time.sleep(0.1)
 
+    def keys(self, terminal, text):
+        """Press keys; what the guest's terminal makes of them, up to the end of the line."""
+        number = self.begin("timeout 30 head -n 1 </dev/%s" % terminal)
+        time.sleep(2)
+        for key in list(text) + ["ret"]:
+            self.monitor("sendkey " + key)
+            time.sleep(0.3)
+        return self.finish(number, 60)[1].strip()
+
     def restarted(self):
         """Whether the guest is another domain than the last one known."""
         before = list(self.domids)
