@@ -30,6 +30,7 @@ static const char magic[8] = {'X', 'E', 'N', 'D', 'M', 'S', 'A', 'V'};
 enum record_type {
     RECORD_END = 0,
     RECORD_SECTION = 1,
+    RECORD_DESCRIPTION = 2,         /* SHA-256 of the description's lines; not in the first streams of version 1 */
     RECORD_OPTIONAL = 0x80000000u,  /* a reader to whom type, device or section mean nothing skips the record */
 };
 
@@ -89,7 +90,7 @@ static void save_record(const char *id, const struct state_desc *desc, void *bas
     memcpy(out->data + at, &le, sizeof(le));
 }
 
-/* For people and messages; loading does not read it. */
+/* For people and messages: the program, then a line per device. What may be loaded is not decided by it. */
 static char *machine_text(struct machine *m)
 {
     GString *s = g_string_new(PACKAGE_STRING "\n");
@@ -118,6 +119,30 @@ static void digest(const void *data, size_t len, uint8_t out[DIGEST_SIZE])
     g_checksum_free(sum);
 }
 
+/* The part of a description that is the machine: without the program's line. */
+static const char *device_lines(const char *text, size_t len, size_t *left)
+{
+    const char *end = len ? memchr(text, '\n', len) : NULL;
+
+    *left = end ? len - (size_t)(end + 1 - text) : 0;
+    return end ? end + 1 : "";
+}
+
+static void description_digest(const char *text, size_t len, uint8_t out[DIGEST_SIZE])
+{
+    size_t left;
+    const char *lines = device_lines(text, len, &left);
+
+    digest(lines, left, out);
+}
+
+static void save_digest(uint32_t type, const uint8_t sum[DIGEST_SIZE], GByteArray *out)
+{
+    put32(out, type);
+    put32(out, DIGEST_SIZE);
+    g_byte_array_append(out, sum, DIGEST_SIZE);
+}
+
 int machine_save(struct machine *m, GByteArray *out, GError **err)
 {
     struct global_state global = {
@@ -143,6 +168,8 @@ int machine_save(struct machine *m, GByteArray *out, GError **err)
     put32(out, ENDIAN_MARK);
     put32(out, (uint32_t)strlen(text));
     g_byte_array_append(out, (const guint8 *)text, (guint)strlen(text));
+    description_digest(text, strlen(text), sum);
+    save_digest(RECORD_DESCRIPTION | RECORD_OPTIONAL, sum, out);
     save_record("", &global_desc, &global, out);
     for (unsigned i = 0; i < m->devices->len; i++) {
         struct device *dev = g_ptr_array_index(m->devices, i);
@@ -155,9 +182,7 @@ int machine_save(struct machine *m, GByteArray *out, GError **err)
         }
     }
     digest(out->data + start, out->len - start, sum);
-    put32(out, RECORD_END);
-    put32(out, DIGEST_SIZE);
-    g_byte_array_append(out, sum, DIGEST_SIZE);
+    save_digest(RECORD_END, sum, out);
     return 0;
 }
 
@@ -173,6 +198,13 @@ struct slot {
 struct cursor {
     const uint8_t *data;
     size_t len, at;
+};
+
+/* The machine's description in the stream: not terminated, any bytes. */
+struct description {
+    const char *text;
+    uint32_t len;
+    bool hashed;
 };
 
 static bool take(struct cursor *c, size_t n, const uint8_t **bytes)
@@ -227,15 +259,15 @@ static int __attribute__((format(printf, 2, 3))) refuse(GError **err, const char
     return -EINVAL;
 }
 
-static int read_preamble(struct cursor *c, GError **err)
+static int read_preamble(struct cursor *c, struct description *d, GError **err)
 {
-    uint32_t version, mark, text;
+    uint32_t version, mark;
     const uint8_t *p;
 
     if (!take(c, sizeof(magic), &p) || memcmp(p, magic, sizeof(magic)) != 0) {
         return refuse(err, "this is none of xendm's: it does not begin with XENDMSAV");
     }
-    if (!take32(c, &version) || !take32(c, &mark) || !take32(c, &text)) {
+    if (!take32(c, &version) || !take32(c, &mark) || !take32(c, &d->len)) {
         return refuse(err, "the preamble is cut short");
     }
     if (version != FORMAT_VERSION) {
@@ -244,9 +276,10 @@ static int read_preamble(struct cursor *c, GError **err)
     if (mark != ENDIAN_MARK) {
         return refuse(err, "the byte order mark is 0x%08x", mark);
     }
-    if (text > TEXT_MAX || !take(c, text, &p)) {
+    if (d->len > TEXT_MAX || !take(c, d->len, &p)) {
         return refuse(err, "the machine's description is cut short");
     }
+    d->text = (const char *)p;
     return 0;
 }
 
@@ -305,7 +338,22 @@ static int read_section(GArray *slots, struct cursor body, bool optional, GError
     return 0;
 }
 
-static int read_records(GArray *slots, struct cursor *c, GError **err)
+static int read_description(struct description *d, struct cursor body, GError **err)
+{
+    uint8_t sum[DIGEST_SIZE];
+
+    description_digest(d->text, d->len, sum);
+    if (body.len != DIGEST_SIZE || memcmp(sum, body.data, DIGEST_SIZE) != 0) {
+        return refuse(err, "the machine's description does not match its hash");
+    }
+    if (d->hashed) {
+        return refuse(err, "the hash of the machine's description is there twice");
+    }
+    d->hashed = true;
+    return 0;
+}
+
+static int read_records(GArray *slots, struct cursor *c, struct description *d, GError **err)
 {
     uint8_t sum[DIGEST_SIZE];
 
@@ -324,6 +372,13 @@ static int read_records(GArray *slots, struct cursor *c, GError **err)
         case RECORD_SECTION:
         case RECORD_SECTION | RECORD_OPTIONAL:
             rc = read_section(slots, body, type & RECORD_OPTIONAL, err);
+            if (rc < 0) {
+                return rc;
+            }
+            break;
+        case RECORD_DESCRIPTION:
+        case RECORD_DESCRIPTION | RECORD_OPTIONAL:
+            rc = read_description(d, body, err);
             if (rc < 0) {
                 return rc;
             }
@@ -367,6 +422,42 @@ static int check_slots(GArray *slots, GError **err)
     return 0;
 }
 
+/* The first line of `a` that `b` has not; NULL when it has all. */
+static char *line_missing(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    g_autofree char *ours = g_strndup(a, a_len), *theirs = g_strndup(b, b_len);
+    g_auto(GStrv) lines = g_strsplit(ours, "\n", -1), others = g_strsplit(theirs, "\n", -1);
+
+    for (unsigned i = 0; lines[i]; i++) {
+        if (!g_strv_contains((const char *const *)others, lines[i])) {
+            return g_strescape(lines[i], NULL);
+        }
+    }
+    return NULL;
+}
+
+/* A refusal of another machine's state is easier to understand with the difference. */
+static void explain(struct machine *m, const struct description *d, GError **err)
+{
+    g_autofree char *text = machine_text(m), *with = NULL, *without = NULL, *was = NULL;
+    size_t own_len, len;
+    const char *own = device_lines(text, strlen(text), &own_len);
+    const char *saved = device_lines(d->text, d->len, &len);
+
+    if (!err || !*err) {
+        return;
+    }
+    with = line_missing(saved, len, own, own_len);
+    without = line_missing(own, own_len, saved, len);
+    if (!with && !without) {
+        return;
+    }
+    was = (*err)->message;
+    (*err)->message = g_strdup_printf("%s (saved by another machine:%s%.100s%s%s%.100s%s)", was, with ? " it has '" : "",
+                                      with ? with : "", with ? "'" : "", without ? " it lacks '" : "",
+                                      without ? without : "", without ? "'" : "");
+}
+
 static void apply_slots(struct machine *m, GArray *slots)
 {
     for (guint i = 0; i < slots->len; i++) {
@@ -388,6 +479,7 @@ static void apply_slots(struct machine *m, GArray *slots)
 int machine_load(struct machine *m, const void *data, size_t len, GError **err)
 {
     struct cursor c = {.data = data, .len = len};
+    struct description d = {0};
     GArray *slots;
     int rc;
 
@@ -408,15 +500,17 @@ int machine_load(struct machine *m, const void *data, size_t len, GError **err)
             add_slot(slots, dev, dev->class->state);
         }
     }
-    rc = read_preamble(&c, err);
+    rc = read_preamble(&c, &d, err);
     if (rc == 0) {
-        rc = read_records(slots, &c, err);
+        rc = read_records(slots, &c, &d, err);
     }
     if (rc == 0) {
         rc = check_slots(slots, err);
     }
     if (rc == 0) {
         apply_slots(m, slots);
+    } else if (d.hashed) {
+        explain(m, &d, err);
     }
     for (guint i = 0; i < slots->len; i++) {
         state_plan_free(g_array_index(slots, struct slot, i).plan);

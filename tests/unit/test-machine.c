@@ -573,6 +573,18 @@ static guint find_record(const GByteArray *s, const char *id, const char *sectio
     g_assert_not_reached();
 }
 
+/* Position of the first record of this type. */
+static guint find_type(const GByteArray *s, uint32_t type)
+{
+    guint at = 20 + get32(s, 16);
+
+    while (get32(s, at) != type) {
+        g_assert_cmpuint(get32(s, at), !=, 0);
+        at += 8 + get32(s, at + 4);
+    }
+    return at;
+}
+
 static void refused_and_free(GByteArray *s, const char *word)
 {
     fix_checksum(s);
@@ -658,6 +670,61 @@ static void test_refusals(void)
     kit_done(&k);
 }
 
+/* The description's hash: the same for the same machine, bound to the text, and not asked for. */
+static void test_description(void)
+{
+    const uint32_t type = 0x80000002u;
+    struct kit k, n;
+    GByteArray *good, *s;
+    g_autoptr(GError) err = NULL;
+    g_autofree char *sum = NULL, *hex = NULL;
+    const char *lines;
+    guint at, text;
+
+    kit_init(&k);
+    fill(&k);
+    good = save(k.m);
+    at = find_type(good, type);
+    text = get32(good, 16);
+    lines = memchr(good->data + 20, '\n', text);
+    g_assert_nonnull(lines++);
+    sum = g_compute_checksum_for_data(G_CHECKSUM_SHA256, (const guchar *)lines,
+                                      text - (gsize)((const guint8 *)lines - good->data - 20));
+    for (unsigned i = 0; i < 32; i++) {
+        g_autofree char *byte = g_strndup(sum + 2 * i, 2);
+
+        g_assert_cmphex(good->data[at + 8 + i], ==, strtoul(byte, NULL, 16));
+    }
+    s = changed(good);
+    s->data[20 + text - 2] ^= 1;
+    refused_and_free(s, "description does not match its hash");
+    s = changed(good);
+    s->data[at + 8] ^= 1;
+    refused_and_free(s, "description does not match its hash");
+    s = changed(good);
+    s->data[20] ^= 1;       /* the program's line is not part of the machine */
+    fix_checksum(s);
+    kit_init(&n);
+    g_assert_cmpint(machine_load(n.m, s->data, s->len, &err), ==, 0);
+    kit_done(&n);
+    g_byte_array_free(s, TRUE);
+    s = changed(good);
+    g_byte_array_set_size(s, at);
+    g_byte_array_append(s, good->data + at, 40);
+    g_byte_array_append(s, good->data + at, good->len - at);
+    refused_and_free(s, "description is there twice");
+    s = changed(good);
+    g_byte_array_remove_range(s, at, 40);
+    fix_checksum(s);
+    kit_init(&n);
+    g_assert_cmpint(machine_load(n.m, s->data, s->len, &err), ==, 0);
+    g_assert_no_error(err);
+    kit_done(&n);
+    g_byte_array_free(s, TRUE);
+    g_byte_array_free(good, TRUE);
+    kit_done(&k);
+}
+
 /* A stream of another machine: one device less, one more. */
 static void test_other_machine(void)
 {
@@ -668,7 +735,7 @@ static void test_other_machine(void)
     fake_device(m, &part_class, "a", NULL);
     machine_complete(m);
     s = save(m);
-    refused(s->data, s->len, "card: section pci is missing");
+    refused(s->data, s->len, "card: section pci is missing (saved by another machine: it lacks '");
     g_byte_array_free(s, TRUE);
     fake_machine_free(m);
 
@@ -679,7 +746,7 @@ static void test_other_machine(void)
     fake_device(k.m, &part_class, "c", NULL);
     machine_complete(k.m);
     s = save(k.m);
-    refused(s->data, s->len, "no device c");
+    refused(s->data, s->len, "no device c (section part) (saved by another machine: it has 'part c'");
     g_byte_array_free(s, TRUE);
     fake_machine_free(k.m);
 }
@@ -776,6 +843,7 @@ int main(int argc, char **argv)
     g_test_add_func("/machine/state/round-trip", test_round_trip);
     g_test_add_func("/machine/state/when", test_when);
     g_test_add_func("/machine/state/refusals", test_refusals);
+    g_test_add_func("/machine/state/description", test_description);
     g_test_add_func("/machine/state/other-machine", test_other_machine);
     g_test_add_func("/machine/state/mutations", test_mutations);
     rc = g_test_run();

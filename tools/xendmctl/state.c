@@ -102,6 +102,9 @@ int state_show(char **argv)
     }
     printf("{\n  \"format\": %u,\n  \"bytes\": %zu,\n", s->format, s->size);
     show_text(s->text);
+    if (s->hash) {
+        printf("  \"machine-sha256\": \"%s\",\n", s->hash);
+    }
     fputs("  \"records\": [", stdout);
     for (guint i = 0; i < s->records->len; i++) {
         const struct record *r = g_ptr_array_index(s->records, i);

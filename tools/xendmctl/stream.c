@@ -12,6 +12,7 @@
 enum {
     RECORD_END = 0,
     RECORD_SECTION = 1,
+    RECORD_DESCRIPTION = 2,
     RECORD_OPTIONAL = 0x80000000u,
 };
 
@@ -273,6 +274,7 @@ void stream_free(struct stream *s)
 {
     if (s) {
         g_free(s->text);
+        g_free(s->hash);
         g_ptr_array_unref(s->records);
         g_free(s);
     }
@@ -309,6 +311,22 @@ static bool checksum_is(const uint8_t *data, size_t len, const uint8_t *wanted)
     return memcmp(got, wanted, DIGEST_SIZE) == 0;
 }
 
+/* The hash covers the description's lines after the first, which names the program. */
+static bool decode_description(struct stream *s, const uint8_t *hash, size_t len, GError **err)
+{
+    const char *end = memchr(s->text, '\n', s->text_len);
+    const uint8_t *lines = (const uint8_t *)(end ? end + 1 : "");
+    size_t left = end ? s->text_len - (size_t)(end + 1 - s->text) : 0;
+
+    if (len != DIGEST_SIZE || !checksum_is(lines, left, hash)) {
+        stream_refuse(err, "the machine's description does not match its hash");
+        return false;
+    }
+    g_free(s->hash);
+    s->hash = g_compute_checksum_for_data(G_CHECKSUM_SHA256, lines, left);
+    return true;
+}
+
 static bool decode_records(struct stream *s, const uint8_t *data, struct reader *r, GError **err)
 {
     for (;;) {
@@ -332,6 +350,10 @@ static bool decode_records(struct stream *s, const uint8_t *data, struct reader 
         }
         if ((type & ~RECORD_OPTIONAL) == RECORD_SECTION) {
             if (!decode_section(s, (struct reader){.data = p, .left = len}, at, err)) {
+                return false;
+            }
+        } else if ((type & ~RECORD_OPTIONAL) == RECORD_DESCRIPTION) {
+            if (!decode_description(s, p, len, err)) {
                 return false;
             }
         } else if (!(type & RECORD_OPTIONAL)) {
@@ -363,7 +385,9 @@ struct stream *stream_decode(const uint8_t *data, size_t len, GError **err)
     } else if (!take(&r, text_len, &p)) {
         stream_refuse(err, "the machine's description is cut short");
     } else {
-        s->text = g_strndup((const char *)p, text_len);
+        s->text = g_malloc0((gsize)text_len + 1);
+        memcpy(s->text, p, text_len);
+        s->text_len = text_len;
         if (decode_records(s, data, &r, err)) {
             return s;
         }

@@ -36,6 +36,8 @@ struct record {
 struct stream {
     uint32_t format;
     char *text;         /* the machine, for people */
+    size_t text_len;
+    char *hash;         /* of its devices, in hex; NULL: none in the stream */
     GPtrArray *records; /* struct record * */
     size_t size;
 };
