@@ -3,7 +3,6 @@
 """The daemon itself, the real one on xenemu: that it can be looked into (log levels, flight recorder, signals), does without
 what old kernels lack, and that what a guest may repeat for ever neither fills the log nor keeps xenstored busy. TAP."""
 import contextlib
-import json
 import os
 import re
 import signal
@@ -13,25 +12,14 @@ import sys
 import tempfile
 import time
 
-BUILD = os.path.abspath(os.environ.get("XENDM_BUILDDIR", "."))
-XENEMU = os.path.join(BUILD, "tools/xenemu/xenemu")
-XENDM = os.path.join(BUILD, "xendm")
+sys.dont_write_bytecode = True     # the source tree stays clean
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../xenemu"))
+from client import BUILD, PATIENCE, XENDM, XENEMU, Qmp, Tap     # noqa: E402
+
 TIMES = 400
 LINES = 100             # room for what is limited: 20 at once and room of the log, then one a second
-PATIENCE = 60
 
-
-NUMBER, FAILED = 0, False
-
-
-def report(name, good, note=""):
-    global NUMBER, FAILED
-    NUMBER += 1
-    FAILED |= not good
-    print("%sok %d - %s" % ("" if good else "not ", NUMBER, name))
-    if not good:
-        print("# " + str(note)[-1500:].replace("\n", "\n# "))
-    sys.stdout.flush()
+report = Tap()
 
 
 class Machine:
@@ -82,27 +70,13 @@ class Machine:
         return False
 
     def qmp(self, *commands):
-        """The answers; a command is its name, its arguments and a descriptor to pass, the latter two or None."""
-        answers = []
-        with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(PATIENCE)
-            s.connect(self.dir + "/qmp-libxl-1")
-            stream = s.makefile("r")
-            stream.readline()
-            for name, args, fd in (("qmp_capabilities", None, None),) + commands:
-                text = json.dumps({"execute": name, "arguments": args or {}, "id": 1}).encode()
-                if fd is None:
-                    s.sendall(text)
-                else:
-                    socket.send_fds(s, [text], [fd])
-                answer = {}
-                while "id" not in answer:       # not an event
-                    answer = json.loads(stream.readline())
-                answers.append(answer)
-        return answers[1:]
+        """The answers on a connection of their own; a command is its name and its arguments."""
+        with Qmp(self.dir + "/qmp-libxl-1") as qmp:
+            return [qmp.ask(name, **args) for name, args in commands]
 
     def human(self, line):
-        return self.qmp(("human-monitor-command", {"command-line": line}, None))[0]["return"]
+        with Qmp(self.dir + "/qmp-libxl-1") as qmp:
+            return qmp.hmp(line)
 
     def pid(self):
         with socket.socket(socket.AF_UNIX) as s:
@@ -210,7 +184,7 @@ def test_hanging_disk(tmp):
         answers = []
         until = time.monotonic() + 10
         while time.monotonic() < until and (not answers or answers[0]["return"]["running"]):
-            answers = m.qmp(("query-status", None, None))
+            answers = m.qmp(("query-status", {}))
         start = time.monotonic()
         os.kill(m.pid(), signal.SIGHUP)
         m.proc.wait(timeout=PATIENCE)
@@ -247,17 +221,17 @@ def test_restricted_save(tmp):
         for command in ("outb 0x3ff 0x5a", "pciwrite 00:03.0 0x10 4 0xf0000000", "pciwrite 00:03.0 4 2 2",
                         "memset 0xf0000000 4096 0x77"):
             m.do(command)
-        with open(state, "wb") as file:
-            answers = m.qmp(("xen-set-global-dirty-log", {"enable": True}, None), ("stop", None, None),
-                            ("add-fd", {"fdset-id": 1}, file.fileno()),
-                            ("xen-save-devices-state", {"filename": "/dev/fdset/1", "live": True}, None),
-                            ("xen-set-global-dirty-log", {"enable": False}, None))
+        with open(state, "wb") as file, Qmp(m.dir + "/qmp-libxl-1") as qmp:
+            answers = [qmp.ask("xen-set-global-dirty-log", enable=True), qmp.ask("stop"),
+                       qmp.ask("add-fd", fd=file.fileno(), **{"fdset-id": 1}),
+                       qmp.ask("xen-save-devices-state", filename="/dev/fdset/1", live=True),
+                       qmp.ask("xen-set-global-dirty-log", enable=False)]
         report("restricted: saved", all("return" in a for a in answers), (answers, m.text()))
-        answers = m.qmp(("cont", None, None))
+        answers = m.qmp(("cont", {}))
         report("restricted: and goes on", "return" in answers[0] and m.do("inb 0x3ff") == ["OK", "0x005a"], answers)
     os.mkdir(tmp + "/2")
     with Machine(tmp + "/2", "--restrict", "--incoming", state, "--populate", "0xf0000+4096") as m:
-        m.qmp(("cont", None, None))
+        m.qmp(("cont", {}))
         report("restricted: restored", m.do("inb 0x3ff") == ["OK", "0x005a"], m.text())
 
 
@@ -283,8 +257,8 @@ def main():
     for test in (test_last_offset, test_restricted_save, test_looking, test_crash, test_hanging_disk, test_frames):
         with tempfile.TemporaryDirectory(prefix="xendm-daemon-") as tmp:
             test(tmp)
-    print("1..%d" % NUMBER)
-    return 1 if FAILED else 0
+    print("1..%d" % report.number)
+    return 1 if report.failed else 0
 
 
 sys.exit(main())

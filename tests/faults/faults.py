@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the tests of this directory share: xendm on xenemu, its guest's CPU, its monitor, its log. TAP."""
-import json
 import os
 import re
 import shutil
@@ -13,7 +12,7 @@ import time
 
 SOURCE = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 sys.path.insert(0, os.path.join(SOURCE, "tests/xenemu"))
-from client import BUILD, CTL, PATIENCE, XENDM, XENEMU, XENSTORED, want     # noqa: E402
+from client import CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Qmp, want    # noqa: E402
 import client                                                               # noqa: E402
 
 
@@ -34,52 +33,6 @@ def image(path, size):
     with open(path, "wb") as f:
         f.write(b"".join(i.to_bytes(4, "little") * 128 for i in range(size // 512)))
     return path
-
-
-class Qmp:
-    def __init__(self, path):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(path)
-        self.file = self.sock.makefile("rb")
-        self.events = []
-        self.line()
-        self.ask("qmp_capabilities")
-
-    def line(self):
-        text = self.file.readline()
-        want(text, "the monitor hung up")
-        return json.loads(text)
-
-    def ask(self, command, fd=None, **args):
-        text = json.dumps({"execute": command, "arguments": args, "id": 1}).encode() + b"\r\n"
-        if fd is None:
-            self.sock.sendall(text)
-        else:
-            socket.send_fds(self.sock, [text[:1]], [fd])
-            self.sock.sendall(text[1:])
-        while True:
-            reply = self.line()
-            if "event" not in reply:
-                return reply
-            self.events.append(reply)
-
-    def ok(self, command, **args):
-        reply = self.ask(command, **args)
-        want("return" in reply, command, reply)
-        return reply["return"]
-
-    def event(self, name):
-        """The next event of that name, from now or from before; events before it are dropped."""
-        while True:
-            while self.events:
-                event = self.events.pop(0)
-                if event["event"] == name:
-                    return event["data"]
-            self.events.append(self.line())
-
-    def hmp(self, text):
-        return self.ok("human-monitor-command", **{"command-line": text})
 
 
 class Cpu(client.Cpu):

@@ -9,4 +9,5 @@ TESTS += tests/state/test-golden tests/state/test-scripts.py tests/state/test-in
     tests/state/test-xendmctl.py
 dist_check_SCRIPTS += tests/state/test-scripts.py tests/state/test-incoming.py tests/state/test-xendmctl.py tests/state/make-golden
 EXTRA_DIST += tests/state/golden.xds tests/state/log-dirty.xds tests/state/golden/pio.state tests/state/golden/dma.state \
+    tests/state/golden/described.state \
     tests/state/golden/graphics.state tests/state/golden/cd.state

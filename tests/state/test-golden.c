@@ -28,7 +28,7 @@
 #define SHA_SIZE 32u
 #define END_SIZE (8u + SHA_SIZE)
 
-static const char *const names[] = {"pio", "dma", "graphics", "cd"};
+static const char *const names[] = {"pio", "dma", "graphics", "cd", "described"};
 
 static char *directory;
 
@@ -208,6 +208,7 @@ struct record {
     guint at, len; /* with its head */
 };
 
+/* Those of type SECTION. */
 static GArray *find_records(const GByteArray *s)
 {
     GArray *out = g_array_new(FALSE, FALSE, sizeof(struct record));
@@ -215,7 +216,9 @@ static GArray *find_records(const GByteArray *s)
     for (guint at = 20 + get32(s, 16); get32(s, at) != 0;) {
         struct record r = {.at = at, .len = 8 + get32(s, at + 4)};
 
-        g_array_append_val(out, r);
+        if ((get32(s, at) & 0x7fffffff) == 1) {
+            g_array_append_val(out, r);
+        }
         at += r.len;
     }
     return out;
@@ -586,9 +589,9 @@ static void test_records(gconstpointer name)
         g_byte_array_remove_range(last, r->at, r->len);
         g_byte_array_append(last, g_bytes_get_data(copy, NULL), r->len);
         g_assert_true(try_sealed(&t, last)); /* the order of records is free */
-        insert(unknown, r->at, "\x02\0\0\0\x03\0\0\0abc", 11);
+        insert(unknown, r->at, "\x03\0\0\0\x03\0\0\0abc", 11);
         g_assert_false(try_sealed(&t, unknown));
-        insert(skipped, r->at, "\x02\0\0\x80\x03\0\0\0abc", 11);
+        insert(skipped, r->at, "\x03\0\0\x80\x03\0\0\0abc", 11);
         g_assert_true(try_sealed(&t, skipped));
         insert(longer, r->at + r->len, "\0\0\0\0\0\0\0", 7);
         add32(longer, r->at + 4, 7);

@@ -3,7 +3,6 @@
 """The daemon with saved state that is good, damaged or somebody else's, and with places it cannot be saved to. On xenemu."""
 
 import hashlib
-import json
 import os
 import re
 import signal
@@ -15,20 +14,11 @@ import tempfile
 import time
 
 SOURCE = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
-BUILD = os.environ.get("XENDM_BUILDDIR") or os.getcwd()
-DM, XENEMU = BUILD + "/xendm", BUILD + "/tools/xenemu/xenemu"
-NUMBER, FAILED = 0, False
+sys.dont_write_bytecode = True     # the source tree stays clean
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../xenemu"))
+from client import XENDM, XENEMU, XENSTORED, Qmp, Tap    # noqa: E402
 
-
-def report(name, good, note=""):
-    """One TAP line."""
-    global NUMBER, FAILED
-    NUMBER += 1
-    FAILED |= not good
-    print("%sok %d - %s" % ("" if good else "not ", NUMBER, name))
-    if not good:
-        print("# " + str(note)[-1500:].replace("\n", "\n# "))
-    sys.stdout.flush()
+report = Tap()
 
 
 class Run:
@@ -40,7 +30,7 @@ class Run:
             os.unlink(self.log)
         self.directory = directory + "/run"
         self.process = subprocess.Popen(
-            [XENEMU, "run", "--dm", DM, "--disk", directory + "/disk", "--cdrom", directory + "/disc", "--vga", vga,
+            [XENEMU, "run", "--dm", XENDM, "--disk", directory + "/disk", "--cdrom", directory + "/disc", "--vga", vga,
              "--serial", "null", "--rundir", self.directory, "--log", self.log, *options,
              # Where the guest of golden.xds had its video memory, as it comes with a restored domain.
              *(["--populate", "0xf0000+4096"] if vga == "stdvga" else [])],
@@ -61,28 +51,9 @@ class Run:
         with open(self.log, encoding="utf-8", errors="replace") as stream:
             return self.process.returncode, stream.read(), text
 
-    def qmp(self, *commands):
-        """Answers of (name, arguments, descriptor); a file's name is the descriptor just passed."""
-        answers = []
-        with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(30)
-            s.connect(self.directory + "/qmp-libxl-1")
-            stream = s.makefile("rb")
-            stream.readline()
-            for name, args, fd in (("qmp_capabilities", None, None),) + commands:
-                if args and "filename" in args:
-                    args = dict(args, filename="/dev/fdset/%d" % answers[-1]["return"]["fdset-id"])
-                text = json.dumps(dict({"execute": name, "id": 1}, **({"arguments": args} if args else {}))).encode()
-                if fd is None:
-                    s.sendall(text + b"\r\n")
-                else:
-                    socket.send_fds(s, [text[:1]], [fd])
-                    s.sendall(text[1:] + b"\r\n")
-                answer = {}
-                while "id" not in answer:
-                    answer = json.loads(stream.readline())
-                answers.append(answer)
-        return answers[1:]
+    def monitor(self):
+        """A connection to the monitor."""
+        return Qmp(self.directory + "/qmp-libxl-1")
 
     def ask(self, text):
         """A command of xenemu's socket, whose answer is a number."""
@@ -106,12 +77,14 @@ def sealed(body):
 
 def save_to(run, fd):
     """What xen-save-devices-state says to this descriptor. A set of descriptors lives as long as its client."""
-    return run.qmp(("add-fd", None, fd), ("xen-save-devices-state", {"live": True, "filename": ""}, None))[1]
+    with run.monitor() as qmp:
+        number = qmp.ok("add-fd", fd=fd)["fdset-id"]
+        return qmp.ask("xen-save-devices-state", live=True, filename="/dev/fdset/%d" % number)
 
 
 def main():
     """All tests."""
-    for program in (DM, XENEMU, "/usr/lib/xen-4.17/bin/xenstored"):
+    for program in (XENDM, XENEMU, XENSTORED):
         if not os.access(program, os.X_OK):
             print("1..0 # SKIP there is no %s" % program)
             return 0
@@ -120,8 +93,8 @@ def main():
             with open(tmp + "/" + name, "wb") as stream:
                 stream.truncate(size)
         tests(tmp)
-    print("1..%d" % NUMBER)
-    return 1 if FAILED else 0
+    print("1..%d" % report.number)
+    return 1 if report.failed else 0
 
 
 def tests(tmp):
@@ -151,7 +124,8 @@ def tests(tmp):
             report("and the guest goes on", stream.read(512) == struct.pack("<100H", *range(0x5000, 0x5064))
                    + struct.pack("<H", 0x1234) * 156 and run.ask("inb 0x1f7") == 0x50, run.ask("inb 0x1f7"))
 
-        run.qmp(("stop", None, None))
+        with run.monitor() as qmp:
+            qmp.ok("stop")
         with open("/dev/full", "wb") as full:
             answer = save_to(run, full.fileno())
         report("a full disk is an error", "No space" in answer.get("error", {}).get("desc", ""), answer)
@@ -174,9 +148,10 @@ def tests(tmp):
         with open(tmp + "/disk", "rb") as only_read:
             answer = save_to(run, only_read.fileno())
         report("a descriptor for reading is an error", "no descriptor in this set" in str(answer.get("error")), answer)
+        with run.monitor() as qmp:
+            answers = [qmp.ask("xen-set-global-dirty-log", enable=False), qmp.ask("cont")]
         report("after that, log-dirty can be ended and the guest goes on",
-               all("return" in a for a in run.qmp(("xen-set-global-dirty-log", {"enable": False}, None),
-                                                  ("cont", None, None))) and run.ask("inb 0x1f7") == 0x50)
+               all("return" in a for a in answers) and run.ask("inb 0x1f7") == 0x50, answers)
         answer = save_to(run, os.open(os.devnull, os.O_WRONLY))
         report("a running machine is not saved", "stop it first" in str(answer.get("error")), answer)
         report("it ends in order", run.end() == 0)

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Live update of the real xendm on xenemu: twenty times under load from three vCPUs, with everything that
 is open staying open; and programs that refuse, die or hang, after which the old one serves on. TAP."""
-import json
 import os
 import random
 import shutil
@@ -16,44 +15,10 @@ import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../xenemu"))
-from client import BUILD, CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Cpu, want    # noqa: E402
+from client import BUILD, CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Cpu, Qmp, want   # noqa: E402
 
 TROUBLE = os.path.join(BUILD, "tests/update/trouble.so")
 UPDATES = 20
-
-
-class Qmp:
-    def __init__(self, path):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(path)
-        self.file = self.sock.makefile("r")
-        self.events = []
-        self.receive()
-        self.ask("qmp_capabilities")
-
-    def receive(self):
-        while True:
-            line = self.file.readline()
-            want(line, "the monitor hung up")
-            message = json.loads(line)
-            if "event" not in message:
-                return message
-            self.events.append(message["event"])
-
-    def say(self, text):
-        self.sock.sendall(text.encode())
-
-    def ask(self, command, ident=None, **args):
-        self.say(json.dumps({"execute": command, "arguments": args, "id": ident}) + "\n")
-        reply = self.receive()
-        want(reply.get("id") == ident, "reply to another command:", reply)
-        return reply
-
-    def ok(self, command, **args):
-        reply = self.ask(command, **args)
-        want("return" in reply, command, reply)
-        return reply["return"]
 
 
 class Machine:

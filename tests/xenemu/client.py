@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What tests of xendm on xenemu share: where things are, and the guest's CPU."""
+"""What tests of xendm on xenemu share: where things are, TAP, the guest's CPU, the monitor."""
+import json
 import os
 import socket
 import time
@@ -15,6 +16,84 @@ PATIENCE = 60           # seconds, for anything
 def want(cond, *detail):
     if not cond:
         raise AssertionError(" ".join(str(d) for d in detail))
+
+
+class Tap:
+    """Results of the tests of a program, as they come."""
+
+    def __init__(self):
+        self.number, self.failed = 0, False
+
+    def __call__(self, name, good, note=""):
+        self.number += 1
+        self.failed |= not good
+        print("%sok %d - %s" % ("" if good else "not ", self.number, name), flush=True)
+        if not good:
+            print("# " + str(note)[-1500:].replace("\n", "\n# "), flush=True)
+
+
+class Qmp:
+    """A connection to a monitor."""
+
+    def __init__(self, path):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(path)
+        self.file = self.sock.makefile("r")
+        self.events = []        # that came before answers
+        self.line()
+        self.ask("qmp_capabilities")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self.file.close()
+        self.sock.close()
+
+    def line(self):
+        text = self.file.readline()
+        want(text, "the monitor hung up")
+        return json.loads(text)
+
+    def receive(self):
+        """The next message that is no event."""
+        while True:
+            message = self.line()
+            if "event" not in message:
+                return message
+            self.events.append(message)
+
+    def say(self, text, fd=None):
+        data = text.encode()
+        if fd is not None:
+            socket.send_fds(self.sock, [data[:1]], [fd])
+            data = data[1:]
+        self.sock.sendall(data)
+
+    def ask(self, command, ident=1, fd=None, **args):
+        """The answer, good or bad. fd: a descriptor to pass."""
+        self.say(json.dumps({"execute": command, "arguments": args, "id": ident}) + "\r\n", fd)
+        reply = self.receive()
+        want(reply.get("id") == ident, "reply to another command:", reply)
+        return reply
+
+    def ok(self, command, **args):
+        reply = self.ask(command, **args)
+        want("return" in reply, command, reply)
+        return reply["return"]
+
+    def hmp(self, text):
+        return self.ok("human-monitor-command", **{"command-line": text})
+
+    def event(self, name):
+        """The data of the next event of that name, from now or from before; events before it are dropped."""
+        while True:
+            while self.events:
+                event = self.events.pop(0)
+                if event["event"] == name:
+                    return event["data"]
+            self.events.append(self.line())
 
 
 class Cpu:
