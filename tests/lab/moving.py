@@ -136,7 +136,7 @@ class Linux(Mover):
         text = self.guest.text
         if "BAD" in text:
             raise LabError("the guest has found wrong data: %s" % re.findall("BAD.*", text)[:5])
-        numbers = [int(n) for n in re.findall(r"^COUNT (\d+)$", text, re.M)]
+        numbers = [int(n) for n in re.findall(r"^COUNT (\d+)\n", text, re.M)]
         if numbers != list(range(1, len(numbers) + 1)):
             raise LabError("the guest's count is not without gaps: %s" % numbers)
         return len(numbers)

@@ -271,7 +271,7 @@ done""" % {"name": self.name}
     def finish(self, number, timeout=60):
         """(exit status, output) of a command given with begin()."""
         start = self._cursor
-        found = self.wait_for(r"^LAB done %d (\d+)$" % number, timeout)
+        found = self.wait_for(r"^LAB done %d (\d+)\n" % number, timeout)
         return int(found.group(1)), self.text[start:found.start()].strip("\n")
 
     def cmd(self, command, timeout=60):
