@@ -60,7 +60,7 @@ read_check() {
     echo "LAB sum $(dd if="$1" bs=1M count="$2" iflag=direct 2>/dev/null | md5sum | cut -c1-32) $2"
 }
 
-# zone NAME: free pages of a memory zone
+# zone NAME: pages of a memory zone that are page cache
 zone() {
-    awk -v zone="$1" '$1 == "Node" {on = ($4 == zone)} on && $1 == "pages" && $2 == "free" {print $3}' /proc/zoneinfo
+    awk -v zone="$1" '$1 == "Node" {on = ($4 == zone)} on && $1 ~ /^nr_zone_(in)?active_file$/ {n += $2} END {print n}' /proc/zoneinfo
 }
