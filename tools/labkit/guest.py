@@ -12,6 +12,7 @@ from .util import LabError, say
 
 # Cheaper under emulation, and nothing that changes which devices the kernel finds or drives.
 BASE_APPEND = "console=tty0 console=ttyS0,115200 quiet mitigations=off random.trust_cpu=on audit=0 panic=-1"
+PATIENT = 3             # seconds of waiting before it is said
 NEW_LIFE = "\n=== the console starts anew ===\n"
 
 
@@ -163,14 +164,18 @@ done""" % {"name": self.name}
     def until(self, ask, what, timeout):
         """Ask again and again until the answer is true."""
         timeout *= self.box.patience
-        say("  waiting until %s (up to %d s)" % (what, timeout))
         begin = time.monotonic()
+        told = False
         while True:
             answer = ask()
             if answer:
                 return answer
-            if time.monotonic() - begin > timeout:
+            waited = time.monotonic() - begin
+            if waited > timeout:
                 raise LabError("not within %d s: %s" % (timeout, what))
+            if waited > PATIENT and not told:
+                told = True
+                say("  waiting until %s (up to %d s)" % (what, timeout))
             time.sleep(0.3)
 
     def wait_gone(self, timeout=60):
@@ -213,9 +218,9 @@ done""" % {"name": self.name}
     def wait_for(self, pattern, timeout=120, bad=r"LAB no root|Kernel panic|Unable to mount"):
         """Wait for a regular expression on the console, after what was matched before."""
         timeout *= self.box.patience
-        say("  waiting for /%s/ on %s's console (up to %d s)" % (pattern, self.name, timeout))
         begin = time.monotonic()
         looked = begin
+        told = False
         while True:
             text = self.text
             found = re.compile(pattern, re.M).search(text, self._cursor)
@@ -228,6 +233,9 @@ done""" % {"name": self.name}
                 raise LabError("%s; waited %d s for /%s/ on %s's console, which ends: %s" % (
                     "the guest says: " + wrong.group(0) if wrong else "nothing came", now - begin, pattern,
                     self.name, " / ".join(text.strip().splitlines()[-5:]) or "(nothing at all)"))
+            if now - begin > PATIENT and not told:
+                told = True
+                say("  waiting for /%s/ on %s's console (up to %d s)" % (pattern, self.name, timeout))
             if now - looked > 5:
                 looked = now
                 if self.box.process.poll() is not None:
