@@ -305,6 +305,15 @@ static bool parse_run_with(struct cmdline *c, const char *option, const char *va
     return (!dir || set_chroot(c, "-run-with chroot", dir, err)) && (!user || set_user(c, "-run-with user", user, err));
 }
 
+static bool parse_sandbox(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0) {
+        return cmdline_refuse(option, value, "neither 'on' nor 'off'", err);
+    }
+    c->desc->sandbox = value[1] == 'n' ? SANDBOX_ON : SANDBOX_OFF;
+    return true;
+}
+
 static bool parse_log(struct cmdline *c, const char *option, const char *value, GError **err)
 {
     g_auto(GStrv) settings = g_strsplit(value, ",", -1);
@@ -382,6 +391,7 @@ static const struct option options[] = {
     {"chroot", ARG | ONCE, set_chroot, "DIR: root directory once everything is open"},
     {"runas", ARG | ONCE, set_user, "USER|UID:GID: user once everything is open"},
     {"run-with", ARG, parse_run_with, "chroot=DIR,user=USER: the same"},
+    {"sandbox", ARG | ONCE, parse_sandbox, "on|off: a list of permitted system calls (on where the kernel can)"},
     {"nodefaults", 0, accept, "(no effect: there are no defaults)"},
     {"no-user-config", 0, accept, "(no effect: there is no configuration file)"},
     {"nographic", 0, accept, "(no effect)"},

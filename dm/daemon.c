@@ -233,7 +233,7 @@ static int drop_privileges(struct daemon *d, GError **err)
         }
         xenstore_restricted(d->xenstore);
     }
-    return sandbox_enter(d->sandbox, err);
+    return sandbox_enter(d->sandbox, d->heritage != NULL, err);
 }
 
 /*

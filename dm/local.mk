@@ -21,12 +21,12 @@ libdmxen_la_SOURCES = \
 	dm/xen-hypervisor.h
 
 sbin_PROGRAMS += xendm
-xendm_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS) $(CAPNG_CFLAGS)
+xendm_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS) $(CAPNG_CFLAGS) $(SECCOMP_CFLAGS)
 xendm_SOURCES = \
 	dm/control.c dm/control.h dm/daemon.c dm/daemon.h dm/loop.c dm/loop.h dm/main.c dm/sandbox.c dm/sandbox.h \
-	dm/update-inherit.c dm/update.c dm/update.h \
+	dm/syscalls.c dm/syscalls.h dm/update-inherit.c dm/update.c dm/update.h \
 	hw/classes.c
 xendm_LDADD = \
 	libdmcontrol.la libdmxen.la libhwpc.la libhwide.la libhwdisplay.la libhwinput.la libhwchar.la libhwacpi.la \
 	libhwxen.la libhwcore.la libmapcache.la libxenstorewatch.la libbackendshost.la libdmbase.la \
-	$(JSON_LIBS) $(XEN_LIBS) $(PNG_LIBS) $(CAPNG_LIBS) $(GLIB_LIBS)
+	$(JSON_LIBS) $(XEN_LIBS) $(PNG_LIBS) $(CAPNG_LIBS) $(SECCOMP_LIBS) $(GLIB_LIBS)

@@ -15,6 +15,10 @@ static const char *const machine_type_names[] = {
     [MACHINE_NONE] = "none",
 };
 
+static const char *const sandbox_names[] = {
+    [SANDBOX_DEFAULT] = "default", [SANDBOX_ON] = "on", [SANDBOX_OFF] = "off",
+};
+
 static const char *const vga_type_names[] = {
     [VGA_NONE] = "none",
     [VGA_STD] = "std",
@@ -240,6 +244,7 @@ char *machine_desc_to_json(const struct machine_desc *desc)
     add_bool(b, "restrict-domid", desc->restrict_domid);
     add_string(b, "chroot", desc->chroot_dir);
     add_string(b, "run-as", desc->run_as);
+    add_string(b, "sandbox", sandbox_names[desc->sandbox]);
     add_string(b, "log-levels", desc->log_levels);
     json_builder_end_object(b);
     root = json_builder_get_root(b);

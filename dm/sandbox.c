@@ -2,6 +2,7 @@
 /*
  * Dropping privileges. The order matters: chroot needs the privilege that setuid gives away, and
  * names are looked up before the root changes. Afterwards it is checked that there is no way back.
+ * The system calls come last: the others need some that go.
  */
 #include <errno.h>
 #include <grp.h>
@@ -18,12 +19,15 @@
 #include <xendm/log.h>
 
 #include "sandbox.h"
+#include "syscalls.h"
 
 struct sandbox {
     char *root;
     bool change_user;
     uid_t uid;
     gid_t gid;
+    enum sandbox_choice choice;
+    bool locked; /* no live update, no new files of the toolstack's */
 };
 
 static int fail(GError **err, int e, const char *what, const char *value)
@@ -69,6 +73,8 @@ struct sandbox *sandbox_prepare(const struct machine_desc *desc, GError **err)
     struct sandbox *s = g_new0(struct sandbox, 1);
 
     s->root = g_strdup(desc->chroot_dir);
+    s->choice = desc->sandbox;
+    s->locked = desc->chroot_dir || desc->run_as || desc->restrict_domid;
     if (desc->run_as && look_up(s, desc->run_as, err) < 0) {
         g_free(s->root);
         g_free(s);
@@ -77,7 +83,22 @@ struct sandbox *sandbox_prepare(const struct machine_desc *desc, GError **err)
     return s;
 }
 
-int sandbox_enter(struct sandbox *s, GError **err)
+static int restrict_syscalls(const struct sandbox *s, bool updated, GError **err)
+{
+    g_autoptr(GError) why = NULL;
+
+    if (s->choice == SANDBOX_OFF || (updated && syscalls_restricted()) || syscalls_restrict(s->locked, &why) == 0) {
+        return 0;
+    }
+    if (s->choice == SANDBOX_ON) {
+        g_propagate_prefixed_error(err, g_steal_pointer(&why), "-sandbox on: ");
+        return -1;
+    }
+    log_warning(ROOM_DM, "%s", why->message);
+    return 0;
+}
+
+int sandbox_enter(struct sandbox *s, bool updated, GError **err)
 {
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) {
         return fail(err, errno, "cannot give up gaining privileges", "no_new_privs");
@@ -102,6 +123,9 @@ int sandbox_enter(struct sandbox *s, GError **err)
         if (capng_apply(CAPNG_SELECT_CAPS) != 0) {
             return fail(err, EPERM, "cannot drop the capabilities of", user);
         }
+    }
+    if (restrict_syscalls(s, updated, err) < 0) {
+        return -1;
     }
     g_free(s->root);
     g_free(s);

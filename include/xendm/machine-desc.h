@@ -57,6 +57,12 @@ struct device_desc {            /* -device that is neither a drive, nor VGA */
     GHashTable *properties;     /* char * → char * */
 };
 
+enum sandbox_choice {
+    SANDBOX_DEFAULT,            /* on, if the kernel can */
+    SANDBOX_ON,
+    SANDBOX_OFF,
+};
+
 struct machine_desc {
     enum machine_type type;
     unsigned domid;
@@ -85,6 +91,7 @@ struct machine_desc {
     int incoming_fd;            /* -incoming fd:N; -1 */
 
     bool restrict_domid;        /* -xen-domid-restrict */
+    enum sandbox_choice sandbox; /* -sandbox */
     char *chroot_dir;
     char *run_as;               /* "name" or "uid:gid" */
 

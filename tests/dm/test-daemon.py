@@ -14,7 +14,7 @@ import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../xenemu"))
-from client import BUILD, PATIENCE, XENDM, XENEMU, Qmp, Tap     # noqa: E402
+from client import BUILD, PATIENCE, XENDM, XENEMU, Qmp, Tap, filters, sanitized     # noqa: E402
 
 TIMES = 400
 LINES = 100             # room for what is limited: 20 at once and room of the log, then one a second
@@ -205,6 +205,16 @@ def test_hanging_disk(tmp):
             os.kill(pid, signal.SIGKILL)
 
 
+def test_system_calls(tmp):
+    """One filter for all threads, unless told otherwise; and what a locked up one does not let us do is done."""
+    with Machine(tmp, "--", "-sandbox", "off") as m:
+        report("-sandbox off: no filter", set(filters(m.pid())) == {0}, filters(m.pid()))
+    for name, options in (("as ever", ("--vcpus", "1")), ("restricted", ("--restrict",))):
+        with Machine(tmp, *options, "--", "-sandbox", "on") as m:
+            got = filters(m.pid())
+            report("-sandbox on, %s: a filter for each thread" % name, set(got) == {0 if sanitized() else 1} and len(got) > 1, got)
+
+
 def test_frames(tmp):
     """A kernel that cannot map resources: the pages are two frames of the guest."""
     with Machine(tmp, "--fault", "resource,count=all,errno=EOPNOTSUPP", "--vcpus", "3") as m:
@@ -254,7 +264,7 @@ def main():
     for name, options, commands, setup in CASES:
         grown, tail = flood(options, commands, setup)
         report("%s: a bounded number of lines for %d times" % (name, TIMES), grown <= LINES, "%d lines\n%s" % (grown, tail))
-    for test in (test_last_offset, test_restricted_save, test_looking, test_crash, test_hanging_disk, test_frames):
+    for test in (test_last_offset, test_restricted_save, test_looking, test_crash, test_hanging_disk, test_system_calls, test_frames):
         with tempfile.TemporaryDirectory(prefix="xendm-daemon-") as tmp:
             test(tmp)
     print("1..%d" % report.number)

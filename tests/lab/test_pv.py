@@ -39,7 +39,7 @@ def pv(t):
         backend = "/local/domain/0/backend/qdisk/%d/832" % guest.domid()
         if t.box.run("xenstore-read %s/state" % backend).strip() == "6" and t.box.dm != "qemu":
             raise Skip("this device model serves no qdisk")
-        t.equal(guest.cmd("head -c 10 /dev/xvdb"), "qdisk-data", "data")
+        t.equal(guest.cmd("head -c 10 /dev/xvdb; echo"), "qdisk-data", "data")
 
     with t.step(STEPS[3]):
         t.equal(guest.cmd("grep -c ^processor /proc/cpuinfo"), "1", "number of CPUs")

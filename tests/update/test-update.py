@@ -15,7 +15,7 @@ import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../xenemu"))
-from client import BUILD, CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Cpu, Qmp, want   # noqa: E402
+from client import BUILD, CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Cpu, Qmp, filters, sanitized, want   # noqa: E402
 
 TROUBLE = os.path.join(BUILD, "tests/update/trouble.so")
 UPDATES = 20
@@ -272,6 +272,7 @@ def test_under_load(m):
         load.finish()
     loads[1].settle()
     want(m.pid() == pid, "the process id changed")
+    want(set(filters(pid)) == {0 if sanitized() else 1}, "filters of system calls:", filters(pid))
     want(m.qmp.ok("query-chardev") == chardevs and m.qmp.ok("query-block") == blocks,
          "back ends are not what they were")
     want(other.ok("query-status")["running"], "the other client's connection")

@@ -18,6 +18,21 @@ def want(cond, *detail):
         raise AssertionError(" ".join(str(d) for d in detail))
 
 
+def sanitized():
+    """Whether this is a build with sanitizers, which leaves the system calls alone."""
+    with open(BUILD + "/config.status", encoding="utf-8", errors="replace") as stream:
+        return "-fsanitize" in stream.read()
+
+
+def filters(pid):
+    """How many seccomp filters each thread of a process has."""
+    found = []
+    for task in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/status" % (pid, task), encoding="ascii") as stream:
+            found += [int(line.split()[1]) for line in stream if line.startswith("Seccomp_filters:")]
+    return found
+
+
 class Tap:
     """Results of the tests of a program, as they come."""
 
