@@ -20,13 +20,28 @@ libdmxen_la_SOURCES = \
 	dm/ioreq-core.c dm/ioreq-core.h dm/ioreq.c dm/ioreq.h dm/xen-ctrl.c dm/xen-ctrl.h dm/xen-hypervisor.c \
 	dm/xen-hypervisor.h
 
+# The filter of system calls: made by a program that has libseccomp; the daemon has only its result.
+noinst_PROGRAMS += dm/make-syscalls-filter
+dm_make_syscalls_filter_CPPFLAGS = $(AM_CPPFLAGS) $(SECCOMP_CFLAGS)
+dm_make_syscalls_filter_SOURCES = dm/make-syscalls-filter.c
+dm_make_syscalls_filter_LDADD = $(SECCOMP_LIBS)
+dm/syscalls-filter.h: dm/make-syscalls-filter$(EXEEXT)
+	$(AM_V_GEN)dm/make-syscalls-filter$(EXEEXT) > $@.new && mv $@.new $@
+CLEANFILES += dm/syscalls-filter.h
+noinst_LTLIBRARIES += libdmsyscalls.la
+libdmsyscalls_la_CPPFLAGS = $(AM_CPPFLAGS) -I$(builddir)/dm
+libdmsyscalls_la_SOURCES = dm/syscalls.c dm/syscalls.h
+# by a variable, because automake drops its own rule for a target that it sees named
+syscalls_object = dm/libdmsyscalls_la-syscalls.lo
+$(syscalls_object): dm/syscalls-filter.h
+
 sbin_PROGRAMS += xendm
-xendm_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS) $(CAPNG_CFLAGS) $(SECCOMP_CFLAGS)
+xendm_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS) $(CAPNG_CFLAGS)
 xendm_SOURCES = \
 	dm/control.c dm/control.h dm/daemon.c dm/daemon.h dm/loop.c dm/loop.h dm/main.c dm/sandbox.c dm/sandbox.h \
-	dm/syscalls.c dm/syscalls.h dm/update-inherit.c dm/update.c dm/update.h \
+	dm/update-inherit.c dm/update.c dm/update.h \
 	hw/classes.c
 xendm_LDADD = \
 	libdmcontrol.la libdmxen.la libhwpc.la libhwide.la libhwdisplay.la libhwinput.la libhwchar.la libhwacpi.la \
-	libhwxen.la libhwcore.la libmapcache.la libxenstorewatch.la libbackendshost.la libdmbase.la \
-	$(JSON_LIBS) $(XEN_LIBS) $(PNG_LIBS) $(CAPNG_LIBS) $(SECCOMP_LIBS) $(GLIB_LIBS)
+	libhwxen.la libhwcore.la libmapcache.la libxenstorewatch.la libbackendshost.la libdmsyscalls.la libdmbase.la \
+	$(JSON_LIBS) $(XEN_LIBS) $(PNG_LIBS) $(CAPNG_LIBS) $(GLIB_LIBS)
