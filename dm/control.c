@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* QMP's side of the daemon; see control.h, dm/qmp.h, dm/daemon.h. */
+/* QMP's side of the daemon; see control.h, dm/qmp/qmp.h, dm/daemon.h. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,10 +12,10 @@
 
 #include "control.h"
 #include "daemon.h"
-#include "ioreq.h"
-#include "qmp.h"
-#include "update.h"
-#include "xen-hypervisor.h"
+#include "ioreq/ioreq.h"
+#include "qmp/qmp.h"
+#include "update/update.h"
+#include "xen/xen.h"
 
 struct control {
     struct daemon *d;

@@ -17,12 +17,12 @@
 #include <xendm/xenstore.h>
 
 #include "daemon.h"
-#include "handover.h"
-#include "ioreq.h"
+#include <xendm/handover.h>
+#include "ioreq/ioreq.h"
 #include "loop.h"
-#include "sandbox.h"
-#include "update.h"
-#include "xen-hypervisor.h"
+#include "sandbox/sandbox.h"
+#include "update/update.h"
+#include "xen/xen.h"
 
 /* A stream larger than this is not ours: the largest machine there is saves some hundred KiB (VRAM
  * is guest memory). */

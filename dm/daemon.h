@@ -43,7 +43,7 @@ struct daemon {
     bool started; /* cont was done at least once */
     bool incoming; /* restored from a saved state, here or before a live update */
 
-    /* Live update, dm/update.h. */
+    /* Live update, dm/update/update.h. */
     const struct handover *heritage; /* until it is complete: what the program before us left */
     struct qmp_call *update_call;    /* the command that waits for it, or NULL */
     bool updating;                   /* a stop or start that is nobody's business */

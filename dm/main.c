@@ -12,7 +12,7 @@
 #include "control.h"
 #include "daemon.h"
 #include "loop.h"
-#include "update.h"
+#include "update/update.h"
 
 static void terminate(void *opaque, const char *signal_name)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Machine description: the command line, parsed. Everything that shapes the process and its machine is here, and
- * `xendm --dump-machine` prints it as JSON. dm/cmdline.c fills it, the board and dm/ read it; nobody parses twice.
+ * `xendm --dump-machine` prints it as JSON. dm/config/options.c fills it, the board and dm/ read it; nobody parses twice.
  *
  * Text is as the toolstack wrote it: libxl does not escape, so file names, guest names and passwords may hold commas.
  */

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../xenemu"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
 from client import BUILD, PATIENCE, XENDM, XENEMU, Qmp, Tap, filters, sanitized     # noqa: E402
 
 TIMES = 400

@@ -11,7 +11,7 @@ import tempfile
 import time
 
 SOURCE = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
-sys.path.insert(0, os.path.join(SOURCE, "tests/xenemu"))
+sys.path.insert(0, os.path.join(SOURCE, "tests/kit"))
 from client import CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Qmp, want    # noqa: E402
 import client                                                               # noqa: E402
 

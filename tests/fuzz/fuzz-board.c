@@ -20,7 +20,7 @@
 #include <xendm/machine.h>
 #include <xendm/pci.h>
 
-#include "../../dm/ioreq-core.h"
+#include "../../dm/ioreq/request.h"
 #include "../unit/fake-block.h"
 #include "../unit/fakes.h"
 #include "fuzz.h"

@@ -15,8 +15,8 @@
 #include <xendm/log.h>
 #include <xendm/machine-desc.h>
 
-#include "../../backends/host/chardev-spec.h"
-#include "../../dm/optlist.h"
+#include "../../backends/char/spec.h"
+#include "../../dm/config/optlist.h"
 #include "../../xenstore-watch/logic.h"
 #include "../unit/qmp-fixture.h"
 #include "fuzz.h"

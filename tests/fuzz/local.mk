@@ -7,7 +7,7 @@ fuzz_driver += tests/fuzz/driver.c
 endif
 
 check_PROGRAMS += tests/fuzz/fuzz-board
-tests_fuzz_fuzz_board_SOURCES = tests/fuzz/fuzz-board.c $(fuzz_driver) dm/ioreq-core.c dm/ioreq-core.h hw/classes.c \
+tests_fuzz_fuzz_board_SOURCES = tests/fuzz/fuzz-board.c $(fuzz_driver) dm/ioreq/request.c dm/ioreq/request.h hw/classes.c \
 	tests/unit/fake-block.c tests/unit/fake-block.h
 tests_fuzz_fuzz_board_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
 tests_fuzz_fuzz_board_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)

@@ -15,7 +15,7 @@ import time
 
 SOURCE = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 sys.dont_write_bytecode = True     # the source tree stays clean
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../xenemu"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
 from client import XENDM, XENEMU, XENSTORED, Qmp, Tap    # noqa: E402
 
 report = Tap()

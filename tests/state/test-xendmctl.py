@@ -16,7 +16,7 @@ PROGRAM = (os.environ.get("XENDM_BUILDDIR") or os.getcwd()) + "/tools/xendmctl/x
 GOLDEN = SOURCE + "/tests/state/golden/"
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-sys.path.insert(0, SOURCE + "/tests/xenemu")
+sys.path.insert(0, SOURCE + "/tests/kit")
 from client import Tap      # noqa: E402
 
 report = Tap()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Unit tests of the command line and of QMP; the command line's table runs against the daemon itself.
 # The QMP tests bring their own machine (qmp-fakes.c), so they link neither the core nor the chips.
-qmp_test_libs = libdmcontrol.la libbackendshost.la libdmbase.la $(JSON_LIBS) $(GLIB_LIBS)
+qmp_test_libs = libdmqmp.la libdmconfig.la libdmupdate.la libbackendsblock.la libbackendschar.la libbase.la $(JSON_LIBS) $(GLIB_LIBS)
 qmp_test_cppflags = $(AM_CPPFLAGS) -I$(top_srcdir) $(JSON_CFLAGS)
 qmp_test_sources = tests/unit/qmp-fakes.c tests/unit/qmp-fakes.h tests/unit/qmp-fixture.c tests/unit/qmp-fixture.h
 check_PROGRAMS += tests/unit/test-cmdline tests/unit/test-qmp tests/unit/test-qmp-commands
@@ -20,5 +20,5 @@ EXTRA_DIST += tests/cmdline/table
 check_PROGRAMS += tests/unit/test-syscalls
 tests_unit_test_syscalls_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
 tests_unit_test_syscalls_SOURCES = tests/unit/test-syscalls.c
-tests_unit_test_syscalls_LDADD = libdmsyscalls.la libdmbase.la $(GLIB_LIBS)
+tests_unit_test_syscalls_LDADD = libdmsyscalls.la libbase.la $(GLIB_LIBS)
 TESTS += tests/unit/test-syscalls

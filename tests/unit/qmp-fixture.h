@@ -12,7 +12,7 @@
 #include <glib.h>
 #include <json-glib/json-glib.h>
 
-#include "dm/qmp.h"
+#include "dm/qmp/qmp.h"
 
 struct fake_dm {
     struct machine_desc *desc;

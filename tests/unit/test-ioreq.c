@@ -15,7 +15,7 @@
 #include <xendm/log.h>
 #include <xendm/machine.h>
 
-#include "../../dm/ioreq-core.h"
+#include "../../dm/ioreq/request.h"
 #include "fakes.h"
 
 #define VCPUS 4u

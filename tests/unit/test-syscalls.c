@@ -17,7 +17,7 @@
 
 #include <glib.h>
 
-#include "dm/syscalls.h"
+#include "dm/sandbox/syscalls.h"
 
 #define KILLED 1000 /* beside errno's values */
 

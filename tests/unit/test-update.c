@@ -9,8 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "dm/handover.h"
-#include "dm/xen-hypervisor.h"
+#include <xendm/handover.h>
+#include "dm/xen/xen.h"
 
 /* ---- Xen ---- */
 

@@ -13,4 +13,4 @@ check_PROGRAMS += tests/unit/test-update
 TESTS += tests/unit/test-update
 tests_unit_test_update_SOURCES = tests/unit/test-update.c
 tests_unit_test_update_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(XEN_CFLAGS)
-tests_unit_test_update_LDADD = libdmxen.la libdmcontrol.la libmapcache.la libhwcore.la libdmbase.la $(XEN_LIBS) $(GLIB_LIBS)
+tests_unit_test_update_LDADD = libdmxen.la libdmqmp.la libdmconfig.la libdmupdate.la libmapcache.la libhwcore.la libbase.la $(XEN_LIBS) $(GLIB_LIBS)

@@ -14,7 +14,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../xenemu"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
 from client import BUILD, CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Cpu, Qmp, filters, sanitized, want   # noqa: E402
 
 TROUBLE = os.path.join(BUILD, "tests/update/trouble.so")

@@ -18,4 +18,4 @@ tests_xenemu_dropin_check_LDFLAGS =
 tests_xenemu_dropin_check_LDADD = -lxenctrl -lxencall -lxengnttab -lxendevicemodel -lxenforeignmemory \
     -lxenevtchn -lxenstore -lxentoolcore
 
-EXTRA_DIST += tests/xenemu/client.py tests/xenemu/test-run.py tests/xenemu/echo.xds
+EXTRA_DIST += tests/xenemu/test-run.py tests/xenemu/echo.xds

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "../../tools/xenemu/host.h"
+#include "../../tools/xenemu/host/host.h"
 
 struct fixture {
     struct host *h;

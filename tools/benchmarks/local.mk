@@ -10,6 +10,6 @@ tools_benchmarks_start_timer_SOURCES = tools/benchmarks/start-timer.c
 tools_benchmarks_start_timer_LDADD = -lxenstore
 
 tools_benchmarks_mapcache_bench_SOURCES = tools/benchmarks/mapcache-bench.c
-tools_benchmarks_mapcache_bench_LDADD = libmapcache.la libdmbase.la $(GLIB_LIBS)
+tools_benchmarks_mapcache_bench_LDADD = libmapcache.la libbase.la $(GLIB_LIBS)
 
 EXTRA_DIST += tools/bench docs/benchmarks.md

@@ -3,15 +3,15 @@
 # which libtool has no words for: plain rules. They are never sanitized, since any process may load them.
 noinst_LTLIBRARIES += tools/xenemu/libxenemuhost.la
 tools_xenemu_libxenemuhost_la_SOURCES = \
-    tools/xenemu/host.h tools/xenemu/rpc.h \
-    tools/xenemu/host.c tools/xenemu/host-mem.c tools/xenemu/host-ioreq.c tools/xenemu/host-evtchn.c \
-    tools/xenemu/host-gnttab.c tools/xenemu/host-irq.c tools/xenemu/host-xen.c \
-    tools/xenemu/host-rpc.c tools/xenemu/host-qtest.c tools/xenemu/host-cmd.c tools/xenemu/host-bench.c tools/xenemu/xsproxy.c
+    tools/xenemu/host/host.h tools/xenemu/rpc/rpc.h \
+    tools/xenemu/host/loop.c tools/xenemu/host/memory.c tools/xenemu/host/ioreq.c tools/xenemu/host/evtchn.c \
+    tools/xenemu/host/gnttab.c tools/xenemu/host/irq.c tools/xenemu/host/domain.c \
+    tools/xenemu/rpc/rpc.c tools/xenemu/control/qtest.c tools/xenemu/control/commands.c tools/xenemu/control/bench.c tools/xenemu/faults/xenstore-proxy.c
 tools_xenemu_libxenemuhost_la_CPPFLAGS = $(AM_CPPFLAGS) -D__XEN_TOOLS__ $(XEN_CFLAGS)
 
 bin_PROGRAMS += tools/xenemu/xenemu
-tools_xenemu_xenemu_SOURCES = tools/xenemu/main.c tools/xenemu/run.c tools/xenemu/run-libxl.c \
-    tools/xenemu/disk-faults.c tools/xenemu/run.h
+tools_xenemu_xenemu_SOURCES = tools/xenemu/main.c tools/xenemu/run/run.c tools/xenemu/run/libxl.c \
+    tools/xenemu/faults/disk.c tools/xenemu/run/run.h
 tools_xenemu_xenemu_CPPFLAGS = $(AM_CPPFLAGS) -D__XEN_TOOLS__ $(XEN_CFLAGS) \
     -DXENEMU_PKGLIBDIR='"$(pkglibdir)/xenemu"'
 tools_xenemu_xenemu_LDADD = tools/xenemu/libxenemuhost.la $(GLIB_LIBS) -lxenstore -lpthread
@@ -32,7 +32,7 @@ nodist_xenemulib_SCRIPTS = tools/xenemu/lib/xds.py
 
 XENEMU_CC = $(CC) -std=gnu11 $(CPPFLAGS) -D_GNU_SOURCE -D__XEN_TOOLS__ -I$(srcdir)/tools/xenemu/lib \
     $(CFLAGS) -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -fPIC -shared $(LDFLAGS)
-xenemu_client = tools/xenemu/lib/client.c tools/xenemu/lib/client.h tools/xenemu/rpc.h \
+xenemu_client = tools/xenemu/lib/client.c tools/xenemu/lib/client.h tools/xenemu/rpc/rpc.h \
     tools/xenemu/lib/gen-stubs.sh
 # One recipe for all: libX.so.N from libX.c, client.c and what gen-stubs.sh makes of libX.syms.
 xenemu_link = stem=tools/xenemu/lib/`echo $(@F) | sed 's/\.so.*//'`; $(MKDIR_P) tools/xenemu/lib && \

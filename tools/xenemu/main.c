@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "host.h"
+#include "host/host.h"
 
 static const char usage[] =
     "usage: xenemu run [options] [-- device model arguments]\n"

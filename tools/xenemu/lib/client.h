@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "../rpc.h"
+#include "../rpc/rpc.h"
 
 /* Layout is ABI: libxenstore (the real one) embeds it. */
 struct xe_active_handle {

@@ -1,0 +1,656 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Character back end: pty, file, pipe, stdio, null, and stream sockets. One structure serves all
+ * kinds: an input and an output descriptor (often the same), for sockets a listening one.
+ *
+ * Nothing here polls. That someone opened a pty's other end is told by inotify, because a pty
+ * master without reader only knows "hung up", at the price of a wake-up each time it is asked.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <glib-unix.h>
+
+#include <xendm/chardev.h>
+#include <xendm/error.h>
+#include <xendm/log.h>
+
+#include "spec.h"
+
+#define RECEIVE_MAX 512u
+
+struct chardev {
+    char *label;
+    char *filename;
+    enum chardev_kind kind;
+    int in_fd, out_fd, listen_fd, notify_fd;
+    bool connected;
+    bool nodelay;
+    char *unix_path; /* to unlink at the end */
+    guint in_source, out_source, listen_source, notify_source;
+    const struct chardev_frontend *frontend;
+    void *opaque;
+    struct chardev_stats stats;
+};
+
+static void input_start(struct chardev *cd);
+
+static void source_remove(guint *source)
+{
+    if (*source) {
+        g_source_remove(*source);
+        *source = 0;
+    }
+}
+
+static void set_connected(struct chardev *cd, bool connected)
+{
+    if (cd->connected == connected) {
+        return;
+    }
+    cd->connected = connected;
+    if (connected) {
+        input_start(cd);
+    } else {
+        source_remove(&cd->in_source);
+        source_remove(&cd->out_source);
+    }
+    if (cd->frontend && cd->frontend->event) {
+        cd->frontend->event(cd->opaque, connected ? CHARDEV_OPENED : CHARDEV_CLOSED);
+    }
+    /* What was held back for a reader that is gone need not be. */
+    if (!connected && cd->frontend && cd->frontend->writable) {
+        cd->frontend->writable(cd->opaque);
+    }
+}
+
+static void hang_up(struct chardev *cd)
+{
+    set_connected(cd, false);
+    switch (cd->kind) {
+    case CHARDEV_PTY:
+        break;
+    case CHARDEV_UNIX:
+    case CHARDEV_TCP:
+        if (cd->in_fd >= 0) {
+            close(cd->in_fd);
+        }
+        cd->in_fd = cd->out_fd = -1;
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- input ---- */
+
+static gboolean input_ready(gint fd, GIOCondition condition, gpointer opaque)
+{
+    struct chardev *cd = opaque;
+    uint8_t buf[RECEIVE_MAX];
+    size_t room =
+        cd->frontend && cd->frontend->can_receive ? cd->frontend->can_receive(cd->opaque) : 0;
+    ssize_t n;
+
+    if (room == 0) {
+        cd->in_source = 0; /* until chardev_accept_input() */
+        return G_SOURCE_REMOVE;
+    }
+    n = read(fd, buf, room < sizeof(buf) ? room : sizeof(buf));
+    if (n > 0) {
+        cd->stats.bytes_in += (uint64_t)n;
+        cd->frontend->receive(cd->opaque, buf, (size_t)n);
+        return G_SOURCE_CONTINUE;
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        if (!(condition & (G_IO_HUP | G_IO_ERR))) {
+            return G_SOURCE_CONTINUE;
+        }
+    }
+    cd->in_source = 0;
+    hang_up(cd);
+    return G_SOURCE_REMOVE;
+}
+
+static void input_start(struct chardev *cd)
+{
+    if (cd->in_source || cd->in_fd < 0 || !cd->connected || !cd->frontend) {
+        return;
+    }
+    cd->in_source = g_unix_fd_add(cd->in_fd, G_IO_IN | G_IO_HUP | G_IO_ERR, input_ready, cd);
+}
+
+void chardev_accept_input(struct chardev *cd)
+{
+    input_start(cd);
+}
+
+/* ---- output ---- */
+
+static gboolean output_ready(gint fd, GIOCondition condition, gpointer opaque)
+{
+    struct chardev *cd = opaque;
+
+    cd->out_source = 0;
+    if (cd->frontend && cd->frontend->writable) {
+        cd->frontend->writable(cd->opaque);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+/* One write that does not wait. Standard output is shared with others, who may not want it non-blocking. */
+static ssize_t write_some(struct chardev *cd, const uint8_t *buf, size_t len)
+{
+    struct pollfd pfd = {.fd = cd->out_fd, .events = POLLOUT};
+
+    switch (cd->kind) {
+    case CHARDEV_UNIX:
+    case CHARDEV_TCP:
+        return send(cd->out_fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    case CHARDEV_STDIO:
+        if (poll(&pfd, 1, 0) == 0) {
+            errno = EAGAIN;
+            return -1;
+        }
+        return write(cd->out_fd, buf, len < PIPE_BUF ? len : PIPE_BUF);
+    default:
+        return write(cd->out_fd, buf, len);
+    }
+}
+
+size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
+{
+    size_t done = 0;
+
+    if (cd->kind == CHARDEV_NULL) {
+        cd->stats.bytes_out += len;
+        return len;
+    }
+    if (!cd->connected || cd->out_fd < 0) {
+        cd->stats.dropped += len;
+        return len;
+    }
+    while (done < len) {
+        ssize_t n = write_some(cd, buf + done, len - done);
+
+        if (n > 0) {
+            done += (size_t)n;
+            continue;
+        }
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0 && errno == EAGAIN) {
+            if (!cd->out_source) {
+                cd->out_source =
+                    g_unix_fd_add(cd->out_fd, G_IO_OUT | G_IO_HUP | G_IO_ERR, output_ready, cd);
+            }
+            break;
+        }
+        /* A full disk behind a console file, a reader that went away: the guest's UART knows
+         * neither. */
+        if (cd->kind == CHARDEV_FILE && cd->stats.dropped == 0) {
+            log_warning(ROOM_CHAR, "%s: cannot write '%s': %s; output is lost", cd->label,
+                        cd->filename, g_strerror(errno));
+        }
+        cd->stats.dropped += len - done;
+        done = len;
+        if (cd->kind != CHARDEV_FILE) {
+            hang_up(cd);
+        }
+        return len;
+    }
+    cd->stats.bytes_out += done;
+    return done;
+}
+
+/* ---- ptys ---- */
+
+static bool pty_has_reader(const struct chardev *cd)
+{
+    struct pollfd pfd = {.fd = cd->in_fd, .events = POLLIN};
+
+    return poll(&pfd, 1, 0) >= 0 && !(pfd.revents & POLLHUP);
+}
+
+static gboolean pty_notified(gint fd, GIOCondition condition, gpointer opaque)
+{
+    struct chardev *cd = opaque;
+    char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+
+    while (read(fd, events, sizeof(events)) > 0) {
+    }
+    set_connected(cd, pty_has_reader(cd));
+    return G_SOURCE_CONTINUE;
+}
+
+static int watch_pty(struct chardev *cd, const char *name)
+{
+    cd->notify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (cd->notify_fd < 0 || inotify_add_watch(cd->notify_fd, name, IN_OPEN | IN_CLOSE) < 0) {
+        return -1;
+    }
+    cd->notify_source = g_unix_fd_add(cd->notify_fd, G_IO_IN, pty_notified, cd);
+    return 0;
+}
+
+static int open_pty(struct chardev *cd, GError **err)
+{
+    struct termios tio;
+    char name[64];
+    int slave = -1, fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+
+    if (fd < 0 || grantpt(fd) < 0 || unlockpt(fd) < 0 || ptsname_r(fd, name, sizeof(name)) != 0 ||
+        (slave = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC)) < 0 || tcgetattr(slave, &tio) < 0) {
+        goto fail;
+    }
+    cfmakeraw(&tio);
+    if (tcsetattr(slave, TCSANOW, &tio) < 0) {
+        goto fail;
+    }
+    /* Opened and closed once, the master says "hung up" until somebody opens it. */
+    close(slave);
+    slave = -1;
+    if (watch_pty(cd, name) < 0) {
+        goto fail;
+    }
+    cd->in_fd = cd->out_fd = fd;
+    cd->filename = g_strdup_printf("pty:%s", name);
+    log_info(ROOM_CHAR, "%s is %s", cd->label, name);
+    return 0;
+
+fail:
+    g_set_error(err, XENDM_ERROR, errno, "%s: cannot make a pty: %s", cd->label, g_strerror(errno));
+    if (slave >= 0) {
+        close(slave);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return -1;
+}
+
+/* ---- sockets ---- */
+
+static void client_arrived(struct chardev *cd, int fd)
+{
+    int one = 1;
+
+    if (cd->nodelay && cd->kind == CHARDEV_TCP) {
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    }
+    cd->in_fd = cd->out_fd = fd;
+    set_connected(cd, true);
+}
+
+static gboolean listen_ready(gint listen_fd, GIOCondition condition, gpointer opaque)
+{
+    struct chardev *cd = opaque;
+    int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0) {
+        return G_SOURCE_CONTINUE;
+    }
+    if (cd->in_fd >= 0) {
+        close(fd); /* one at a time: the cable is plugged in already */
+        return G_SOURCE_CONTINUE;
+    }
+    client_arrived(cd, fd);
+    return G_SOURCE_CONTINUE;
+}
+
+static int socket_error(struct chardev *cd, const char *what, const char *where, int e,
+                        GError **err)
+{
+    g_set_error(err, XENDM_ERROR, e, "%s: cannot %s %s: %s", cd->label, what, where, g_strerror(e));
+    return -1;
+}
+
+static int start_server(struct chardev *cd, const struct chardev_spec *spec, int fd,
+                        const char *where, GError **err)
+{
+    if (listen(fd, 1) < 0) {
+        int e = errno;
+
+        close(fd);
+        return socket_error(cd, "listen on", where, e, err);
+    }
+    cd->listen_fd = fd;
+    if (spec->wait) {
+        int client;
+
+        log_info(ROOM_CHAR, "%s: waiting for a connection to %s", cd->label, where);
+        do {
+            client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+        } while (client < 0 && errno == EINTR);
+        if (client < 0) {
+            return socket_error(cd, "accept on", where, errno, err);
+        }
+        g_unix_set_fd_nonblocking(client, TRUE, NULL);
+        client_arrived(cd, client);
+    }
+    g_unix_set_fd_nonblocking(fd, TRUE, NULL);
+    cd->listen_source = g_unix_fd_add(fd, G_IO_IN, listen_ready, cd);
+    return 0;
+}
+
+static int open_unix(struct chardev *cd, const struct chardev_spec *spec, GError **err)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd;
+
+    cd->filename = g_strdup_printf("unix:%s%s", spec->path, spec->server ? ",server=on" : "");
+    if (strlen(spec->path) >= sizeof(addr.sun_path)) {
+        return socket_error(cd, "use", spec->path, ENAMETOOLONG, err);
+    }
+    strcpy(addr.sun_path, spec->path);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return socket_error(cd, "make a socket for", spec->path, errno, err);
+    }
+    if (!spec->server) {
+        if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+            int e = errno;
+
+            close(fd);
+            return socket_error(cd, "connect to", spec->path, e, err);
+        }
+        g_unix_set_fd_nonblocking(fd, TRUE, NULL);
+        client_arrived(cd, fd);
+        return 0;
+    }
+    unlink(spec->path);
+    if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+        int e = errno;
+
+        close(fd);
+        return socket_error(cd, "bind to", spec->path, e, err);
+    }
+    cd->unix_path = g_strdup(spec->path);
+    return start_server(cd, spec, fd, spec->path, err);
+}
+
+static int open_tcp(struct chardev *cd, const struct chardev_spec *spec, GError **err)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = spec->server ? AI_PASSIVE : 0};
+    struct addrinfo *list = NULL;
+    const char *host = spec->host && spec->host[0] ? spec->host : NULL;
+    int e = 0, one = 1, fd = -1;
+    int rc = getaddrinfo(host, spec->port, &hints, &list);
+    g_autofree char *where = g_strdup_printf("%s:%s", spec->host ? spec->host : "", spec->port);
+
+    cd->filename = g_strdup_printf("tcp:%s%s", where, spec->server ? ",server=on" : "");
+    cd->nodelay = spec->nodelay;
+    if (rc != 0) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: cannot look up %s: %s", cd->label, where,
+                    gai_strerror(rc));
+        return -1;
+    }
+    for (struct addrinfo *a = list; a; a = a->ai_next) {
+        fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+        if (fd < 0) {
+            e = errno;
+            continue;
+        }
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        if ((spec->server ? bind(fd, a->ai_addr, a->ai_addrlen)
+                          : connect(fd, a->ai_addr, a->ai_addrlen)) == 0) {
+            break;
+        }
+        e = errno;
+        close(fd);
+        fd = -1;
+    }
+    freeaddrinfo(list);
+    if (fd < 0) {
+        return socket_error(cd, spec->server ? "bind to" : "connect to", where, e, err);
+    }
+    if (spec->server) {
+        return start_server(cd, spec, fd, where, err);
+    }
+    g_unix_set_fd_nonblocking(fd, TRUE, NULL);
+    client_arrived(cd, fd);
+    return 0;
+}
+
+/* ---- files ---- */
+
+static int open_path(struct chardev *cd, const char *path, int flags, int *fd, GError **err)
+{
+    *fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0644);
+    if (*fd < 0) {
+        g_set_error(err, XENDM_ERROR, errno, "%s: cannot open '%s': %s", cd->label, path,
+                    g_strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+static int open_file(struct chardev *cd, const struct chardev_spec *spec, GError **err)
+{
+    cd->filename = g_strdup_printf("file:%s", spec->path);
+    if (open_path(cd, spec->path,
+                  O_WRONLY | O_CREAT | (spec->append ? O_APPEND : O_TRUNC) | O_NONBLOCK,
+                  &cd->out_fd, err) < 0) {
+        return -1;
+    }
+    cd->connected = true;
+    return 0;
+}
+
+/* "PATH.in" and "PATH.out" when both exist, else PATH for both directions. */
+static int open_pipe(struct chardev *cd, const struct chardev_spec *spec, GError **err)
+{
+    g_autofree char *in = g_strconcat(spec->path, ".in", NULL);
+    g_autofree char *out = g_strconcat(spec->path, ".out", NULL);
+
+    cd->filename = g_strdup_printf("pipe:%s", spec->path);
+    if (access(in, F_OK) == 0 && access(out, F_OK) == 0) {
+        if (open_path(cd, in, O_RDWR | O_NONBLOCK, &cd->in_fd, err) < 0 ||
+            open_path(cd, out, O_RDWR | O_NONBLOCK, &cd->out_fd, err) < 0) {
+            return -1;
+        }
+    } else {
+        if (open_path(cd, spec->path, O_RDWR | O_NONBLOCK, &cd->in_fd, err) < 0) {
+            return -1;
+        }
+        cd->out_fd = cd->in_fd;
+    }
+    cd->connected = true;
+    return 0;
+}
+
+static int open_stdio(struct chardev *cd, GError **err)
+{
+    cd->filename = g_strdup("stdio");
+    cd->in_fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+    cd->out_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    if (cd->in_fd < 0 || cd->out_fd < 0) {
+        g_set_error(err, XENDM_ERROR, errno, "%s: standard input or output is closed", cd->label);
+        return -1;
+    }
+    cd->connected = true;
+    return 0;
+}
+
+/* ---- life ---- */
+
+static struct chardev *chardev_new(const char *label, enum chardev_kind kind)
+{
+    struct chardev *cd = g_new0(struct chardev, 1);
+
+    cd->label = g_strdup(label);
+    cd->kind = kind;
+    cd->in_fd = cd->out_fd = cd->listen_fd = cd->notify_fd = -1;
+    return cd;
+}
+
+struct chardev *chardev_open(const char *label, const char *text, GError **err)
+{
+    struct chardev_spec spec;
+    struct chardev *cd;
+    int rc = 0;
+
+    if (chardev_spec_parse(&spec, label, text, err) < 0) {
+        return NULL;
+    }
+    if (spec.kind == CHARDEV_NONE) {
+        chardev_spec_clear(&spec);
+        return NULL;
+    }
+    cd = chardev_new(label, spec.kind);
+    switch (spec.kind) {
+    case CHARDEV_PTY:
+        rc = open_pty(cd, err);
+        break;
+    case CHARDEV_FILE:
+        rc = open_file(cd, &spec, err);
+        break;
+    case CHARDEV_PIPE:
+        rc = open_pipe(cd, &spec, err);
+        break;
+    case CHARDEV_STDIO:
+        rc = open_stdio(cd, err);
+        break;
+    case CHARDEV_UNIX:
+        rc = open_unix(cd, &spec, err);
+        break;
+    case CHARDEV_TCP:
+        rc = open_tcp(cd, &spec, err);
+        break;
+    case CHARDEV_NULL:
+    case CHARDEV_NONE:
+        cd->filename = g_strdup("null");
+        cd->connected = true;
+        break;
+    }
+    chardev_spec_clear(&spec);
+    if (rc < 0) {
+        chardev_close(cd);
+        return NULL;
+    }
+    return cd;
+}
+
+void chardev_handles(const struct chardev *cd, struct chardev_handles *out)
+{
+    out->in_fd = cd->in_fd;
+    out->out_fd = cd->out_fd;
+    out->listen_fd = cd->listen_fd;
+    out->filename = cd->filename;
+}
+
+struct chardev *chardev_adopt(const char *label, const char *text,
+                              const struct chardev_handles *handles, GError **err)
+{
+    struct chardev_spec spec;
+    struct chardev *cd;
+
+    if (chardev_spec_parse(&spec, label, text, err) < 0) {
+        return NULL;
+    }
+    if (spec.kind == CHARDEV_NONE) {
+        chardev_spec_clear(&spec);
+        return NULL;
+    }
+    cd = chardev_new(label, spec.kind);
+    cd->in_fd = handles->in_fd;
+    cd->out_fd = handles->out_fd;
+    cd->listen_fd = handles->listen_fd;
+    cd->filename = g_strdup(handles->filename);
+    cd->nodelay = spec.nodelay;
+    cd->connected = cd->in_fd >= 0 || cd->out_fd >= 0 || spec.kind == CHARDEV_NULL;
+    if (spec.kind == CHARDEV_UNIX && spec.server) {
+        cd->unix_path = g_strdup(spec.path);
+    }
+    if (cd->listen_fd >= 0) {
+        cd->listen_source = g_unix_fd_add(cd->listen_fd, G_IO_IN, listen_ready, cd);
+    }
+    chardev_spec_clear(&spec);
+    if (cd->kind == CHARDEV_PTY) {
+        /* What happened while nobody watched is seen by looking. */
+        if (!g_str_has_prefix(handles->filename, "pty:") || cd->in_fd < 0 ||
+            watch_pty(cd, handles->filename + strlen("pty:")) < 0) {
+            g_set_error(err, XENDM_ERROR, errno ? errno : EINVAL, "%s: cannot go on with '%s': %s",
+                        label, handles->filename, g_strerror(errno ? errno : EINVAL));
+            chardev_close(cd);
+            return NULL;
+        }
+        cd->connected = pty_has_reader(cd);
+    }
+    return cd;
+}
+
+void chardev_close(struct chardev *cd)
+{
+    if (!cd) {
+        return;
+    }
+    source_remove(&cd->in_source);
+    source_remove(&cd->out_source);
+    source_remove(&cd->listen_source);
+    source_remove(&cd->notify_source);
+    if (cd->out_fd >= 0 && cd->out_fd != cd->in_fd) {
+        close(cd->out_fd);
+    }
+    if (cd->in_fd >= 0) {
+        close(cd->in_fd);
+    }
+    if (cd->listen_fd >= 0) {
+        close(cd->listen_fd);
+    }
+    if (cd->notify_fd >= 0) {
+        close(cd->notify_fd);
+    }
+    if (cd->unix_path) {
+        unlink(cd->unix_path);
+    }
+    g_free(cd->unix_path);
+    g_free(cd->filename);
+    g_free(cd->label);
+    g_free(cd);
+}
+
+void chardev_set_frontend(struct chardev *cd, const struct chardev_frontend *frontend, void *opaque)
+{
+    source_remove(&cd->in_source);
+    cd->frontend = frontend;
+    cd->opaque = opaque;
+    input_start(cd);
+    if (frontend && frontend->event && cd->connected) {
+        frontend->event(opaque, CHARDEV_OPENED);
+    }
+}
+
+const char *chardev_label(const struct chardev *cd)
+{
+    return cd->label;
+}
+
+const char *chardev_filename(const struct chardev *cd)
+{
+    return cd->filename;
+}
+
+bool chardev_connected(const struct chardev *cd)
+{
+    return cd->connected;
+}
+
+const struct chardev_stats *chardev_stats(const struct chardev *cd)
+{
+    return &cd->stats;
+}

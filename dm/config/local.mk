@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What the toolstack says: the command line and the machine description made of it.
+noinst_LTLIBRARIES += libdmconfig.la
+libdmconfig_la_CPPFLAGS = $(AM_CPPFLAGS) $(JSON_CFLAGS)
+libdmconfig_la_SOURCES = \
+	dm/config/config.h dm/config/devices.c dm/config/machine-desc.c dm/config/options.c dm/config/optlist.c \
+	dm/config/optlist.h
+libdmconfig_la_LIBADD = $(JSON_LIBS) $(GLIB_LIBS)

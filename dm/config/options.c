@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The command line, as libxl writes it (toolstack-contract.md 1.4, 1.9), into a machine description.
+ *
+ * Every option that libxl can write is in the table below: parsed, accepted without effect, or refused with what is missing.
+ * Values are read as in optlist.h; names, -serial and -vnc are taken verbatim. docs/xendm.8 is the user's side of this.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <config.h>
+
+#include <xendm/device.h>
+#include <xendm/log.h>
+
+#include "config.h"
+#include "optlist.h"
+
+#define DOMID_MAX 0x7fefu               /* below Xen's DOMID_FIRST_RESERVED */
+#define VCPUS_MAX 128u                  /* Xen's HVM_MAX_VCPUS */
+#define RAM_MAX (UINT64_C(1) << 44)     /* 16 TiB, Xen's limit for one domain */
+#define BOOT_DEVICES_MAX 3              /* the CMOS has room for three (bytes 0x3d, 0x38) */
+#define MESSAGE_VALUE_MAX 200           /* bytes of a value that a message shows */
+
+bool cmdline_refuse(const char *option, const char *value, const char *why, GError **err)
+{
+    g_set_error(err, XENDM_ERROR, EINVAL, "%s %s: %s", option, value, why);
+    return false;
+}
+
+/* "504", "504M", "1G" … in units of `unit` bytes when there is no letter. */
+static int parse_size(const char *text, uint64_t unit, uint64_t max, uint64_t *bytes)
+{
+    static const char letters[] = "KMGT";
+    g_autofree char *digits = g_strdup(text);
+    size_t len = strlen(digits);
+    const char *letter = len ? strchr(letters, g_ascii_toupper(digits[len - 1])) : NULL;
+    uint64_t number;
+    int rc;
+
+    if (letter && len) {
+        digits[len - 1] = '\0';
+        unit = UINT64_C(1) << (10 * (letter - letters + 1));
+    }
+    rc = optlist_number(digits, 1, max / unit, &number);
+    if (rc == 0) {
+        *bytes = number * unit;
+    }
+    return rc;
+}
+
+/* ---- options with an effect ---- */
+
+static bool parse_domid(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    uint64_t domid;
+
+    if (optlist_number(value, 0, DOMID_MAX, &domid) < 0) {
+        return cmdline_refuse(option, value, "not a domain id (0 to 32751)", err);
+    }
+    c->desc->domid = (unsigned)domid;
+    c->have_domid = true;
+    return true;
+}
+
+static bool parse_name(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    c->desc->name = g_strdup(value);
+    return true;
+}
+
+static bool parse_machine(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    static const char *const types[] = {"xenfv", "pc", "none", NULL};
+    static const enum machine_type type_of[] = {MACHINE_XENFV, MACHINE_PC, MACHINE_NONE};
+    optlist_auto struct optlist *list = optlist_parse(option, value, "type", NULL, err);
+    const char *type, *accel, *below;
+    bool vmdesc = true, igd = false;
+    unsigned index = 0;
+
+    if (!list) {
+        return false;
+    }
+    type = optlist_take(list, "type");
+    accel = optlist_take(list, "accel");
+    below = optlist_take(list, "max-ram-below-4g");
+    if (!type) {
+        return cmdline_refuse(option, value, "the type of machine is missing", err);
+    }
+    if (strcmp(type, "xenpv") == 0) {
+        return cmdline_refuse(option, type, "back ends for PV and PVH guests are not implemented yet", err);
+    }
+    if (!g_strv_contains(types, type)) {
+        return cmdline_refuse(option, type, "there is no such machine (xenfv, pc, none)", err);
+    }
+    if (accel && strcmp(accel, "xen") != 0) {
+        return optlist_refuse(list, "accel", accel, err, "xendm works under Xen only");
+    }
+    if (below && parse_size(below, 1, UINT64_C(1) << 32, &c->desc->max_ram_below_4g) < 0) {
+        return optlist_refuse(list, "max-ram-below-4g", below, err, "must be 1 to 4294967296 bytes");
+    }
+    if (!optlist_take_bool(list, "suppress-vmdesc", &vmdesc, err) || !optlist_take_bool(list, "igd-passthru", &igd, err)) {
+        return false;
+    }
+    if (igd) {
+        return optlist_refuse(list, "igd-passthru", "on", err, "graphics passthrough is not implemented yet");
+    }
+    while (strcmp(types[index], type) != 0) {
+        index++;
+    }
+    c->desc->type = type_of[index];
+    c->have_machine = true;
+    return optlist_end(list, err);
+}
+
+static bool parse_memory(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    optlist_auto struct optlist *list = optlist_parse(option, value, "size", NULL, err);
+    const char *size;
+
+    if (!list) {
+        return false;
+    }
+    size = optlist_take(list, "size");
+    if (!size || parse_size(size, 1 << 20, RAM_MAX, &c->desc->ram_bytes) < 0) {
+        return cmdline_refuse(option, value, "not an amount of memory (MiB, up to 16 TiB)", err);
+    }
+    c->have_ram = true;
+    return optlist_end(list, err);
+}
+
+static bool parse_smp(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    optlist_auto struct optlist *list = optlist_parse(option, value, "cpus", NULL, err);
+    uint64_t cpus = 1, max = 0;
+    bool has_cpus, has_max;
+
+    if (!list || !optlist_take_uint(list, "cpus", 1, VCPUS_MAX, &cpus, &has_cpus, err) ||
+        !optlist_take_uint(list, "maxcpus", 1, VCPUS_MAX, &max, &has_max, err) || !optlist_end(list, err)) {
+        return false;
+    }
+    if (!has_max) {
+        max = cpus;
+    }
+    if (!has_cpus) {
+        cpus = max;
+    }
+    if (cpus > max) {
+        return cmdline_refuse(option, value, "more vCPUs online than maxcpus", err);
+    }
+    c->desc->vcpus = (unsigned)max;
+    c->desc->vcpus_online = (unsigned)cpus;
+    return true;
+}
+
+static bool parse_boot(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    static const char letters[] = "acdn";
+    optlist_auto struct optlist *list = optlist_parse(option, value, "order", NULL, err);
+    const char *order;
+
+    if (!list) {
+        return false;
+    }
+    order = optlist_take(list, "order");
+    if (!order || !*order) {
+        return cmdline_refuse(option, value, "order= is missing", err);
+    }
+    for (const char *p = order; *p; p++) {
+        if (!strchr(letters, *p)) {
+            return cmdline_refuse(option, value, "boot devices are a, c, d and n", err);
+        }
+        if (strchr(p + 1, *p)) {
+            return cmdline_refuse(option, value, "a boot device is named twice", err);
+        }
+    }
+    if (strlen(order) > BOOT_DEVICES_MAX) {
+        return cmdline_refuse(option, value, "at most three boot devices", err);
+    }
+    c->desc->boot_order = g_strdup(order);
+    return optlist_end(list, err);
+}
+
+static bool parse_vnc(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    if (strcmp(value, "none") == 0) {
+        return true;
+    }
+    if (!strchr(value, ':')) {
+        return cmdline_refuse(option, value, "not of the form [host]:display", err);
+    }
+    c->desc->vnc = g_strdup(value);
+    return true;
+}
+
+static bool parse_display(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    return strcmp(value, "none") == 0 ? true : cmdline_refuse(option, value, "this display is not implemented", err);
+}
+
+static bool parse_keymap(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    c->desc->keymap = g_strdup(value);
+    return true;
+}
+
+static bool parse_serial(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    g_ptr_array_add(c->desc->serials, g_strdup(value));
+    return *value ? true : cmdline_refuse(option, "''", "needs a character device", err);
+}
+
+static bool parse_net(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    return strcmp(value, "none") == 0 ? true : cmdline_refuse(option, value, "network is not implemented yet", err);
+}
+
+static bool parse_null_device(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    if (strcmp(value, "none") == 0 || strcmp(value, "null") == 0 || strcmp(value, "/dev/null") == 0) {
+        return true;
+    }
+    return cmdline_refuse(option, value, "only none and /dev/null are implemented", err);
+}
+
+static bool parse_no_acpi(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    c->desc->acpi = false;
+    return true;
+}
+
+static bool parse_stopped(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    c->desc->start_stopped = true;
+    return true;
+}
+
+static bool parse_no_shutdown(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    c->desc->no_shutdown = true;
+    return true;
+}
+
+static bool parse_incoming(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    uint64_t fd;
+
+    if (!g_str_has_prefix(value, "fd:") || optlist_number(value + 3, 0, INT_MAX, &fd) < 0) {
+        return cmdline_refuse(option, value, "only fd:<number> is implemented", err);
+    }
+    c->desc->incoming_fd = (int)fd;
+    return true;
+}
+
+static bool parse_restrict(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    c->desc->restrict_domid = true;
+    return true;
+}
+
+static bool set_chroot(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    if (value[0] != '/') {
+        return cmdline_refuse(option, value, "not an absolute path", err);
+    }
+    if (c->desc->chroot_dir) {
+        return cmdline_refuse(option, value, "the root directory is given twice", err);
+    }
+    c->desc->chroot_dir = g_strdup(value);
+    return true;
+}
+
+static bool set_user(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    const char *colon = strchr(value, ':');
+    g_autofree char *uid = colon ? g_strndup(value, colon - value) : NULL;
+    uint64_t number;
+
+    if (!*value || (colon && (optlist_number(uid, 0, UINT32_MAX - 1, &number) < 0 ||
+                              optlist_number(colon + 1, 0, UINT32_MAX - 1, &number) < 0))) {
+        return cmdline_refuse(option, value, "neither a user's name nor uid:gid", err);
+    }
+    if (c->desc->run_as) {
+        return cmdline_refuse(option, value, "the user is given twice", err);
+    }
+    c->desc->run_as = g_strdup(value);
+    return true;
+}
+
+static bool parse_run_with(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    optlist_auto struct optlist *list = optlist_parse(option, value, NULL, NULL, err);
+    const char *dir, *user;
+
+    if (!list) {
+        return false;
+    }
+    dir = optlist_take(list, "chroot");
+    user = optlist_take(list, "user");
+    if (!optlist_end(list, err)) {
+        return false;
+    }
+    return (!dir || set_chroot(c, "-run-with chroot", dir, err)) && (!user || set_user(c, "-run-with user", user, err));
+}
+
+static bool parse_sandbox(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0) {
+        return cmdline_refuse(option, value, "neither 'on' nor 'off'", err);
+    }
+    c->desc->sandbox = value[1] == 'n' ? SANDBOX_ON : SANDBOX_OFF;
+    return true;
+}
+
+static bool parse_log(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    g_auto(GStrv) settings = g_strsplit(value, ",", -1);
+
+    for (char **setting = settings; *setting; setting++) {
+        char *equals = strchr(*setting, '=');
+        bool room = false, level = false;
+
+        if (equals) {
+            *equals = '\0';
+            room = strcmp(*setting, "all") == 0;
+            for (unsigned i = 0; i < LOG_ROOM_COUNT; i++) {
+                room = room || strcmp(*setting, log_room_name(i)) == 0;
+            }
+            for (unsigned i = XLOG_ERROR; i <= XLOG_DEBUG; i++) {
+                level = level || strcmp(equals + 1, log_level_name(i)) == 0;
+            }
+        }
+        if (!room || !level) {
+            return cmdline_refuse(option, value, "not of the form ROOM=LEVEL[,ROOM=LEVEL...]", err);
+        }
+    }
+    c->desc->log_levels = g_strdup(value);
+    return true;
+}
+
+static bool parse_dump(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    c->desc->dump_machine = true;
+    return true;
+}
+
+static bool accept(struct cmdline *c, const char *option, const char *value, GError **err)
+{
+    return true;
+}
+
+/* ---- the table ---- */
+
+enum {
+    ARG = 1 << 0,               /* takes a value */
+    ONCE = 1 << 1,              /* may be given once */
+    OWN = 1 << 2,               /* ours, with two dashes */
+};
+
+struct option {
+    const char *name;
+    unsigned flags;
+    bool (*parse)(struct cmdline *c, const char *option, const char *value, GError **err);
+    const char *help;           /* for --help; or, with `parse` NULL, why the option is refused */
+};
+
+static const struct option options[] = {
+    {"xen-domid", ARG | ONCE, parse_domid, "N: serve this domain"},
+    {"name", ARG | ONCE, parse_name, "NAME: the guest's name"},
+    {"machine", ARG | ONCE, parse_machine, "xenfv|pc|none[,max-ram-below-4g=BYTES][,suppress-vmdesc=on|off]"},
+    {"m", ARG | ONCE, parse_memory, "MIB: guest memory"},
+    {"smp", ARG | ONCE, parse_smp, "ONLINE[,maxcpus=MAX]: vCPUs"},
+    {"boot", ARG | ONCE, parse_boot, "order=LETTERS: a floppy, c disk, d CD, n network"},
+    {"drive", ARG, cmdline_drive, "file=F,if=ide,index=N,media=disk|cdrom,format=raw|host_device or if=none,id=ID,…"},
+    {"device", ARG, cmdline_device, "VGA|cirrus-vga[,vgamem_mb=N], ide-hd|ide-cd,drive=ID[,bus=ide.B][,unit=U], xen-pvdevice"},
+    {"vga", ARG, cmdline_vga, "std|cirrus|none"},
+    {"serial", ARG, parse_serial, "pty|file:F|unix:F|tcp:H:P|…: a serial port, up to four"},
+    {"chardev", ARG, cmdline_chardev, "socket|pty|file|pipe|null|stdio,id=ID,…"},
+    {"mon", ARG, cmdline_mon, "chardev=ID,mode=control: a QMP monitor"},
+    {"no-acpi", ONCE, parse_no_acpi, "no ACPI"},
+    {"vnc", ARG | ONCE, parse_vnc, "HOST:DISPLAY[,…]|none"},
+    {"k", ARG | ONCE, parse_keymap, "KEYMAP (no effect)"},
+    {"display", ARG, parse_display, "none"},
+    {"net", ARG, parse_net, "none"},
+    {"S", ONCE, parse_stopped, "do not start before QMP cont"},
+    {"no-shutdown", ONCE, parse_no_shutdown, "stay after the guest powered off"},
+    {"incoming", ARG | ONCE, parse_incoming, "fd:N: restore from this file"},
+    {"xen-domid-restrict", ONCE, parse_restrict, "give up all rights over other domains"},
+    {"chroot", ARG | ONCE, set_chroot, "DIR: root directory once everything is open"},
+    {"runas", ARG | ONCE, set_user, "USER|UID:GID: user once everything is open"},
+    {"run-with", ARG, parse_run_with, "chroot=DIR,user=USER: the same"},
+    {"sandbox", ARG | ONCE, parse_sandbox, "on|off: a list of permitted system calls (on where the kernel can)"},
+    {"nodefaults", 0, accept, "(no effect: there are no defaults)"},
+    {"no-user-config", 0, accept, "(no effect: there is no configuration file)"},
+    {"nographic", 0, accept, "(no effect)"},
+    {"monitor", ARG, parse_null_device, "none|/dev/null (no effect)"},
+    {"parallel", ARG, parse_null_device, "none|/dev/null (no effect)"},
+
+    {"log", ARG | ONCE | OWN, parse_log, "ROOM=LEVEL[,…]: error, warning, info, debug; room all"},
+    {"update-from", ARG | ONCE | OWN, accept, "FD: of a live update (docs/live-update.md); not for people"},
+    {"dump-machine", OWN, parse_dump, "print what was understood as JSON and exit"},
+    {"help", OWN, NULL, "print this and exit"},
+    {"version", OWN, NULL, "print the version and exit"},
+
+    {"xen-attach", 0, NULL, "back ends for PV and PVH guests are not implemented yet"},
+    {"daemonize", 0, NULL, "xendm stays in the foreground"},
+    {"pidfile", ARG, NULL, "not implemented"},
+    {"kernel", ARG, NULL, "direct kernel boot is not implemented yet"},
+    {"initrd", ARG, NULL, "direct kernel boot is not implemented yet"},
+    {"append", ARG, NULL, "direct kernel boot is not implemented yet"},
+    {"spice", ARG, NULL, "SPICE is not implemented"},
+    {"usb", 0, NULL, "USB is not implemented yet"},
+    {"usbdevice", ARG, NULL, "USB is not implemented yet"},
+    {"soundhw", ARG, NULL, "sound is not implemented yet"},
+    {"netdev", ARG, NULL, "network is not implemented yet"},
+    {"nic", ARG, NULL, "network is not implemented yet"},
+    {"object", ARG, NULL, "not implemented (COLO)"},
+};
+
+static const char *const machine_keys[] = {"type", "accel", "max-ram-below-4g", "suppress-vmdesc", "igd-passthru", NULL};
+static const char *const memory_keys[] = {"size", NULL};
+static const char *const smp_keys[] = {"cpus", "maxcpus", NULL};
+static const char *const boot_keys[] = {"order", NULL};
+static const char *const drive_keys[] = {"file", "format", "if", "index", "bus", "unit", "media", "id", "readonly", "cache",
+                                         NULL};
+static const char *const chardev_keys[] = {"backend", "id", "path", "host", "port", "fd", "server", "wait", NULL};
+static const char *const mon_keys[] = {"chardev", "mode", "pretty", NULL};
+static const char *const run_with_keys[] = {"chroot", "user", NULL};
+
+const struct cmdline_option_info cmdline_option_infos[] = {
+    {"machine", machine_keys}, {"m", memory_keys},      {"smp-opts", smp_keys}, {"boot-opts", boot_keys},
+    {"drive", drive_keys},     {"chardev", chardev_keys}, {"mon", mon_keys},      {"run-with", run_with_keys},
+    {NULL},
+};
+
+static void print_help(void)
+{
+    printf("xendm %s: device model of a Xen HVM guest; started by xl through device_model_override=\n\n"
+           "Options, as libxl writes them (xendm(8) has the details):\n", VERSION);
+    for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
+        const struct option *o = &options[i];
+
+        if (o->parse || (o->flags & OWN)) {
+            printf("  %s%-20s %s\n", o->flags & OWN ? "--" : " -", o->name, o->help);
+        }
+    }
+    printf("\nRecognised, but refused because it is not implemented:\n ");
+    for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
+        if (!options[i].parse && !(options[i].flags & OWN)) {
+            printf(" -%s", options[i].name);
+        }
+    }
+    printf("\n");
+}
+
+/* Two dashes are as good as one, as with QEMU; -M is -machine, -h is --help. `value` is set for --name=value. */
+static const struct option *find_option(const char *arg, const char **value)
+{
+    const char *name = arg + 1 + (arg[1] == '-');
+    size_t len = strcspn(name, "=");
+
+    *value = name[len] ? name + len + 1 : NULL;
+    if (strcmp(name, "M") == 0) {
+        name = "machine";
+        len = strlen(name);
+    } else if (strcmp(name, "h") == 0) {
+        name = "help";
+        len = strlen(name);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
+        const struct option *o = &options[i];
+
+        if (strlen(o->name) == len && memcmp(o->name, name, len) == 0 && (!*value || (o->flags & (OWN | ARG)) == (OWN | ARG))) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+static bool parse_all(struct cmdline *c, int argc, char **argv, bool *done, GError **err)
+{
+    bool seen[G_N_ELEMENTS(options)] = {false};
+
+    for (int i = 1; i < argc; i++) {
+        const char *value = NULL;
+        const struct option *o;
+
+        if (argv[i][0] != '-' || !argv[i][1]) {
+            return cmdline_refuse("argument", argv[i], "not an option", err);
+        }
+        o = find_option(argv[i], &value);
+        if (!o) {
+            g_set_error(err, XENDM_ERROR, EINVAL, "%s: unknown option", argv[i]);
+            return false;
+        }
+        if ((o->flags & ARG) && !value) {
+            if (++i == argc) {
+                g_set_error(err, XENDM_ERROR, EINVAL, "%s: needs a value", argv[i - 1]);
+                return false;
+            }
+            value = argv[i];
+        }
+        if (!o->parse && (o->flags & OWN)) {
+            if (strcmp(o->name, "help") == 0) {
+                print_help();
+            } else {
+                printf("xendm %s\n", VERSION);
+            }
+            *done = true;
+            return false;
+        }
+        g_autofree char *option = g_strdup_printf("%s%s", o->flags & OWN ? "--" : "-", o->name);
+        if (!o->parse) {
+            /* No more than the first piece: a SPICE value may hold a password. */
+            g_autofree char *first = value ? g_strndup(value, strcspn(value, ",")) : NULL;
+
+            g_set_error(err, XENDM_ERROR, EINVAL, "%s%s%s: %s", option, first ? " " : "", first ? first : "", o->help);
+            return false;
+        }
+        if ((o->flags & ONCE) && seen[o - options]) {
+            g_set_error(err, XENDM_ERROR, EINVAL, "%s%s%s: given twice", option, value ? " " : "", value ? value : "");
+            return false;
+        }
+        seen[o - options] = true;
+        if (!o->parse(c, option, value, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_complete(struct cmdline *c, GError **err)
+{
+    const char *missing = NULL;
+
+    if (!c->have_machine) {
+        missing = "-machine";
+    } else if (c->desc->type != MACHINE_NONE && !c->have_domid) {
+        missing = "-xen-domid";
+    } else if (c->desc->type != MACHINE_NONE && !c->have_ram) {
+        missing = "-m";
+    }
+    if (missing) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: missing (see xendm --help)", missing);
+        return false;
+    }
+    if (c->desc->type != MACHINE_NONE && c->desc->domid == 0) {
+        return cmdline_refuse("-xen-domid", "0", "domain 0 has no device model", err);
+    }
+    return true;
+}
+
+/* One line, whatever is in the values; a long one keeps its begin and its end, where the reason is. */
+static void make_one_line(GError *err)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+
+    for (const char *p = err->message; *p; p++) {
+        if ((unsigned char)*p < 0x20 || *p == 0x7f) {
+            g_string_append_printf(text, "\\x%02x", (unsigned char)*p);
+        } else {
+            g_string_append_c(text, *p);
+        }
+    }
+    if (text->len > 2 * MESSAGE_VALUE_MAX) {
+        g_string_erase(text, MESSAGE_VALUE_MAX, text->len - 2 * MESSAGE_VALUE_MAX);
+        g_string_insert(text, MESSAGE_VALUE_MAX, "...");
+    }
+    g_free(err->message);
+    err->message = g_strdup(text->str);
+}
+
+struct machine_desc *machine_desc_parse(int argc, char **argv, bool *done, GError **err)
+{
+    struct cmdline c = {
+        .desc = machine_desc_new(),
+        .drives = g_ptr_array_new_with_free_func(cmdline_drive_arg_free),
+        .chardevs = g_ptr_array_new_with_free_func(cmdline_chardev_arg_free),
+        .monitors = g_ptr_array_new_with_free_func(g_free),
+    };
+    GError *error = NULL;
+
+    *done = false;
+    if (!parse_all(&c, argc, argv, done, &error) || !check_complete(&c, &error) || !cmdline_link(&c, &error)) {
+        machine_desc_free(c.desc);
+        c.desc = NULL;
+        if (error) {
+            make_one_line(error);
+            g_propagate_error(err, error);
+        }
+    }
+    g_ptr_array_free(c.drives, TRUE);
+    g_ptr_array_free(c.chardevs, TRUE);
+    g_ptr_array_free(c.monitors, TRUE);
+    return c.desc;
+}

@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* QMP commands about the process and the machine's life; those about its devices are in qmp-commands-devices.c. */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <config.h>
+
+#include <xendm/chardev.h>
+#include <xendm/device.h>
+
+#include "config/config.h"
+#include "internal.h"
+
+static const char *const status_names[] = {
+    [QMP_STATUS_PRELAUNCH] = "prelaunch", [QMP_STATUS_INMIGRATE] = "inmigrate", [QMP_STATUS_PAUSED] = "paused",
+    [QMP_STATUS_RUNNING] = "running",     [QMP_STATUS_SUSPENDED] = "suspended", [QMP_STATUS_SHUTDOWN] = "shutdown",
+};
+
+const char *qmp_status_name(struct qmp *qmp)
+{
+    return status_names[qmp->target->ops->status(qmp->target->opaque)];
+}
+
+bool qmp_status_running(struct qmp *qmp)
+{
+    return qmp->target->ops->status(qmp->target->opaque) == QMP_STATUS_RUNNING;
+}
+
+/* Ends the call with what an op said; an op that fails without a word is no reason to claim success. */
+static void finish(struct qmp_call *call, int rc, GError *err)
+{
+    if (rc < 0 && !err) {
+        err = g_error_new_literal(XENDM_ERROR, -rc, g_strerror(-rc));
+    }
+    qmp_call_finish(call, err);
+}
+
+static void run_capabilities(struct qmp_call *call, JsonObject *args)
+{
+    JsonNode *enable = json_object_get_member(args, "enable");
+
+    /* The one there could be, "oob", is not offered. */
+    if (enable && (!JSON_NODE_HOLDS_ARRAY(enable) || json_array_get_length(json_node_get_array(enable)) != 0)) {
+        call->client->negotiated = false;
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "qmp_capabilities: no capability was offered");
+        return;
+    }
+    qmp_call_return(call, NULL);
+}
+
+/* ---- queries ---- */
+
+static void run_query_status(struct qmp_call *call, JsonObject *args)
+{
+    JsonBuilder *b = json_builder_new();
+
+    json_builder_begin_object(b);
+    qmp_build_string(b, "status", qmp_status_name(call->qmp));
+    qmp_build_bool(b, "singlestep", false);
+    qmp_build_bool(b, "running", qmp_status_running(call->qmp));
+    json_builder_end_object(b);
+    qmp_call_build(call, b);
+}
+
+static void run_query_version(struct qmp_call *call, JsonObject *args)
+{
+    JsonBuilder *b = json_builder_new();
+
+    json_builder_begin_object(b);
+    json_builder_set_member_name(b, "qemu");
+    json_builder_begin_object(b);
+    qmp_build_int(b, "micro", QMP_VERSION_MICRO);
+    qmp_build_int(b, "minor", QMP_VERSION_MINOR);
+    qmp_build_int(b, "major", QMP_VERSION_MAJOR);
+    json_builder_end_object(b);
+    qmp_build_string(b, "package", "xendm " VERSION);
+    json_builder_end_object(b);
+    qmp_call_build(call, b);
+}
+
+static void run_query_name(struct qmp_call *call, JsonObject *args)
+{
+    JsonBuilder *b = json_builder_new();
+
+    json_builder_begin_object(b);
+    if (call->qmp->target->desc->name) {
+        qmp_build_string(b, "name", call->qmp->target->desc->name);
+    }
+    json_builder_end_object(b);
+    qmp_call_build(call, b);
+}
+
+void qmp_foreach_chardev(struct qmp *qmp, qmp_chardev_fn *fn, void *opaque)
+{
+    const struct qmp_target *t = qmp->target;
+
+    for (guint i = 0; t->serials && i < t->desc->serials->len; i++) {
+        if (t->serials[i]) {
+            fn(opaque, chardev_label(t->serials[i]), chardev_filename(t->serials[i]), true,
+               chardev_connected(t->serials[i]));
+        }
+    }
+    for (guint i = 0; t->chardevs && i < t->desc->chardevs->len; i++) {
+        if (t->chardevs[i]) {
+            fn(opaque, chardev_label(t->chardevs[i]), chardev_filename(t->chardevs[i]), false,
+               chardev_connected(t->chardevs[i]));
+        }
+    }
+    for (guint i = 0; i < qmp->monitors->len; i++) {
+        const struct qmp_monitor *monitor = g_ptr_array_index(qmp->monitors, i);
+        g_autofree char *name = monitor->path ? g_strdup_printf("unix:%s,server=on", monitor->path)
+                                              : g_strdup_printf("fd:%d,server=on", monitor->fd);
+
+        fn(opaque, monitor->id, name, true, monitor->clients->len != 0);
+    }
+}
+
+static void add_chardev(void *opaque, const char *label, const char *filename, bool used, bool connected)
+{
+    JsonBuilder *b = opaque;
+
+    json_builder_begin_object(b);
+    qmp_build_bool(b, "frontend-open", used);
+    qmp_build_string(b, "filename", filename);
+    qmp_build_string(b, "label", label);
+    json_builder_end_object(b);
+}
+
+static void run_query_chardev(struct qmp_call *call, JsonObject *args)
+{
+    JsonBuilder *b = json_builder_new();
+
+    json_builder_begin_array(b);
+    qmp_foreach_chardev(call->qmp, add_chardev, b);
+    json_builder_end_array(b);
+    qmp_call_build(call, b);
+}
+
+static void run_query_vnc(struct qmp_call *call, JsonObject *args)
+{
+    const struct qmp_target *t = call->qmp->target;
+    g_autofree char *host = NULL, *service = NULL;
+    bool enabled = t->ops->vnc_address && t->ops->vnc_address(t->opaque, &host, &service);
+    JsonBuilder *b = json_builder_new();
+
+    json_builder_begin_object(b);
+    qmp_build_bool(b, "enabled", enabled);
+    if (enabled) {
+        qmp_build_string(b, "host", host);
+        qmp_build_string(b, "service", service);
+        qmp_build_string(b, "family", strchr(host, ':') ? "ipv6" : "ipv4");
+    }
+    json_builder_end_object(b);
+    qmp_call_build(call, b);
+}
+
+static void run_vnc_password(struct qmp_call *call, JsonObject *args)
+{
+    const struct qmp_target *t = call->qmp->target;
+    GError *err = NULL;
+    int rc = 0;
+
+    if (!t->desc->vnc) {
+        qmp_call_fail(call, QMP_DEVICE_NOT_ACTIVE, "change-vnc-password: there is no VNC server");
+        return;
+    }
+    if (t->ops->vnc_password) {
+        rc = t->ops->vnc_password(t->opaque, qmp_arg_string(args, "password"), &err);
+    }
+    finish(call, rc, err);
+}
+
+static void run_query_command_line_options(struct qmp_call *call, JsonObject *args)
+{
+    const char *only = qmp_arg_string(args, "option");
+    JsonBuilder *b = json_builder_new();
+    bool found = false;
+
+    json_builder_begin_array(b);
+    for (const struct cmdline_option_info *o = cmdline_option_infos; o->name; o++) {
+        if (only && strcmp(only, o->name) != 0) {
+            continue;
+        }
+        found = true;
+        json_builder_begin_object(b);
+        qmp_build_string(b, "option", o->name);
+        json_builder_set_member_name(b, "parameters");
+        json_builder_begin_array(b);
+        for (const char *const *key = o->keys; *key; key++) {
+            json_builder_begin_object(b);
+            qmp_build_string(b, "name", *key);
+            qmp_build_string(b, "type", "string");
+            json_builder_end_object(b);
+        }
+        json_builder_end_array(b);
+        json_builder_end_object(b);
+    }
+    json_builder_end_array(b);
+    if (only && !found) {
+        g_object_unref(b);
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "there is no option '%s' with parameters", only);
+        return;
+    }
+    qmp_call_build(call, b);
+}
+
+/* ---- life ---- */
+
+static void run_cont(struct qmp_call *call, JsonObject *args)
+{
+    GError *err = NULL;
+    int rc = call->qmp->target->ops->cont(call->qmp->target->opaque, &err);
+
+    finish(call, rc, err);
+}
+
+static void run_stop(struct qmp_call *call, JsonObject *args)
+{
+    call->qmp->target->ops->stop(call->qmp->target->opaque, call);
+}
+
+static void run_quit(struct qmp_call *call, JsonObject *args)
+{
+    const struct qmp_target *t = call->qmp->target;
+
+    qmp_call_return(call, NULL);
+    t->ops->quit(t->opaque);
+}
+
+/* The socket's mode says the same, but a socket can be handed on, or its mode changed. */
+static bool may_run_programs(const struct qmp_client *client)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+
+    return getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && (peer.uid == 0 || peer.uid == geteuid());
+}
+
+static void run_update(struct qmp_call *call, JsonObject *args)
+{
+    const struct qmp_target *t = call->qmp->target;
+    g_autofree char *binary = g_strdup(qmp_arg_string(args, "binary"));
+
+    if (!t->ops->update) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "xendm-update: not implemented");
+        return;
+    }
+    if (!may_run_programs(call->client)) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "xendm-update: only for root and the user of this process");
+        return;
+    }
+    t->ops->update(t->opaque, binary, call);
+}
+
+static void run_system_reset(struct qmp_call *call, JsonObject *args)
+{
+    struct qmp *qmp = call->qmp;
+
+    machine_request_reset(qmp->target->machine);
+    qmp_event_reset(qmp, false, "host-qmp-system-reset");
+    qmp_call_return(call, NULL);
+}
+
+static void run_system_powerdown(struct qmp_call *call, JsonObject *args)
+{
+    const struct qmp_target *t = call->qmp->target;
+    GError *err = NULL;
+    int rc;
+
+    if (!t->ops->system_powerdown) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "the power button is Xen's: use xl trigger <domain> power");
+        return;
+    }
+    rc = t->ops->system_powerdown(t->opaque, &err);
+    finish(call, rc, err);
+}
+
+static void run_system_wakeup(struct qmp_call *call, JsonObject *args)
+{
+    GError *err = NULL;
+    int rc = machine_wakeup(call->qmp->target->machine, &err);
+
+    finish(call, rc, err);
+}
+
+static void run_log_dirty(struct qmp_call *call, JsonObject *args)
+{
+    const struct qmp_target *t = call->qmp->target;
+    GError *err = NULL;
+    int rc = t->ops->set_log_dirty(t->opaque, qmp_arg_bool(args, "enable", false), &err);
+
+    finish(call, rc, err);
+}
+
+static void run_save(struct qmp_call *call, JsonObject *args)
+{
+    const struct qmp_target *t = call->qmp->target;
+    const char *file = qmp_arg_string(args, "filename");
+    GError *err = NULL;
+    int fd;
+
+    /* Only what the toolstack opened itself: we name no files for others. */
+    if (!qmp_fdset_is_path(file)) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "xen-save-devices-state: '%s': only /dev/fdset/N is implemented", file);
+        return;
+    }
+    fd = qmp_fdset_take(call->qmp, file, true, NULL, &err);
+    if (fd < 0) {
+        qmp_call_finish(call, err);
+        return;
+    }
+    t->ops->save(t->opaque, fd, qmp_arg_bool(args, "live", true), call);
+}
+
+static void run_human_monitor_command(struct qmp_call *call, JsonObject *args)
+{
+    g_autofree char *line = g_strdup(qmp_arg_string(args, "command-line"));
+
+    call->as_text = true;
+    hmp_run(call, line);
+}
+
+const struct qmp_command qmp_commands[] = {
+    {"qmp_capabilities", run_capabilities, 0, {{"enable", QMP_ARG_ANY | QMP_ARG_OPTIONAL}}},
+    {"query-commands"},
+    {"query-status", run_query_status},
+    {"query-version", run_query_version},
+    {"query-name", run_query_name},
+    {"query-chardev", run_query_chardev},
+    {"query-vnc", run_query_vnc},
+    {"change-vnc-password", run_vnc_password, 0, {{"password", QMP_ARG_STRING}}},
+    {"query-command-line-options", run_query_command_line_options, 0, {{"option", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
+    {"cont", run_cont, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
+    {"stop", run_stop, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
+    {"quit", run_quit},
+    {"system_reset", run_system_reset, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
+    {"system_powerdown", run_system_powerdown, QMP_NEEDS_MACHINE},
+    {"system_wakeup", run_system_wakeup, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
+    {"xen-set-global-dirty-log", run_log_dirty, QMP_NEEDS_MACHINE, {{"enable", QMP_ARG_BOOL}}},
+    {"xen-save-devices-state", run_save, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE,
+     {{"filename", QMP_ARG_STRING}, {"live", QMP_ARG_BOOL | QMP_ARG_OPTIONAL}}},
+    {"xendm-update", run_update, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE, {{"binary", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
+    {"human-monitor-command", run_human_monitor_command, 0,
+     {{"command-line", QMP_ARG_STRING}, {"cpu-index", QMP_ARG_INT | QMP_ARG_OPTIONAL}}},
+    {NULL},
+};

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What the toolstack and people ask while the guest runs: QMP and HMP.
+noinst_LTLIBRARIES += libdmqmp.la
+libdmqmp_la_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir)/dm $(JSON_CFLAGS)
+libdmqmp_la_SOURCES = \
+	dm/qmp/commands-devices.c dm/qmp/commands-life.c dm/qmp/dispatch.c dm/qmp/fdset.c dm/qmp/handover.c dm/qmp/hmp.c \
+	dm/qmp/internal.h dm/qmp/qmp.h dm/qmp/transport.c
+libdmqmp_la_LIBADD = $(JSON_LIBS) $(GLIB_LIBS)

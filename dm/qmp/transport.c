@@ -1,0 +1,589 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * QMP's transport: sockets, clients, where a command begins and ends. toolstack-contract.md 2.1 and 2.3 have the rules that
+ * libxl's and xentop's parsers impose; the important ones:
+ *   - we speak first; every message is one line that ends in CR LF, with no other CR LF in it;
+ *   - a command ends at its closing brace, not at a line's end (xentop sends none);
+ *   - a descriptor rides on the first byte of its command, so every read is a recvmsg();
+ *   - we do not close after a reply: libxl looks at POLLHUP before it reads;
+ *   - no event between xentop's commands and replies.
+ *
+ * A client has one command under way at a time; until it is answered, and while much output waits, nothing more is read
+ * from it. That bounds what a client can make us keep to one read, one reply and some events.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <glib-unix.h>
+
+#include <config.h>
+
+#include <xendm/device.h>
+#include <xendm/log.h>
+
+#include "internal.h"
+
+#define BACKLOG 16
+#define READ_SIZE 4096
+#define QUIET_MONITOR "libxenstat-cmd"
+
+static void client_process(struct qmp_client *client);
+static void client_update(struct qmp_client *client);
+static void monitor_update(struct qmp_monitor *monitor);
+
+/* ---- clients ---- */
+
+static gsize client_backlog(const struct qmp_client *client)
+{
+    return client->out->len - client->written;
+}
+
+static void client_free(void *p)
+{
+    struct qmp_client *client = p;
+
+    qmp_abandon(client);
+    for (unsigned i = 0; i < client->nfds; i++) {
+        close(client->fds[i]);
+    }
+    g_source_destroy(client->source);
+    g_source_unref(client->source);
+    close(client->fd);
+    g_byte_array_free(client->in, TRUE);
+    g_byte_array_free(client->out, TRUE);
+    g_free(client);
+}
+
+static void client_close(struct qmp_client *client)
+{
+    struct qmp_monitor *monitor = client->monitor;
+    struct qmp *qmp = monitor->qmp;
+
+    log_debug(ROOM_QMP, "%s: client %u is gone%s", monitor->id, client->number,
+              client->events_dropped ? ", it did not read all events" : "");
+    g_ptr_array_remove_fast(monitor->clients, client);      /* frees it */
+    if (--qmp->clients == 0) {
+        qmp_fdset_free_all(qmp);    /* descriptors that nobody can name any more */
+    }
+    monitor_update(monitor);
+}
+
+/* Writes what the socket takes. */
+static void client_write(struct qmp_client *client)
+{
+    while (client_backlog(client) && !client->broken) {
+        ssize_t n = send(client->fd, client->out->data + client->written, client_backlog(client),
+                         MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n > 0) {
+            client->written += (gsize)n;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            break;
+        } else if (errno != EINTR) {
+            client->broken = true;
+        }
+    }
+    if (!client_backlog(client)) {
+        g_byte_array_set_size(client->out, 0);
+        client->written = 0;
+    } else if (client->written > QMP_OUTPUT_HIGH) {
+        g_byte_array_remove_range(client->out, 0, client->written);
+        client->written = 0;
+    }
+}
+
+void qmp_client_send(struct qmp_client *client, JsonNode *message)
+{
+    g_autofree char *text = json_to_string(message, FALSE);
+
+    if (!client->broken) {
+        g_byte_array_append(client->out, (const guint8 *)text, (guint)strlen(text));
+        g_byte_array_append(client->out, (const guint8 *)"\r\n", 2);
+        client_write(client);
+        client_update(client);
+    }
+}
+
+/* What the source waits for follows from the client's state. Hang-ups are always told. */
+static void client_update(struct qmp_client *client)
+{
+    GIOCondition wanted = G_IO_HUP | G_IO_ERR;
+
+    if (!client->eof && !client->call && !client->closing && client_backlog(client) < QMP_OUTPUT_HIGH) {
+        wanted |= G_IO_IN;
+    }
+    if (client_backlog(client)) {
+        wanted |= G_IO_OUT;
+    }
+    g_source_modify_unix_fd(client->source, client->tag, wanted);
+}
+
+int qmp_client_take_fd(struct qmp_client *client)
+{
+    int fd;
+
+    if (!client->nfds) {
+        return -1;
+    }
+    fd = client->fds[0];
+    client->nfds--;
+    memmove(&client->fds[0], &client->fds[1], client->nfds * sizeof(client->fds[0]));
+    return fd;
+}
+
+/* Keeps the descriptors of a message; false when there are more than anybody needs. */
+static bool client_keep_fds(struct qmp_client *client, struct msghdr *msg)
+{
+    bool ok = !(msg->msg_flags & MSG_CTRUNC);
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+        size_t count;
+
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) {
+            continue;
+        }
+        count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t i = 0; i < count; i++) {
+            int fd;
+
+            memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+            if (client->nfds < QMP_CLIENT_FDS_MAX) {
+                client->fds[client->nfds++] = fd;
+            } else {
+                close(fd);
+                ok = false;
+            }
+        }
+    }
+    return ok;
+}
+
+/* One read. */
+static void client_read(struct qmp_client *client)
+{
+    guint8 buf[READ_SIZE];
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(QMP_CLIENT_FDS_MAX * sizeof(int))];
+    } control;
+    struct iovec iov = {buf, sizeof(buf)};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+    };
+    ssize_t n = recvmsg(client->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+    if (n < 0) {
+        client->broken = errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR;
+        return;
+    }
+    if (!client_keep_fds(client, &msg)) {
+        qmp_reject(client, "too many file descriptors");
+        client->closing = true;
+        return;
+    }
+    if (n == 0) {
+        client->eof = true;
+        return;
+    }
+    g_byte_array_append(client->in, buf, (guint)n);
+}
+
+/* ---- where commands begin and end ---- */
+
+enum scan_result {
+    SCAN_MORE,                  /* all was looked at */
+    SCAN_DOCUMENT,              /* from scan.start, before scan.at */
+    SCAN_GARBAGE,               /* not JSON: the rest of the line is skipped */
+    SCAN_DEEP,                  /* nested too deeply: likewise */
+};
+
+static enum scan_result scan_garbage(struct qmp_client *client, enum scan_result why)
+{
+    client->scan.depth = 0;
+    client->scan.skip = true;
+    client->scan.skipped = 0;
+    return why;
+}
+
+static enum scan_result client_scan(struct qmp_client *client)
+{
+    while (client->scan.at < client->in->len) {
+        guint8 ch = client->in->data[client->scan.at++];
+
+        if (client->scan.skip) {
+            client->scan.skip = ch != '\n';
+            client->scan.skipped++;
+        } else if (client->scan.string) {
+            if (client->scan.escape) {
+                client->scan.escape = false;
+            } else if (ch == '\\') {
+                client->scan.escape = true;
+            } else if (ch == '"') {
+                client->scan.string = false;
+            }
+        } else if (ch == '{' || ch == '[') {
+            if (client->scan.depth == 0) {
+                client->scan.start = client->scan.at - 1;
+            } else if (client->scan.depth == QMP_DEPTH_MAX) {
+                return scan_garbage(client, SCAN_DEEP);
+            }
+            client->scan.brackets &= ~(UINT32_C(1) << client->scan.depth);
+            client->scan.brackets |= (uint32_t)(ch == '[') << client->scan.depth;
+            client->scan.depth++;
+        } else if (client->scan.depth == 0) {
+            if (ch != ' ' && ch != '\t' && ch != '\r' && ch != '\n') {
+                return scan_garbage(client, SCAN_GARBAGE);
+            }
+        } else if (ch == '"') {
+            client->scan.string = true;
+        } else if (ch == '}' || ch == ']') {
+            client->scan.depth--;
+            if ((client->scan.brackets >> client->scan.depth & 1) != (ch == ']')) {
+                return scan_garbage(client, SCAN_GARBAGE);
+            }
+            if (client->scan.depth == 0) {
+                return SCAN_DOCUMENT;
+            }
+        }
+    }
+    return SCAN_MORE;
+}
+
+/* Drops what is no longer needed of the input. */
+static void client_compact(struct qmp_client *client)
+{
+    gsize done = client->scan.depth ? client->scan.start : client->scan.at;
+
+    if (done) {
+        g_byte_array_remove_range(client->in, 0, (guint)done);
+        client->scan.at -= done;
+        client->scan.start = 0;
+    }
+}
+
+/*
+ * Answers the commands that were read, until one's reply has to wait. Does not free the client: that is for whoever calls
+ * from the main loop, by client_settle().
+ */
+static void client_process(struct qmp_client *client)
+{
+    if (client->busy) {
+        return;
+    }
+    client->busy = true;
+    while (!client->call && !client->broken && !client->closing && client_backlog(client) < QMP_OUTPUT_HIGH) {
+        enum scan_result result = client_scan(client);
+
+        if (result == SCAN_DOCUMENT) {
+            qmp_dispatch(client, (const char *)client->in->data + client->scan.start,
+                         client->scan.at - client->scan.start);
+        } else if (result == SCAN_GARBAGE) {
+            qmp_reject(client, "this is no JSON; skipping to the end of the line");
+        } else if (result == SCAN_DEEP) {
+            qmp_reject(client, "nested too deeply; skipping to the end of the line");
+        } else {
+            break;
+        }
+    }
+    client_compact(client);
+    if (client->in->len > QMP_COMMAND_MAX + READ_SIZE ||
+        (client->scan.depth && client->scan.at > QMP_COMMAND_MAX) ||
+        (client->scan.skip && client->scan.skipped > QMP_COMMAND_MAX)) {
+        if (!client->closing) {
+            log_warning(ROOM_QMP, "%s: client %u sent an endless command, hanging up", client->monitor->id,
+                        client->number);
+            qmp_reject(client, "the command is too long");
+            client->closing = true;
+        }
+    }
+    client->busy = false;
+}
+
+/* After anything that happened to a client: close it, or wait for more. */
+static void client_settle(struct qmp_client *client)
+{
+    bool written = !client_backlog(client);
+
+    if (client->broken || (client->closing && written) || (client->eof && written && !client->call)) {
+        client_close(client);
+    } else {
+        client_update(client);
+    }
+}
+
+void qmp_client_resume(struct qmp_client *client)
+{
+    if (!client->busy) {
+        client_process(client);
+        client_settle(client);
+    }
+}
+
+struct client_source {
+    GSource base;
+    struct qmp_client *client;
+};
+
+static gboolean client_dispatch(GSource *source, GSourceFunc callback, gpointer data)
+{
+    struct qmp_client *client = ((struct client_source *)source)->client;
+    GIOCondition is = g_source_query_unix_fd(source, client->tag);
+
+    if (is & G_IO_OUT) {
+        client_write(client);
+    }
+    if (is & G_IO_IN) {
+        client_read(client);
+    } else if (is & (G_IO_HUP | G_IO_ERR)) {
+        client->broken = true;
+    }
+    if (!client->broken) {
+        client_process(client);
+    }
+    client_settle(client);
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs client_source_funcs = {.dispatch = client_dispatch};
+
+static JsonNode *make_greeting(void)
+{
+    g_autoptr(JsonBuilder) b = json_builder_new();
+
+    json_builder_begin_object(b);
+    json_builder_set_member_name(b, "QMP");
+    json_builder_begin_object(b);
+    json_builder_set_member_name(b, "version");
+    json_builder_begin_object(b);
+    json_builder_set_member_name(b, "qemu");
+    json_builder_begin_object(b);
+    qmp_build_int(b, "micro", QMP_VERSION_MICRO);
+    qmp_build_int(b, "minor", QMP_VERSION_MINOR);
+    qmp_build_int(b, "major", QMP_VERSION_MAJOR);
+    json_builder_end_object(b);
+    qmp_build_string(b, "package", "xendm " VERSION);
+    json_builder_end_object(b);
+    json_builder_set_member_name(b, "capabilities");
+    json_builder_begin_array(b);
+    json_builder_end_array(b);
+    json_builder_end_object(b);
+    json_builder_end_object(b);
+    return json_builder_get_root(b);
+}
+
+struct qmp_client *qmp_client_new(struct qmp_monitor *monitor, int fd)
+{
+    struct qmp_client *client = g_new0(struct qmp_client, 1);
+
+    client->monitor = monitor;
+    client->fd = fd;
+    client->number = monitor->qmp->next_number++;
+    client->in = g_byte_array_new();
+    client->out = g_byte_array_new();
+    client->source = g_source_new(&client_source_funcs, sizeof(struct client_source));
+    ((struct client_source *)client->source)->client = client;
+    client->tag = g_source_add_unix_fd(client->source, fd, G_IO_IN | G_IO_HUP | G_IO_ERR);
+    g_source_set_name(client->source, "qmp-client");
+    g_source_attach(client->source, NULL);
+    g_ptr_array_add(monitor->clients, client);
+    monitor->qmp->clients++;
+    log_debug(ROOM_QMP, "%s: client %u", monitor->id, client->number);
+    return client;
+}
+
+static void client_greet(struct qmp_client *client)
+{
+    g_autoptr(JsonNode) greeting = make_greeting();
+
+    qmp_client_send(client, greeting);
+    client_settle(client);
+}
+
+/* ---- monitors ---- */
+
+static gboolean monitor_retry(gpointer data)
+{
+    struct qmp_monitor *monitor = data;
+
+    monitor->retry = 0;
+    monitor_update(monitor);
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean monitor_accept(gint fd, GIOCondition condition, gpointer data)
+{
+    struct qmp_monitor *monitor = data;
+    int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+    if (client >= 0) {
+        client_greet(qmp_client_new(monitor, client));
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ECONNABORTED) {
+        /* Descriptors or memory are short: not again at once, for the socket stays readable. */
+        log_error(ROOM_QMP, "%s: accept: %s", monitor->id, g_strerror(errno));
+        monitor->source = 0;
+        monitor->retry = g_timeout_add_seconds(1, monitor_retry, monitor);
+        return G_SOURCE_REMOVE;
+    }
+    if (monitor->clients->len >= QMP_CLIENTS_MAX) {
+        monitor->source = 0;
+        return G_SOURCE_REMOVE;
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static void monitor_update(struct qmp_monitor *monitor)
+{
+    if (!monitor->source && !monitor->retry && monitor->clients->len < QMP_CLIENTS_MAX) {
+        monitor->source = g_unix_fd_add(monitor->fd, G_IO_IN, monitor_accept, monitor);
+    }
+}
+
+static void monitor_free(void *p)
+{
+    struct qmp_monitor *monitor = p;
+    struct stat st;
+
+    g_ptr_array_free(monitor->clients, TRUE);
+    if (monitor->source) {
+        g_source_remove(monitor->source);
+    }
+    if (monitor->retry) {
+        g_source_remove(monitor->retry);
+    }
+    if (monitor->fd >= 0) {
+        close(monitor->fd);
+    }
+    /* Not if a successor for the same domain has put its own there (soft reset). */
+    if (monitor->path && lstat(monitor->path, &st) == 0 && st.st_dev == monitor->device && st.st_ino == monitor->inode) {
+        unlink(monitor->path);
+    }
+    g_free(monitor->path);
+    g_free(monitor->id);
+    g_free(monitor);
+}
+
+static int make_socket(struct qmp_monitor *monitor, const char *path, GError **err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat st;
+    mode_t mask;
+    int rc;
+
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        g_set_error(err, XENDM_ERROR, ENAMETOOLONG, "%s: the path of a UNIX socket is at most %zu bytes long", path,
+                    sizeof(address.sun_path) - 1);
+        return -ENAMETOOLONG;
+    }
+    strcpy(address.sun_path, path);
+    monitor->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (monitor->fd < 0) {
+        rc = -errno;
+        g_set_error(err, XENDM_ERROR, -rc, "socket: %s", g_strerror(-rc));
+        return rc;
+    }
+    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        unlink(path);           /* left over by a process that was killed */
+    }
+    mask = umask(0177);
+    rc = bind(monitor->fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+    umask(mask);
+    if (rc == 0 && lstat(path, &st) == 0) {
+        monitor->path = g_strdup(path);
+        monitor->device = st.st_dev;
+        monitor->inode = st.st_ino;
+    }
+    if (rc < 0) {
+        g_set_error(err, XENDM_ERROR, -rc, "%s: bind: %s", path, g_strerror(-rc));
+    }
+    return rc;
+}
+
+/* The socket that our predecessor made; it is ours to remove if its name still leads to it. */
+static int inherit_socket(struct qmp_monitor *monitor, const struct qmp_socket *socket)
+{
+    monitor->fd = socket->fd;
+    monitor->path = g_strdup(socket->path);
+    monitor->device = socket->device;
+    monitor->inode = socket->inode;
+    return 0;
+}
+
+static int take_socket(struct qmp_monitor *monitor, int fd, GError **err)
+{
+    int listening = 0, flags = fcntl(fd, F_GETFL);
+    socklen_t len = sizeof(listening);
+
+    if (flags < 0 || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 || !listening) {
+        g_set_error(err, XENDM_ERROR, EBADF, "-chardev fd=%d: not a listening socket", fd);
+        return -EBADF;
+    }
+    monitor->fd = fd;
+    fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    return 0;
+}
+
+int qmp_monitor_new(struct qmp *qmp, const struct monitor_desc *desc, const struct qmp_socket *inherited, GError **err)
+{
+    struct qmp_monitor *monitor = g_new0(struct qmp_monitor, 1);
+    int rc;
+
+    monitor->qmp = qmp;
+    monitor->id = g_strdup(desc->chardev_id);
+    monitor->fd = -1;
+    monitor->clients = g_ptr_array_new_with_free_func(client_free);
+    monitor->quiet = strcmp(desc->chardev_id, QUIET_MONITOR) == 0;
+    if (inherited) {
+        rc = inherit_socket(monitor, inherited);
+    } else {
+        rc = desc->path ? make_socket(monitor, desc->path, err) : take_socket(monitor, desc->fd, err);
+    }
+    /* libxl's own socket has a backlog of 1; a second listen() raises it. */
+    if (rc == 0 && listen(monitor->fd, BACKLOG) < 0) {
+        rc = -errno;
+        g_set_error(err, XENDM_ERROR, -rc, "%s: listen: %s", monitor->id, g_strerror(-rc));
+    }
+    if (rc < 0) {
+        monitor_free(monitor);
+        return rc;
+    }
+    g_ptr_array_add(qmp->monitors, monitor);
+    monitor_update(monitor);
+    return 0;
+}
+
+int qmp_listen(struct qmp *qmp, const struct monitor_desc *desc, GError **err)
+{
+    return qmp_monitor_new(qmp, desc, NULL, err);
+}
+
+struct qmp *qmp_new(const struct qmp_target *target)
+{
+    struct qmp *qmp = g_new0(struct qmp, 1);
+
+    qmp->target = target;
+    qmp->monitors = g_ptr_array_new_with_free_func(monitor_free);
+    qmp->fdsets = g_ptr_array_new();
+    g_queue_init(&qmp->waiting);
+    return qmp;
+}
+
+void qmp_free(struct qmp *qmp)
+{
+    if (!qmp) {
+        return;
+    }
+    if (qmp->go_on) {
+        g_source_remove(qmp->go_on);
+    }
+    g_ptr_array_free(qmp->monitors, TRUE);
+    qmp_abandon_all(qmp);
+    qmp_fdset_free_all(qmp);
+    g_ptr_array_free(qmp->fdsets, TRUE);
+    g_free(qmp);
+}

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Live update: the side that comes; see update.h.
+ *
+ * Until update_complete() nothing was done that the program before us could not undo by being
+ * there: Xen was not told anything, no event was read, no client answered. So whatever goes wrong,
+ * a signal included, ends in an exec of that program, which reads the same manifest.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <xendm/block.h>
+#include <xendm/chardev.h>
+#include <xendm/device.h>
+#include <xendm/log.h>
+#include <xendm/xenstore.h>
+
+#include "daemon.h"
+#include <xendm/handover.h>
+#include "ioreq/ioreq.h"
+#include "qmp/qmp.h"
+#include "update.h"
+#include "xen/xen.h"
+
+#define PATIENCE_SECONDS 20u      /* so long a program may take to take over */
+#define STREAM_MAX (64 << 20)
+#define RANGES_MAX 65536u
+#define PORTS_MAX 4096u
+
+static struct handover *heritage;
+static bool checking;
+static int answer_fd = -1;
+
+/* The way back: made in advance, because a signal handler may have to go it. */
+static volatile sig_atomic_t can_go_back;
+static int old_fd = -1, back_manifest_fd = -1;
+static char **back_argv;
+
+/* ---- the way back ---- */
+
+static int write_back_manifest(const char *why, GError **err)
+{
+    int fd;
+
+    handover_put_text(heritage, "update", "failure", why);
+    fd = handover_write(heritage, err);
+    handover_remove(heritage, "update", "failure");
+    return fd;
+}
+
+/* Only what a signal handler may do. Returns if there is no way back. */
+static void go_back(void)
+{
+    extern char **environ;
+
+    if (!can_go_back) {
+        return;
+    }
+    can_go_back = 0; /* the second time it ends */
+    alarm(0);
+    handover_set_inheritable(heritage, true);
+    fcntl(old_fd, F_SETFD, FD_CLOEXEC);
+    fcntl(back_manifest_fd, F_SETFD, 0);
+    fexecve(old_fd, back_argv, environ);
+}
+
+void update_crashed(void)
+{
+    go_back();
+}
+
+static void took_too_long(int number)
+{
+    go_back();
+}
+
+void update_fail(const char *why)
+{
+    if (!heritage) {
+        return;
+    }
+    if (checking) {
+        ssize_t ignored = write(answer_fd, why, strlen(why));
+
+        (void)ignored;
+        _exit(EXIT_FAILURE);
+    }
+    if (can_go_back) {
+        int fd = write_back_manifest(why, NULL);
+
+        log_error(ROOM_DM, "live update: %s; going back to the program before", why);
+        if (fd >= 0 && dup3(fd, back_manifest_fd, O_CLOEXEC) < 0) {
+            log_error(ROOM_DM, "live update: cannot hand the reason on: %s", g_strerror(errno));
+        }
+        go_back();
+        log_error(ROOM_DM, "live update: cannot go back: %s", g_strerror(errno));
+    }
+}
+
+static int prepare_way_back(int argc, char **argv, const char *option, GError **err)
+{
+    struct sigaction action = {.sa_handler = took_too_long};
+    g_autofree char *name = handover_text(heritage, "update", "old-name");
+    GPtrArray *back = g_ptr_array_new();
+
+    old_fd = handover_fd(heritage, "update", "old");
+    if (old_fd < 0) {
+        return 0; /* we are the old one, or only try */
+    }
+    handover_remove(heritage, "update", "fd-old"); /* who goes back has nowhere to go back to */
+    back_manifest_fd = write_back_manifest("the new program crashed or hung", err);
+    if (back_manifest_fd < 0) {
+        return -1;
+    }
+    g_ptr_array_add(back, g_strdup(name ? name : argv[0]));
+    for (int i = 1; i < argc; i++) {
+        g_ptr_array_add(back, argv[i] == option ? g_strdup_printf("%d", back_manifest_fd)
+                                                : g_strdup(argv[i]));
+    }
+    g_ptr_array_add(back, NULL);
+    back_argv = (char **)g_ptr_array_free(back, FALSE);
+    can_go_back = 1;
+    sigaction(SIGALRM, &action, NULL);
+    alarm(PATIENCE_SECONDS);
+    return 0;
+}
+
+const struct handover *update_inherit(int argc, char **argv, GError **err)
+{
+    const char *option = NULL;
+    char *end;
+    long fd;
+
+    for (int i = 1; i + 1 < argc; i++) {
+        if (strcmp(argv[i], "--update-from") == 0) {
+            option = argv[i + 1];
+        }
+    }
+    if (!option) {
+        return NULL;
+    }
+    errno = 0;
+    fd = strtol(option, &end, 10);
+    if (end == option || *end || errno || fd <= STDERR_FILENO || fd > INT_MAX ||
+        fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0) {
+        g_set_error(err, XENDM_ERROR, EBADF, "--update-from %s: not a descriptor", option);
+        return NULL;
+    }
+    heritage = handover_read((int)fd, err);
+    if (!heritage) {
+        return NULL;
+    }
+    close((int)fd);
+    checking = handover_int(heritage, "update", "check", 0);
+    answer_fd = handover_fd(heritage, "update", "answer");
+    if (checking && answer_fd < 0) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "update manifest: nobody to answer to");
+        return NULL;
+    }
+    if (checking) {
+        log_set_level("all", "error"); /* the guest is served by somebody else */
+    } else {
+        /* exec of a descriptor leaves its number for a name. */
+        const char *slash = strrchr(argv[0], '/');
+
+        prctl(PR_SET_NAME, slash ? slash + 1 : argv[0], 0, 0, 0);
+    }
+    return prepare_way_back(argc, argv, option, err) < 0 ? NULL : heritage;
+}
+
+/* ---- back ends ---- */
+
+char *update_drive(const struct handover *h, unsigned i, struct block_options *options)
+{
+    g_autofree char *group = g_strdup_printf("drive %u", i);
+    char *file = handover_text(h, group, "file");
+
+    options->fd = handover_fd(h, group, "medium");
+    options->file = options->fd >= 0 ? file : NULL;
+    options->read_only = handover_int(h, group, "read-only", options->read_only);
+    options->lost = -(int)CLAMP(handover_int(h, group, "lost", 0), 0, 4095);
+    return file;
+}
+
+struct chardev *update_chardev(const struct handover *h, const char *group, const char *label,
+                               const char *spec, GError **err)
+{
+    g_autofree char *filename = handover_text(h, group, "filename");
+    struct chardev_handles handles = {
+        .in_fd = handover_fd(h, group, "in"),
+        .out_fd = handover_fd(h, group, "out"),
+        .listen_fd = handover_fd(h, group, "listen"),
+        .filename = filename ? filename : "",
+    };
+
+    return chardev_adopt(label, spec, &handles, err);
+}
+
+/* ---- the machine ---- */
+
+int update_load(struct daemon *d, GError **err)
+{
+    int fd = handover_fd(heritage, "update", "stream");
+    g_autofree uint8_t *data = NULL;
+    struct stat st;
+    off_t done = 0;
+
+    if (fd < 0 || fstat(fd, &st) < 0 || st.st_size > STREAM_MAX) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "update manifest: there is no saved machine");
+        return -1;
+    }
+    data = g_malloc((gsize)st.st_size);
+    while (done < st.st_size) {
+        ssize_t n = pread(fd, data + done, (size_t)(st.st_size - done), done);
+
+        if (n <= 0 && !(n < 0 && errno == EINTR)) {
+            g_set_error(err, XENDM_ERROR, EIO, "cannot read the saved machine");
+            return -1;
+        }
+        done += n > 0 ? n : 0;
+    }
+    if (machine_load(d->machine, data, (size_t)st.st_size, err) < 0) {
+        g_prefix_error(err, "the saved state is refused: ");
+        return -1;
+    }
+    return 0;
+}
+
+static GArray *read_ranges(GError **err)
+{
+    GArray *ranges = g_array_new(FALSE, FALSE, sizeof(struct xen_range));
+    g_autofree char *text = handover_text(heritage, "xen", "ranges");
+    g_auto(GStrv) lines = g_strsplit(text ? text : "", "\n", -1);
+
+    for (char **line = lines; *line && **line; line++) {
+        struct xen_range r;
+        int kind;
+
+        if (sscanf(*line, "%d %" SCNx64 " %" SCNx64, &kind, &r.first, &r.last) != 3 ||
+            kind < XEN_RANGE_PIO || kind > XEN_RANGE_PCI || ranges->len == RANGES_MAX) {
+            g_set_error(err, XENDM_ERROR, EINVAL, "update manifest: range '%s'", *line);
+            g_array_free(ranges, TRUE);
+            return NULL;
+        }
+        r.kind = kind;
+        g_array_append_val(ranges, r);
+    }
+    return ranges;
+}
+
+int update_open_ioreq(struct daemon *d, GError **err)
+{
+    g_autoptr(GArray) ports = g_array_new(FALSE, FALSE, sizeof(unsigned));
+    g_autofree char *text = handover_text(heritage, "xen", "ports");
+    char *at = text ? text : (char *)"";
+    char *end;
+
+    while (ports->len < PORTS_MAX) {
+        unsigned long port = strtoul(at, &end, 10);
+        unsigned value = port > UINT_MAX ? UINT_MAX : (unsigned)port;
+
+        if (end == at) {
+            break;
+        }
+        g_array_append_val(ports, value);
+        at = end;
+    }
+    d->ioreq = ioreq_server_adopt(d->xen, d->machine, (unsigned *)(void *)ports->data, ports->len,
+                                  err);
+    return d->ioreq ? 0 : -1;
+}
+
+/* ---- the end of it ---- */
+
+static void report(struct daemon *d)
+{
+    g_autofree char *failure = handover_text(heritage, "update", "failure");
+    g_autofree char *binary = handover_text(heritage, "update", "binary");
+    int64_t now = g_get_monotonic_time();
+    struct qmp_update_result result = {
+        .binary = binary ? binary : "",
+        .check_us = handover_int(heritage, "update", "check-pause-us", 0),
+        .pause_us = now - handover_int(heritage, "update", "held-us", now),
+        .total_us = now - handover_int(heritage, "update", "begin-us", now),
+    };
+
+    if (failure) {
+        log_error(ROOM_DM, "live update to %s failed: %s; going on as before", result.binary,
+                  failure);
+        if (d->update_call) {
+            qmp_call_finish(d->update_call,
+                            g_error_new(XENDM_ERROR, EINVAL, "'%s' could not take over: %s",
+                                        result.binary, failure));
+        }
+    } else {
+        log_info(ROOM_DM, "live update to %s: done, the guest waited %" PRId64 " + %" PRId64 " us",
+                 result.binary, result.check_us, result.pause_us);
+        if (d->update_call) {
+            qmp_call_updated(d->update_call, &result);
+        }
+    }
+    d->update_call = NULL;
+}
+
+int update_complete(struct daemon *d, GError **err)
+{
+    g_autoptr(GArray) before = read_ranges(err);
+
+    if (!before) {
+        return -1;
+    }
+    if (checking) {
+        _exit(write(answer_fd, "ready\n", 6) == 6 ? EXIT_SUCCESS : EXIT_FAILURE);
+    }
+    if (xen_hypervisor_commit(d->hv, (const struct xen_range *)(void *)before->data, before->len,
+                              err) < 0) {
+        return -1;
+    }
+    alarm(0);
+    can_go_back = 0;
+    if (old_fd >= 0) {
+        close(old_fd);
+        close(back_manifest_fd);
+    }
+    close(handover_fd(heritage, "update", "stream"));
+    xen_hypervisor_set_log_dirty(d->hv, handover_int(heritage, "xen", "log-dirty", 0));
+    xenstore_expect(d->xenstore, handover_int(heritage, "xenstore", "directory-seen", 0));
+    d->started = handover_int(heritage, "machine", "started", 1);
+    d->ready = handover_int(heritage, "machine", "ready", 1);
+    d->incoming = handover_int(heritage, "machine", "incoming", 0);
+    if (handover_int(heritage, "machine", "running", 0)) {
+        daemon_go_on(d);
+    }
+    report(d);
+    handover_free(heritage);
+    heritage = NULL;
+    d->heritage = NULL;
+    return 0;
+}
