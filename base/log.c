@@ -8,15 +8,15 @@
 
 #include <xendm/log.h>
 
-uint8_t log_levels[LOG_ROOM_COUNT] = {
-#define X(e, n) [ROOM_##e] = XLOG_INFO,
-    LOG_ROOMS(X)
+uint8_t log_levels[LOG_SUBSYSTEM_COUNT] = {
+#define X(e, n) [LOG_##e] = XLOG_INFO,
+    LOG_SUBSYSTEMS(X)
 #undef X
 };
 
-static const char *const room_names[LOG_ROOM_COUNT] = {
-#define X(e, n) [ROOM_##e] = n,
-    LOG_ROOMS(X)
+static const char *const subsystem_names[LOG_SUBSYSTEM_COUNT] = {
+#define X(e, n) [LOG_##e] = n,
+    LOG_SUBSYSTEMS(X)
 #undef X
 };
 
@@ -27,18 +27,18 @@ static const char *const level_names[] = {
     [XLOG_DEBUG] = "debug",
 };
 
-/* Token bucket per room for what a guest can provoke. */
+/* Token bucket per subsystem for what a guest can provoke. */
 static struct {
     uint64_t calls;
     uint64_t swallowed;
     unsigned tokens;
     time_t refilled;
-} guest_class[LOG_ROOM_COUNT];
+} guest_class[LOG_SUBSYSTEM_COUNT];
 
 #define LOG_LINE_MAX 1024
 
 /* One write(2) a line, so that lines of several writers to one log file do not mix. */
-static void emit(enum log_room room, const char *class, const char *fmt, va_list ap)
+static void emit(enum log_subsystem subsystem, const char *class, const char *fmt, va_list ap)
 {
     char line[LOG_LINE_MAX];
     struct timespec now;
@@ -50,7 +50,7 @@ static void emit(enum log_room room, const char *class, const char *fmt, va_list
     localtime_r(&now.tv_sec, &tm);
     len = strftime(line, sizeof(line), "%H:%M:%S", &tm);
     len += snprintf(line + len, sizeof(line) - len, ".%03ld %s %s: ", now.tv_nsec / 1000000, class,
-                    room_names[room]);
+                    subsystem_names[subsystem]);
     n = vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
     if (n < 0) {
         return;
@@ -66,66 +66,67 @@ static void emit(enum log_room room, const char *class, const char *fmt, va_list
     }
 }
 
-void log_write(enum log_room room, enum log_level level, const char *fmt, ...)
+void log_write(enum log_subsystem subsystem, enum log_level level, const char *fmt, ...)
 {
     va_list ap;
 
-    if (!log_enabled(room, level)) {
+    if (!log_enabled(subsystem, level)) {
         return;
     }
     va_start(ap, fmt);
-    emit(room, level_names[level], fmt, ap);
+    emit(subsystem, level_names[level], fmt, ap);
     va_end(ap);
 }
 
-void log_guest(enum log_room room, const char *fmt, ...)
+void log_guest(enum log_subsystem subsystem, const char *fmt, ...)
 {
     struct timespec now;
     va_list ap;
 
-    guest_class[room].calls++;
-    if (!log_enabled(room, XLOG_WARNING)) {
+    guest_class[subsystem].calls++;
+    if (!log_enabled(subsystem, XLOG_WARNING)) {
         return;
     }
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    if (guest_class[room].calls == 1) {
-        guest_class[room].tokens = LOG_GUEST_BURST;
-        guest_class[room].refilled = now.tv_sec;
+    if (guest_class[subsystem].calls == 1) {
+        guest_class[subsystem].tokens = LOG_GUEST_BURST;
+        guest_class[subsystem].refilled = now.tv_sec;
     }
-    if (now.tv_sec > guest_class[room].refilled) {
-        time_t grown = now.tv_sec - guest_class[room].refilled;
+    if (now.tv_sec > guest_class[subsystem].refilled) {
+        time_t grown = now.tv_sec - guest_class[subsystem].refilled;
 
-        guest_class[room].tokens += grown > LOG_GUEST_BURST ? LOG_GUEST_BURST : (unsigned)grown;
-        if (guest_class[room].tokens > LOG_GUEST_BURST) {
-            guest_class[room].tokens = LOG_GUEST_BURST;
+        guest_class[subsystem].tokens +=
+            grown > LOG_GUEST_BURST ? LOG_GUEST_BURST : (unsigned)grown;
+        if (guest_class[subsystem].tokens > LOG_GUEST_BURST) {
+            guest_class[subsystem].tokens = LOG_GUEST_BURST;
         }
-        guest_class[room].refilled = now.tv_sec;
+        guest_class[subsystem].refilled = now.tv_sec;
     }
-    if (guest_class[room].tokens == 0) {
-        guest_class[room].swallowed++;
+    if (guest_class[subsystem].tokens == 0) {
+        guest_class[subsystem].swallowed++;
         return;
     }
-    guest_class[room].tokens--;
-    if (guest_class[room].swallowed > 0) {
-        uint64_t swallowed = guest_class[room].swallowed;
+    guest_class[subsystem].tokens--;
+    if (guest_class[subsystem].swallowed > 0) {
+        uint64_t swallowed = guest_class[subsystem].swallowed;
 
-        guest_class[room].swallowed = 0;
-        log_write(room, XLOG_WARNING, "%llu messages about the guest left out",
+        guest_class[subsystem].swallowed = 0;
+        log_write(subsystem, XLOG_WARNING, "%llu messages about the guest left out",
                   (unsigned long long)swallowed);
     }
     va_start(ap, fmt);
-    emit(room, "guest", fmt, ap);
+    emit(subsystem, "guest", fmt, ap);
     va_end(ap);
 }
 
-uint64_t log_guest_count(enum log_room room)
+uint64_t log_guest_count(enum log_subsystem subsystem)
 {
-    return guest_class[room].calls;
+    return guest_class[subsystem].calls;
 }
 
-int log_set_level(const char *room, const char *level)
+int log_set_level(const char *subsystem, const char *level)
 {
-    bool all = strcmp(room, "all") == 0;
+    bool all = strcmp(subsystem, "all") == 0;
     bool found = false;
     int value = -1;
 
@@ -134,8 +135,8 @@ int log_set_level(const char *room, const char *level)
             value = (int)i;
         }
     }
-    for (unsigned i = 0; i < LOG_ROOM_COUNT && value >= 0; i++) {
-        if (all || strcmp(room_names[i], room) == 0) {
+    for (unsigned i = 0; i < LOG_SUBSYSTEM_COUNT && value >= 0; i++) {
+        if (all || strcmp(subsystem_names[i], subsystem) == 0) {
             log_levels[i] = (uint8_t)value;
             found = true;
         }
@@ -143,9 +144,9 @@ int log_set_level(const char *room, const char *level)
     return found ? 0 : -EINVAL;
 }
 
-const char *log_room_name(enum log_room room)
+const char *log_subsystem_name(enum log_subsystem subsystem)
 {
-    return room_names[room];
+    return subsystem_names[subsystem];
 }
 
 const char *log_level_name(enum log_level level)

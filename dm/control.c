@@ -25,8 +25,8 @@ struct control {
 
     /* The guest's clock: what it asked for last and what is in xenstore. */
     int64_t rtc_offset, rtc_stored;
-    guint rtc_source;           /* while it is too early to store again */
-    bool rtc_failed;            /* logged */
+    guint rtc_source; /* while it is too early to store again */
+    bool rtc_failed;  /* logged */
 };
 
 /* ---- commands ---- */
@@ -186,8 +186,8 @@ static const struct qmp_ops ops = {
  * so that the next start of this VM has it.
  *
  * xenstored is everybody's, and a guest may set its clock as often as it likes: the first is stored
- * at once, what follows within a second together. Restricted we cannot store it at all; that is said
- * once, until it went well again.
+ * at once, what follows within a second together. Restricted we cannot store it at all; that is
+ * said once, until it went well again.
  */
 static void rtc_store(struct control *c)
 {
@@ -199,8 +199,7 @@ static void rtc_store(struct control *c)
 
     c->rtc_stored = c->rtc_offset;
     if (failed && !c->rtc_failed) {
-        log_warning(ROOM_XENSTORE,
-                    "cannot store the guest's clock offset of %" G_GINT64_FORMAT " s",
+        log_warning(LOG_XENSTORE, "cannot store the guest's clock offset of %" G_GINT64_FORMAT " s",
                     c->rtc_offset);
     }
     c->rtc_failed = failed;
@@ -291,7 +290,7 @@ static void unplugged(void *opaque, const char *device_id)
 {
     struct control *c = opaque;
 
-    log_info(ROOM_PLATFORM, "%s: unplugged by the guest's PV drivers", device_id);
+    log_info(LOG_PLATFORM, "%s: unplugged by the guest's PV drivers", device_id);
     qmp_event_device_deleted(c->qmp, device_id);
 }
 

@@ -32,7 +32,7 @@
 
 void daemon_quit(struct daemon *d, const char *why)
 {
-    log_info(ROOM_DM, "going away: %s", why);
+    log_info(LOG_DM, "going away: %s", why);
     if (d->loop) {
         g_main_loop_quit(d->loop);
     }
@@ -50,7 +50,7 @@ static void toolstack_command(void *opaque, const char *command)
     if (strcmp(command, "flush-cache") == 0) {
         guestmem_invalidate(d->memory);
     } else {
-        log_warning(ROOM_XENSTORE, "unknown command '%s'", command);
+        log_warning(LOG_XENSTORE, "unknown command '%s'", command);
     }
 }
 
@@ -175,7 +175,7 @@ static int load_state(struct daemon *d, GError **err)
         g_prefix_error(err, "the saved state is refused: ");
         return -1;
     }
-    log_info(ROOM_STATE, "restored from %u bytes", stream->len);
+    log_info(LOG_STATE, "restored from %u bytes", stream->len);
     return 0;
 }
 
@@ -189,9 +189,10 @@ static int build_machine(struct daemon *d, const struct xen_domain_info *info, G
     if (!d->clock) {
         return -1;
     }
-    d->hv = d->heritage
-                ? xen_hypervisor_adopt(d->xen, (unsigned)handover_int(d->heritage, "xen", "server", 0))
-                : xen_hypervisor_new(d->xen, true, err);
+    d->hv =
+        d->heritage
+            ? xen_hypervisor_adopt(d->xen, (unsigned)handover_int(d->heritage, "xen", "server", 0))
+            : xen_hypervisor_new(d->xen, true, err);
     if (!d->hv) {
         return -1;
     }
@@ -259,16 +260,17 @@ static int tell_running(struct daemon *d, GError **err)
 }
 
 /*
- * A disk hangs while a device has to wait for it: when the guest resets the drive or stops the bus master, after which memory is
- * its own again. The main loop does not run then, so that signals are looked at here; nothing is lost, for the
- * guest was not told that its request is done.
+ * A disk hangs while a device has to wait for it: when the guest resets the drive or stops the bus
+ * master, after which memory is its own again. The main loop does not run then, so that signals are
+ * looked at here; nothing is lost, for the guest was not told that its request is done.
  */
 static void disk_hangs(void)
 {
     const char *end = loop_end_pending();
 
     if (end) {
-        log_warning(ROOM_DM, "going away: %s, while a disk does not answer: not waiting for it", end);
+        log_warning(LOG_DM, "going away: %s, while a disk does not answer: not waiting for it",
+                    end);
         _exit(EXIT_SUCCESS);
     }
 }
@@ -286,7 +288,7 @@ int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err
         return -1;
     }
     if (desc->vnc) {
-        log_warning(ROOM_DISPLAY,
+        log_warning(LOG_DISPLAY,
                     "-vnc %s: there is no VNC server yet; use screendump and the serial console",
                     desc->vnc);
     }
@@ -294,9 +296,10 @@ int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err
 }
 
 /*
- * PV back ends that libxl leaves to the device model (contract 3.4) and that we do not serve yet. Left in state
- * Initialising they hold up a guest with PV drivers: Linux waits 30 s for a keyboard and 5 minutes for a disk. Closed,
- * their frontends give up at once, and the emulated CD drive, keyboard and mouse do the work.
+ * PV back ends that libxl leaves to the device model (contract 3.4) and that we do not serve yet.
+ * Left in state Initialising they hold up a guest with PV drivers: Linux waits 30 s for a keyboard
+ * and 5 minutes for a disk. Closed, their frontends give up at once, and the emulated CD drive,
+ * keyboard and mouse do the work.
  */
 static void close_absent_backends(struct daemon *d)
 {
@@ -309,16 +312,16 @@ static void close_absent_backends(struct daemon *d)
         int e = errno;
 
         if (!devices && e != ENOENT) {
-            log_warning(ROOM_BACKEND, "cannot look for %s back ends: %s", kinds[i], g_strerror(e));
+            log_warning(LOG_BACKEND, "cannot look for %s back ends: %s", kinds[i], g_strerror(e));
         }
         for (char **device = devices; device && *device; device++) {
             g_autofree char *state = g_strdup_printf("%s/%s/state", dir, *device);
 
             e = xenstore_write(d->xenstore, state, "6"); /* XenbusStateClosed */
             if (e < 0) {
-                log_warning(ROOM_BACKEND, "cannot close %s: %s", state, g_strerror(-e));
+                log_warning(LOG_BACKEND, "cannot close %s: %s", state, g_strerror(-e));
             } else {
-                log_info(ROOM_BACKEND, "%s %s: there is no such PV back end yet; closed", kinds[i],
+                log_info(LOG_BACKEND, "%s %s: there is no such PV back end yet; closed", kinds[i],
                          *device);
             }
         }
@@ -350,7 +353,7 @@ int daemon_serve(struct daemon *d, GError **err)
     if (!d->desc->start_stopped && d->desc->incoming_fd < 0 && daemon_continue(d, err) < 0) {
         return -1;
     }
-    log_info(ROOM_DM, "domain %u '%s': ready", d->desc->domid, d->desc->name ? d->desc->name : "");
+    log_info(LOG_DM, "domain %u '%s': ready", d->desc->domid, d->desc->name ? d->desc->name : "");
     g_main_loop_run(d->loop);
     return 0;
 }
@@ -380,7 +383,7 @@ static void await_io(struct daemon *d)
 
     while ((left = in_flight(d)) > 0) {
         if (g_get_monotonic_time() > deadline) {
-            log_warning(ROOM_DM, "%u disk requests do not come back: not waiting for them", left);
+            log_warning(LOG_DM, "%u disk requests do not come back: not waiting for them", left);
             _exit(EXIT_SUCCESS);
         }
         if (!g_main_context_iteration(NULL, FALSE)) {
@@ -455,7 +458,7 @@ int daemon_continue(struct daemon *d, GError **err)
 
         d->started = true;
         if (tell_running(d, &untold) < 0) { /* whoever said cont has its answer by QMP */
-            log_error(ROOM_XENSTORE, "%s", untold->message);
+            log_error(LOG_XENSTORE, "%s", untold->message);
         }
     }
     return 0;
@@ -506,8 +509,8 @@ void daemon_stop(struct daemon *d, void (*stopped)(void *opaque), void *opaque)
 }
 
 /*
- * Whoever passed the descriptor may pass anything, a pipe that nobody reads included: that must not hold us up. libxl passes
- * a plain file.
+ * Whoever passed the descriptor may pass anything, a pipe that nobody reads included: that must not
+ * hold us up. libxl passes a plain file.
  */
 #define SAVE_PATIENCE_US (2 * G_TIME_SPAN_SECOND)
 
@@ -525,7 +528,7 @@ static ssize_t write_state(int fd, bool file, const void *data, size_t len, gint
         errno = n < 0 ? errno : ETIMEDOUT;
         return -1;
     }
-    return write(fd, data, MIN(len, PIPE_BUF));     /* so much of it does not block */
+    return write(fd, data, MIN(len, PIPE_BUF)); /* so much of it does not block */
 }
 
 int daemon_save(struct daemon *d, int fd, GError **err)
@@ -563,6 +566,6 @@ int daemon_save(struct daemon *d, int fd, GError **err)
         }
         done += (size_t)n;
     }
-    log_info(ROOM_STATE, "saved %u bytes", stream->len);
+    log_info(LOG_STATE, "saved %u bytes", stream->len);
     return 0;
 }

@@ -39,8 +39,8 @@ struct daemon {
     GMainLoop *loop;
     int argc; /* as main() got them */
     char **argv;
-    bool ready;   /* "running" was written */
-    bool started; /* cont was done at least once */
+    bool ready;    /* "running" was written */
+    bool started;  /* cont was done at least once */
     bool incoming; /* restored from a saved state, here or before a live update */
 
     /* Live update, dm/update/update.h. */

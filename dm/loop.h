@@ -11,7 +11,7 @@
 struct loop_handlers {
     void (*terminate)(void *opaque, const char *signal_name); /* SIGHUP, SIGTERM, SIGINT */
     void (*dump)(void *opaque);                               /* SIGUSR1 */
-    void (*crashed)(void); /* in the handler of a fatal signal */
+    void (*crashed)(void);                                    /* in the handler of a fatal signal */
 };
 
 /*

@@ -24,7 +24,9 @@ static void dump(void *opaque)
     recorder_dump(STDERR_FILENO, 0);
 }
 
-static const struct loop_handlers handlers = {.terminate = terminate, .dump = dump, .crashed = update_crashed};
+static const struct loop_handlers handlers = {.terminate = terminate,
+                                              .dump = dump,
+                                              .crashed = update_crashed};
 
 /* One line, which is what libxl's log shows of a start that failed. */
 static int fail(GError *err)
@@ -35,7 +37,7 @@ static int fail(GError *err)
     return EXIT_FAILURE;
 }
 
-/* "ROOM=LEVEL[,ROOM=LEVEL…]", checked by the command line already. */
+/* "SUBSYSTEM=LEVEL[,SUBSYSTEM=LEVEL…]", checked by the command line already. */
 static void set_log_levels(const char *text)
 {
     g_auto(GStrv) parts = g_strsplit(text ? text : "", ",", -1);

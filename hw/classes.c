@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The table of device classes. Apart from hw/core, so that a test can link one device without all others. */
+/*
+ * The table of device classes. Apart from hw/core, so that a test can link one device without all
+ * others.
+ */
 #include <string.h>
 
 #include <xendm/classes.h>
@@ -8,7 +11,7 @@ static const struct device_class *const classes[] = {
 #define X(c) &c,
     DEVICE_CLASSES(X)
 #undef X
-    NULL,
+        NULL,
 };
 
 const struct device_class *const *device_classes(void)

@@ -53,8 +53,8 @@ struct xenstore {
 
     struct xenstore_watch *on_directory, *on_release, *on_command;
     bool directory_seen, domain_seen; /* only what was there can vanish */
-    bool directory_unknown; /* looking failed */
-    bool lost;              /* the connection, which was said */
+    bool directory_unknown;           /* looking failed */
+    bool lost;                        /* the connection, which was said */
     bool check_gone, gone;
 };
 
@@ -82,7 +82,7 @@ static void note_loss(struct xenstore *xs)
 
     if ((e == EBADF || e == EPIPE || e == ECONNRESET || e == ENOTCONN) && !xs->lost) {
         xs->lost = true;
-        log_error(ROOM_XENSTORE, "lost the connection to xenstored: %s", strerror(e));
+        log_error(LOG_XENSTORE, "lost the connection to xenstored: %s", strerror(e));
     }
     errno = e;
 }
@@ -304,7 +304,7 @@ static void collect(struct xenstore *xs)
 static void call_gone(struct xenstore *xs, const char *why)
 {
     xs->gone = true;
-    log_info(ROOM_XENSTORE, "%s: going away", why);
+    log_info(LOG_XENSTORE, "%s: going away", why);
     if (xs->events.gone != NULL) {
         xs->events.gone(xs->opaque);
     }
@@ -330,7 +330,7 @@ static void look_whether_gone(struct xenstore *xs)
         return;
     } else if (errno != ENOENT) {
         /* It may be there: once it is seen, its end will be. */
-        log_warning(ROOM_XENSTORE, "cannot look at %s: %s", xs->directory, g_strerror(errno));
+        log_warning(LOG_XENSTORE, "cannot look at %s: %s", xs->directory, g_strerror(errno));
         xs->directory_unknown = true;
     }
     errno = 0;
@@ -411,7 +411,7 @@ static void command_changed(void *opaque, const char *path)
 
     /* Absent is the usual case: the watch fires once when it is set. */
     if (command == NULL && errno != ENOENT) {
-        log_warning(ROOM_XENSTORE, "cannot read the toolstack's command: %s", g_strerror(errno));
+        log_warning(LOG_XENSTORE, "cannot read the toolstack's command: %s", g_strerror(errno));
     }
     if (command != NULL && command[0] != '\0' && xs->events.command != NULL) {
         xs->events.command(xs->opaque, command);
@@ -445,8 +445,7 @@ struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *eve
     xs->queue = xenstore_queue_new(QUEUE_MAX);
     look_whether_gone(xs);
     if (!xs->directory_seen && !xs->directory_unknown) {
-        log_info(ROOM_XENSTORE, "%s does not exist: nobody started us through libxl",
-                 xs->directory);
+        log_info(LOG_XENSTORE, "%s does not exist: nobody started us through libxl", xs->directory);
     }
     xs->on_directory = xenstore_watch(xs, xs->directory, maybe_gone, xs);
     if (xs->on_directory != NULL) {
@@ -483,7 +482,7 @@ void xenstore_close(struct xenstore *xs)
     xenstore_unwatch(xs->on_release);
     xenstore_unwatch(xs->on_command);
     if (g_hash_table_size(xs->watches) > 0) {
-        log_debug(ROOM_XENSTORE, "%u watches were left at the end", g_hash_table_size(xs->watches));
+        log_debug(LOG_XENSTORE, "%u watches were left at the end", g_hash_table_size(xs->watches));
     }
     xs_close(xs->handle);
     g_hash_table_destroy(xs->watches);

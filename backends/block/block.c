@@ -40,7 +40,7 @@ struct block {
     unsigned in_flight;
     bool in_memory; /* tmpfs: no device to wait for, and io_uring would hand it to a thread */
     bool no_punch, no_zero; /* the host said EOPNOTSUPP once */
-    int flush_error; /* see transfer_step() */
+    int flush_error;        /* see transfer_step() */
     const struct block_listener *listener;
     void *listener_opaque;
     struct block_stats stats;
@@ -55,8 +55,10 @@ struct transfer {
     struct iovec *iov; /* own copy after a short transfer, or for zero-filling */
 };
 
-/* Requests that never reach the engine (refused, nothing to do, or done already) still complete from
- * the main loop or block_poll(), not inside submit. */
+/*
+ * Requests that never reach the engine (refused, nothing to do, or done already) still complete
+ * from the main loop or block_poll(), not inside submit.
+ */
 static GQueue at_once = G_QUEUE_INIT;
 static unsigned total_in_flight;
 
@@ -113,9 +115,9 @@ static int engine_start(void)
             at_once_start();
             return 0;
         }
-        log_info(ROOM_BLOCK, "io_uring is not available (%s): using threads", g_strerror(-err));
+        log_info(LOG_BLOCK, "io_uring is not available (%s): using threads", g_strerror(-err));
     } else if (strcmp(want, "threads") != 0) {
-        log_warning(ROOM_BLOCK, "XENDM_BLOCK_ENGINE=%s is unknown: using threads", want);
+        log_warning(LOG_BLOCK, "XENDM_BLOCK_ENGINE=%s is unknown: using threads", want);
     }
     err = block_engine_threads.start();
     if (err == 0) {
@@ -167,7 +169,10 @@ static int find_size(int fd, const char *file, uint64_t *size, GError **err)
     return -EINVAL;
 }
 
-/* Opening other things may have effects or wait, as for the writer of a FIFO. What cannot be examined, open() explains. */
+/*
+ * Opening other things may have effects or wait, as for the writer of a FIFO. What cannot be
+ * examined, open() explains.
+ */
 static int check_kind(const char *file, GError **err)
 {
     struct stat st;
@@ -437,8 +442,8 @@ static void transfer_step(struct engine_job *job)
          */
         if (n < 0 && t->b->flush_error == 0) {
             t->b->flush_error = (int)n;
-            log_error(ROOM_BLOCK, "%s: flushing '%s' failed: %s; acknowledged writes are lost", t->b->id,
-                      t->b->file, g_strerror((int)-n));
+            log_error(LOG_BLOCK, "%s: flushing '%s' failed: %s; acknowledged writes are lost",
+                      t->b->id, t->b->file, g_strerror((int)-n));
         }
         transfer_complete(t, n < 0 ? (int)n : 0);
         return;

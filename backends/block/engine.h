@@ -37,7 +37,10 @@ struct block_engine {
     int (*start)(void); /* 0, or -errno when this kernel cannot */
     void (*submit)(struct engine_job *job);
     bool (*poll)(void); /* completes what is complete; true if anything was */
-    /* Blocks until something was completed or the time is over; something must be in flight. True if anything was. */
+    /*
+     * Blocks until something was completed or the time is over; something must be in flight. True
+     * if anything was.
+     */
     bool (*wait)(int timeout_ms);
 };
 

@@ -74,7 +74,7 @@ static void push(void)
         n = io_uring_submit(&ring);
     } while (n == -EINTR);
     if (n < 0 && n != -EBUSY && n != -EAGAIN) {
-        log_error(ROOM_BLOCK, "io_uring_submit: %s", g_strerror(-n));
+        log_error(LOG_BLOCK, "io_uring_submit: %s", g_strerror(-n));
     }
 }
 
@@ -161,12 +161,13 @@ static GSourceFuncs source_funcs = {
 };
 
 /*
- * What a ring can be made to do is not seen by seccomp, so the ring itself is told. Kernels before 5.10 cannot be: theirs
- * does all.
+ * What a ring can be made to do is not seen by seccomp, so the ring itself is told. Kernels before
+ * 5.10 cannot be: theirs does all.
  */
 static int restrict_ring(void)
 {
-    static const uint8_t ops[] = {IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC, IORING_OP_FALLOCATE};
+    static const uint8_t ops[] = {IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC,
+                                  IORING_OP_FALLOCATE};
     struct io_uring_restriction allowed[G_N_ELEMENTS(ops)] = {0};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(ops); i++) {
@@ -174,7 +175,8 @@ static int restrict_ring(void)
         allowed[i].sqe_op = ops[i];
     }
     /* liburing 2.3 declares functions for these two, and does not export them */
-    if (syscall(__NR_io_uring_register, ring.ring_fd, IORING_REGISTER_RESTRICTIONS, allowed, G_N_ELEMENTS(ops)) < 0 ||
+    if (syscall(__NR_io_uring_register, ring.ring_fd, IORING_REGISTER_RESTRICTIONS, allowed,
+                G_N_ELEMENTS(ops)) < 0 ||
         syscall(__NR_io_uring_register, ring.ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) < 0) {
         return -errno;
     }

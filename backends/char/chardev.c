@@ -151,7 +151,10 @@ static gboolean output_ready(gint fd, GIOCondition condition, gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-/* One write that does not wait. Standard output is shared with others, who may not want it non-blocking. */
+/*
+ * One write that does not wait. Standard output is shared with others, who may not want it
+ * non-blocking.
+ */
 static ssize_t write_some(struct chardev *cd, const uint8_t *buf, size_t len)
 {
     struct pollfd pfd = {.fd = cd->out_fd, .events = POLLOUT};
@@ -203,7 +206,7 @@ size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
         /* A full disk behind a console file, a reader that went away: the guest's UART knows
          * neither. */
         if (cd->kind == CHARDEV_FILE && cd->stats.dropped == 0) {
-            log_warning(ROOM_CHAR, "%s: cannot write '%s': %s; output is lost", cd->label,
+            log_warning(LOG_CHAR, "%s: cannot write '%s': %s; output is lost", cd->label,
                         cd->filename, g_strerror(errno));
         }
         cd->stats.dropped += len - done;
@@ -269,7 +272,7 @@ static int open_pty(struct chardev *cd, GError **err)
     }
     cd->in_fd = cd->out_fd = fd;
     cd->filename = g_strdup_printf("pty:%s", name);
-    log_info(ROOM_CHAR, "%s is %s", cd->label, name);
+    log_info(LOG_CHAR, "%s is %s", cd->label, name);
     return 0;
 
 fail:
@@ -332,7 +335,7 @@ static int start_server(struct chardev *cd, const struct chardev_spec *spec, int
     if (spec->wait) {
         int client;
 
-        log_info(ROOM_CHAR, "%s: waiting for a connection to %s", cd->label, where);
+        log_info(LOG_CHAR, "%s: waiting for a connection to %s", cd->label, where);
         do {
             client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
         } while (client < 0 && errno == EINTR);

@@ -11,16 +11,19 @@
 
 #include "optlist.h"
 
-/* For query-command-line-options: options that take key=value lists, with their keys. Ends with name NULL. */
+/*
+ * For query-command-line-options: options that take key=value lists, with their keys. Ends with
+ * name NULL.
+ */
 struct cmdline_option_info {
-    const char *name;           /* without dash */
-    const char *const *keys;    /* NULL-terminated */
+    const char *name;        /* without dash */
+    const char *const *keys; /* NULL-terminated */
 };
 extern const struct cmdline_option_info cmdline_option_infos[];
 
 /* ---- between machine-desc.c, cmdline.c and cmdline-devices.c ---- */
 
-struct machine_desc *machine_desc_new(void);    /* with the defaults */
+struct machine_desc *machine_desc_new(void); /* with the defaults */
 
 /* A -drive if=none that waits for its -device. */
 struct drive_arg {
@@ -29,17 +32,17 @@ struct drive_arg {
 };
 
 struct chardev_arg {
-    char *id, *spec;            /* spec NULL: only good for a monitor (fd=N) */
-    char *path;                 /* listening UNIX socket, else NULL */
-    int fd;                     /* listening socket, else -1 */
-    bool monitor;               /* taken by -mon */
+    char *id, *spec; /* spec NULL: only good for a monitor (fd=N) */
+    char *path;      /* listening UNIX socket, else NULL */
+    int fd;          /* listening socket, else -1 */
+    bool monitor;    /* taken by -mon */
 };
 
 struct cmdline {
     struct machine_desc *desc;
-    GPtrArray *drives;          /* struct drive_arg * */
-    GPtrArray *chardevs;        /* struct chardev_arg * */
-    GPtrArray *monitors;        /* char *: chardev ids */
+    GPtrArray *drives;   /* struct drive_arg * */
+    GPtrArray *chardevs; /* struct chardev_arg * */
+    GPtrArray *monitors; /* char *: chardev ids */
     bool have_domid, have_machine, have_ram, have_vga;
 };
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Drives, devices, character devices and monitors of the command line (contract 1.4, rows 3-6, 20, 38-41, 43). */
+/*
+ * Drives, devices, character devices and monitors of the command line (contract 1.4, rows 3-6, 20,
+ * 38-41, 43).
+ */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -67,8 +70,8 @@ static bool drive_id_taken(struct cmdline *c, const char *id)
 }
 
 /* Finds `index`'s or the first free place; an occupied or missing one is refused. */
-static bool place_drive(struct cmdline *c, struct drive_desc *drive, const char *option, const char *value, int index,
-                        GError **err)
+static bool place_drive(struct cmdline *c, struct drive_desc *drive, const char *option,
+                        const char *value, int index, GError **err)
 {
     g_autofree char *why = NULL;
 
@@ -84,8 +87,8 @@ static bool place_drive(struct cmdline *c, struct drive_desc *drive, const char 
     }
     drive->index = index;
     if (!drive->id) {
-        drive->id = g_strdup_printf("ide%u-%s%u", index / IDE_UNITS, drive->kind == DRIVE_IDE_CD ? "cd" : "hd",
-                                    index % IDE_UNITS);
+        drive->id = g_strdup_printf("ide%u-%s%u", index / IDE_UNITS,
+                                    drive->kind == DRIVE_IDE_CD ? "cd" : "hd", index % IDE_UNITS);
     }
     if (drive_id_taken(c, drive->id)) {
         why = g_strdup_printf("there are two drives with the id %s", drive->id);
@@ -94,7 +97,8 @@ static bool place_drive(struct cmdline *c, struct drive_desc *drive, const char 
     return true;
 }
 
-static bool check_medium(struct drive_desc *drive, const char *option, const char *value, GError **err)
+static bool check_medium(struct drive_desc *drive, const char *option, const char *value,
+                         GError **err)
 {
     if (drive->kind == DRIVE_IDE_CD) {
         drive->read_only = true;
@@ -131,13 +135,16 @@ static bool take_image(struct optlist *list, char **file_out, char **format_out,
         file = NULL;
     }
     if (file && (g_str_has_prefix(file, "nbd:") || g_str_has_prefix(file, "nbd+unix:"))) {
-        return optlist_refuse(list, "file", file, err, "network block devices are not implemented yet");
+        return optlist_refuse(list, "file", file, err,
+                              "network block devices are not implemented yet");
     }
     if (file && !format) {
-        return optlist_refuse(list, "file", file, err, "format= is missing (formats are not guessed)");
+        return optlist_refuse(list, "file", file, err,
+                              "format= is missing (formats are not guessed)");
     }
     if (format && !g_strv_contains(formats, format)) {
-        return optlist_refuse(list, "format", format, err, "this image format is not implemented yet");
+        return optlist_refuse(list, "format", format, err,
+                              "this image format is not implemented yet");
     }
     *file_out = g_strdup(file);
     *format_out = g_strdup(format);
@@ -195,7 +202,9 @@ bool cmdline_drive(struct cmdline *c, const char *option, const char *value, GEr
         bool no_id = !drive.id;
 
         clear_drive(&drive);
-        return cmdline_refuse(option, value, no_id ? "if=none needs an id=" : "if=none has no place on a bus", err);
+        return cmdline_refuse(option, value,
+                              no_id ? "if=none needs an id=" : "if=none has no place on a bus",
+                              err);
     }
     for (guint i = 0; i < c->drives->len; i++) {
         if (strcmp(((struct drive_arg *)g_ptr_array_index(c->drives, i))->id, drive.id) == 0) {
@@ -204,15 +213,16 @@ bool cmdline_drive(struct cmdline *c, const char *option, const char *value, GEr
         }
     }
     arg = g_new0(struct drive_arg, 1);
-    *arg = (struct drive_arg){drive.id, drive.file, drive.format, drive.read_only, medium == 1, false};
+    *arg =
+        (struct drive_arg){drive.id, drive.file, drive.format, drive.read_only, medium == 1, false};
     g_ptr_array_add(c->drives, arg);
     return true;
 }
 
 /* ---- devices ---- */
 
-static bool set_vga(struct cmdline *c, enum vga_type type, uint64_t mib, const char *option, const char *value,
-                    GError **err)
+static bool set_vga(struct cmdline *c, enum vga_type type, uint64_t mib, const char *option,
+                    const char *value, GError **err)
 {
     if (c->have_vga) {
         return cmdline_refuse(option, value, "there can be only one graphics card", err);
@@ -237,13 +247,15 @@ bool cmdline_vga(struct cmdline *c, const char *option, const char *value, GErro
     return cmdline_refuse(option, value, "this graphics card is not implemented yet", err);
 }
 
-static bool vga_device(struct cmdline *c, struct optlist *list, const char *option, const char *value, GError **err)
+static bool vga_device(struct cmdline *c, struct optlist *list, const char *option,
+                       const char *value, GError **err)
 {
     bool cirrus = g_str_has_prefix(value, "cirrus-vga");
     uint64_t mib = cirrus ? 8 : 16;
 
     optlist_take(list, "id");
-    return optlist_take_uint(list, "vgamem_mb", 1, 512, &mib, NULL, err) && optlist_end(list, err) &&
+    return optlist_take_uint(list, "vgamem_mb", 1, 512, &mib, NULL, err) &&
+           optlist_end(list, err) &&
            set_vga(c, cirrus ? VGA_CIRRUS : VGA_STD, mib, option, value, err);
 }
 
@@ -259,25 +271,31 @@ static struct drive_arg *find_drive_arg(struct cmdline *c, const char *id)
     return NULL;
 }
 
-static bool ide_device(struct cmdline *c, struct optlist *list, const char *option, const char *value, GError **err)
+static bool ide_device(struct cmdline *c, struct optlist *list, const char *option,
+                       const char *value, GError **err)
 {
     const char *id = optlist_take(list, "id");
     const char *source = optlist_take(list, "drive");
     const char *bus = optlist_take(list, "bus");
-    struct drive_desc drive = {.kind = g_str_has_prefix(value, "ide-cd") ? DRIVE_IDE_CD : DRIVE_IDE_DISK};
+    struct drive_desc drive = {.kind = g_str_has_prefix(value, "ide-cd") ? DRIVE_IDE_CD
+                                                                         : DRIVE_IDE_DISK};
     struct drive_arg *arg = source ? find_drive_arg(c, source) : NULL;
     uint64_t unit = 0, bus_number = 0;
     bool has_unit;
     int index = -1;
 
-    if (bus && (!g_str_has_prefix(bus, "ide.") || optlist_number(bus + 4, 0, IDE_BUSES - 1, &bus_number) < 0)) {
-        return optlist_refuse(list, "bus", bus, err, "there is no such bus (ide.0 and ide.1 are there)");
+    if (bus && (!g_str_has_prefix(bus, "ide.") ||
+                optlist_number(bus + 4, 0, IDE_BUSES - 1, &bus_number) < 0)) {
+        return optlist_refuse(list, "bus", bus, err,
+                              "there is no such bus (ide.0 and ide.1 are there)");
     }
-    if (!optlist_take_uint(list, "unit", 0, IDE_UNITS - 1, &unit, &has_unit, err) || !optlist_end(list, err)) {
+    if (!optlist_take_uint(list, "unit", 0, IDE_UNITS - 1, &unit, &has_unit, err) ||
+        !optlist_end(list, err)) {
         return false;
     }
     if (source && !arg) {
-        return optlist_refuse(list, "drive", source, err, "there is no -drive with this id before it");
+        return optlist_refuse(list, "drive", source, err,
+                              "there is no -drive with this id before it");
     }
     if (arg && arg->used) {
         return optlist_refuse(list, "drive", source, err, "another device has this drive");
@@ -295,7 +313,8 @@ static bool ide_device(struct cmdline *c, struct optlist *list, const char *opti
         drive.format = g_strdup(arg->format);
         drive.read_only = arg->read_only;
     }
-    if (!check_medium(&drive, option, value, err) || !place_drive(c, &drive, option, value, index, err)) {
+    if (!check_medium(&drive, option, value, err) ||
+        !place_drive(c, &drive, option, value, index, err)) {
         clear_drive(&drive);
         return false;
     }
@@ -303,7 +322,8 @@ static bool ide_device(struct cmdline *c, struct optlist *list, const char *opti
     return true;
 }
 
-static bool pvdevice(struct cmdline *c, struct optlist *list, const char *option, const char *value, GError **err)
+static bool pvdevice(struct cmdline *c, struct optlist *list, const char *option, const char *value,
+                     GError **err)
 {
     const char *id = optlist_take(list, "id");
     const char *text = optlist_take(list, "device-id");
@@ -329,13 +349,11 @@ static bool pvdevice(struct cmdline *c, struct optlist *list, const char *option
 
 static const struct {
     const char *driver;
-    bool (*parse)(struct cmdline *c, struct optlist *list, const char *option, const char *value, GError **err);
+    bool (*parse)(struct cmdline *c, struct optlist *list, const char *option, const char *value,
+                  GError **err);
 } drivers[] = {
-    {"VGA", vga_device},
-    {"cirrus-vga", vga_device},
-    {"ide-cd", ide_device},
-    {"ide-hd", ide_device},
-    {"xen-pvdevice", pvdevice},
+    {"VGA", vga_device},    {"cirrus-vga", vga_device}, {"ide-cd", ide_device},
+    {"ide-hd", ide_device}, {"xen-pvdevice", pvdevice},
 };
 
 bool cmdline_device(struct cmdline *c, const char *option, const char *value, GError **err)
@@ -364,8 +382,8 @@ static const struct optlist_form chardev_forms[] = {
     {.key = NULL},
 };
 
-static bool socket_chardev(struct chardev_arg *arg, struct optlist *list, const char *option, const char *value,
-                           GError **err)
+static bool socket_chardev(struct chardev_arg *arg, struct optlist *list, const char *option,
+                           const char *value, GError **err)
 {
     const char *path = optlist_take(list, "path");
     const char *host = optlist_take(list, "host");
@@ -374,7 +392,8 @@ static bool socket_chardev(struct chardev_arg *arg, struct optlist *list, const 
     bool server = false, wait = true;
     uint64_t number;
 
-    if (!optlist_take_bool(list, "server", &server, err) || !optlist_take_bool(list, "wait", &wait, err)) {
+    if (!optlist_take_bool(list, "server", &server, err) ||
+        !optlist_take_bool(list, "wait", &wait, err)) {
         return false;
     }
     if ((path != NULL) + (fd != NULL) + (host || port) != 1) {
@@ -385,7 +404,8 @@ static bool socket_chardev(struct chardev_arg *arg, struct optlist *list, const 
             return optlist_refuse(list, "fd", fd, err, "not a file descriptor");
         }
         if (!server) {
-            return optlist_refuse(list, "fd", fd, err, "only listening sockets (server=on) are implemented");
+            return optlist_refuse(list, "fd", fd, err,
+                                  "only listening sockets (server=on) are implemented");
         }
         arg->fd = (int)number;
     } else if (path) {
@@ -395,19 +415,24 @@ static bool socket_chardev(struct chardev_arg *arg, struct optlist *list, const 
         if (server && !wait) {
             arg->path = g_strdup(path);
         }
-        arg->spec = g_strdup_printf("unix:%s%s", path, !server ? "" : wait ? ",server=on" : ",server=on,wait=off");
+        arg->spec = g_strdup_printf("unix:%s%s", path,
+                                    !server ? ""
+                                    : wait  ? ",server=on"
+                                            : ",server=on,wait=off");
     } else {
         if (!port || !*port) {
             return cmdline_refuse(option, value, "port= is missing", err);
         }
         arg->spec = g_strdup_printf("tcp:%s:%s%s", host ? host : "", port,
-                                    !server ? "" : wait ? ",server=on" : ",server=on,wait=off");
+                                    !server ? ""
+                                    : wait  ? ",server=on"
+                                            : ",server=on,wait=off");
     }
     return true;
 }
 
-static bool path_chardev(struct chardev_arg *arg, struct optlist *list, const char *kind, const char *option,
-                         const char *value, GError **err)
+static bool path_chardev(struct chardev_arg *arg, struct optlist *list, const char *kind,
+                         const char *option, const char *value, GError **err)
 {
     const char *path = optlist_take(list, "path");
 
@@ -458,11 +483,13 @@ bool cmdline_chardev(struct cmdline *c, const char *option, const char *value, G
         ok = socket_chardev(arg, list, option, value, err);
     } else if (strcmp(kind, "file") == 0 || strcmp(kind, "pipe") == 0) {
         ok = path_chardev(arg, list, kind, option, value, err);
-    } else if (strcmp(kind, "pty") == 0 || strcmp(kind, "null") == 0 || strcmp(kind, "stdio") == 0) {
+    } else if (strcmp(kind, "pty") == 0 || strcmp(kind, "null") == 0 ||
+               strcmp(kind, "stdio") == 0) {
         arg->spec = g_strdup(kind);
         ok = true;
     } else {
-        ok = cmdline_refuse(option, kind, "this kind of character device is not implemented yet", err);
+        ok = cmdline_refuse(option, kind, "this kind of character device is not implemented yet",
+                            err);
     }
     if (!ok || !optlist_end(list, err)) {
         cmdline_chardev_arg_free(arg);
@@ -515,7 +542,9 @@ static bool link_monitors(struct cmdline *c, GError **err)
             return cmdline_refuse("-mon chardev", id, "two monitors on one character device", err);
         }
         if (!arg->path && arg->fd < 0) {
-            return cmdline_refuse("-mon chardev", id, "not a UNIX socket with server=on,wait=off or a listening fd", err);
+            return cmdline_refuse("-mon chardev", id,
+                                  "not a UNIX socket with server=on,wait=off or a listening fd",
+                                  err);
         }
         arg->monitor = true;
         monitor = g_new0(struct monitor_desc, 1);
@@ -532,7 +561,8 @@ static bool link_monitors(struct cmdline *c, GError **err)
             continue;
         }
         if (!arg->spec) {
-            return cmdline_refuse("-chardev socket,fd=", arg->id, "file descriptors are for monitors only", err);
+            return cmdline_refuse("-chardev socket,fd=", arg->id,
+                                  "file descriptors are for monitors only", err);
         }
         chardev = g_new0(struct chardev_desc, 1);
         chardev->id = g_strdup(arg->id);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The machine description's life and its JSON form; see xendm/machine-desc.h. dm/config/options.c fills it. */
+/*
+ * The machine description's life and its JSON form; see xendm/machine-desc.h. dm/config/options.c
+ * fills it.
+ */
 #include <string.h>
 
 #include <json-glib/json-glib.h>
@@ -16,7 +19,9 @@ static const char *const machine_type_names[] = {
 };
 
 static const char *const sandbox_names[] = {
-    [SANDBOX_DEFAULT] = "default", [SANDBOX_ON] = "on", [SANDBOX_OFF] = "off",
+    [SANDBOX_DEFAULT] = "default",
+    [SANDBOX_ON] = "on",
+    [SANDBOX_OFF] = "off",
 };
 
 static const char *const vga_type_names[] = {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The command line, as libxl writes it (toolstack-contract.md 1.4, 1.9), into a machine description.
+ * The command line, as libxl writes it (toolstack-contract.md 1.4, 1.9), into a machine
+ * description.
  *
- * Every option that libxl can write is in the table below: parsed, accepted without effect, or refused with what is missing.
- * Values are read as in optlist.h; names, -serial and -vnc are taken verbatim. docs/xendm.8 is the user's side of this.
+ * Every option that libxl can write is in the table below: parsed, accepted without effect, or
+ * refused with what is missing. Values are read as in optlist.h; names, -serial and -vnc are taken
+ * verbatim. docs/xendm.8 is the user's side of this.
  */
 #include <errno.h>
 #include <limits.h>
@@ -18,11 +20,11 @@
 #include "config.h"
 #include "optlist.h"
 
-#define DOMID_MAX 0x7fefu               /* below Xen's DOMID_FIRST_RESERVED */
-#define VCPUS_MAX 128u                  /* Xen's HVM_MAX_VCPUS */
-#define RAM_MAX (UINT64_C(1) << 44)     /* 16 TiB, Xen's limit for one domain */
-#define BOOT_DEVICES_MAX 3              /* the CMOS has room for three (bytes 0x3d, 0x38) */
-#define MESSAGE_VALUE_MAX 200           /* bytes of a value that a message shows */
+#define DOMID_MAX 0x7fefu           /* below Xen's DOMID_FIRST_RESERVED */
+#define VCPUS_MAX 128u              /* Xen's HVM_MAX_VCPUS */
+#define RAM_MAX (UINT64_C(1) << 44) /* 16 TiB, Xen's limit for one domain */
+#define BOOT_DEVICES_MAX 3          /* the CMOS has room for three (bytes 0x3d, 0x38) */
+#define MESSAGE_VALUE_MAX 200       /* bytes of a value that a message shows */
 
 bool cmdline_refuse(const char *option, const char *value, const char *why, GError **err)
 {
@@ -90,7 +92,8 @@ static bool parse_machine(struct cmdline *c, const char *option, const char *val
         return cmdline_refuse(option, value, "the type of machine is missing", err);
     }
     if (strcmp(type, "xenpv") == 0) {
-        return cmdline_refuse(option, type, "back ends for PV and PVH guests are not implemented yet", err);
+        return cmdline_refuse(option, type,
+                              "back ends for PV and PVH guests are not implemented yet", err);
     }
     if (!g_strv_contains(types, type)) {
         return cmdline_refuse(option, type, "there is no such machine (xenfv, pc, none)", err);
@@ -99,13 +102,16 @@ static bool parse_machine(struct cmdline *c, const char *option, const char *val
         return optlist_refuse(list, "accel", accel, err, "xendm works under Xen only");
     }
     if (below && parse_size(below, 1, UINT64_C(1) << 32, &c->desc->max_ram_below_4g) < 0) {
-        return optlist_refuse(list, "max-ram-below-4g", below, err, "must be 1 to 4294967296 bytes");
+        return optlist_refuse(list, "max-ram-below-4g", below, err,
+                              "must be 1 to 4294967296 bytes");
     }
-    if (!optlist_take_bool(list, "suppress-vmdesc", &vmdesc, err) || !optlist_take_bool(list, "igd-passthru", &igd, err)) {
+    if (!optlist_take_bool(list, "suppress-vmdesc", &vmdesc, err) ||
+        !optlist_take_bool(list, "igd-passthru", &igd, err)) {
         return false;
     }
     if (igd) {
-        return optlist_refuse(list, "igd-passthru", "on", err, "graphics passthrough is not implemented yet");
+        return optlist_refuse(list, "igd-passthru", "on", err,
+                              "graphics passthrough is not implemented yet");
     }
     while (strcmp(types[index], type) != 0) {
         index++;
@@ -138,7 +144,8 @@ static bool parse_smp(struct cmdline *c, const char *option, const char *value, 
     bool has_cpus, has_max;
 
     if (!list || !optlist_take_uint(list, "cpus", 1, VCPUS_MAX, &cpus, &has_cpus, err) ||
-        !optlist_take_uint(list, "maxcpus", 1, VCPUS_MAX, &max, &has_max, err) || !optlist_end(list, err)) {
+        !optlist_take_uint(list, "maxcpus", 1, VCPUS_MAX, &max, &has_max, err) ||
+        !optlist_end(list, err)) {
         return false;
     }
     if (!has_max) {
@@ -197,7 +204,9 @@ static bool parse_vnc(struct cmdline *c, const char *option, const char *value, 
 
 static bool parse_display(struct cmdline *c, const char *option, const char *value, GError **err)
 {
-    return strcmp(value, "none") == 0 ? true : cmdline_refuse(option, value, "this display is not implemented", err);
+    return strcmp(value, "none") == 0
+               ? true
+               : cmdline_refuse(option, value, "this display is not implemented", err);
 }
 
 static bool parse_keymap(struct cmdline *c, const char *option, const char *value, GError **err)
@@ -214,12 +223,16 @@ static bool parse_serial(struct cmdline *c, const char *option, const char *valu
 
 static bool parse_net(struct cmdline *c, const char *option, const char *value, GError **err)
 {
-    return strcmp(value, "none") == 0 ? true : cmdline_refuse(option, value, "network is not implemented yet", err);
+    return strcmp(value, "none") == 0
+               ? true
+               : cmdline_refuse(option, value, "network is not implemented yet", err);
 }
 
-static bool parse_null_device(struct cmdline *c, const char *option, const char *value, GError **err)
+static bool parse_null_device(struct cmdline *c, const char *option, const char *value,
+                              GError **err)
 {
-    if (strcmp(value, "none") == 0 || strcmp(value, "null") == 0 || strcmp(value, "/dev/null") == 0) {
+    if (strcmp(value, "none") == 0 || strcmp(value, "null") == 0 ||
+        strcmp(value, "/dev/null") == 0) {
         return true;
     }
     return cmdline_refuse(option, value, "only none and /dev/null are implemented", err);
@@ -237,7 +250,8 @@ static bool parse_stopped(struct cmdline *c, const char *option, const char *val
     return true;
 }
 
-static bool parse_no_shutdown(struct cmdline *c, const char *option, const char *value, GError **err)
+static bool parse_no_shutdown(struct cmdline *c, const char *option, const char *value,
+                              GError **err)
 {
     c->desc->no_shutdown = true;
     return true;
@@ -302,7 +316,8 @@ static bool parse_run_with(struct cmdline *c, const char *option, const char *va
     if (!optlist_end(list, err)) {
         return false;
     }
-    return (!dir || set_chroot(c, "-run-with chroot", dir, err)) && (!user || set_user(c, "-run-with user", user, err));
+    return (!dir || set_chroot(c, "-run-with chroot", dir, err)) &&
+           (!user || set_user(c, "-run-with user", user, err));
 }
 
 static bool parse_sandbox(struct cmdline *c, const char *option, const char *value, GError **err)
@@ -325,15 +340,16 @@ static bool parse_log(struct cmdline *c, const char *option, const char *value, 
         if (equals) {
             *equals = '\0';
             room = strcmp(*setting, "all") == 0;
-            for (unsigned i = 0; i < LOG_ROOM_COUNT; i++) {
-                room = room || strcmp(*setting, log_room_name(i)) == 0;
+            for (unsigned i = 0; i < LOG_SUBSYSTEM_COUNT; i++) {
+                room = room || strcmp(*setting, log_subsystem_name(i)) == 0;
             }
             for (unsigned i = XLOG_ERROR; i <= XLOG_DEBUG; i++) {
                 level = level || strcmp(equals + 1, log_level_name(i)) == 0;
             }
         }
         if (!room || !level) {
-            return cmdline_refuse(option, value, "not of the form ROOM=LEVEL[,ROOM=LEVEL...]", err);
+            return cmdline_refuse(option, value,
+                                  "not of the form SUBSYSTEM=LEVEL[,SUBSYSTEM=LEVEL...]", err);
         }
     }
     c->desc->log_levels = g_strdup(value);
@@ -354,27 +370,30 @@ static bool accept(struct cmdline *c, const char *option, const char *value, GEr
 /* ---- the table ---- */
 
 enum {
-    ARG = 1 << 0,               /* takes a value */
-    ONCE = 1 << 1,              /* may be given once */
-    OWN = 1 << 2,               /* ours, with two dashes */
+    ARG = 1 << 0,  /* takes a value */
+    ONCE = 1 << 1, /* may be given once */
+    OWN = 1 << 2,  /* ours, with two dashes */
 };
 
 struct option {
     const char *name;
     unsigned flags;
     bool (*parse)(struct cmdline *c, const char *option, const char *value, GError **err);
-    const char *help;           /* for --help; or, with `parse` NULL, why the option is refused */
+    const char *help; /* for --help; or, with `parse` NULL, why the option is refused */
 };
 
 static const struct option options[] = {
     {"xen-domid", ARG | ONCE, parse_domid, "N: serve this domain"},
     {"name", ARG | ONCE, parse_name, "NAME: the guest's name"},
-    {"machine", ARG | ONCE, parse_machine, "xenfv|pc|none[,max-ram-below-4g=BYTES][,suppress-vmdesc=on|off]"},
+    {"machine", ARG | ONCE, parse_machine,
+     "xenfv|pc|none[,max-ram-below-4g=BYTES][,suppress-vmdesc=on|off]"},
     {"m", ARG | ONCE, parse_memory, "MIB: guest memory"},
     {"smp", ARG | ONCE, parse_smp, "ONLINE[,maxcpus=MAX]: vCPUs"},
     {"boot", ARG | ONCE, parse_boot, "order=LETTERS: a floppy, c disk, d CD, n network"},
-    {"drive", ARG, cmdline_drive, "file=F,if=ide,index=N,media=disk|cdrom,format=raw|host_device or if=none,id=ID,…"},
-    {"device", ARG, cmdline_device, "VGA|cirrus-vga[,vgamem_mb=N], ide-hd|ide-cd,drive=ID[,bus=ide.B][,unit=U], xen-pvdevice"},
+    {"drive", ARG, cmdline_drive,
+     "file=F,if=ide,index=N,media=disk|cdrom,format=raw|host_device or if=none,id=ID,…"},
+    {"device", ARG, cmdline_device,
+     "VGA|cirrus-vga[,vgamem_mb=N], ide-hd|ide-cd,drive=ID[,bus=ide.B][,unit=U], xen-pvdevice"},
     {"vga", ARG, cmdline_vga, "std|cirrus|none"},
     {"serial", ARG, parse_serial, "pty|file:F|unix:F|tcp:H:P|…: a serial port, up to four"},
     {"chardev", ARG, cmdline_chardev, "socket|pty|file|pipe|null|stdio,id=ID,…"},
@@ -391,15 +410,18 @@ static const struct option options[] = {
     {"chroot", ARG | ONCE, set_chroot, "DIR: root directory once everything is open"},
     {"runas", ARG | ONCE, set_user, "USER|UID:GID: user once everything is open"},
     {"run-with", ARG, parse_run_with, "chroot=DIR,user=USER: the same"},
-    {"sandbox", ARG | ONCE, parse_sandbox, "on|off: a list of permitted system calls (on where the kernel can)"},
+    {"sandbox", ARG | ONCE, parse_sandbox,
+     "on|off: a list of permitted system calls (on where the kernel can)"},
     {"nodefaults", 0, accept, "(no effect: there are no defaults)"},
     {"no-user-config", 0, accept, "(no effect: there is no configuration file)"},
     {"nographic", 0, accept, "(no effect)"},
     {"monitor", ARG, parse_null_device, "none|/dev/null (no effect)"},
     {"parallel", ARG, parse_null_device, "none|/dev/null (no effect)"},
 
-    {"log", ARG | ONCE | OWN, parse_log, "ROOM=LEVEL[,…]: error, warning, info, debug; room all"},
-    {"update-from", ARG | ONCE | OWN, accept, "FD: of a live update (docs/live-update.md); not for people"},
+    {"log", ARG | ONCE | OWN, parse_log,
+     "SUBSYSTEM=LEVEL[,…]: error, warning, info, debug; subsystem all"},
+    {"update-from", ARG | ONCE | OWN, accept,
+     "FD: of a live update (docs/live-update.md); not for people"},
     {"dump-machine", OWN, parse_dump, "print what was understood as JSON and exit"},
     {"help", OWN, NULL, "print this and exit"},
     {"version", OWN, NULL, "print the version and exit"},
@@ -419,26 +441,30 @@ static const struct option options[] = {
     {"object", ARG, NULL, "not implemented (COLO)"},
 };
 
-static const char *const machine_keys[] = {"type", "accel", "max-ram-below-4g", "suppress-vmdesc", "igd-passthru", NULL};
+static const char *const machine_keys[] = {
+    "type", "accel", "max-ram-below-4g", "suppress-vmdesc", "igd-passthru", NULL};
 static const char *const memory_keys[] = {"size", NULL};
 static const char *const smp_keys[] = {"cpus", "maxcpus", NULL};
 static const char *const boot_keys[] = {"order", NULL};
-static const char *const drive_keys[] = {"file", "format", "if", "index", "bus", "unit", "media", "id", "readonly", "cache",
-                                         NULL};
-static const char *const chardev_keys[] = {"backend", "id", "path", "host", "port", "fd", "server", "wait", NULL};
+static const char *const drive_keys[] = {"file",  "format", "if",       "index", "bus", "unit",
+                                         "media", "id",     "readonly", "cache", NULL};
+static const char *const chardev_keys[] = {"backend", "id",     "path", "host", "port",
+                                           "fd",      "server", "wait", NULL};
 static const char *const mon_keys[] = {"chardev", "mode", "pretty", NULL};
 static const char *const run_with_keys[] = {"chroot", "user", NULL};
 
 const struct cmdline_option_info cmdline_option_infos[] = {
-    {"machine", machine_keys}, {"m", memory_keys},      {"smp-opts", smp_keys}, {"boot-opts", boot_keys},
-    {"drive", drive_keys},     {"chardev", chardev_keys}, {"mon", mon_keys},      {"run-with", run_with_keys},
-    {NULL},
+    {"machine", machine_keys}, {"m", memory_keys},          {"smp-opts", smp_keys},
+    {"boot-opts", boot_keys},  {"drive", drive_keys},       {"chardev", chardev_keys},
+    {"mon", mon_keys},         {"run-with", run_with_keys}, {NULL},
 };
 
 static void print_help(void)
 {
-    printf("xendm %s: device model of a Xen HVM guest; started by xl through device_model_override=\n\n"
-           "Options, as libxl writes them (xendm(8) has the details):\n", VERSION);
+    printf("xendm %s: device model of a Xen HVM guest; started by xl through "
+           "device_model_override=\n\n"
+           "Options, as libxl writes them (xendm(8) has the details):\n",
+           VERSION);
     for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
         const struct option *o = &options[i];
 
@@ -455,7 +481,10 @@ static void print_help(void)
     printf("\n");
 }
 
-/* Two dashes are as good as one, as with QEMU; -M is -machine, -h is --help. `value` is set for --name=value. */
+/*
+ * Two dashes are as good as one, as with QEMU; -M is -machine, -h is --help. `value` is set for
+ * --name=value.
+ */
 static const struct option *find_option(const char *arg, const char **value)
 {
     const char *name = arg + 1 + (arg[1] == '-');
@@ -472,7 +501,8 @@ static const struct option *find_option(const char *arg, const char **value)
     for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
         const struct option *o = &options[i];
 
-        if (strlen(o->name) == len && memcmp(o->name, name, len) == 0 && (!*value || (o->flags & (OWN | ARG)) == (OWN | ARG))) {
+        if (strlen(o->name) == len && memcmp(o->name, name, len) == 0 &&
+            (!*value || (o->flags & (OWN | ARG)) == (OWN | ARG))) {
             return o;
         }
     }
@@ -516,11 +546,13 @@ static bool parse_all(struct cmdline *c, int argc, char **argv, bool *done, GErr
             /* No more than the first piece: a SPICE value may hold a password. */
             g_autofree char *first = value ? g_strndup(value, strcspn(value, ",")) : NULL;
 
-            g_set_error(err, XENDM_ERROR, EINVAL, "%s%s%s: %s", option, first ? " " : "", first ? first : "", o->help);
+            g_set_error(err, XENDM_ERROR, EINVAL, "%s%s%s: %s", option, first ? " " : "",
+                        first ? first : "", o->help);
             return false;
         }
         if ((o->flags & ONCE) && seen[o - options]) {
-            g_set_error(err, XENDM_ERROR, EINVAL, "%s%s%s: given twice", option, value ? " " : "", value ? value : "");
+            g_set_error(err, XENDM_ERROR, EINVAL, "%s%s%s: given twice", option, value ? " " : "",
+                        value ? value : "");
             return false;
         }
         seen[o - options] = true;
@@ -552,7 +584,9 @@ static bool check_complete(struct cmdline *c, GError **err)
     return true;
 }
 
-/* One line, whatever is in the values; a long one keeps its begin and its end, where the reason is. */
+/*
+ * One line, whatever is in the values; a long one keeps its begin and its end, where the reason is.
+ */
 static void make_one_line(GError *err)
 {
     g_autoptr(GString) text = g_string_new(NULL);
@@ -583,7 +617,8 @@ struct machine_desc *machine_desc_parse(int argc, char **argv, bool *done, GErro
     GError *error = NULL;
 
     *done = false;
-    if (!parse_all(&c, argc, argv, done, &error) || !check_complete(&c, &error) || !cmdline_link(&c, &error)) {
+    if (!parse_all(&c, argc, argv, done, &error) || !check_complete(&c, &error) ||
+        !cmdline_link(&c, &error)) {
         machine_desc_free(c.desc);
         c.desc = NULL;
         if (error) {

@@ -74,19 +74,21 @@ static bool piece_matches(const char *piece, size_t len, const char *want)
 }
 
 /* Adds "key=value", or a bare word under `implied`. */
-static bool add_piece(struct optlist *list, const char *piece, size_t len, const char *implied, GError **err)
+static bool add_piece(struct optlist *list, const char *piece, size_t len, const char *implied,
+                      GError **err)
 {
     const char *equals = memchr(piece, '=', len);
 
     if (!equals) {
         return add(list, g_strdup(implied), g_strndup(piece, len), err);
     }
-    return add(list, g_strndup(piece, equals - piece), g_strndup(equals + 1, piece + len - equals - 1), err);
+    return add(list, g_strndup(piece, equals - piece),
+               g_strndup(equals + 1, piece + len - equals - 1), err);
 }
 
 /* 1: it is this form and was added; 0: it is another; -1: error. */
-static int try_form(struct optlist *list, const char *text, const char *implied, const struct optlist_form *form,
-                    GError **err)
+static int try_form(struct optlist *list, const char *text, const char *implied,
+                    const struct optlist_form *form, GError **err)
 {
     const char *head[OPTLIST_PIECES], *tail[OPTLIST_PIECES];
     size_t head_len[OPTLIST_PIECES], tail_len[OPTLIST_PIECES];
@@ -146,14 +148,15 @@ static bool split(struct optlist *list, const char *text, const char *implied, G
         g_autoptr(GString) piece = g_string_new(NULL);
 
         while (*text && !(text[0] == ',' && text[1] != ',')) {
-            text += text[0] == ',';         /* the second of two */
+            text += text[0] == ','; /* the second of two */
             g_string_append_c(piece, *text++);
         }
         if (*text == ',') {
             text++;
         }
         if (!strchr(piece->str, '=') && !(first && implied && piece->len)) {
-            g_set_error(err, XENDM_ERROR, EINVAL, "%s: '%s' is not of the form key=value", list->option, piece->str);
+            g_set_error(err, XENDM_ERROR, EINVAL, "%s: '%s' is not of the form key=value",
+                        list->option, piece->str);
             return false;
         }
         if (!add_piece(list, piece->str, piece->len, implied, err)) {
@@ -218,8 +221,8 @@ int optlist_number(const char *text, uint64_t min, uint64_t max, uint64_t *value
     return 0;
 }
 
-bool optlist_take_uint(struct optlist *list, const char *key, uint64_t min, uint64_t max, uint64_t *value, bool *given,
-                       GError **err)
+bool optlist_take_uint(struct optlist *list, const char *key, uint64_t min, uint64_t max,
+                       uint64_t *value, bool *given, GError **err)
 {
     const char *text = optlist_take(list, key);
 
@@ -250,7 +253,8 @@ bool optlist_take_bool(struct optlist *list, const char *key, bool *value, GErro
     return true;
 }
 
-bool optlist_take_word(struct optlist *list, const char *key, const char *const *words, unsigned *index, GError **err)
+bool optlist_take_word(struct optlist *list, const char *key, const char *const *words,
+                       unsigned *index, GError **err)
 {
     const char *text = optlist_take(list, key);
 
@@ -266,7 +270,8 @@ bool optlist_take_word(struct optlist *list, const char *key, const char *const 
     return optlist_refuse(list, key, text, err, "this value is not implemented");
 }
 
-void optlist_take_rest(struct optlist *list, void (*fn)(void *opaque, const char *key, const char *value), void *opaque)
+void optlist_take_rest(struct optlist *list,
+                       void (*fn)(void *opaque, const char *key, const char *value), void *opaque)
 {
     for (guint i = 0; i < list->items->len; i++) {
         struct item *item = g_ptr_array_index(list->items, i);
@@ -290,7 +295,8 @@ bool optlist_end(struct optlist *list, GError **err)
     return true;
 }
 
-bool optlist_refuse(struct optlist *list, const char *key, const char *value, GError **err, const char *why)
+bool optlist_refuse(struct optlist *list, const char *key, const char *value, GError **err,
+                    const char *why)
 {
     g_set_error(err, XENDM_ERROR, EINVAL, "%s %s=%s: %s", list->option, key, value, why);
     return false;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Serving ioreqs; see dm/ioreq/request.h. Facts: public/hvm/ioreq.h, xen/common/ioreq.c, hvmemul_do_io() of Xen;
- * docs of the contract in section 4.2.
+ * Serving ioreqs; see dm/ioreq/request.h. Facts: public/hvm/ioreq.h, xen/common/ioreq.c,
+ * hvmemul_do_io() of Xen; docs of the contract in section 4.2.
  *
- * The life of a slot: Xen fills it and sets READY; we answer with RESP_READY. The state INPROCESS between the two is allowed
- * but tells nobody anything, so we save the store.
+ * The life of a slot: Xen fills it and sets READY; we answer with RESP_READY. The state INPROCESS
+ * between the two is allowed but tells nobody anything, so we save the store.
  */
 #include <string.h>
 
@@ -22,13 +22,16 @@
 
 #define PORTS 0x10000u
 #define RING_SLOTS IOREQ_BUFFER_SLOT_NUM
-#define STRING_NS (1 * NS_PER_MS)       /* a string instruction has for itself in a turn */
-#define UNITS_LOOK_FIRST 16u            /* units before it looks at the clock, then twice as many … */
-#define UNITS_LOOK_MAX 32u              /* … and at most so many: the look costs as much as a unit or two */
+#define STRING_NS (1 * NS_PER_MS) /* a string instruction has for itself in a turn */
+/* units before it looks at the clock, then twice as many … */
+#define UNITS_LOOK_FIRST 16u
+/* … and at most so many: the look costs as much as a unit or two */
+#define UNITS_LOOK_MAX 32u
 
 _Static_assert(sizeof(struct ioreq) == 32, "the slot layout is an ABI");
 _Static_assert(sizeof(struct buf_ioreq) == 8, "the ring layout is an ABI");
-_Static_assert(offsetof(struct buffered_iopage, write_pointer) == 4, "both pointers are read as one 64-bit number");
+_Static_assert(offsetof(struct buffered_iopage, write_pointer) == 4,
+               "both pointers are read as one 64-bit number");
 
 static uint64_t size_mask(unsigned size)
 {
@@ -55,7 +58,7 @@ static uint64_t unit_load(const uint8_t *p, unsigned size)
 {
     uint64_t value = 0;
 
-    memcpy(&value, p, size);    /* x86 is little-endian, host and guest */
+    memcpy(&value, p, size); /* x86 is little-endian, host and guest */
     return value;
 }
 
@@ -72,7 +75,10 @@ static uint64_t target_read(struct ioreq_core *core, const struct ioreq *r, uint
     case IOREQ_TYPE_COPY:
         return aspace_read(m->mmio, addr, r->size) & size_mask(r->size);
     default:
-        /* The upper half is segment, bus, device and function; the register may exceed 255 on AMD's extended 0xCF8. */
+        /*
+         * The upper half is segment, bus, device and function; the register may exceed 255 on AMD's
+         * extended 0xCF8.
+         */
         devfn = (uint32_t)(addr >> 32);
         reg = (uint32_t)addr;
         if (devfn > 0xff || reg > PCI_CONFIG_SIZE - r->size) {
@@ -82,7 +88,8 @@ static uint64_t target_read(struct ioreq_core *core, const struct ioreq *r, uint
     }
 }
 
-static void target_write(struct ioreq_core *core, const struct ioreq *r, uint64_t addr, uint64_t value)
+static void target_write(struct ioreq_core *core, const struct ioreq *r, uint64_t addr,
+                         uint64_t value)
 {
     struct machine *m = core->machine;
     uint32_t devfn, reg;
@@ -117,10 +124,14 @@ static uint64_t unit_address(const struct ioreq *r, uint32_t i)
 }
 
 static const enum recorder_kind read_kind[] = {
-    [IOREQ_TYPE_PIO] = REC_PIO_READ, [IOREQ_TYPE_COPY] = REC_MMIO_READ, [IOREQ_TYPE_PCI_CONFIG] = REC_CFG_READ,
+    [IOREQ_TYPE_PIO] = REC_PIO_READ,
+    [IOREQ_TYPE_COPY] = REC_MMIO_READ,
+    [IOREQ_TYPE_PCI_CONFIG] = REC_CFG_READ,
 };
 static const enum recorder_kind write_kind[] = {
-    [IOREQ_TYPE_PIO] = REC_PIO_WRITE, [IOREQ_TYPE_COPY] = REC_MMIO_WRITE, [IOREQ_TYPE_PCI_CONFIG] = REC_CFG_WRITE,
+    [IOREQ_TYPE_PIO] = REC_PIO_WRITE,
+    [IOREQ_TYPE_COPY] = REC_MMIO_WRITE,
+    [IOREQ_TYPE_PCI_CONFIG] = REC_CFG_WRITE,
 };
 
 static uint64_t recorder_address(const struct ioreq *r)
@@ -136,7 +147,7 @@ static uint64_t recorder_address(const struct ioreq *r)
 /* How long this turn may last. The clock runs from the first look at it. */
 struct budget {
     bool limited;
-    uint32_t units, step;               /* since the last look; when to look again */
+    uint32_t units, step; /* since the last look; when to look again */
     int64_t end;
 };
 
@@ -158,15 +169,16 @@ static bool spent(struct budget *b, uint32_t units)
     return now >= b->end;
 }
 
-static void string_fault(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu, uint64_t gpa, int err)
+static void string_fault(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu,
+                         uint64_t gpa, int err)
 {
     core->counters.string_faults++;
     if (guestmem_host_failed(err)) {
-        return;         /* the hypervisor's room has told */
+        return; /* the hypervisor's room has told */
     }
-    log_guest(ROOM_IOREQ, "vCPU %u: string %s at %#llx: no memory at %#llx (%s)", vcpu,
-              r->dir == IOREQ_READ ? "input" : "output", (unsigned long long)r->addr, (unsigned long long)gpa,
-              strerror(-err));
+    log_guest(LOG_IOREQ, "vCPU %u: string %s at %#llx: no memory at %#llx (%s)", vcpu,
+              r->dir == IOREQ_READ ? "input" : "output", (unsigned long long)r->addr,
+              (unsigned long long)gpa, strerror(-err));
 }
 
 /* Whether the port takes many units in one call. Then it is a data port, and fast. */
@@ -174,16 +186,16 @@ static bool port_has_blocks(const struct ioreq_core *core, const struct ioreq *r
 {
     const struct region *region = aspace_find(core->machine->pio, r->addr);
 
-    return region != NULL &&
-           (r->dir == IOREQ_READ ? region->ops->read_block != NULL : region->ops->write_block != NULL);
+    return region != NULL && (r->dir == IOREQ_READ ? region->ops->read_block != NULL
+                                                   : region->ops->write_block != NULL);
 }
 
 /*
- * Units done + 0 … done + n - 1 of `r` between the device and `buf`, in the order in which the device sees them. Returns how
- * many there was time for, at least one.
+ * Units done + 0 … done + n - 1 of `r` between the device and `buf`, in the order in which the
+ * device sees them. Returns how many there was time for, at least one.
  */
-static uint32_t device_units(struct ioreq_core *core, const struct ioreq *r, uint32_t done, uint8_t *buf, uint32_t n,
-                             struct budget *budget)
+static uint32_t device_units(struct ioreq_core *core, const struct ioreq *r, uint32_t done,
+                             uint8_t *buf, uint32_t n, struct budget *budget)
 {
     struct machine *m = core->machine;
     bool pio = r->type == IOREQ_TYPE_PIO, blocks = pio && port_has_blocks(core, r);
@@ -219,11 +231,12 @@ static uint32_t device_units(struct ioreq_core *core, const struct ioreq *r, uin
 }
 
 /*
- * REP INS upwards, which is how PIO disk drivers read: the device's data goes straight into the guest's page. Where that
- * cannot be (no memory there, a unit across two mappings), up to a page's worth goes through the bounce buffer.
+ * REP INS upwards, which is how PIO disk drivers read: the device's data goes straight into the
+ * guest's page. Where that cannot be (no memory there, a unit across two mappings), up to a page's
+ * worth goes through the bounce buffer.
  */
-static uint32_t string_in_direct(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu, uint32_t done,
-                                 struct budget *budget)
+static uint32_t string_in_direct(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu,
+                                 uint32_t done, struct budget *budget)
 {
     struct machine *m = core->machine;
 
@@ -257,7 +270,10 @@ static uint32_t string_in_direct(struct ioreq_core *core, const struct ioreq *r,
     return done;
 }
 
-/* Reverses the order of `n` units in place: what the device gives first belongs to the highest address. */
+/*
+ * Reverses the order of `n` units in place: what the device gives first belongs to the highest
+ * address.
+ */
 static void units_reverse(uint8_t *buf, unsigned size, uint32_t n)
 {
     for (uint32_t i = 0; i < n / 2; i++) {
@@ -274,15 +290,16 @@ static void units_reverse(uint8_t *buf, unsigned size, uint32_t n)
 /* The lowest address of units done … done + n - 1 in memory. */
 static uint64_t units_memory(const struct ioreq *r, uint32_t done, uint32_t n)
 {
-    return r->df ? r->data - (uint64_t)(done + n - 1) * r->size : r->data + (uint64_t)done * r->size;
+    return r->df ? r->data - (uint64_t)(done + n - 1) * r->size
+                 : r->data + (uint64_t)done * r->size;
 }
 
 /*
- * Device to memory or back, a bounce buffer at a time. A unit of guest memory is used as it was read: a vCPU may write it
- * meanwhile.
+ * Device to memory or back, a bounce buffer at a time. A unit of guest memory is used as it was
+ * read: a vCPU may write it meanwhile.
  */
-static uint32_t string_bounced(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu, uint32_t done,
-                               struct budget *budget)
+static uint32_t string_bounced(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu,
+                               uint32_t done, struct budget *budget)
 {
     struct machine *m = core->machine;
     uint32_t most = (uint32_t)sizeof(core->bounce) / r->size;
@@ -324,9 +341,12 @@ static uint32_t string_bounced(struct ioreq_core *core, const struct ioreq *r, u
     return done;
 }
 
-/* REP STOS to a device, and other repetitions with the data in the request; *value is what was read last. */
-static uint32_t string_value(struct ioreq_core *core, const struct ioreq *r, uint32_t done, struct budget *budget,
-                             uint64_t *value)
+/*
+ * REP STOS to a device, and other repetitions with the data in the request; *value is what was read
+ * last.
+ */
+static uint32_t string_value(struct ioreq_core *core, const struct ioreq *r, uint32_t done,
+                             struct budget *budget, uint64_t *value)
 {
     while (done < r->count) {
         if (r->dir == IOREQ_READ) {
@@ -342,11 +362,13 @@ static uint32_t string_value(struct ioreq_core *core, const struct ioreq *r, uin
     return done;
 }
 
-/* One turn of a string instruction: units that are done by now; the answer counts when that is all. */
-static uint32_t string_turn(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu, uint32_t done,
-                            uint64_t *answer)
+/*
+ * One turn of a string instruction: units that are done by now; the answer counts when that is all.
+ */
+static uint32_t string_turn(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu,
+                            uint32_t done, uint64_t *answer)
 {
-    struct budget budget = { .limited = !core->patient, .step = UNITS_LOOK_FIRST };
+    struct budget budget = {.limited = !core->patient, .step = UNITS_LOOK_FIRST};
 
     *answer = r->data;
     if (!r->data_is_ptr) {
@@ -359,7 +381,8 @@ static uint32_t string_turn(struct ioreq_core *core, const struct ioreq *r, unsi
 }
 
 /* A turn; true when that was the last. Else it is remembered, and `r` is to be given again. */
-static bool string_serve(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu, uint32_t done, uint64_t *answer)
+static bool string_serve(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu,
+                         uint32_t done, uint64_t *answer)
 {
     done = string_turn(core, r, vcpu, done, answer);
     if (done >= r->count) {
@@ -369,7 +392,7 @@ static bool string_serve(struct ioreq_core *core, const struct ioreq *r, unsigne
     if (core->string == NULL) {
         core->string = g_new0(struct ioreq_string, core->vcpus);
     }
-    core->string[vcpu] = (struct ioreq_string){ .r = *r, .done = done, .on = true };
+    core->string[vcpu] = (struct ioreq_string){.r = *r, .done = done, .on = true};
     return false;
 }
 
@@ -384,8 +407,11 @@ static uint64_t bad_request(struct ioreq_core *core, const struct ioreq *r, unsi
 {
     core->counters.bad++;
     recorder_note(REC_BAD_REQUEST, r->type, r->addr, r->size);
-    log_guest(ROOM_IOREQ, "vCPU %u: a request that makes no sense: type %u state %u dir %u size %u count %u ptr %u at %#llx",
-              vcpu, r->type, r->state, r->dir, r->size, r->count, r->data_is_ptr, (unsigned long long)r->addr);
+    log_guest(LOG_IOREQ,
+              "vCPU %u: a request that makes no sense: type %u state %u dir %u size %u count %u "
+              "ptr %u at %#llx",
+              vcpu, r->type, r->state, r->dir, r->size, r->count, r->data_is_ptr,
+              (unsigned long long)r->addr);
     return UINT64_MAX;
 }
 
@@ -396,7 +422,8 @@ static bool request_valid(const struct ioreq *r)
     }
     switch (r->type) {
     case IOREQ_TYPE_PIO:
-        if (!size_valid(r->size, 4) || r->addr > PORTS - r->size || (!r->data_is_ptr && r->count != 1)) {
+        if (!size_valid(r->size, 4) || r->addr > PORTS - r->size ||
+            (!r->data_is_ptr && r->count != 1)) {
             return false;
         }
         break;
@@ -441,8 +468,12 @@ static void time_offset(struct ioreq_core *core, uint64_t seconds)
     }
 }
 
-/* Does what `r`, a private copy, asks for; the data of the answer. False: a string instruction that is not at its end. */
-static bool request_serve(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu, uint64_t *answer)
+/*
+ * Does what `r`, a private copy, asks for; the data of the answer. False: a string instruction that
+ * is not at its end.
+ */
+static bool request_serve(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu,
+                          uint64_t *answer)
 {
     uint32_t aux = (r->size & 0xff) | vcpu << 8;
 
@@ -485,13 +516,15 @@ static bool request_serve(struct ioreq_core *core, const struct ioreq *r, unsign
 }
 
 /* The answer to `vcpu`, whose request's last word was `word`. */
-static void request_answer(struct ioreq_core *core, unsigned vcpu, uint64_t word, uint64_t answer, uint8_t state)
+static void request_answer(struct ioreq_core *core, unsigned vcpu, uint64_t word, uint64_t answer,
+                           uint8_t state)
 {
     struct ioreq *slot = &core->slot[vcpu];
 
     __atomic_store_n((uint64_t *)slot + 1, answer, __ATOMIC_RELAXED);
     /* The byte that holds the state, with data_is_ptr, dir and df above it. */
-    __atomic_store_n((uint8_t *)slot + 30, (uint8_t)((word >> 48 & 0xf0) | state), __ATOMIC_RELEASE);
+    __atomic_store_n((uint8_t *)slot + 30, (uint8_t)((word >> 48 & 0xf0) | state),
+                     __ATOMIC_RELEASE);
     core->notify(core->opaque, vcpu);
 }
 
@@ -532,9 +565,12 @@ bool ioreq_core_serve(struct ioreq_core *core, unsigned vcpu)
     if (__builtin_expect(core->string != NULL, 0) && core->string[vcpu].on) {
         return string_go_on(core, vcpu);
     }
-    /* State and type are in the last word; what it says about the others holds once it says READY. */
+    /*
+     * State and type are in the last word; what it says about the others holds once it says READY.
+     */
     req.word[3] = __atomic_load_n(&word[3], __ATOMIC_ACQUIRE);
-    if (__builtin_expect(req.r.state != STATE_IOREQ_READY && req.r.state <= STATE_IORESP_READY, 1)) {
+    if (__builtin_expect(req.r.state != STATE_IOREQ_READY && req.r.state <= STATE_IORESP_READY,
+                         1)) {
         return false;
     }
     if (__builtin_expect(core->busy, 0)) {
@@ -549,12 +585,15 @@ bool ioreq_core_serve(struct ioreq_core *core, unsigned vcpu)
     }
     core->busy = true;
     if (__builtin_expect(req.r.state > STATE_IORESP_READY, 0)) {
-        /* Nothing that Xen writes. NONE lets a waiting read end with all ones and keeps the slot usable. */
+        /*
+         * Nothing that Xen writes. NONE lets a waiting read end with all ones and keeps the slot
+         * usable.
+         */
         answer = bad_request(core, &req.r, vcpu);
         state = STATE_IOREQ_NONE;
     } else {
         core->busy = false;
-        ioreq_core_drain(core);     /* what was posted before must be seen before */
+        ioreq_core_drain(core); /* what was posted before must be seen before */
         core->busy = true;
         done = request_serve(core, &req.r, vcpu, &answer);
     }
@@ -570,7 +609,12 @@ bool ioreq_core_serve(struct ioreq_core *core, unsigned vcpu)
 static void ring_item(struct ioreq_core *core, const struct buf_ioreq *item, uint64_t data)
 {
     struct ioreq r = {
-        .addr = item->addr, .data = data, .count = 1, .size = 1u << item->size, .dir = item->dir, .type = item->type,
+        .addr = item->addr,
+        .data = data,
+        .count = 1,
+        .size = 1u << item->size,
+        .dir = item->dir,
+        .type = item->type,
         .state = STATE_IOREQ_READY,
     };
 
@@ -578,7 +622,8 @@ static void ring_item(struct ioreq_core *core, const struct buf_ioreq *item, uin
     recorder_note(REC_BUFFERED, r.size, r.addr, data);
     if (r.type == IOREQ_TYPE_TIMEOFFSET) {
         time_offset(core, data);
-    } else if (r.dir == IOREQ_READ || (r.type != IOREQ_TYPE_PIO && r.type != IOREQ_TYPE_COPY) || !request_valid(&r)) {
+    } else if (r.dir == IOREQ_READ || (r.type != IOREQ_TYPE_PIO && r.type != IOREQ_TYPE_COPY) ||
+               !request_valid(&r)) {
         bad_request(core, &r, 0);
     } else {
         count_access(&core->counters, &r);
@@ -586,7 +631,10 @@ static void ring_item(struct ioreq_core *core, const struct buf_ioreq *item, uin
     }
 }
 
-/* The pointers cannot be: drop what they pretend is there, together, so that Xen's own adjustment cannot fall between. */
+/*
+ * The pointers cannot be: drop what they pretend is there, together, so that Xen's own adjustment
+ * cannot fall between.
+ */
 static void ring_resync(struct ioreq_core *core, uint64_t both)
 {
     uint64_t *pointers = (uint64_t *)core->ring;
@@ -594,8 +642,9 @@ static void ring_resync(struct ioreq_core *core, uint64_t both)
     uint64_t now = (uint64_t)write << 32 | write;
 
     core->counters.ring_resyncs++;
-    log_guest(ROOM_IOREQ, "buffered ring: pointers %u and %u are too far apart, dropping its contents", (uint32_t)both,
-              write);
+    log_guest(LOG_IOREQ,
+              "buffered ring: pointers %u and %u are too far apart, dropping its contents",
+              (uint32_t)both, write);
     __atomic_compare_exchange_n(pointers, &both, now, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
@@ -615,7 +664,10 @@ unsigned ioreq_core_drain(struct ioreq_core *core)
     }
     /* The bound keeps a guest that posts as fast as we drain from keeping us here. */
     while (done < RING_SLOTS) {
-        /* In atomic mode Xen may lower both pointers by multiples of 511 at any time: the index stays the same. */
+        /*
+         * In atomic mode Xen may lower both pointers by multiples of 511 at any time: the index
+         * stays the same.
+         */
         uint64_t both = __atomic_load_n((uint64_t *)ring, __ATOMIC_ACQUIRE);
         uint32_t read = (uint32_t)both;
         uint32_t used = (uint32_t)(both >> 32) - read;
@@ -644,9 +696,9 @@ unsigned ioreq_core_drain(struct ioreq_core *core)
         }
         __atomic_fetch_add(&ring->read_pointer, slots, __ATOMIC_ACQ_REL);
         if (item.size == 3 && slots == 1) {
-            struct ioreq r = { .addr = item.addr, .size = 8, .count = 1, .type = item.type };
+            struct ioreq r = {.addr = item.addr, .size = 8, .count = 1, .type = item.type};
 
-            bad_request(core, &r, 0);   /* half an item: Xen publishes both slots at once */
+            bad_request(core, &r, 0); /* half an item: Xen publishes both slots at once */
         } else {
             ring_item(core, &item, data);
         }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What an ioreq means: from a slot or the buffered ring to the machine and back, without a hypervisor call, so that unit
- * tests can feed it anything. dm/ioreq/server.c owns the pages, the event channels and the loop around it.
+ * What an ioreq means: from a slot or the buffered ring to the machine and back, without a
+ * hypervisor call, so that unit tests can feed it anything. dm/ioreq/server.c owns the pages, the
+ * event channels and the loop around it.
  *
- * The page is shared with Xen. Nobody else can write it in our configuration, but a request is treated as if it came from
- * an enemy: each is read once, into a local, and every field is checked.
+ * The page is shared with Xen. Nobody else can write it in our configuration, but a request is
+ * treated as if it came from an enemy: each is read once, into a local, and every field is checked.
  */
 #ifndef DM_IOREQ_CORE_H
 #define DM_IOREQ_CORE_H
@@ -29,40 +30,43 @@ static inline int64_t ioreq_now_ns(void)
 }
 
 /*
- * Most repetitions that a request may have. Xen clips string instructions to 4096 repetitions before anything else
- * (hvmemul_virtual_to_linear) and then at the end of the page; what is longer does not come from Xen, and is refused instead
- * of being served for seconds.
+ * Most repetitions that a request may have. Xen clips string instructions to 4096 repetitions
+ * before anything else (hvmemul_virtual_to_linear) and then at the end of the page; what is longer
+ * does not come from Xen, and is refused instead of being served for seconds.
  */
 #define IOREQ_COUNT_MAX 4096u
 
 struct ioreq_counters {
     uint64_t pio_reads, pio_writes, mmio_reads, mmio_writes, config_reads, config_writes;
-    uint64_t strings, string_units;     /* requests with data in guest memory or repeated; their units */
-    uint64_t string_turns;              /* times one of them was left because its time was up */
-    uint64_t string_faults;             /* parts of them whose memory was not there */
+    /* requests with data in guest memory or repeated; their units */
+    uint64_t strings, string_units;
+    uint64_t string_turns;  /* times one of them was left because its time was up */
+    uint64_t string_faults; /* parts of them whose memory was not there */
     uint64_t time_offsets, invalidates;
     uint64_t buffered, ring_resyncs;
     uint64_t bad;
-    uint64_t held;                      /* times a request was found while the machine stood still */
+    /* times a request was found while the machine stood still */
+    uint64_t held;
 };
 
 /* A string instruction that was begun and takes its turns. */
 struct ioreq_string {
-    struct ioreq r;                     /* as it was read; the slot is not looked at again */
-    uint32_t done;                      /* units */
+    struct ioreq r; /* as it was read; the slot is not looked at again */
+    uint32_t done;  /* units */
     bool on;
 };
 
 struct ioreq_core {
     struct machine *machine;
-    struct ioreq *slot;                 /* one per vCPU */
+    struct ioreq *slot; /* one per vCPU */
     unsigned vcpus;
-    struct buffered_iopage *ring;       /* NULL: none */
-    bool hold;                          /* the machine stands still: answer nothing but INVALIDATE */
-    bool busy;                          /* a request is being served */
-    bool patient;                       /* finish string instructions, however long they take */
-    unsigned next_vcpu;                 /* where ioreq_core_poll() goes on */
-    struct ioreq_string *string;        /* one per vCPU; NULL until a long one came */
+    struct buffered_iopage *ring; /* NULL: none */
+    /* the machine stands still: answer nothing but INVALIDATE */
+    bool hold;
+    bool busy;                   /* a request is being served */
+    bool patient;                /* finish string instructions, however long they take */
+    unsigned next_vcpu;          /* where ioreq_core_poll() goes on */
+    struct ioreq_string *string; /* one per vCPU; NULL until a long one came */
     void (*notify)(void *opaque, unsigned vcpu);
     void *opaque;
     struct ioreq_counters counters;
@@ -70,12 +74,12 @@ struct ioreq_core {
 };
 
 /*
- * Serves what is in the slot of `vcpu`, after everything that is in the ring, and notifies. False when there was no request,
- * or it has to wait.
+ * Serves what is in the slot of `vcpu`, after everything that is in the ring, and notifies. False
+ * when there was no request, or it has to wait.
  *
- * A string instruction whose units take long (each may clear or move video memory) is left when its millisecond is over, so
- * that a guest cannot keep the main loop for minutes with one instruction: true, but nobody is notified; the next call for
- * this vCPU goes on with it.
+ * A string instruction whose units take long (each may clear or move video memory) is left when its
+ * millisecond is over, so that a guest cannot keep the main loop for minutes with one instruction:
+ * true, but nobody is notified; the next call for this vCPU goes on with it.
  */
 bool ioreq_core_serve(struct ioreq_core *core, unsigned vcpu);
 
@@ -85,8 +89,10 @@ void ioreq_core_clear(struct ioreq_core *core);
 /* Empties the ring, but not more than one ring's worth. Returns the number of items. */
 unsigned ioreq_core_drain(struct ioreq_core *core);
 
-/* Looks at all slots once, from where it stopped last time, and at the ring. Returns how many requests (also parts of long
- * string instructions) and items, ≤ max. */
+/*
+ * Looks at all slots once, from where it stopped last time, and at the ring. Returns how many
+ * requests (also parts of long string instructions) and items, ≤ max.
+ */
 unsigned ioreq_core_poll(struct ioreq_core *core, unsigned max);
 
 #endif

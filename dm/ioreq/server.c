@@ -2,14 +2,15 @@
 /*
  * The ioreq server; see dm/ioreq/ioreq.h, DESIGN.md "The way of a guest access", contract 4.2.
  *
- * A turn: one read(2) takes all pending event channels, which the kernel masks. Requests are served, each with one
- * notify. While they come fast we stay, looking at the slots (32 bytes a vCPU, all in our cache until Xen writes one),
- * with the channels masked, so that neither Xen nor the kernel does anything but set a bit that is set already. Only when
- * nothing came for a while one write(2) unmasks them all, and we go back to poll(2).
+ * A turn: one read(2) takes all pending event channels, which the kernel masks. Requests are
+ * served, each with one notify. While they come fast we stay, looking at the slots (32 bytes a
+ * vCPU, all in our cache until Xen writes one), with the channels masked, so that neither Xen nor
+ * the kernel does anything but set a bit that is set already. Only when nothing came for a while
+ * one write(2) unmasks them all, and we go back to poll(2).
  *
- * Whether to stay is learnt: only a guest whose requests follow each other within about SPIN_NS makes us wait that long, and
- * waiting in vain is tried ever more rarely. A guest that knocks once in a while costs one wake-up each, and an idle one
- * nothing.
+ * Whether to stay is learnt: only a guest whose requests follow each other within about SPIN_NS
+ * makes us wait that long, and waiting in vain is tried ever more rarely. A guest that knocks once
+ * in a while costs one wake-up each, and an idle one nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,17 +31,21 @@
 #include <xendm/log.h>
 #include <xendm/machine.h>
 
-#define SPIN_NS (20 * NS_PER_US)        /* how long to look at the slots after an answer */
-#define NEAR_NS (100 * NS_PER_US)       /* a wake-up so soon after an answer would have been caught by spinning */
-#define BURST_REQUESTS 4u               /* a turn with so many was a burst: the next one may begin another */
-#define SPIN_SKIP_MAX 64u               /* at most so many occasions are let pass after waiting in vain */
-#define SPIN_PAUSES 4                   /* pause instructions between two looks; about 0.2 µs on current CPUs */
-#define TURN_REQUESTS 512u              /* then other sources have a go … */
-#define TURN_NS (1 * NS_PER_MS)         /* … or after that long */
+#define SPIN_NS (20 * NS_PER_US) /* how long to look at the slots after an answer */
+/* a wake-up so soon after an answer would have been caught by spinning */
+#define NEAR_NS (100 * NS_PER_US)
+/* a turn with so many was a burst: the next one may begin another */
+#define BURST_REQUESTS 4u
+/* at most so many occasions are let pass after waiting in vain */
+#define SPIN_SKIP_MAX 64u
+/* pause instructions between two looks; about 0.2 µs on current CPUs */
+#define SPIN_PAUSES 4
+#define TURN_REQUESTS 512u      /* then other sources have a go … */
+#define TURN_NS (1 * NS_PER_MS) /* … or after that long */
 #define PORTS_PER_READ 256u
 #define SLOTS_PER_PAGE (GUEST_PAGE_SIZE / sizeof(struct ioreq))
 #define PORT_NONE UINT16_MAX
-#define PORT_MAX (1u << 17)             /* FIFO event channels */
+#define PORT_MAX (1u << 17) /* FIFO event channels */
 #define PORT_RING (UINT16_MAX - 1)
 
 struct ioreq_source {
@@ -57,22 +62,22 @@ struct ioreq_server {
 
     /* The pages: one resource (buffered page first), or two guest frames on old kernels. */
     xenforeignmemory_resource_handle *resource;
-    void *sync_page, *ring_page;        /* mapped by frame */
+    void *sync_page, *ring_page; /* mapped by frame */
 
-    unsigned *vcpu_port;                /* local ports */
+    unsigned *vcpu_port; /* local ports */
     unsigned ring_port;
-    bool enabled;                       /* by us, or by the program before us */
-    uint16_t *port_vcpu;                /* by local port: vCPU, PORT_RING or PORT_NONE */
-    unsigned ports;                     /* size of that */
+    bool enabled;        /* by us, or by the program before us */
+    uint16_t *port_vcpu; /* by local port: vCPU, PORT_RING or PORT_NONE */
+    unsigned ports;      /* size of that */
 
-    evtchn_port_t *masked;              /* taken and not given back yet */
+    evtchn_port_t *masked; /* taken and not given back yet */
     unsigned masked_count, masked_max;
 
-    bool again;                         /* the last turn was cut: go on without an event */
-    bool may_spin;                      /* more than one CPU */
-    bool bursty;                        /* the last turn that had requests had many */
-    unsigned spin_skip;                 /* occasions still to let pass … */
-    unsigned spin_fails;                /* … doubling with each vain wait */
+    bool again;          /* the last turn was cut: go on without an event */
+    bool may_spin;       /* more than one CPU */
+    bool bursty;         /* the last turn that had requests had many */
+    unsigned spin_skip;  /* occasions still to let pass … */
+    unsigned spin_fails; /* … doubling with each vain wait */
     int64_t last_answer;
     bool (*poll)(void);
     struct ioreq_server_counters counters;
@@ -95,11 +100,15 @@ static void notify_vcpu(void *opaque, unsigned vcpu)
 
     s->counters.notifies++;
     if (xenevtchn_notify(s->xen->evtchn, s->vcpu_port[vcpu]) != 0) {
-        log_debug(ROOM_IOREQ, "notifying vCPU %u: %s", vcpu, strerror(errno));    /* the domain is going */
+        /* the domain is going */
+        log_debug(LOG_IOREQ, "notifying vCPU %u: %s", vcpu, strerror(errno));
     }
 }
 
-/* Linux' ABI of /dev/xen/evtchn, which libxenevtchn offers one port at a time: an array of ports per read and per write. */
+/*
+ * Linux' ABI of /dev/xen/evtchn, which libxenevtchn offers one port at a time: an array of ports
+ * per read and per write.
+ */
 static void unmask_ports(struct ioreq_server *s)
 {
     unsigned done = 0;
@@ -111,10 +120,13 @@ static void unmask_ports(struct ioreq_server *s)
             continue;
         }
         if (n <= 0) {
-            /* One of them is refused (closed under us): one by one then, so that it takes no other with it. */
+            /*
+             * One of them is refused (closed under us): one by one then, so that it takes no other
+             * with it.
+             */
             for (; done < s->masked_count; done++) {
                 if (xenevtchn_unmask(s->xen->evtchn, s->masked[done]) != 0) {
-                    log_debug(ROOM_IOREQ, "unmasking port %u: %s", s->masked[done], strerror(errno));
+                    log_debug(LOG_IOREQ, "unmasking port %u: %s", s->masked[done], strerror(errno));
                 }
             }
             break;
@@ -126,7 +138,8 @@ static void unmask_ports(struct ioreq_server *s)
 
 static void events_broken(struct ioreq_server *s, const char *why)
 {
-    log_error(ROOM_IOREQ, "reading event channels: %s; the guest's accesses are not served any more", why);
+    log_error(LOG_IOREQ, "reading event channels: %s; the guest's accesses are not served any more",
+              why);
     g_source_remove_unix_fd(s->source, s->fd_tag);
     s->fd_tag = NULL;
 }
@@ -136,7 +149,8 @@ static unsigned take_ports(struct ioreq_server *s)
 {
     evtchn_port_t port[PORTS_PER_READ];
     unsigned served = 0, count;
-    unsigned room = s->masked_max - s->masked_count;     /* never 0: a masked port is not reported again */
+    /* never 0: a masked port is not reported again */
+    unsigned room = s->masked_max - s->masked_count;
     ssize_t n = read(s->fd, port, MIN(room, PORTS_PER_READ) * sizeof(port[0]));
 
     if (n < 0) {
@@ -169,7 +183,10 @@ static unsigned take_ports(struct ioreq_server *s)
 
 /* ---- the loop ---- */
 
-/* Decides, once a turn, whether to wait for more after the first answer. `start` is when the turn's event came. */
+/*
+ * Decides, once a turn, whether to wait for more after the first answer. `start` is when the turn's
+ * event came.
+ */
 static bool worth_waiting(struct ioreq_server *s, int64_t start)
 {
     if (!s->may_spin) {
@@ -202,7 +219,7 @@ static void learn(struct ioreq_server *s, unsigned served, bool waited, unsigned
 static void turn(struct ioreq_server *s, bool event)
 {
     int64_t start = ioreq_now_ns();
-    int64_t deadline = 0;               /* of the wait that is on, 0 when none is */
+    int64_t deadline = 0; /* of the wait that is on, 0 when none is */
     unsigned served = event ? take_ports(s) : 0;
     unsigned hits = 0;
     bool waited = false, wait = false, decided = false;
@@ -287,7 +304,8 @@ static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer 
     return G_SOURCE_CONTINUE;
 }
 
-static GSourceFuncs source_funcs = { source_prepare, source_check, source_dispatch, NULL, NULL, NULL };
+static GSourceFuncs source_funcs = {source_prepare, source_check, source_dispatch,
+                                    NULL,           NULL,         NULL};
 
 /* ---- opening ---- */
 
@@ -302,8 +320,9 @@ static bool map_resource(struct ioreq_server *s, unsigned sync_pages, GError **e
     void *base = NULL;
     int e;
 
-    s->resource = xenforeignmemory_map_resource(s->xen->fmem, (domid_t)s->xen->domid, XENMEM_resource_ioreq_server,
-                                                s->xen->server, XENMEM_resource_ioreq_server_frame_bufioreq,
+    s->resource = xenforeignmemory_map_resource(s->xen->fmem, (domid_t)s->xen->domid,
+                                                XENMEM_resource_ioreq_server, s->xen->server,
+                                                XENMEM_resource_ioreq_server_frame_bufioreq,
                                                 1 + sync_pages, &base, PROT_READ | PROT_WRITE, 0);
     if (s->resource != NULL) {
         s->core.ring = base;
@@ -312,8 +331,11 @@ static bool map_resource(struct ioreq_server *s, unsigned sync_pages, GError **e
     }
     e = errno;
     if (sync_pages > 1) {
-        g_set_error(err, XENDM_ERROR, e, "the domain has %u vCPUs, but Xen offers one page of I/O requests, enough for %zu "
-                    "(%s)", s->core.vcpus, SLOTS_PER_PAGE, g_strerror(e));
+        g_set_error(
+            err, XENDM_ERROR, e,
+            "the domain has %u vCPUs, but Xen offers one page of I/O requests, enough for %zu "
+            "(%s)",
+            s->core.vcpus, SLOTS_PER_PAGE, g_strerror(e));
     } else if (!no_such_call(e)) {
         g_set_error(err, XENDM_ERROR, e, "cannot map the ioreq server's pages: %s", g_strerror(e));
     }
@@ -325,20 +347,25 @@ static bool map_frames(struct ioreq_server *s, GError **err)
 {
     xen_pfn_t sync = 0, ring = 0;
 
-    if (xendevicemodel_get_ioreq_server_info(s->xen->dmod, (domid_t)s->xen->domid, s->xen->server, &sync, &ring, NULL) == 0) {
-        s->sync_page = xenforeignmemory_map(s->xen->fmem, s->xen->domid, PROT_READ | PROT_WRITE, 1, &sync, NULL);
+    if (xendevicemodel_get_ioreq_server_info(s->xen->dmod, (domid_t)s->xen->domid, s->xen->server,
+                                             &sync, &ring, NULL) == 0) {
+        s->sync_page = xenforeignmemory_map(s->xen->fmem, s->xen->domid, PROT_READ | PROT_WRITE, 1,
+                                            &sync, NULL);
         if (s->sync_page != NULL) {
-            s->ring_page = xenforeignmemory_map(s->xen->fmem, s->xen->domid, PROT_READ | PROT_WRITE, 1, &ring, NULL);
+            s->ring_page = xenforeignmemory_map(s->xen->fmem, s->xen->domid, PROT_READ | PROT_WRITE,
+                                                1, &ring, NULL);
         }
     }
     if (s->sync_page == NULL || s->ring_page == NULL) {
         int e = errno;
 
-        g_set_error(err, XENDM_ERROR, e, "cannot map the ioreq server's pages, neither as a resource nor by frame: %s",
+        g_set_error(err, XENDM_ERROR, e,
+                    "cannot map the ioreq server's pages, neither as a resource nor by frame: %s",
                     g_strerror(e));
         return false;
     }
-    log_info(ROOM_IOREQ, "the kernel cannot map ioreq pages as a resource: mapped guest frames %#llx and %#llx",
+    log_info(LOG_IOREQ,
+             "the kernel cannot map ioreq pages as a resource: mapped guest frames %#llx and %#llx",
              (unsigned long long)sync, (unsigned long long)ring);
     s->core.slot = s->sync_page;
     s->core.ring = s->ring_page;
@@ -374,14 +401,16 @@ static void name_port(struct ioreq_server *s, unsigned port, uint16_t who)
     s->port_vcpu[port] = who;
 }
 
-static int bind_port(struct ioreq_server *s, evtchn_port_t remote, uint16_t who, const char *what, GError **err)
+static int bind_port(struct ioreq_server *s, evtchn_port_t remote, uint16_t who, const char *what,
+                     GError **err)
 {
     int port = xenevtchn_bind_interdomain(s->xen->evtchn, s->xen->domid, remote);
 
     if (port < 0) {
         int e = errno;
 
-        g_set_error(err, XENDM_ERROR, e, "cannot bind the event channel of %s (port %u of domain %u): %s", what, remote,
+        g_set_error(err, XENDM_ERROR, e,
+                    "cannot bind the event channel of %s (port %u of domain %u): %s", what, remote,
                     s->xen->domid, g_strerror(e));
         return -1;
     }
@@ -395,10 +424,12 @@ static bool bind_ports(struct ioreq_server *s, GError **err)
     char what[32];
     int port;
 
-    if (xendevicemodel_get_ioreq_server_info(s->xen->dmod, (domid_t)s->xen->domid, s->xen->server, NULL, NULL, &ring) != 0) {
+    if (xendevicemodel_get_ioreq_server_info(s->xen->dmod, (domid_t)s->xen->domid, s->xen->server,
+                                             NULL, NULL, &ring) != 0) {
         int e = errno;
 
-        g_set_error(err, XENDM_ERROR, e, "cannot ask for the ioreq server's event channel: %s", g_strerror(e));
+        g_set_error(err, XENDM_ERROR, e, "cannot ask for the ioreq server's event channel: %s",
+                    g_strerror(e));
         return false;
     }
     port = bind_port(s, ring, PORT_RING, "the buffered ring", err);
@@ -430,12 +461,14 @@ static bool several_cpus(void)
     return sysconf(_SC_NPROCESSORS_ONLN) > 1;
 }
 
-static struct ioreq_server *server_new(struct xen_handles *xen, struct machine *machine, GError **err)
+static struct ioreq_server *server_new(struct xen_handles *xen, struct machine *machine,
+                                       GError **err)
 {
     struct ioreq_server *s;
 
     if (!xen->server_made || machine->vcpus == 0 || machine->vcpus >= PORT_RING) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "no ioreq server was made, or %u vCPUs are too many", machine->vcpus);
+        g_set_error(err, XENDM_ERROR, EINVAL, "no ioreq server was made, or %u vCPUs are too many",
+                    machine->vcpus);
         return NULL;
     }
     s = g_new0(struct ioreq_server, 1);
@@ -460,7 +493,10 @@ static void server_listen(struct ioreq_server *s)
 {
     int flags;
 
-    /* We read only what poll announced; should the kernel have changed its mind meanwhile, that must not block us. */
+    /*
+     * We read only what poll announced; should the kernel have changed its mind meanwhile, that
+     * must not block us.
+     */
     s->fd = xenevtchn_fd(s->xen->evtchn);
     flags = fcntl(s->fd, F_GETFL);
     if (flags >= 0) {
@@ -470,19 +506,24 @@ static void server_listen(struct ioreq_server *s)
     ((struct ioreq_source *)s->source)->server = s;
     g_source_set_name(s->source, "ioreq");
     s->fd_tag = g_source_add_unix_fd(s->source, s->fd, G_IO_IN);
-    /* Else GLib takes the descriptor out of its poll set around each dispatch, at four system calls a turn. */
+    /*
+     * Else GLib takes the descriptor out of its poll set around each dispatch, at four system calls
+     * a turn.
+     */
     g_source_set_can_recurse(s->source, TRUE);
     g_source_attach(s->source, NULL);
 }
 
-struct ioreq_server *ioreq_server_open(struct xen_handles *xen, struct machine *machine, GError **err)
+struct ioreq_server *ioreq_server_open(struct xen_handles *xen, struct machine *machine,
+                                       GError **err)
 {
     struct ioreq_server *s = server_new(xen, machine, err);
 
     if (s == NULL) {
         return NULL;
     }
-    if (xendevicemodel_set_ioreq_server_state(xen->dmod, (domid_t)xen->domid, xen->server, 1) != 0) {
+    if (xendevicemodel_set_ioreq_server_state(xen->dmod, (domid_t)xen->domid, xen->server, 1) !=
+        0) {
         int e = errno;
 
         g_set_error(err, XENDM_ERROR, e, "cannot enable the ioreq server: %s", g_strerror(e));
@@ -498,8 +539,8 @@ struct ioreq_server *ioreq_server_open(struct xen_handles *xen, struct machine *
     return s;
 }
 
-struct ioreq_server *ioreq_server_adopt(struct xen_handles *xen, struct machine *machine, const unsigned *ports,
-                                        size_t count, GError **err)
+struct ioreq_server *ioreq_server_adopt(struct xen_handles *xen, struct machine *machine,
+                                        const unsigned *ports, size_t count, GError **err)
 {
     struct ioreq_server *s;
 
@@ -510,7 +551,8 @@ struct ioreq_server *ioreq_server_adopt(struct xen_handles *xen, struct machine 
         }
     }
     if (count != (size_t)machine->vcpus + 1) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "%zu event channels for %u vCPUs were handed on", count, machine->vcpus);
+        g_set_error(err, XENDM_ERROR, EINVAL, "%zu event channels for %u vCPUs were handed on",
+                    count, machine->vcpus);
         return NULL;
     }
     s = server_new(xen, machine, err);
@@ -523,8 +565,10 @@ struct ioreq_server *ioreq_server_adopt(struct xen_handles *xen, struct machine 
         s->vcpu_port[i] = ports[i + 1];
         name_port(s, ports[i + 1], (uint16_t)i);
     }
-    /* Our predecessor may have read events and not unmasked their ports: as if we had read them. Unmasking what is not masked
-     * has no effect. */
+    /*
+     * Our predecessor may have read events and not unmasked their ports: as if we had read them.
+     * Unmasking what is not masked has no effect.
+     */
     for (size_t i = 0; i < count; i++) {
         s->masked[s->masked_count++] = ports[i];
     }
@@ -584,7 +628,10 @@ void ioreq_server_close(struct ioreq_server *s)
 
 void ioreq_server_pause(struct ioreq_server *s)
 {
-    /* One round is all that counts: what comes later comes from a guest that runs on, and has to wait. */
+    /*
+     * One round is all that counts: what comes later comes from a guest that runs on, and has to
+     * wait.
+     */
     s->core.patient = true;
     ioreq_core_poll(&s->core, UINT32_MAX);
     s->core.patient = false;
@@ -600,7 +647,7 @@ void ioreq_server_set_poll(struct ioreq_server *s, bool (*poll)(void))
 void ioreq_server_resume(struct ioreq_server *s)
 {
     s->core.hold = false;
-    s->again = true;            /* what was held has had its event */
+    s->again = true; /* what was held has had its event */
     g_main_context_wakeup(NULL);
 }
 
@@ -612,7 +659,8 @@ void ioreq_server_counters(const struct ioreq_server *s, struct ioreq_server_cou
     out->requests = s->core.counters;
 }
 
-void ioreq_server_describe(const struct ioreq_server *s, void (*line)(void *opaque, const char *text), void *opaque)
+void ioreq_server_describe(const struct ioreq_server *s,
+                           void (*line)(void *opaque, const char *text), void *opaque)
 {
     struct ioreq_server_counters c;
     char text[256];
@@ -628,16 +676,19 @@ void ioreq_server_describe(const struct ioreq_server *s, void (*line)(void *opaq
          s->resource != NULL ? "resource" : "frame", s->core.hold ? ", holding requests" : "");
     LINE("pio: %llu reads, %llu writes", U(c.requests.pio_reads), U(c.requests.pio_writes));
     LINE("mmio: %llu reads, %llu writes", U(c.requests.mmio_reads), U(c.requests.mmio_writes));
-    LINE("pci config: %llu reads, %llu writes", U(c.requests.config_reads), U(c.requests.config_writes));
-    LINE("string: %llu requests, %llu units, %llu without memory, %llu times interrupted", U(c.requests.strings),
-         U(c.requests.string_units), U(c.requests.string_faults), U(c.requests.string_turns));
-    LINE("buffered: %llu items, %llu resynchronised", U(c.requests.buffered), U(c.requests.ring_resyncs));
+    LINE("pci config: %llu reads, %llu writes", U(c.requests.config_reads),
+         U(c.requests.config_writes));
+    LINE("string: %llu requests, %llu units, %llu without memory, %llu times interrupted",
+         U(c.requests.strings), U(c.requests.string_units), U(c.requests.string_faults),
+         U(c.requests.string_turns));
+    LINE("buffered: %llu items, %llu resynchronised", U(c.requests.buffered),
+         U(c.requests.ring_resyncs));
     LINE("time offset: %llu, invalidate: %llu, bad: %llu, held: %llu", U(c.requests.time_offsets),
          U(c.requests.invalidates), U(c.requests.bad), U(c.requests.held));
-    LINE("wakes: %llu (%llu found nothing), ports taken: %llu, notifies: %llu", U(c.wakes), U(c.idle_wakes), U(c.ports),
-         U(c.notifies));
-    LINE("spins: %llu, successful: %llu; turns cut: %llu, most requests a turn: %u", U(c.spins), U(c.spin_hits),
-         U(c.full_turns), c.batch_max);
+    LINE("wakes: %llu (%llu found nothing), ports taken: %llu, notifies: %llu", U(c.wakes),
+         U(c.idle_wakes), U(c.ports), U(c.notifies));
+    LINE("spins: %llu, successful: %llu; turns cut: %llu, most requests a turn: %u", U(c.spins),
+         U(c.spin_hits), U(c.full_turns), c.batch_max);
 #undef U
 #undef LINE
 }

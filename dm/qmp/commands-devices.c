@@ -87,7 +87,8 @@ static void add_stats(JsonBuilder *b, const struct drive_info *drive)
     json_builder_end_object(b);
 }
 
-static void list_drives(struct qmp_call *call, void (*add)(JsonBuilder *b, const struct drive_info *drive))
+static void list_drives(struct qmp_call *call,
+                        void (*add)(JsonBuilder *b, const struct drive_info *drive))
 {
     JsonBuilder *b = json_builder_new();
     struct drive_info drive;
@@ -113,8 +114,8 @@ static void run_query_blockstats(struct qmp_call *call, JsonObject *args)
 }
 
 /*
- * The CD drive that "id" (2.8 and later) or "device" names, with a back end whose medium can change. false: the call was
- * answered.
+ * The CD drive that "id" (2.8 and later) or "device" names, with a back end whose medium can
+ * change. false: the call was answered.
  */
 static bool find_cd(struct qmp_call *call, JsonObject *args, struct drive_info *drive)
 {
@@ -153,7 +154,10 @@ static void run_eject(struct qmp_call *call, JsonObject *args)
     qmp_call_finish(call, err);
 }
 
-/* add-fd's "<format>:<path>" of libxl (contract 2.2) tells the file's name, which xentop wants to see in query-block. */
+/*
+ * add-fd's "<format>:<path>" of libxl (contract 2.2) tells the file's name, which xentop wants to
+ * see in query-block.
+ */
 static char *name_of_passed_file(const char *path, const char *opaque)
 {
     const char *colon = opaque ? strchr(opaque, ':') : NULL;
@@ -175,8 +179,9 @@ static void run_change_medium(struct qmp_call *call, JsonObject *args)
         return;
     }
     if (!*file || (mode && strcmp(mode, "retain") != 0 && strcmp(mode, "read-only") != 0)) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, *file ? "argument 'read-only-mode': a CD drive is read-only"
-                                                     : "argument 'filename' is empty");
+        qmp_call_fail(call, QMP_GENERIC_ERROR,
+                      *file ? "argument 'read-only-mode': a CD drive is read-only"
+                            : "argument 'filename' is empty");
         return;
     }
     if (qmp_fdset_is_path(file)) {
@@ -192,7 +197,7 @@ static void run_change_medium(struct qmp_call *call, JsonObject *args)
     if (ide_cd_request_eject(drive.device, qmp_arg_bool(args, "force", false), &err) == 0) {
         block_eject(drive.block);
         if (block_insert(drive.block, &options, &err) == 0) {
-            options.fd = -1;    /* the back end's now */
+            options.fd = -1; /* the back end's now */
         }
     }
     if (options.fd >= 0) {
@@ -337,13 +342,15 @@ static void plug_vcpu(struct qmp_call *call, gint64 vcpu)
     int rc;
 
     if (vcpu < 0 || vcpu >= (gint64)m->vcpus) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "there is no vCPU %" G_GINT64_FORMAT ", the last one is %u", vcpu,
+        qmp_call_fail(call, QMP_GENERIC_ERROR,
+                      "there is no vCPU %" G_GINT64_FORMAT ", the last one is %u", vcpu,
                       m->vcpus - 1);
         return;
     }
     rc = board_vcpu_online(m, (unsigned)vcpu);
     if (rc < 0) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "vCPU %" G_GINT64_FORMAT ": %s", vcpu, g_strerror(-rc));
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "vCPU %" G_GINT64_FORMAT ": %s", vcpu,
+                      g_strerror(-rc));
     } else {
         qmp_call_return(call, NULL);
     }
@@ -377,12 +384,14 @@ static void run_device_add(struct qmp_call *call, JsonObject *args)
     gint64 number[3] = {0, 0, 0};
 
     if (strcmp(driver, CPU_TYPE) != 0) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "device_add: device '%s' is not implemented yet", driver);
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "device_add: device '%s' is not implemented yet",
+                      driver);
         return;
     }
     for (GList *l = members; l; l = l->next) {
         if (!g_strv_contains(known, l->data)) {
-            qmp_call_fail(call, QMP_GENERIC_ERROR, "device_add: there is no argument '%s' for %s", (char *)l->data, driver);
+            qmp_call_fail(call, QMP_GENERIC_ERROR, "device_add: there is no argument '%s' for %s",
+                          (char *)l->data, driver);
             return;
         }
     }
@@ -390,12 +399,14 @@ static void run_device_add(struct qmp_call *call, JsonObject *args)
         const char *wrong = cpu_number(args, known[2 + i], &number[i]);
 
         if (wrong) {
-            qmp_call_fail(call, QMP_GENERIC_ERROR, "device_add: argument '%s' %s", known[2 + i], wrong);
+            qmp_call_fail(call, QMP_GENERIC_ERROR, "device_add: argument '%s' %s", known[2 + i],
+                          wrong);
             return;
         }
     }
     if (number[1] != 0 || number[2] != 0) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "device_add: every vCPU is core 0, thread 0 of its socket");
+        qmp_call_fail(call, QMP_GENERIC_ERROR,
+                      "device_add: every vCPU is core 0, thread 0 of its socket");
         return;
     }
     plug_vcpu(call, number[0]);
@@ -403,18 +414,31 @@ static void run_device_add(struct qmp_call *call, JsonObject *args)
 
 const struct qmp_command qmp_device_commands[] = {
     {"query-block", run_query_block},
-    {"query-blockstats", run_query_blockstats, 0, {{"query-nodes", QMP_ARG_BOOL | QMP_ARG_OPTIONAL}}},
-    {"eject", run_eject, QMP_NEEDS_MACHINE,
-     {{"id", QMP_ARG_STRING | QMP_ARG_OPTIONAL}, {"device", QMP_ARG_STRING | QMP_ARG_OPTIONAL},
+    {"query-blockstats",
+     run_query_blockstats,
+     0,
+     {{"query-nodes", QMP_ARG_BOOL | QMP_ARG_OPTIONAL}}},
+    {"eject",
+     run_eject,
+     QMP_NEEDS_MACHINE,
+     {{"id", QMP_ARG_STRING | QMP_ARG_OPTIONAL},
+      {"device", QMP_ARG_STRING | QMP_ARG_OPTIONAL},
       {"force", QMP_ARG_BOOL | QMP_ARG_OPTIONAL}}},
-    {"blockdev-change-medium", run_change_medium, QMP_NEEDS_MACHINE,
-     {{"id", QMP_ARG_STRING | QMP_ARG_OPTIONAL}, {"device", QMP_ARG_STRING | QMP_ARG_OPTIONAL},
-      {"filename", QMP_ARG_STRING}, {"format", QMP_ARG_STRING | QMP_ARG_OPTIONAL},
-      {"force", QMP_ARG_BOOL | QMP_ARG_OPTIONAL}, {"read-only-mode", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
+    {"blockdev-change-medium",
+     run_change_medium,
+     QMP_NEEDS_MACHINE,
+     {{"id", QMP_ARG_STRING | QMP_ARG_OPTIONAL},
+      {"device", QMP_ARG_STRING | QMP_ARG_OPTIONAL},
+      {"filename", QMP_ARG_STRING},
+      {"format", QMP_ARG_STRING | QMP_ARG_OPTIONAL},
+      {"force", QMP_ARG_BOOL | QMP_ARG_OPTIONAL},
+      {"read-only-mode", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
     {"query-pci", run_query_pci, QMP_NEEDS_MACHINE},
     {"query-cpus-fast", run_query_cpus, QMP_NEEDS_MACHINE},
     {"query-hotpluggable-cpus", run_query_hotpluggable_cpus, QMP_NEEDS_MACHINE},
-    {"device_add", run_device_add, QMP_NEEDS_MACHINE | QMP_ANY_ARGS,
+    {"device_add",
+     run_device_add,
+     QMP_NEEDS_MACHINE | QMP_ANY_ARGS,
      {{"driver", QMP_ARG_STRING}, {"id", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
     {"cpu-add", run_cpu_add, QMP_NEEDS_MACHINE, {{"id", QMP_ARG_INT}}},
     {NULL},

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* QMP commands about the process and the machine's life; those about its devices are in qmp-commands-devices.c. */
+/*
+ * QMP commands about the process and the machine's life; those about its devices are in
+ * qmp-commands-devices.c.
+ */
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,8 +17,9 @@
 #include "internal.h"
 
 static const char *const status_names[] = {
-    [QMP_STATUS_PRELAUNCH] = "prelaunch", [QMP_STATUS_INMIGRATE] = "inmigrate", [QMP_STATUS_PAUSED] = "paused",
-    [QMP_STATUS_RUNNING] = "running",     [QMP_STATUS_SUSPENDED] = "suspended", [QMP_STATUS_SHUTDOWN] = "shutdown",
+    [QMP_STATUS_PRELAUNCH] = "prelaunch", [QMP_STATUS_INMIGRATE] = "inmigrate",
+    [QMP_STATUS_PAUSED] = "paused",       [QMP_STATUS_RUNNING] = "running",
+    [QMP_STATUS_SUSPENDED] = "suspended", [QMP_STATUS_SHUTDOWN] = "shutdown",
 };
 
 const char *qmp_status_name(struct qmp *qmp)
@@ -28,7 +32,10 @@ bool qmp_status_running(struct qmp *qmp)
     return qmp->target->ops->status(qmp->target->opaque) == QMP_STATUS_RUNNING;
 }
 
-/* Ends the call with what an op said; an op that fails without a word is no reason to claim success. */
+/*
+ * Ends the call with what an op said; an op that fails without a word is no reason to claim
+ * success.
+ */
 static void finish(struct qmp_call *call, int rc, GError *err)
 {
     if (rc < 0 && !err) {
@@ -42,7 +49,8 @@ static void run_capabilities(struct qmp_call *call, JsonObject *args)
     JsonNode *enable = json_object_get_member(args, "enable");
 
     /* The one there could be, "oob", is not offered. */
-    if (enable && (!JSON_NODE_HOLDS_ARRAY(enable) || json_array_get_length(json_node_get_array(enable)) != 0)) {
+    if (enable && (!JSON_NODE_HOLDS_ARRAY(enable) ||
+                   json_array_get_length(json_node_get_array(enable)) != 0)) {
         call->client->negotiated = false;
         qmp_call_fail(call, QMP_GENERIC_ERROR, "qmp_capabilities: no capability was offered");
         return;
@@ -117,7 +125,8 @@ void qmp_foreach_chardev(struct qmp *qmp, qmp_chardev_fn *fn, void *opaque)
     }
 }
 
-static void add_chardev(void *opaque, const char *label, const char *filename, bool used, bool connected)
+static void add_chardev(void *opaque, const char *label, const char *filename, bool used,
+                        bool connected)
 {
     JsonBuilder *b = opaque;
 
@@ -235,7 +244,8 @@ static bool may_run_programs(const struct qmp_client *client)
     struct ucred peer;
     socklen_t len = sizeof(peer);
 
-    return getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && (peer.uid == 0 || peer.uid == geteuid());
+    return getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+           (peer.uid == 0 || peer.uid == geteuid());
 }
 
 static void run_update(struct qmp_call *call, JsonObject *args)
@@ -248,7 +258,8 @@ static void run_update(struct qmp_call *call, JsonObject *args)
         return;
     }
     if (!may_run_programs(call->client)) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "xendm-update: only for root and the user of this process");
+        qmp_call_fail(call, QMP_GENERIC_ERROR,
+                      "xendm-update: only for root and the user of this process");
         return;
     }
     t->ops->update(t->opaque, binary, call);
@@ -270,7 +281,8 @@ static void run_system_powerdown(struct qmp_call *call, JsonObject *args)
     int rc;
 
     if (!t->ops->system_powerdown) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "the power button is Xen's: use xl trigger <domain> power");
+        qmp_call_fail(call, QMP_GENERIC_ERROR,
+                      "the power button is Xen's: use xl trigger <domain> power");
         return;
     }
     rc = t->ops->system_powerdown(t->opaque, &err);
@@ -303,7 +315,8 @@ static void run_save(struct qmp_call *call, JsonObject *args)
 
     /* Only what the toolstack opened itself: we name no files for others. */
     if (!qmp_fdset_is_path(file)) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "xen-save-devices-state: '%s': only /dev/fdset/N is implemented", file);
+        qmp_call_fail(call, QMP_GENERIC_ERROR,
+                      "xen-save-devices-state: '%s': only /dev/fdset/N is implemented", file);
         return;
     }
     fd = qmp_fdset_take(call->qmp, file, true, NULL, &err);
@@ -331,7 +344,10 @@ const struct qmp_command qmp_commands[] = {
     {"query-chardev", run_query_chardev},
     {"query-vnc", run_query_vnc},
     {"change-vnc-password", run_vnc_password, 0, {{"password", QMP_ARG_STRING}}},
-    {"query-command-line-options", run_query_command_line_options, 0, {{"option", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
+    {"query-command-line-options",
+     run_query_command_line_options,
+     0,
+     {{"option", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
     {"cont", run_cont, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
     {"stop", run_stop, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
     {"quit", run_quit},
@@ -339,10 +355,17 @@ const struct qmp_command qmp_commands[] = {
     {"system_powerdown", run_system_powerdown, QMP_NEEDS_MACHINE},
     {"system_wakeup", run_system_wakeup, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
     {"xen-set-global-dirty-log", run_log_dirty, QMP_NEEDS_MACHINE, {{"enable", QMP_ARG_BOOL}}},
-    {"xen-save-devices-state", run_save, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE,
+    {"xen-save-devices-state",
+     run_save,
+     QMP_NEEDS_MACHINE | QMP_EXCLUSIVE,
      {{"filename", QMP_ARG_STRING}, {"live", QMP_ARG_BOOL | QMP_ARG_OPTIONAL}}},
-    {"xendm-update", run_update, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE, {{"binary", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
-    {"human-monitor-command", run_human_monitor_command, 0,
+    {"xendm-update",
+     run_update,
+     QMP_NEEDS_MACHINE | QMP_EXCLUSIVE,
+     {{"binary", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
+    {"human-monitor-command",
+     run_human_monitor_command,
+     0,
      {{"command-line", QMP_ARG_STRING}, {"cpu-index", QMP_ARG_INT | QMP_ARG_OPTIONAL}}},
     {NULL},
 };

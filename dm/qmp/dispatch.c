@@ -2,8 +2,8 @@
 /*
  * QMP: from a command's text to its handler and back, whose turn it is, and events.
  *
- * Arguments are checked against the command's table before its handler runs: unknown, missing and mistyped ones are refused
- * by name.
+ * Arguments are checked against the command's table before its handler runs: unknown, missing and
+ * mistyped ones are refused by name.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,7 +13,8 @@
 
 #include "internal.h"
 
-static const struct qmp_command *const tables[] = {qmp_commands, qmp_device_commands, qmp_fdset_commands};
+static const struct qmp_command *const tables[] = {qmp_commands, qmp_device_commands,
+                                                   qmp_fdset_commands};
 
 /* ---- building blocks ---- */
 
@@ -96,7 +97,9 @@ static void end_call(struct qmp_call *call, JsonNode *message, bool error)
 
     if (client) {
         recorder_note(REC_QMP, client->number,
-                      call->id && JSON_NODE_HOLDS_VALUE(call->id) ? (uint64_t)json_node_get_int(call->id) : 0,
+                      call->id && JSON_NODE_HOLDS_VALUE(call->id)
+                          ? (uint64_t)json_node_get_int(call->id)
+                          : 0,
                       error ? 2 : 1);
         client->call = NULL;
         qmp_client_send(client, message);
@@ -206,7 +209,7 @@ void qmp_abandon(struct qmp_client *client)
     client->call = NULL;
     call->client = NULL;
     if (g_queue_remove(&qmp->waiting, call)) {
-        qmp_call_return(call, NULL);    /* nobody has it: this frees it */
+        qmp_call_return(call, NULL); /* nobody has it: this frees it */
     }
 }
 
@@ -260,7 +263,10 @@ static void query_commands(struct qmp_call *call)
 }
 
 static const char *const type_names[] = {
-    [QMP_ARG_STRING] = "a string", [QMP_ARG_INT] = "an integer", [QMP_ARG_BOOL] = "a boolean", [QMP_ARG_ANY] = "",
+    [QMP_ARG_STRING] = "a string",
+    [QMP_ARG_INT] = "an integer",
+    [QMP_ARG_BOOL] = "a boolean",
+    [QMP_ARG_ANY] = "",
 };
 
 static bool has_type(JsonNode *node, unsigned type)
@@ -290,7 +296,8 @@ static char *check_args(const struct qmp_command *command, JsonObject *args)
             return g_strdup_printf("argument '%s' is missing", command->args[i].name);
         }
         if (node && !has_type(node, type)) {
-            return g_strdup_printf("argument '%s' must be %s", command->args[i].name, type_names[type]);
+            return g_strdup_printf("argument '%s' must be %s", command->args[i].name,
+                                   type_names[type]);
         }
     }
     for (GList *l = members; l && !(command->flags & QMP_ANY_ARGS); l = l->next) {
@@ -330,8 +337,8 @@ static void run_call(struct qmp_call *call)
     }
 }
 
-static struct qmp_call *call_new(struct qmp_client *client, const struct qmp_command *command, JsonNode *id,
-                                 JsonObject *args)
+static struct qmp_call *call_new(struct qmp_client *client, const struct qmp_command *command,
+                                 JsonNode *id, JsonObject *args)
 {
     struct qmp_call *call = g_new0(struct qmp_call, 1);
 
@@ -365,12 +372,14 @@ static void begin_call(struct qmp_client *client, const char *name, JsonNode *id
 
     recorder_note(REC_QMP, client->number,
                   id && JSON_NODE_HOLDS_VALUE(id) ? (uint64_t)json_node_get_int(id) : 0, 0);
-    log_debug(ROOM_QMP, "%s: client %u: %s", client->monitor->id, client->number, name);
+    log_debug(LOG_QMP, "%s: client %u: %s", client->monitor->id, client->number, name);
 
     if (!client->negotiated && !negotiation) {
-        qmp_call_fail(call, QMP_COMMAND_NOT_FOUND, "qmp_capabilities has to come first, not %s", name);
+        qmp_call_fail(call, QMP_COMMAND_NOT_FOUND, "qmp_capabilities has to come first, not %s",
+                      name);
     } else if (!command || (client->negotiated && negotiation)) {
-        qmp_call_fail(call, QMP_COMMAND_NOT_FOUND, "there is no command %s%s", name, command ? " any more" : "");
+        qmp_call_fail(call, QMP_COMMAND_NOT_FOUND, "there is no command %s%s", name,
+                      command ? " any more" : "");
     } else if ((wrong = check_args(command, call->args))) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "%s: %s", name, wrong);
     } else if ((command->flags & QMP_NEEDS_MACHINE) && !call->qmp->target->machine) {
@@ -395,9 +404,11 @@ static const char *check_request(JsonNode *root, JsonObject **request)
     *request = json_node_get_object(root);
     members = json_object_get_members(*request);
     for (GList *l = members; l; l = l->next) {
-        if (strcmp(l->data, "execute") != 0 && strcmp(l->data, "arguments") != 0 && strcmp(l->data, "id") != 0) {
-            return strcmp(l->data, "exec-oob") == 0 ? "out-of-band execution is not implemented"
-                                                    : "a command has the members execute, arguments and id only";
+        if (strcmp(l->data, "execute") != 0 && strcmp(l->data, "arguments") != 0 &&
+            strcmp(l->data, "id") != 0) {
+            return strcmp(l->data, "exec-oob") == 0
+                       ? "out-of-band execution is not implemented"
+                       : "a command has the members execute, arguments and id only";
         }
     }
     execute = json_object_get_member(*request, "execute");
@@ -419,7 +430,8 @@ void qmp_dispatch(struct qmp_client *client, const char *text, gsize len)
     const char *wrong;
 
     /* json-glib takes the length as signed, and recurses: both are bounded by the scanner. */
-    if (!g_utf8_validate(text, (gssize)len, NULL) || !json_parser_load_from_data(parser, text, (gssize)len, NULL)) {
+    if (!g_utf8_validate(text, (gssize)len, NULL) ||
+        !json_parser_load_from_data(parser, text, (gssize)len, NULL)) {
         qmp_reject(client, "this is no JSON");
         return;
     }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Sets of file descriptors that a client passed: add-fd, remove-fd, query-fdsets, and "/dev/fdset/N" as a file's name.
+ * Sets of file descriptors that a client passed: add-fd, remove-fd, query-fdsets, and
+ * "/dev/fdset/N" as a file's name.
  *
- * libxl adds one for each save and each CD change and never removes any, so a set is freed by the command that uses it,
- * and all of them when the last client has gone.
+ * libxl adds one for each save and each CD change and never removes any, so a set is freed by the
+ * command that uses it, and all of them when the last client has gone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,12 +21,12 @@
 
 struct passed_fd {
     int fd;
-    char *opaque;               /* NULL: none */
+    char *opaque; /* NULL: none */
 };
 
 struct qmp_fdset {
     gint64 id;
-    GArray *fds;                /* struct passed_fd */
+    GArray *fds; /* struct passed_fd */
 };
 
 static void passed_fd_clear(void *p)
@@ -85,7 +86,8 @@ static bool fd_allows(int fd, bool write)
     int flags = fcntl(fd, F_GETFL);
     int mode = flags & O_ACCMODE;
 
-    return flags >= 0 && !(flags & O_PATH) && (mode == O_RDWR || mode == (write ? O_WRONLY : O_RDONLY));
+    return flags >= 0 && !(flags & O_PATH) &&
+           (mode == O_RDWR || mode == (write ? O_WRONLY : O_RDONLY));
 }
 
 int qmp_fdset_take(struct qmp *qmp, const char *path, bool write, char **opaque_out, GError **err)
@@ -94,11 +96,13 @@ int qmp_fdset_take(struct qmp *qmp, const char *path, bool write, char **opaque_
     uint64_t id;
     int fd = -1;
 
-    if (qmp_fdset_is_path(path) && optlist_number(path + strlen(FDSET_PREFIX), 0, G_MAXINT64, &id) == 0) {
+    if (qmp_fdset_is_path(path) &&
+        optlist_number(path + strlen(FDSET_PREFIX), 0, G_MAXINT64, &id) == 0) {
         set = fdset_find(qmp, (gint64)id);
     }
     if (!set) {
-        g_set_error(err, XENDM_ERROR, ENOENT, "'%s': there is no such set of file descriptors", path);
+        g_set_error(err, XENDM_ERROR, ENOENT, "'%s': there is no such set of file descriptors",
+                    path);
         return -ENOENT;
     }
     for (guint i = 0; i < set->fds->len && fd < 0; i++) {
@@ -114,8 +118,8 @@ int qmp_fdset_take(struct qmp *qmp, const char *path, bool write, char **opaque_
     }
     fdset_free(qmp, set);
     if (fd < 0) {
-        g_set_error(err, XENDM_ERROR, EACCES, "'%s': no descriptor in this set is open for %s", path,
-                    write ? "writing" : "reading");
+        g_set_error(err, XENDM_ERROR, EACCES, "'%s': no descriptor in this set is open for %s",
+                    path, write ? "writing" : "reading");
         return -EACCES;
     }
     return fd;
@@ -177,8 +181,9 @@ static void run_add_fd(struct qmp_call *call, JsonObject *args)
     }
     if (id < 0 || total >= QMP_FDSET_FDS_MAX) {
         close(passed.fd);
-        qmp_call_fail(call, QMP_GENERIC_ERROR, id < 0 ? "argument 'fdset-id' must not be negative"
-                                                       : "there are too many file descriptors already");
+        qmp_call_fail(call, QMP_GENERIC_ERROR,
+                      id < 0 ? "argument 'fdset-id' must not be negative"
+                             : "there are too many file descriptors already");
         return;
     }
     while (!named && fdset_find(qmp, id)) {
@@ -256,9 +261,14 @@ static void run_query_fdsets(struct qmp_call *call, JsonObject *args)
 }
 
 const struct qmp_command qmp_fdset_commands[] = {
-    {"add-fd", run_add_fd, 0,
+    {"add-fd",
+     run_add_fd,
+     0,
      {{"fdset-id", QMP_ARG_INT | QMP_ARG_OPTIONAL}, {"opaque", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
-    {"remove-fd", run_remove_fd, 0, {{"fdset-id", QMP_ARG_INT}, {"fd", QMP_ARG_INT | QMP_ARG_OPTIONAL}}},
+    {"remove-fd",
+     run_remove_fd,
+     0,
+     {{"fdset-id", QMP_ARG_INT}, {"fd", QMP_ARG_INT | QMP_ARG_OPTIONAL}}},
     {"query-fdsets", run_query_fdsets},
     {NULL},
 };

@@ -113,8 +113,7 @@ int qmp_hand_over(struct qmp *qmp, struct qmp_call *call, struct handover *h, GE
 
 /* ---- taking over ---- */
 
-static void take_bytes(const struct handover *h, const char *group, const char *key,
-                       GByteArray *to)
+static void take_bytes(const struct handover *h, const char *group, const char *key, GByteArray *to)
 {
     size_t len = 0;
     g_autofree uint8_t *data = handover_bytes(h, group, key, &len);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * human-monitor-command (`xl qemu-monitor-command`): a line of text in, text out. For people; programs use QMP.
+ * human-monitor-command (`xl qemu-monitor-command`): a line of text in, text out. For people;
+ * programs use QMP.
  *
  * Lines end in CR LF, as in QEMU's monitor. Output is bounded by HMP_OUTPUT_MAX.
  */
@@ -76,12 +77,14 @@ static void info_block(struct qmp *qmp, GString *text, const char *arg)
         if (d.block && block_present(d.block)) {
             const struct block_stats *s = block_stats(d.block);
 
-            out(text, "%s: %s, %" PRIu64 " bytes%s", d.desc->id, block_file(d.block), block_size(d.block),
-                block_read_only(d.block) ? ", read-only" : "");
-            out(text, "    read %" PRIu64 " (%" PRIu64 " bytes, %" PRIu64 " failed), written %" PRIu64 " (%" PRIu64
-                " bytes, %" PRIu64 " failed), flushed %" PRIu64 ", in flight %u", s->ops[BLOCK_READ],
-                s->bytes[BLOCK_READ], s->errors[BLOCK_READ], s->ops[BLOCK_WRITE], s->bytes[BLOCK_WRITE],
-                s->errors[BLOCK_WRITE], s->ops[BLOCK_FLUSH], block_in_flight(d.block));
+            out(text, "%s: %s, %" PRIu64 " bytes%s", d.desc->id, block_file(d.block),
+                block_size(d.block), block_read_only(d.block) ? ", read-only" : "");
+            out(text,
+                "    read %" PRIu64 " (%" PRIu64 " bytes, %" PRIu64 " failed), written %" PRIu64
+                " (%" PRIu64 " bytes, %" PRIu64 " failed), flushed %" PRIu64 ", in flight %u",
+                s->ops[BLOCK_READ], s->bytes[BLOCK_READ], s->errors[BLOCK_READ],
+                s->ops[BLOCK_WRITE], s->bytes[BLOCK_WRITE], s->errors[BLOCK_WRITE],
+                s->ops[BLOCK_FLUSH], block_in_flight(d.block));
         } else {
             out(text, "%s: empty", d.desc->id);
         }
@@ -93,7 +96,8 @@ static void info_block(struct qmp *qmp, GString *text, const char *arg)
     out(text, "engine: %s", block_engine());
 }
 
-static void chardev_line(void *opaque, const char *label, const char *filename, bool used, bool connected)
+static void chardev_line(void *opaque, const char *label, const char *filename, bool used,
+                         bool connected)
 {
     out(opaque, "%s: filename=%s%s%s", label, filename, used ? "" : ", not used by any device",
         connected ? "" : ", nobody connected");
@@ -106,16 +110,17 @@ static void info_chardev(struct qmp *qmp, GString *text, const char *arg)
 
 static void region_line(void *opaque, const struct region *r)
 {
-    out(opaque, "  %016" PRIx64 "-%016" PRIx64 " %s%s: %" PRIu64 " reads, %" PRIu64 " writes", r->base,
-        r->base + (r->size - 1), r->name, r->hidden ? " (hidden)" : "", r->reads, r->writes);
+    out(opaque, "  %016" PRIx64 "-%016" PRIx64 " %s%s: %" PRIu64 " reads, %" PRIu64 " writes",
+        r->base, r->base + (r->size - 1), r->name, r->hidden ? " (hidden)" : "", r->reads,
+        r->writes);
 }
 
 static void space_lines(GString *text, const char *name, struct aspace *as)
 {
     const struct aspace_counters *c = aspace_counters(as);
 
-    out(text, "%s: %" PRIu64 " reads and %" PRIu64 " writes found nobody, %" PRIu64 " were refused", name,
-        c->unclaimed_reads, c->unclaimed_writes, c->refused);
+    out(text, "%s: %" PRIu64 " reads and %" PRIu64 " writes found nobody, %" PRIu64 " were refused",
+        name, c->unclaimed_reads, c->unclaimed_writes, c->refused);
     aspace_foreach(as, region_line, text);
 }
 
@@ -126,7 +131,9 @@ static void info_mtree(struct qmp *qmp, GString *text, const char *arg)
     space_lines(text, "ports", m->pio);
     space_lines(text, "memory", m->mmio);
     out(text, "guest RAM: 0-%" PRIx64 ", 100000000-%" PRIx64, m->ram_low_end, m->ram_high_end);
-    out(text, "DMA: %" PRIu64 " reads (%" PRIu64 " bytes), %" PRIu64 " writes (%" PRIu64 " bytes), %" PRIu64 " refused",
+    out(text,
+        "DMA: %" PRIu64 " reads (%" PRIu64 " bytes), %" PRIu64 " writes (%" PRIu64
+        " bytes), %" PRIu64 " refused",
         m->dma.reads, m->dma.bytes_read, m->dma.writes, m->dma.bytes_written, m->dma.refused);
 }
 
@@ -138,14 +145,14 @@ static void info_pci(struct qmp *qmp, GString *text, const char *arg)
          pci = pci->devfn < 255 ? pci_device_next(bus, pci->devfn + 1u) : NULL) {
         const struct pci_info *info = pci->dev.class->pci;
 
-        out(text, "00:%02x.%u %04x:%04x class %06x %s%s%s", PCI_SLOT(pci->devfn), PCI_FUNCTION(pci->devfn), info->vendor,
-            info->device, info->class, pci->dev.id, pci->powered_down ? ", unplugged" : "",
-            pci->dev.dma_blocked ? "" : ", bus master");
+        out(text, "00:%02x.%u %04x:%04x class %06x %s%s%s", PCI_SLOT(pci->devfn),
+            PCI_FUNCTION(pci->devfn), info->vendor, info->device, info->class, pci->dev.id,
+            pci->powered_down ? ", unplugged" : "", pci->dev.dma_blocked ? "" : ", bus master");
         for (unsigned n = 0; n <= PCI_BAR_ROM; n++) {
             if (pci->bar[n].size && pci->bar[n].address != PCI_BAR_UNMAPPED) {
                 out(text, "    BAR%u: %s at %" PRIx64 ", %" PRIu64 " bytes", n,
-                    n < PCI_BAR_COUNT && info->bar[n].type == PCI_BAR_IO ? "ports" : "memory", pci->bar[n].address,
-                    pci->bar[n].size);
+                    n < PCI_BAR_COUNT && info->bar[n].type == PCI_BAR_IO ? "ports" : "memory",
+                    pci->bar[n].address, pci->bar[n].size);
             }
         }
         if (info->intx_pin) {
@@ -168,14 +175,15 @@ static void info_irq(struct qmp *qmp, GString *text, const char *arg)
     struct machine *m = qmp->target->machine;
 
     for (unsigned i = 0; i < G_N_ELEMENTS(m->isa_irq); i++) {
-        out(text, "ISA %2u: %s, %" PRIu64 " changes", i, irq_line_level(&m->isa_irq[i]) ? "high" : "low",
-            m->isa_irq[i].changes);
+        out(text, "ISA %2u: %s, %" PRIu64 " changes", i,
+            irq_line_level(&m->isa_irq[i]) ? "high" : "low", m->isa_irq[i].changes);
     }
     for (struct pci_device *pci = pci_device_next(m->pci, 0); pci;
          pci = pci->devfn < 255 ? pci_device_next(m->pci, pci->devfn + 1u) : NULL) {
         if (pci->dev.class->pci->intx_pin) {
             out(text, "00:%02x.%u INT%c#: %s%s", PCI_SLOT(pci->devfn), PCI_FUNCTION(pci->devfn),
-                'A' + pci->dev.class->pci->intx_pin - 1, pci->intx_asserted ? "asserted" : "not asserted",
+                'A' + pci->dev.class->pci->intx_pin - 1,
+                pci->intx_asserted ? "asserted" : "not asserted",
                 pci_msi_enabled(pci) || pci_msix_enabled(pci) ? " (MSI in use)" : "");
         }
     }
@@ -184,14 +192,18 @@ static void info_irq(struct qmp *qmp, GString *text, const char *arg)
 static void info_devices(struct qmp *qmp, GString *text, const char *arg)
 {
     static const char *const phases[] = {
-        [DEVICE_NEW] = "new", [DEVICE_REALIZED] = "realized", [DEVICE_RUNNING] = "running", [DEVICE_QUIESCED] = "stopped",
+        [DEVICE_NEW] = "new",
+        [DEVICE_REALIZED] = "realized",
+        [DEVICE_RUNNING] = "running",
+        [DEVICE_QUIESCED] = "stopped",
     };
     struct machine *m = qmp->target->machine;
 
     for (guint i = 0; i < m->devices->len; i++) {
         const struct device *dev = g_ptr_array_index(m->devices, i);
 
-        out(text, "%s: %s, %s", dev->id, dev->class->help ? dev->class->help : dev->class->name, phases[dev->phase]);
+        out(text, "%s: %s, %s", dev->id, dev->class->help ? dev->class->help : dev->class->name,
+            phases[dev->phase]);
     }
 }
 
@@ -210,9 +222,9 @@ static void info_device(struct qmp *qmp, GString *text, const char *arg)
 
 static void info_log(struct qmp *qmp, GString *text, const char *arg)
 {
-    for (unsigned room = 0; room < LOG_ROOM_COUNT; room++) {
-        out(text, "%s: %s, %" PRIu64 " complaints about the guest", log_room_name(room),
-            log_level_name(log_levels[room]), log_guest_count(room));
+    for (unsigned sub = 0; sub < LOG_SUBSYSTEM_COUNT; sub++) {
+        out(text, "%s: %s, %" PRIu64 " complaints about the guest", log_subsystem_name(sub),
+            log_level_name(log_levels[sub]), log_guest_count(sub));
     }
 }
 
@@ -254,9 +266,9 @@ static void info_registers(struct qmp *qmp, GString *text, const char *arg)
 static void info_help(struct qmp *qmp, GString *text, const char *arg);
 
 enum {
-    MACHINE = 1 << 0,           /* needs one */
-    EXCLUSIVE = 1 << 1,         /* changes the run state: see struct qmp_ops */
-    ARG = 1 << 2,               /* needs an argument */
+    MACHINE = 1 << 0,   /* needs one */
+    EXCLUSIVE = 1 << 1, /* changes the run state: see struct qmp_ops */
+    ARG = 1 << 2,       /* needs an argument */
 };
 
 static const struct topic {
@@ -272,7 +284,7 @@ static const struct topic {
     {"devices", info_devices, MACHINE, "every device"},
     {"help", info_help, 0, "this"},
     {"irq", info_irq, MACHINE, "interrupt lines"},
-    {"log", info_log, 0, "log levels and complaints about the guest, by room"},
+    {"log", info_log, 0, "log levels and complaints about the guest, by subsystem"},
     {"mtree", info_mtree, MACHINE, "address spaces, regions, access counters"},
     {"name", info_name, 0, "the guest's name"},
     {"pci", info_pci, MACHINE, "PCI functions"},
@@ -372,7 +384,8 @@ static void hmp_sendkey(struct qmp_call *call, const char *arg)
     uint64_t ms;
 
     if (!*keys) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "sendkey KEYS [hold], as in: sendkey ctrl-alt-delete");
+        qmp_call_fail(call, QMP_GENERIC_ERROR,
+                      "sendkey KEYS [hold], as in: sendkey ctrl-alt-delete");
     } else if (*hold && optlist_number(hold, 0, UINT32_MAX, &ms) < 0) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "'%s' is not a time in milliseconds", hold);
     } else if (!call->qmp->target->machine->input) {
@@ -391,7 +404,9 @@ static void hmp_log(struct qmp_call *call, const char *arg)
     const char *level = split_word(room);
 
     if (!*level || log_set_level(room, level) < 0) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "log ROOM LEVEL: a room of info log or all; error, warning, info, debug");
+        qmp_call_fail(
+            call, QMP_GENERIC_ERROR,
+            "log SUBSYSTEM LEVEL: a subsystem of info log or all; error, warning, info, debug");
     } else {
         qmp_call_text(call, "");
     }
@@ -409,9 +424,11 @@ static const struct hmp_command {
     {"cont", hmp_cont, MACHINE | EXCLUSIVE, "go on (Xen may still hold the guest: xl unpause)"},
     {"help", hmp_help, 0, "this"},
     {"info", hmp_info, 0, "TOPIC: see info help"},
-    {"log", hmp_log, 0, "ROOM LEVEL: error, warning, info or debug; room all"},
-    {"screendump", hmp_screendump, MACHINE, "FILE: a picture of the screen, PNG if it ends in .png, else PPM"},
-    {"sendkey", hmp_sendkey, MACHINE, "KEYS [hold]: press and release, as ctrl-alt-delete (the time has no effect)"},
+    {"log", hmp_log, 0, "SUBSYSTEM LEVEL: error, warning, info or debug; subsystem all"},
+    {"screendump", hmp_screendump, MACHINE,
+     "FILE: a picture of the screen, PNG if it ends in .png, else PPM"},
+    {"sendkey", hmp_sendkey, MACHINE,
+     "KEYS [hold]: press and release, as ctrl-alt-delete (the time has no effect)"},
     {"stop", hmp_stop, MACHINE | EXCLUSIVE, "stop the devices and finish their I/O"},
     {"system_reset", hmp_system_reset, MACHINE | EXCLUSIVE, "reset the guest"},
 };

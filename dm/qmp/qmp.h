@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QMP, as dm's main sees it: the monitors of the command line, the commands of toolstack-contract.md section 2, events.
+ * QMP, as dm's main sees it: the monitors of the command line, the commands of
+ * toolstack-contract.md section 2, events.
  *
  *   static const struct qmp_ops ops = {...};
  *   static struct qmp_target target = {.desc = desc, .ops = &ops};
  *   struct qmp *qmp = qmp_new(&target);
- *   for each desc->monitors: qmp_listen(qmp, monitor, &err);     // sockets exist from here on, clients wait
- *   target.machine = …; target.drives = …;                       // before the main loop runs
+ *   for each desc->monitors: qmp_listen(qmp, monitor, &err);  // sockets exist now, clients wait
+ *   target.machine = …; target.drives = …;                    // before the main loop runs
  *   machine events → qmp_event_*();
- *   qmp_free(qmp);                                               // closes; removes the sockets it made
+ *   qmp_free(qmp);                                            // closes, removes its sockets
  *
- * Everything runs in the default main context. A client is hostile: input and output are bounded, and a client that
- * vanishes or does not read holds up nobody else.
+ * Everything runs in the default main context. A client is hostile: input and output are bounded,
+ * and a client that vanishes or does not read holds up nobody else.
  */
 #ifndef DM_QMP_H
 #define DM_QMP_H
@@ -28,48 +29,68 @@ struct block;
 struct chardev;
 struct qmp;
 
-/* What query-status says. Contract 1.3: under dm_restrict libxl wants PRELAUNCH (fresh) or PAUSED (restored, load done). */
+/*
+ * What query-status says. Contract 1.3: under dm_restrict libxl wants PRELAUNCH (fresh) or PAUSED
+ * (restored, load done).
+ */
 enum qmp_status {
-    QMP_STATUS_PRELAUNCH,       /* -S, before the first cont */
-    QMP_STATUS_INMIGRATE,       /* -incoming, not loaded yet */
+    QMP_STATUS_PRELAUNCH, /* -S, before the first cont */
+    QMP_STATUS_INMIGRATE, /* -incoming, not loaded yet */
     QMP_STATUS_PAUSED,
     QMP_STATUS_RUNNING,
-    QMP_STATUS_SUSPENDED,       /* guest in S3 */
+    QMP_STATUS_SUSPENDED, /* guest in S3 */
     QMP_STATUS_SHUTDOWN,
 };
 
 /*
- * A command whose reply is due. Whoever gets one must call qmp_call_finish() exactly once, at once or later, from the main
- * loop; it may be called from inside the op. It stays valid whatever becomes of the client and of the struct qmp.
+ * A command whose reply is due. Whoever gets one must call qmp_call_finish() exactly once, at once
+ * or later, from the main loop; it may be called from inside the op. It stays valid whatever
+ * becomes of the client and of the struct qmp.
  */
 struct qmp_call;
-void qmp_call_finish(struct qmp_call *call, GError *error);    /* NULL: success; takes the error over */
+/* NULL: success; takes the error over */
+void qmp_call_finish(struct qmp_call *call, GError *error);
 
 /*
- * What the commands ask of main. Of cont, stop, save, system_reset and wake-up only one is under way at a time: the next
- * waits, on whatever connection, until the one before was finished. quit and queries do not wait.
+ * What the commands ask of main. Of cont, stop, save, system_reset and wake-up only one is under
+ * way at a time: the next waits, on whatever connection, until the one before was finished. quit
+ * and queries do not wait.
  */
 struct qmp_ops {
     enum qmp_status (*status)(void *opaque);
-    int (*cont)(void *opaque, GError **err);        /* 0 also when it runs already */
-    void (*stop)(void *opaque, struct qmp_call *call);      /* finish when no I/O is in flight; also when stopped already */
-    /* Writes the whole state to `fd`, which is the op's to close; truncates it first (contract 5.1, step 8). */
+    int (*cont)(void *opaque, GError **err); /* 0 also when it runs already */
+    /* finish when no I/O is in flight; also when stopped already */
+    void (*stop)(void *opaque, struct qmp_call *call);
+    /*
+     * Writes the whole state to `fd`, which is the op's to close; truncates it first (contract 5.1,
+     * step 8).
+     */
     void (*save)(void *opaque, int fd, bool live, struct qmp_call *call);
-    int (*set_log_dirty)(void *opaque, bool enable, GError **err);  /* also answered while stopped */
-    void (*quit)(void *opaque);                     /* ask the main loop to end; the reply is written already */
+    /* also answered while stopped */
+    int (*set_log_dirty)(void *opaque, bool enable, GError **err);
+    /* ask the main loop to end; the reply is written already */
+    void (*quit)(void *opaque);
 
     /* Optional. NULL: the command says that it is not implemented. */
-    /* Goes on as `binary` (NULL: the program that is installed now); finishes with an error only. docs/live-update.md. */
+    /*
+     * Goes on as `binary` (NULL: the program that is installed now); finishes with an error only.
+     * docs/live-update.md.
+     */
     void (*update)(void *opaque, const char *binary, struct qmp_call *call);
     int (*system_powerdown)(void *opaque, GError **err);
-    /* NULL: query-vnc says "not enabled", and a password is taken without effect as -vnc is. Strings are the caller's. */
+    /*
+     * NULL: query-vnc says "not enabled", and a password is taken without effect as -vnc is.
+     * Strings are the caller's.
+     */
     bool (*vnc_address)(void *opaque, char **host, char **service);
     int (*vnc_password)(void *opaque, const char *password, GError **err);
     /*
-     * `info TOPIC` for what only main knows: "ioreq", "mapcache", "xenstore" … One call of `line` per line, no newline.
+     * `info TOPIC` for what only main knows: "ioreq", "mapcache", "xenstore" … One call of `line`
+     * per line, no newline.
      * false: no such topic.
      */
-    bool (*describe)(void *opaque, const char *topic, void (*line)(void *to, const char *text), void *to);
+    bool (*describe)(void *opaque, const char *topic, void (*line)(void *to, const char *text),
+                     void *to);
 };
 
 /* Stays the caller's, and valid until qmp_free(); fields may be filled in later. */
@@ -78,10 +99,11 @@ struct qmp_target {
     const struct qmp_ops *ops;
     void *opaque;
 
-    struct machine *machine;        /* NULL: none (yet); commands that need one fail */
-    struct block **drives;          /* one per desc->drives element, an element may be NULL; NULL: none yet */
-    struct chardev **serials;       /* one per desc->serials element, likewise */
-    struct chardev **chardevs;      /* one per desc->chardevs element, likewise */
+    struct machine *machine; /* NULL: none (yet); commands that need one fail */
+    /* one per desc->drives element, an element may be NULL; NULL: none yet */
+    struct block **drives;
+    struct chardev **serials;  /* one per desc->serials element, likewise */
+    struct chardev **chardevs; /* one per desc->chardevs element, likewise */
 };
 
 struct qmp *qmp_new(const struct qmp_target *target);
@@ -91,8 +113,9 @@ void qmp_free(struct qmp *qmp);
 int qmp_listen(struct qmp *qmp, const struct monitor_desc *monitor, GError **err);
 
 /*
- * Live update: sockets, clients with what they wrote and have not read yet, sets of descriptors. `call` is the command that
- * asked for it; its reply is left to the successor, which gets it from take_over() unless the client is gone.
+ * Live update: sockets, clients with what they wrote and have not read yet, sets of descriptors.
+ * `call` is the command that asked for it; its reply is left to the successor, which gets it from
+ * take_over() unless the client is gone.
  */
 struct handover;
 int qmp_hand_over(struct qmp *qmp, struct qmp_call *call, struct handover *h, GError **err);
@@ -100,20 +123,25 @@ int qmp_take_over(struct qmp *qmp, const struct handover *h, struct qmp_call **c
 /* Ends an update's call: it went well. */
 struct qmp_update_result {
     const char *binary;
-    int64_t check_us, pause_us;     /* how long the guest's accesses waited: for the check, for the change */
+    /* how long the guest's accesses waited: for the check, for the change */
+    int64_t check_us, pause_us;
     int64_t total_us;
 };
 void qmp_call_updated(struct qmp_call *call, const struct qmp_update_result *result);
 
 /*
- * Events, to every client that negotiated; none on the monitor of xentop (contract 2.3). Those that a guest can provoke are
- * rate-limited. `name` of qmp_event(): one without data: STOP, RESUME, SUSPEND, WAKEUP, POWERDOWN.
+ * Events, to every client that negotiated; none on the monitor of xentop (contract 2.3). Those that
+ * a guest can provoke are rate-limited. `name` of qmp_event(): one without data: STOP, RESUME,
+ * SUSPEND, WAKEUP, POWERDOWN.
  */
 void qmp_event(struct qmp *qmp, const char *name);
-void qmp_event_shutdown(struct qmp *qmp, bool by_guest, const char *reason);   /* "guest-shutdown", "host-signal" … */
-void qmp_event_reset(struct qmp *qmp, bool by_guest, const char *reason);      /* "guest-reset", "host-qmp-system-reset" */
+/* "guest-shutdown", "host-signal" … */
+void qmp_event_shutdown(struct qmp *qmp, bool by_guest, const char *reason);
+/* "guest-reset", "host-qmp-system-reset" */
+void qmp_event_reset(struct qmp *qmp, bool by_guest, const char *reason);
 void qmp_event_tray_moved(struct qmp *qmp, const char *device_id, bool open);
-void qmp_event_block_error(struct qmp *qmp, const char *device_id, const char *op, int error);  /* error: -errno */
+/* error: -errno */
+void qmp_event_block_error(struct qmp *qmp, const char *device_id, const char *op, int error);
 void qmp_event_rtc_change(struct qmp *qmp, int64_t seconds);
 void qmp_event_device_deleted(struct qmp *qmp, const char *device_id);
 

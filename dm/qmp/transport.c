@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QMP's transport: sockets, clients, where a command begins and ends. toolstack-contract.md 2.1 and 2.3 have the rules that
- * libxl's and xentop's parsers impose; the important ones:
+ * QMP's transport: sockets, clients, where a command begins and ends. toolstack-contract.md 2.1 and
+ * 2.3 have the rules that libxl's and xentop's parsers impose; the important ones:
  *   - we speak first; every message is one line that ends in CR LF, with no other CR LF in it;
  *   - a command ends at its closing brace, not at a line's end (xentop sends none);
  *   - a descriptor rides on the first byte of its command, so every read is a recvmsg();
  *   - we do not close after a reply: libxl looks at POLLHUP before it reads;
  *   - no event between xentop's commands and replies.
  *
- * A client has one command under way at a time; until it is answered, and while much output waits, nothing more is read
- * from it. That bounds what a client can make us keep to one read, one reply and some events.
+ * A client has one command under way at a time; until it is answered, and while much output waits,
+ * nothing more is read from it. That bounds what a client can make us keep to one read, one reply
+ * and some events.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -64,11 +65,11 @@ static void client_close(struct qmp_client *client)
     struct qmp_monitor *monitor = client->monitor;
     struct qmp *qmp = monitor->qmp;
 
-    log_debug(ROOM_QMP, "%s: client %u is gone%s", monitor->id, client->number,
+    log_debug(LOG_QMP, "%s: client %u is gone%s", monitor->id, client->number,
               client->events_dropped ? ", it did not read all events" : "");
-    g_ptr_array_remove_fast(monitor->clients, client);      /* frees it */
+    g_ptr_array_remove_fast(monitor->clients, client); /* frees it */
     if (--qmp->clients == 0) {
-        qmp_fdset_free_all(qmp);    /* descriptors that nobody can name any more */
+        qmp_fdset_free_all(qmp); /* descriptors that nobody can name any more */
     }
     monitor_update(monitor);
 }
@@ -114,7 +115,8 @@ static void client_update(struct qmp_client *client)
 {
     GIOCondition wanted = G_IO_HUP | G_IO_ERR;
 
-    if (!client->eof && !client->call && !client->closing && client_backlog(client) < QMP_OUTPUT_HIGH) {
+    if (!client->eof && !client->call && !client->closing &&
+        client_backlog(client) < QMP_OUTPUT_HIGH) {
         wanted |= G_IO_IN;
     }
     if (client_backlog(client)) {
@@ -173,7 +175,10 @@ static void client_read(struct qmp_client *client)
     } control;
     struct iovec iov = {buf, sizeof(buf)};
     struct msghdr msg = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof(control),
     };
     ssize_t n = recvmsg(client->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
@@ -196,10 +201,10 @@ static void client_read(struct qmp_client *client)
 /* ---- where commands begin and end ---- */
 
 enum scan_result {
-    SCAN_MORE,                  /* all was looked at */
-    SCAN_DOCUMENT,              /* from scan.start, before scan.at */
-    SCAN_GARBAGE,               /* not JSON: the rest of the line is skipped */
-    SCAN_DEEP,                  /* nested too deeply: likewise */
+    SCAN_MORE,     /* all was looked at */
+    SCAN_DOCUMENT, /* from scan.start, before scan.at */
+    SCAN_GARBAGE,  /* not JSON: the rest of the line is skipped */
+    SCAN_DEEP,     /* nested too deeply: likewise */
 };
 
 static enum scan_result scan_garbage(struct qmp_client *client, enum scan_result why)
@@ -267,8 +272,8 @@ static void client_compact(struct qmp_client *client)
 }
 
 /*
- * Answers the commands that were read, until one's reply has to wait. Does not free the client: that is for whoever calls
- * from the main loop, by client_settle().
+ * Answers the commands that were read, until one's reply has to wait. Does not free the client:
+ * that is for whoever calls from the main loop, by client_settle().
  */
 static void client_process(struct qmp_client *client)
 {
@@ -276,7 +281,8 @@ static void client_process(struct qmp_client *client)
         return;
     }
     client->busy = true;
-    while (!client->call && !client->broken && !client->closing && client_backlog(client) < QMP_OUTPUT_HIGH) {
+    while (!client->call && !client->broken && !client->closing &&
+           client_backlog(client) < QMP_OUTPUT_HIGH) {
         enum scan_result result = client_scan(client);
 
         if (result == SCAN_DOCUMENT) {
@@ -295,8 +301,8 @@ static void client_process(struct qmp_client *client)
         (client->scan.depth && client->scan.at > QMP_COMMAND_MAX) ||
         (client->scan.skip && client->scan.skipped > QMP_COMMAND_MAX)) {
         if (!client->closing) {
-            log_warning(ROOM_QMP, "%s: client %u sent an endless command, hanging up", client->monitor->id,
-                        client->number);
+            log_warning(LOG_QMP, "%s: client %u sent an endless command, hanging up",
+                        client->monitor->id, client->number);
             qmp_reject(client, "the command is too long");
             client->closing = true;
         }
@@ -309,7 +315,8 @@ static void client_settle(struct qmp_client *client)
 {
     bool written = !client_backlog(client);
 
-    if (client->broken || (client->closing && written) || (client->eof && written && !client->call)) {
+    if (client->broken || (client->closing && written) ||
+        (client->eof && written && !client->call)) {
         client_close(client);
     } else {
         client_update(client);
@@ -392,7 +399,7 @@ struct qmp_client *qmp_client_new(struct qmp_monitor *monitor, int fd)
     g_source_attach(client->source, NULL);
     g_ptr_array_add(monitor->clients, client);
     monitor->qmp->clients++;
-    log_debug(ROOM_QMP, "%s: client %u", monitor->id, client->number);
+    log_debug(LOG_QMP, "%s: client %u", monitor->id, client->number);
     return client;
 }
 
@@ -424,7 +431,7 @@ static gboolean monitor_accept(gint fd, GIOCondition condition, gpointer data)
         client_greet(qmp_client_new(monitor, client));
     } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ECONNABORTED) {
         /* Descriptors or memory are short: not again at once, for the socket stays readable. */
-        log_error(ROOM_QMP, "%s: accept: %s", monitor->id, g_strerror(errno));
+        log_error(LOG_QMP, "%s: accept: %s", monitor->id, g_strerror(errno));
         monitor->source = 0;
         monitor->retry = g_timeout_add_seconds(1, monitor_retry, monitor);
         return G_SOURCE_REMOVE;
@@ -459,7 +466,8 @@ static void monitor_free(void *p)
         close(monitor->fd);
     }
     /* Not if a successor for the same domain has put its own there (soft reset). */
-    if (monitor->path && lstat(monitor->path, &st) == 0 && st.st_dev == monitor->device && st.st_ino == monitor->inode) {
+    if (monitor->path && lstat(monitor->path, &st) == 0 && st.st_dev == monitor->device &&
+        st.st_ino == monitor->inode) {
         unlink(monitor->path);
     }
     g_free(monitor->path);
@@ -475,7 +483,8 @@ static int make_socket(struct qmp_monitor *monitor, const char *path, GError **e
     int rc;
 
     if (strlen(path) >= sizeof(address.sun_path)) {
-        g_set_error(err, XENDM_ERROR, ENAMETOOLONG, "%s: the path of a UNIX socket is at most %zu bytes long", path,
+        g_set_error(err, XENDM_ERROR, ENAMETOOLONG,
+                    "%s: the path of a UNIX socket is at most %zu bytes long", path,
                     sizeof(address.sun_path) - 1);
         return -ENAMETOOLONG;
     }
@@ -487,7 +496,7 @@ static int make_socket(struct qmp_monitor *monitor, const char *path, GError **e
         return rc;
     }
     if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
-        unlink(path);           /* left over by a process that was killed */
+        unlink(path); /* left over by a process that was killed */
     }
     mask = umask(0177);
     rc = bind(monitor->fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
@@ -518,7 +527,8 @@ static int take_socket(struct qmp_monitor *monitor, int fd, GError **err)
     int listening = 0, flags = fcntl(fd, F_GETFL);
     socklen_t len = sizeof(listening);
 
-    if (flags < 0 || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 || !listening) {
+    if (flags < 0 || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 ||
+        !listening) {
         g_set_error(err, XENDM_ERROR, EBADF, "-chardev fd=%d: not a listening socket", fd);
         return -EBADF;
     }
@@ -528,7 +538,8 @@ static int take_socket(struct qmp_monitor *monitor, int fd, GError **err)
     return 0;
 }
 
-int qmp_monitor_new(struct qmp *qmp, const struct monitor_desc *desc, const struct qmp_socket *inherited, GError **err)
+int qmp_monitor_new(struct qmp *qmp, const struct monitor_desc *desc,
+                    const struct qmp_socket *inherited, GError **err)
 {
     struct qmp_monitor *monitor = g_new0(struct qmp_monitor, 1);
     int rc;
@@ -541,7 +552,8 @@ int qmp_monitor_new(struct qmp *qmp, const struct monitor_desc *desc, const stru
     if (inherited) {
         rc = inherit_socket(monitor, inherited);
     } else {
-        rc = desc->path ? make_socket(monitor, desc->path, err) : take_socket(monitor, desc->fd, err);
+        rc = desc->path ? make_socket(monitor, desc->path, err)
+                        : take_socket(monitor, desc->fd, err);
     }
     /* libxl's own socket has a backlog of 1; a second listen() raises it. */
     if (rc == 0 && listen(monitor->fd, BACKLOG) < 0) {

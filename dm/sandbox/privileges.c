@@ -87,14 +87,15 @@ static int restrict_syscalls(const struct sandbox *s, bool updated, GError **err
 {
     g_autoptr(GError) why = NULL;
 
-    if (s->choice == SANDBOX_OFF || (updated && syscalls_restricted()) || syscalls_restrict(s->locked, &why) == 0) {
+    if (s->choice == SANDBOX_OFF || (updated && syscalls_restricted()) ||
+        syscalls_restrict(s->locked, &why) == 0) {
         return 0;
     }
     if (s->choice == SANDBOX_ON) {
         g_propagate_prefixed_error(err, g_steal_pointer(&why), "-sandbox on: ");
         return -1;
     }
-    log_warning(ROOM_DM, "%s", why->message);
+    log_warning(LOG_DM, "%s", why->message);
     return 0;
 }
 

@@ -13,7 +13,8 @@ struct sandbox;
 struct sandbox *sandbox_prepare(const struct machine_desc *desc, GError **err);
 
 /* Irrevocable. In order: no new privileges, chroot, groups, user, capabilities. What was asked for
- * and failed is an error. Last, the system calls are restricted (syscalls.h); `updated`: the program before us did that,
+ * and failed is an error. Last, the system calls are restricted (syscalls.h); `updated`: the
+ * program before us did that,
  * and filters add up. */
 int sandbox_enter(struct sandbox *sandbox, bool updated, GError **err);
 

@@ -29,11 +29,13 @@ int syscalls_restrict(bool locked, GError **err)
 #else
     const struct sock_fprog program = {
         .len = locked ? G_N_ELEMENTS(filter_locked) : G_N_ELEMENTS(filter_unlocked),
-        .filter = (struct sock_filter *)(locked ? filter_locked : filter_unlocked), /* the kernel only reads it */
+        /* the kernel only reads it */
+        .filter = (struct sock_filter *)(locked ? filter_locked : filter_unlocked),
     };
-    long rc = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ?
-                  -1 :
-                  syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+    long rc =
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
+            ? -1
+            : syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
     int e = rc > 0 ? ESRCH : errno; /* more than 0: a thread that has a filter of its own */
 
     if (rc != 0) {

@@ -17,9 +17,10 @@
 #endif
 
 /*
- * For all threads, irrevocable, and inherited by what a live update executes. What is not on the list answers ENOSYS; what
- * only an intruder calls ends the process. `locked`: after a restriction to the domain, another user or another root,
- * which rule out a live update: no new processes, programs, sockets, and no memory that becomes code.
+ * For all threads, irrevocable, and inherited by what a live update executes. What is not on the
+ * list answers ENOSYS; what only an intruder calls ends the process. `locked`: after a restriction
+ * to the domain, another user or another root, which rule out a live update: no new processes,
+ * programs, sockets, and no memory that becomes code.
  * -errno and `err`: the kernel has no seccomp, or refuses. With SYSCALLS_FREE it does nothing.
  */
 int syscalls_restrict(bool locked, GError **err);

@@ -30,7 +30,7 @@
 #include "update.h"
 #include "xen/xen.h"
 
-#define PATIENCE_SECONDS 20u      /* so long a program may take to take over */
+#define PATIENCE_SECONDS 20u /* so long a program may take to take over */
 #define STREAM_MAX (64 << 20)
 #define RANGES_MAX 65536u
 #define PORTS_MAX 4096u
@@ -96,12 +96,12 @@ void update_fail(const char *why)
     if (can_go_back) {
         int fd = write_back_manifest(why, NULL);
 
-        log_error(ROOM_DM, "live update: %s; going back to the program before", why);
+        log_error(LOG_DM, "live update: %s; going back to the program before", why);
         if (fd >= 0 && dup3(fd, back_manifest_fd, O_CLOEXEC) < 0) {
-            log_error(ROOM_DM, "live update: cannot hand the reason on: %s", g_strerror(errno));
+            log_error(LOG_DM, "live update: cannot hand the reason on: %s", g_strerror(errno));
         }
         go_back();
-        log_error(ROOM_DM, "live update: cannot go back: %s", g_strerror(errno));
+        log_error(LOG_DM, "live update: cannot go back: %s", g_strerror(errno));
     }
 }
 
@@ -273,8 +273,8 @@ int update_open_ioreq(struct daemon *d, GError **err)
         g_array_append_val(ports, value);
         at = end;
     }
-    d->ioreq = ioreq_server_adopt(d->xen, d->machine, (unsigned *)(void *)ports->data, ports->len,
-                                  err);
+    d->ioreq =
+        ioreq_server_adopt(d->xen, d->machine, (unsigned *)(void *)ports->data, ports->len, err);
     return d->ioreq ? 0 : -1;
 }
 
@@ -293,7 +293,7 @@ static void report(struct daemon *d)
     };
 
     if (failure) {
-        log_error(ROOM_DM, "live update to %s failed: %s; going on as before", result.binary,
+        log_error(LOG_DM, "live update to %s failed: %s; going on as before", result.binary,
                   failure);
         if (d->update_call) {
             qmp_call_finish(d->update_call,
@@ -301,7 +301,7 @@ static void report(struct daemon *d)
                                         result.binary, failure));
         }
     } else {
-        log_info(ROOM_DM, "live update to %s: done, the guest waited %" PRId64 " + %" PRId64 " us",
+        log_info(LOG_DM, "live update to %s: done, the guest waited %" PRId64 " + %" PRId64 " us",
                  result.binary, result.check_us, result.pause_us);
         if (d->update_call) {
             qmp_call_updated(d->update_call, &result);

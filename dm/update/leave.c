@@ -26,21 +26,21 @@
 #include "update.h"
 #include "xen/xen.h"
 
-#define CHECK_SECONDS 30     /* then the child that tries is taken for hung */
-#define REAP_US 200000       /* from the end of its pipe to the end of the child */
-#define ANSWER_MAX 4096u     /* bytes of what it says */
-#define READY "ready\n"      /* … when it could */
+#define CHECK_SECONDS 30 /* then the child that tries is taken for hung */
+#define REAP_US 200000   /* from the end of its pipe to the end of the child */
+#define ANSWER_MAX 4096u /* bytes of what it says */
+#define READY "ready\n"  /* … when it could */
 
 struct update {
     struct daemon *d;
     struct qmp *qmp;
     struct qmp_call *call;
     char *binary;
-    bool running;            /* what the machine is to do again */
-    bool going;              /* false: still the rehearsal */
+    bool running; /* what the machine is to do again */
+    bool going;   /* false: still the rehearsal */
     int64_t begin_us, held_us, check_us;
-    int old_fd;              /* this program, for the way back */
-    int stream_fd;           /* the saved machine */
+    int old_fd;    /* this program, for the way back */
+    int stream_fd; /* the saved machine */
 
     pid_t child;
     int answer_fd;
@@ -56,7 +56,7 @@ static void update_end(struct update *u, GError *err)
     struct qmp_call *call = u->call;
 
     if (err) {
-        log_error(ROOM_DM, "live update: %s; going on as before", err->message);
+        log_error(LOG_DM, "live update: %s; going on as before", err->message);
     }
     if (u->answer_source) {
         g_source_remove(u->answer_source);
@@ -206,8 +206,7 @@ static int save_stream(struct update *u, GError **err)
     }
     u->stream_fd = memfd_create("xendm-state", MFD_CLOEXEC);
     if (u->stream_fd < 0) {
-        g_set_error(err, XENDM_ERROR, errno, "no memory file for the state: %s",
-                    g_strerror(errno));
+        g_set_error(err, XENDM_ERROR, errno, "no memory file for the state: %s", g_strerror(errno));
         return -1;
     }
     return daemon_save(u->d, u->stream_fd, err);
@@ -231,7 +230,7 @@ static void become(struct update *u)
     if (save_stream(u, &err) == 0 && (h = make_manifest(u, -1, &err)) &&
         (manifest_fd = handover_write(h, &err)) >= 0) {
         argv = make_argv(u->d, u->binary, manifest_fd);
-        log_info(ROOM_DM, "live update: this process becomes %s", u->binary);
+        log_info(LOG_DM, "live update: this process becomes %s", u->binary);
         exec_binary(u->binary, (char **)argv->pdata, h, manifest_fd);
         g_set_error(&err, XENDM_ERROR, errno, "cannot execute '%s': %s", u->binary,
                     g_strerror(errno));
@@ -472,6 +471,6 @@ void update_start(struct daemon *d, struct qmp *qmp, const char *binary, struct 
     u->old_fd = old_fd;
     u->stream_fd = u->answer_fd = -1;
     u->begin_us = u->held_us = g_get_monotonic_time();
-    log_info(ROOM_DM, "live update to %s: asking it first", u->binary);
+    log_info(LOG_DM, "live update to %s: asking it first", u->binary);
     stand_still(u);
 }

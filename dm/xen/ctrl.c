@@ -10,7 +10,7 @@
 #include "ctrl.h"
 
 #define PAGE_KIB 4u
-#define BATCH 1024u     /* frames a call */
+#define BATCH 1024u /* frames a call */
 
 struct xen_ctrl {
     xc_interface *xc;
@@ -67,7 +67,7 @@ long xen_ctrl_populate(struct xen_ctrl *ctrl, unsigned domid, uint64_t gfn, size
         for (size_t i = 0; i < n; i++) {
             frames[i] = gfn + done + i;
         }
-        errno = ENOMEM;         /* nothing was given, and the call itself worked */
+        errno = ENOMEM; /* nothing was given, and the call itself worked */
         got = xc_domain_populate_physmap(ctrl->xc, domid, n, 0, 0, frames);
         if (got > 0) {
             done += (size_t)got;

@@ -2,15 +2,16 @@
 /*
  * xendm/hypervisor.h on libxendevicemodel and libxenforeignmemory. Contract sections 4.2 to 4.7.
  *
- * Video memory: populated once, at a frame number that nobody uses, and moved to wherever the guest puts the BAR. What is
- * mapped into this process are machine frames, of which Xen keeps a reference for as long as the mapping lives; moving a page
- * changes only which guest frame number names it. So the mapping made before a relocation is the same memory after it.
+ * Video memory: populated once, at a frame number that nobody uses, and moved to wherever the guest
+ * puts the BAR. What is mapped into this process are machine frames, of which Xen keeps a reference
+ * for as long as the mapping lives; moving a page changes only which guest frame number names it.
+ * So the mapping made before a relocation is the same memory after it.
  */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#define __XEN_TOOLS__ 1     /* HVM_IOREQSRV_BUFIOREQ_* are for tools only */
+#define __XEN_TOOLS__ 1 /* HVM_IOREQSRV_BUFIOREQ_* are for tools only */
 #include "ctrl.h"
 #include "xen.h"
 
@@ -23,23 +24,26 @@
 #include <xendm/machine-desc.h>
 
 #define GIB_4 (UINT64_C(4) << 30)
-#define MMIO_START_DEFAULT UINT64_C(0xf0000000)     /* HVM_BELOW_4G_MMIO_START of hvmloader and libxc */
-#define DIRTY_TRACK_PAGES_MAX (UINT64_C(1) << 18)   /* track_dirty_vram takes 1 GiB */
+/* HVM_BELOW_4G_MMIO_START of hvmloader and libxc */
+#define MMIO_START_DEFAULT UINT64_C(0xf0000000)
+#define DIRTY_TRACK_PAGES_MAX (UINT64_C(1) << 18) /* track_dirty_vram takes 1 GiB */
 #define VCPU_FALLBACK 1u
-#define SLACK_PAGES 256u                            /* libxl__arch_extra_memory() */
+#define SLACK_PAGES 256u /* libxl__arch_extra_memory() */
 
-_Static_assert((int)HV_SHUTDOWN_POWEROFF == SHUTDOWN_poweroff && (int)HV_SHUTDOWN_REBOOT == SHUTDOWN_reboot &&
-               (int)HV_SHUTDOWN_CRASH == SHUTDOWN_crash && (int)HV_SHUTDOWN_WATCHDOG == SHUTDOWN_watchdog,
+_Static_assert((int)HV_SHUTDOWN_POWEROFF == SHUTDOWN_poweroff &&
+                   (int)HV_SHUTDOWN_REBOOT == SHUTDOWN_reboot &&
+                   (int)HV_SHUTDOWN_CRASH == SHUTDOWN_crash &&
+                   (int)HV_SHUTDOWN_WATCHDOG == SHUTDOWN_watchdog,
                "reasons are passed through");
 
 struct hypervisor {
     struct xen_handles *xen;
     bool log_dirty;
     bool shut_down;
-    bool adopting;              /* until the commit of a live update: Xen is not told */
-    bool serving;               /* the start, in which callers report failures, is over */
-    GArray *ranges;             /* struct xen_range: what is forwarded to us */
-    uint64_t dirty_gfn;         /* what track_dirty_vram tracks now */
+    bool adopting;      /* until the commit of a live update: Xen is not told */
+    bool serving;       /* the start, in which callers report failures, is over */
+    GArray *ranges;     /* struct xen_range: what is forwarded to us */
+    uint64_t dirty_gfn; /* what track_dirty_vram tracks now */
     size_t dirty_pages;
     struct xen_hypervisor_counters counters;
 };
@@ -50,8 +54,10 @@ static void set_open_error(GError **err, const char *what)
 {
     int e = errno;
 
-    g_set_error(err, XENDM_ERROR, e, "cannot open %s: %s: is this dom0 (or a domain with the same rights), "
-                "and are the Xen modules (xen-privcmd, xen-evtchn) loaded?", what, g_strerror(e));
+    g_set_error(err, XENDM_ERROR, e,
+                "cannot open %s: %s: is this dom0 (or a domain with the same rights), "
+                "and are the Xen modules (xen-privcmd, xen-evtchn) loaded?",
+                what, g_strerror(e));
 }
 
 struct xen_handles *xen_handles_open(unsigned domid, int evtchn_fd, GError **err)
@@ -109,8 +115,10 @@ int xen_restrict(struct xen_handles *xen, GError **err)
     if (xentoolcore_restrict_all((domid_t)xen->domid) != 0) {
         int e = errno;
 
-        g_set_error(err, XENDM_ERROR, e, "cannot restrict the Xen handles to domain %u: %s%s", xen->domid,
-                    g_strerror(e), e == ENOTTY || e == EOPNOTSUPP ? " (the kernel is too old for dm_restrict)" : "");
+        g_set_error(err, XENDM_ERROR, e, "cannot restrict the Xen handles to domain %u: %s%s",
+                    xen->domid, g_strerror(e),
+                    e == ENOTTY || e == EOPNOTSUPP ? " (the kernel is too old for dm_restrict)"
+                                                   : "");
         return -e;
     }
     xen->restricted = true;
@@ -127,7 +135,8 @@ void xen_ram_layout(uint64_t ram_bytes, uint64_t below_4g, uint64_t *low_end, ui
     *high_end = GIB_4 + (ram_bytes - *low_end);
 }
 
-int xen_domain_info(struct xen_handles *xen, const struct machine_desc *desc, struct xen_domain_info *info, GError **err)
+int xen_domain_info(struct xen_handles *xen, const struct machine_desc *desc,
+                    struct xen_domain_info *info, GError **err)
 {
     struct xen_ctrl_info ctrl;
     int e = xen_ctrl_info(xen->ctrl, xen->domid, &ctrl);
@@ -138,13 +147,16 @@ int xen_domain_info(struct xen_handles *xen, const struct machine_desc *desc, st
         return e;
     }
     /* nr_vcpus is the stable way, but only for HVM guests and since 4.14. */
-    if (xendevicemodel_nr_vcpus(xen->dmod, (domid_t)xen->domid, &info->vcpus) != 0 || info->vcpus == 0) {
+    if (xendevicemodel_nr_vcpus(xen->dmod, (domid_t)xen->domid, &info->vcpus) != 0 ||
+        info->vcpus == 0) {
         info->vcpus = ctrl.vcpus != 0 ? ctrl.vcpus : desc->vcpus != 0 ? desc->vcpus : VCPU_FALLBACK;
     }
     if (desc->vcpus != 0 && info->vcpus != desc->vcpus) {
-        log_warning(ROOM_DM, "the command line says %u vCPUs, Xen %u: going by Xen", desc->vcpus, info->vcpus);
+        log_warning(LOG_DM, "the command line says %u vCPUs, Xen %u: going by Xen", desc->vcpus,
+                    info->vcpus);
     }
-    xen_ram_layout(desc->ram_bytes, desc->max_ram_below_4g, &info->ram_low_end, &info->ram_high_end);
+    xen_ram_layout(desc->ram_bytes, desc->max_ram_below_4g, &info->ram_low_end,
+                   &info->ram_high_end);
     return 0;
 }
 
@@ -162,20 +174,25 @@ static struct hypervisor *hypervisor_new(struct xen_handles *xen)
 struct hypervisor *xen_hypervisor_new(struct xen_handles *xen, bool serve, GError **err)
 {
     if (serve) {
-        int r = xendevicemodel_create_ioreq_server(xen->dmod, (domid_t)xen->domid, HVM_IOREQSRV_BUFIOREQ_ATOMIC,
-                                                   &xen->server);
+        int r = xendevicemodel_create_ioreq_server(xen->dmod, (domid_t)xen->domid,
+                                                   HVM_IOREQSRV_BUFIOREQ_ATOMIC, &xen->server);
 
         if (r != 0 && errno == EINVAL) {
-            /* Older than 4.5. The pointers then run freely, which our way of advancing suits as well. */
-            r = xendevicemodel_create_ioreq_server(xen->dmod, (domid_t)xen->domid, HVM_IOREQSRV_BUFIOREQ_LEGACY,
-                                                   &xen->server);
+            /*
+             * Older than 4.5. The pointers then run freely, which our way of advancing suits as
+             * well.
+             */
+            r = xendevicemodel_create_ioreq_server(xen->dmod, (domid_t)xen->domid,
+                                                   HVM_IOREQSRV_BUFIOREQ_LEGACY, &xen->server);
         }
         if (r != 0) {
             int e = errno;
 
-            g_set_error(err, XENDM_ERROR, e, "cannot create an ioreq server for domain %u: %s%s", xen->domid,
-                        g_strerror(e), e == ENOSPC ? " (Xen allows eight a domain)" :
-                        e == EOPNOTSUPP || e == EINVAL ? " (is it an HVM guest?)" : "");
+            g_set_error(err, XENDM_ERROR, e, "cannot create an ioreq server for domain %u: %s%s",
+                        xen->domid, g_strerror(e),
+                        e == ENOSPC                      ? " (Xen allows eight a domain)"
+                        : e == EOPNOTSUPP || e == EINVAL ? " (is it an HVM guest?)"
+                                                         : "");
             return NULL;
         }
         xen->server_made = true;
@@ -228,8 +245,8 @@ void xen_hypervisor_counters(const struct hypervisor *hv, struct xen_hypervisor_
 }
 
 /*
- * The host failed us. A guest can trigger such calls at will, and a dying domain makes them all fail, so after the first few
- * only each power of two of failures is shown.
+ * The host failed us. A guest can trigger such calls at will, and a dying domain makes them all
+ * fail, so after the first few only each power of two of failures is shown.
  */
 static int failed(struct hypervisor *hv, const char *what, uint64_t a, uint64_t b)
 {
@@ -237,8 +254,8 @@ static int failed(struct hypervisor *hv, const char *what, uint64_t a, uint64_t 
     uint64_t n = ++hv->counters.failures;
 
     if (n <= 16 || (n & (n - 1)) == 0) {
-        log_error(ROOM_DM, "Xen refused to %s (%#llx, %#llx): %s (failure %llu)", what, (unsigned long long)a,
-                  (unsigned long long)b, strerror(e), (unsigned long long)n);
+        log_error(LOG_DM, "Xen refused to %s (%#llx, %#llx): %s (failure %llu)", what,
+                  (unsigned long long)a, (unsigned long long)b, strerror(e), (unsigned long long)n);
     }
     return -e;
 }
@@ -284,15 +301,16 @@ void hv_pci_intx_set(struct hypervisor *hv, unsigned device, unsigned pin, bool 
         return;
     }
     hv->counters.irq_calls++;
-    if (xendevicemodel_set_pci_intx_level(hv->xen->dmod, domid(hv), 0, 0, (uint8_t)device, (uint8_t)pin, level) != 0) {
+    if (xendevicemodel_set_pci_intx_level(hv->xen->dmod, domid(hv), 0, 0, (uint8_t)device,
+                                          (uint8_t)pin, level) != 0) {
         failed(hv, "set a PCI interrupt level", device << 2 | pin, level);
     }
 }
 
 void hv_pci_link_route(struct hypervisor *hv, unsigned link, unsigned isa_irq)
 {
-    if (!hv->adopting &&
-        xendevicemodel_set_pci_link_route(hv->xen->dmod, domid(hv), (uint8_t)link, (uint8_t)isa_irq) != 0) {
+    if (!hv->adopting && xendevicemodel_set_pci_link_route(hv->xen->dmod, domid(hv), (uint8_t)link,
+                                                           (uint8_t)isa_irq) != 0) {
         failed(hv, "route a PCI link", link, isa_irq);
     }
 }
@@ -318,13 +336,16 @@ static int forward(struct hypervisor *hv, const struct xen_range *r, bool on)
     uint8_t device = (uint8_t)(r->first >> 3), function = (uint8_t)(r->first & 7);
 
     if (r->kind == XEN_RANGE_PCI) {
-        return on ? xendevicemodel_map_pcidev_to_ioreq_server(xen->dmod, domid(hv), xen->server, 0, 0, device, function)
-                  : xendevicemodel_unmap_pcidev_from_ioreq_server(xen->dmod, domid(hv), xen->server, 0, 0, device,
-                                                                  function);
+        return on ? xendevicemodel_map_pcidev_to_ioreq_server(xen->dmod, domid(hv), xen->server, 0,
+                                                              0, device, function)
+                  : xendevicemodel_unmap_pcidev_from_ioreq_server(xen->dmod, domid(hv), xen->server,
+                                                                  0, 0, device, function);
     }
     hv->counters.range_calls++;
-    return on ? xendevicemodel_map_io_range_to_ioreq_server(xen->dmod, domid(hv), xen->server, mmio, r->first, r->last)
-              : xendevicemodel_unmap_io_range_from_ioreq_server(xen->dmod, domid(hv), xen->server, mmio, r->first, r->last);
+    return on ? xendevicemodel_map_io_range_to_ioreq_server(xen->dmod, domid(hv), xen->server, mmio,
+                                                            r->first, r->last)
+              : xendevicemodel_unmap_io_range_from_ioreq_server(xen->dmod, domid(hv), xen->server,
+                                                                mmio, r->first, r->last);
 }
 
 /* Index in `ranges` (of `count`), or count. */
@@ -332,7 +353,8 @@ static size_t range_find(const struct xen_range *ranges, size_t count, const str
 {
     size_t i = 0;
 
-    while (i < count && (ranges[i].kind != r->kind || ranges[i].first != r->first || ranges[i].last != r->last)) {
+    while (i < count && (ranges[i].kind != r->kind || ranges[i].first != r->first ||
+                         ranges[i].last != r->last)) {
         i++;
     }
     return i;
@@ -366,7 +388,7 @@ int hv_range_add(struct hypervisor *hv, enum hv_space space, uint64_t first, uin
 {
     bool mmio = space == HV_SPACE_MMIO;
 
-    return range_add(hv, (struct xen_range){ mmio ? XEN_RANGE_MMIO : XEN_RANGE_PIO, first, last },
+    return range_add(hv, (struct xen_range){mmio ? XEN_RANGE_MMIO : XEN_RANGE_PIO, first, last},
                      mmio ? "forward a memory range" : "forward a port range");
 }
 
@@ -374,18 +396,19 @@ void hv_range_del(struct hypervisor *hv, enum hv_space space, uint64_t first, ui
 {
     bool mmio = space == HV_SPACE_MMIO;
 
-    range_del(hv, (struct xen_range){ mmio ? XEN_RANGE_MMIO : XEN_RANGE_PIO, first, last },
+    range_del(hv, (struct xen_range){mmio ? XEN_RANGE_MMIO : XEN_RANGE_PIO, first, last},
               mmio ? "stop forwarding a memory range" : "stop forwarding a port range");
 }
 
 int hv_pci_function_add(struct hypervisor *hv, unsigned devfn)
 {
-    return range_add(hv, (struct xen_range){ XEN_RANGE_PCI, devfn, devfn }, "forward a PCI function");
+    return range_add(hv, (struct xen_range){XEN_RANGE_PCI, devfn, devfn}, "forward a PCI function");
 }
 
 void hv_pci_function_del(struct hypervisor *hv, unsigned devfn)
 {
-    range_del(hv, (struct xen_range){ XEN_RANGE_PCI, devfn, devfn }, "stop forwarding a PCI function");
+    range_del(hv, (struct xen_range){XEN_RANGE_PCI, devfn, devfn},
+              "stop forwarding a PCI function");
 }
 
 /* ---- live update ---- */
@@ -396,7 +419,8 @@ const struct xen_range *xen_hypervisor_ranges(const struct hypervisor *hv, size_
     return (const struct xen_range *)hv->ranges->data;
 }
 
-int xen_hypervisor_commit(struct hypervisor *hv, const struct xen_range *before, size_t count, GError **err)
+int xen_hypervisor_commit(struct hypervisor *hv, const struct xen_range *before, size_t count,
+                          GError **err)
 {
     const struct xen_range *now = (const struct xen_range *)hv->ranges->data;
     size_t len = hv->ranges->len;
@@ -416,12 +440,14 @@ int xen_hypervisor_commit(struct hypervisor *hv, const struct xen_range *before,
                 forward(hv, &now[i], false);
             }
         }
-        g_set_error(err, XENDM_ERROR, e, "Xen refuses to forward what the new program serves: %s", g_strerror(e));
+        g_set_error(err, XENDM_ERROR, e, "Xen refuses to forward what the new program serves: %s",
+                    g_strerror(e));
         return -e;
     }
     for (size_t i = 0; i < count; i++) {
         if (range_find(now, len, &before[i]) == len && forward(hv, &before[i], false) != 0) {
-            failed(hv, "stop forwarding what the new program does not serve", before[i].first, before[i].last);
+            failed(hv, "stop forwarding what the new program does not serve", before[i].first,
+                   before[i].last);
         }
     }
     hv->adopting = false;
@@ -450,7 +476,8 @@ int hv_acpi_s_state_set(struct hypervisor *hv, unsigned state)
         return -EBUSY;
     }
     if (hv->xen->restricted) {
-        return -EPERM;          /* the caller says so, once: the guest may ask as often as it likes */
+        /* the caller says so, once: the guest may ask as often as it likes */
+        return -EPERM;
     }
     err = xen_ctrl_set_s_state(hv->xen->ctrl, hv->xen->domid, state);
     if (err < 0) {
@@ -463,8 +490,9 @@ int hv_acpi_s_state_set(struct hypervisor *hv, unsigned state)
 /* ---- memory that a device owns ---- */
 
 /*
- * Video memory is part of what the toolstack allows the domain (videoram= plus 1 MiB, contract 4.5). A configuration may
- * exceed that; then we raise the limit by what is missing, leave the 1 MiB that hvmloader needs for its tables, and say so.
+ * Video memory is part of what the toolstack allows the domain (videoram= plus 1 MiB, contract
+ * 4.5). A configuration may exceed that; then we raise the limit by what is missing, leave the 1
+ * MiB that hvmloader needs for its tables, and say so.
  */
 static int raise_limit(struct hypervisor *hv, size_t missing)
 {
@@ -476,12 +504,12 @@ static int raise_limit(struct hypervisor *hv, size_t missing)
         return err;
     }
     if (info.pages + missing <= info.max_pages) {
-        return -ENOMEM;         /* the limit is not what stopped us: the host is out of memory */
+        return -ENOMEM; /* the limit is not what stopped us: the host is out of memory */
     }
     limit = info.pages + missing + SLACK_PAGES;
     err = xen_ctrl_set_max_pages(hv->xen->ctrl, hv->xen->domid, limit);
     if (err == 0) {
-        log_info(ROOM_DM, "raised the domain's memory limit by %llu KiB for video memory",
+        log_info(LOG_DM, "raised the domain's memory limit by %llu KiB for video memory",
                  (unsigned long long)(limit - info.max_pages) * 4);
     }
     return err;
@@ -530,7 +558,8 @@ int hv_memory_relocate(struct hypervisor *hv, uint64_t from_gfn, uint64_t to_gfn
     if (hv->adopting) {
         return -EBUSY;
     }
-    if (xendevicemodel_relocate_memory(hv->xen->dmod, domid(hv), (uint32_t)pages, from_gfn, to_gfn) != 0) {
+    if (xendevicemodel_relocate_memory(hv->xen->dmod, domid(hv), (uint32_t)pages, from_gfn,
+                                       to_gfn) != 0) {
         return failed(hv, "move memory of the domain", from_gfn, to_gfn);
     }
     return 0;
@@ -541,14 +570,16 @@ void hv_memory_write_combine(struct hypervisor *hv, uint64_t gfn, size_t pages, 
     /* Both ends are included; deleting needs the same two. */
     if (pages > 0 && !hv->adopting &&
         xendevicemodel_pin_memory_cacheattr(hv->xen->dmod, domid(hv), gfn, gfn + pages - 1,
-                                            on ? XEN_DMOP_MEM_CACHEATTR_WC : XEN_DMOP_DELETE_MEM_CACHEATTR) != 0) {
+                                            on ? XEN_DMOP_MEM_CACHEATTR_WC
+                                               : XEN_DMOP_DELETE_MEM_CACHEATTR) != 0) {
         failed(hv, "set the caching of memory", gfn, pages);
     }
 }
 
 static int modified(struct hypervisor *hv, uint64_t gfn, size_t pages)
 {
-    return xendevicemodel_modified_memory(hv->xen->dmod, domid(hv), gfn, (uint32_t)MIN(pages, UINT32_MAX));
+    return xendevicemodel_modified_memory(hv->xen->dmod, domid(hv), gfn,
+                                          (uint32_t)MIN(pages, UINT32_MAX));
 }
 
 void hv_memory_modified(struct hypervisor *hv, uint64_t gfn, size_t pages)
@@ -561,7 +592,10 @@ void hv_memory_modified(struct hypervisor *hv, uint64_t gfn, size_t pages)
         return;
     }
     if (errno == EINVAL && pages > 1) {
-        /* An extent that ends with the very last frame of the guest is refused as a whole: the rest of it, then that. */
+        /*
+         * An extent that ends with the very last frame of the guest is refused as a whole: the rest
+         * of it, then that.
+         */
         hv->counters.modified_calls += 2;
         if (modified(hv, gfn, pages - 1) != 0) {
             failed(hv, "mark memory as modified", gfn, pages - 1);
@@ -584,9 +618,9 @@ int hv_memory_dirty(struct hypervisor *hv, uint64_t gfn, size_t pages, uint64_t 
     int err = 0;
 
     if (pages == 0) {
-        if (hv->dirty_pages != 0 &&
-            xendevicemodel_track_dirty_vram(hv->xen->dmod, domid(hv), hv->dirty_gfn, 0, NULL) != 0) {
-            log_debug(ROOM_DM, "ending dirty tracking: %s", strerror(errno));
+        if (hv->dirty_pages != 0 && xendevicemodel_track_dirty_vram(hv->xen->dmod, domid(hv),
+                                                                    hv->dirty_gfn, 0, NULL) != 0) {
+            log_debug(LOG_DM, "ending dirty tracking: %s", strerror(errno));
         }
         hv->dirty_pages = 0;
         return 0;
@@ -597,7 +631,10 @@ int hv_memory_dirty(struct hypervisor *hv, uint64_t gfn, size_t pages, uint64_t 
         err = -EINVAL;
     } else if (xendevicemodel_track_dirty_vram(hv->xen->dmod, domid(hv), gfn, (uint32_t)pages,
                                                (unsigned long *)bitmap) != 0) {
-        /* Usual while the toolstack's log-dirty mode is on (migration), and on the first call with shadow paging. */
+        /*
+         * Usual while the toolstack's log-dirty mode is on (migration), and on the first call with
+         * shadow paging.
+         */
         err = errno == ENODATA ? 0 : -errno;
         first = true;
     }
@@ -617,7 +654,7 @@ int hv_memory_dirty(struct hypervisor *hv, uint64_t gfn, size_t pages, uint64_t 
 static void *map_frames(struct hypervisor *hv, uint64_t gfn, size_t pages, int *errs)
 {
     enum { SMALL = 64 };
-    xen_pfn_t small[SMALL] = { 0 };
+    xen_pfn_t small[SMALL] = {0};
     xen_pfn_t *frames = pages <= SMALL ? small : g_try_new(xen_pfn_t, pages);
     void *ptr;
     int e;
@@ -629,7 +666,8 @@ static void *map_frames(struct hypervisor *hv, uint64_t gfn, size_t pages, int *
     for (size_t i = 0; i < pages; i++) {
         frames[i] = gfn + i;
     }
-    ptr = xenforeignmemory_map(hv->xen->fmem, hv->xen->domid, PROT_READ | PROT_WRITE, pages, frames, errs);
+    ptr = xenforeignmemory_map(hv->xen->fmem, hv->xen->domid, PROT_READ | PROT_WRITE, pages, frames,
+                               errs);
     e = errno;
     if (frames != small) {
         g_free(frames);
@@ -684,8 +722,8 @@ static void cache_modified(void *opaque, uint64_t gfn, unsigned pages)
 
 struct guestmem *xen_guestmem_new(struct hypervisor *hv, const struct mapcache_limits *limits)
 {
-    static const struct mapcache_ops ops = { cache_map, cache_unmap, cache_modified };
-    static const struct mapcache_limits defaults = { .idle_seconds = 10 };
+    static const struct mapcache_ops ops = {cache_map, cache_unmap, cache_modified};
+    static const struct mapcache_limits defaults = {.idle_seconds = 10};
 
     return mapcache_new(&ops, hv, limits != NULL ? limits : &defaults);
 }

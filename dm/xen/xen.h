@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Xen, as the daemon's main() sees it: the handles, the implementation of xendm/hypervisor.h on them, and guest memory.
+ * Xen, as the daemon's main() sees it: the handles, the implementation of xendm/hypervisor.h on
+ * them, and guest memory.
  *
- * Order: xen_handles_open → xen_domain_info → xen_hypervisor_new (creates the ioreq server, so that regions can be
- * registered) → xen_guestmem_new → machine, board → ioreq_server_open (dm/ioreq/ioreq.h; enables) → xen_restrict.
- * Ending is the reverse. xen_handles_close() comes last.
+ * Order: xen_handles_open → xen_domain_info → xen_hypervisor_new (creates the ioreq server, so that
+ * regions can be registered) → xen_guestmem_new → machine, board → ioreq_server_open
+ * (dm/ioreq/ioreq.h; enables) → xen_restrict. Ending is the reverse. xen_handles_close() comes
+ * last.
  */
 #ifndef DM_XEN_HYPERVISOR_H
 #define DM_XEN_HYPERVISOR_H
@@ -38,38 +40,50 @@ struct xen_handles {
     ioservid_t server;
 };
 
-/* `evtchn_fd`: an inherited descriptor with its bindings (live update), taken over; -1 opens one. */
+/*
+ * `evtchn_fd`: an inherited descriptor with its bindings (live update), taken over; -1 opens one.
+ */
 struct xen_handles *xen_handles_open(unsigned domid, int evtchn_fd, GError **err);
 void xen_handles_close(struct xen_handles *xen);
 
-/* From here on no handle reaches another domain, and libxenctrl and xenstore are dead; tell xenstore_restricted(). */
+/*
+ * From here on no handle reaches another domain, and libxenctrl and xenstore are dead; tell
+ * xenstore_restricted().
+ */
 int xen_restrict(struct xen_handles *xen, GError **err);
 
 /* What main() puts into struct machine. */
 struct xen_domain_info {
-    unsigned vcpus;             /* what Xen made, which is what the ioreq page and event channels go by */
+    /* what Xen made, which is what the ioreq page and event channels go by */
+    unsigned vcpus;
     uint64_t ram_low_end, ram_high_end;
 };
-int xen_domain_info(struct xen_handles *xen, const struct machine_desc *desc, struct xen_domain_info *info, GError **err);
+int xen_domain_info(struct xen_handles *xen, const struct machine_desc *desc,
+                    struct xen_domain_info *info, GError **err);
 
 /* RAM as the toolstack lays it out: up to `below_4g` (0: 0xF0000000), the rest from 4 GiB. */
 void xen_ram_layout(uint64_t ram_bytes, uint64_t below_4g, uint64_t *low_end, uint64_t *high_end);
 
-/* `serve`: create an ioreq server; false for back ends alone (xenpv), where no guest access is forwarded. */
+/*
+ * `serve`: create an ioreq server; false for back ends alone (xenpv), where no guest access is
+ * forwarded.
+ */
 struct hypervisor *xen_hypervisor_new(struct xen_handles *xen, bool serve, GError **err);
 void xen_hypervisor_free(struct hypervisor *hv);
 
 /*
- * Live update. What is forwarded to us is kept as a list, which the successor gets. It goes on with our ioreq server: until
- * the commit nothing is changed in Xen, only noted, so that a machine can be built and thrown away under a running guest.
- * The commit makes what is forwarded what the new machine wants; on failure it is what it was.
+ * Live update. What is forwarded to us is kept as a list, which the successor gets. It goes on with
+ * our ioreq server: until the commit nothing is changed in Xen, only noted, so that a machine can
+ * be built and thrown away under a running guest. The commit makes what is forwarded what the new
+ * machine wants; on failure it is what it was.
  */
 struct xen_range {
     enum { XEN_RANGE_PIO, XEN_RANGE_MMIO, XEN_RANGE_PCI } kind;
-    uint64_t first, last;       /* PCI: devfn, twice */
+    uint64_t first, last; /* PCI: devfn, twice */
 };
 struct hypervisor *xen_hypervisor_adopt(struct xen_handles *xen, unsigned server);
-int xen_hypervisor_commit(struct hypervisor *hv, const struct xen_range *before, size_t count, GError **err);
+int xen_hypervisor_commit(struct hypervisor *hv, const struct xen_range *before, size_t count,
+                          GError **err);
 const struct xen_range *xen_hypervisor_ranges(const struct hypervisor *hv, size_t *count);
 /* The machine was built: from now on nobody else reports what Xen refuses. */
 void xen_hypervisor_serving(struct hypervisor *hv);

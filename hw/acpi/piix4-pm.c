@@ -8,7 +8,7 @@
  * tools/libacpi (dsdt.asl, mk_dsdt.c, static_tables.c) for the addresses outside the chip.
  *
  *   PMBASE + 4      PM1a control: SCI_EN, SLP_TYP, SLP_EN
- *   0xB2, 0xB3      APM control, status: 0xF1 / 0xF0 switch SCI_EN on / off (firmware's SMI handler)
+ *   0xB2, 0xB3      APM control, status: 0xF1 / 0xF0 switch SCI_EN on / off (SMI handler)
  *   0xAFE0-0xAFE3   GPE0 status (write 1 to clear), enable; 16 bits each; on SCI = ISA irq 9
  *   0xAE00-0xAE0F   PCI slots: up, down, eject, removable
  *   0xAF00-0xAF1F   one bit per vCPU, 1 = online
@@ -42,7 +42,7 @@
 #define PMREGMISC_ENABLE 0x01
 #define SMBHSTCFG_ENABLE 0x01
 
-#define PM1_CONTROL 4u          /* from PMBASE */
+#define PM1_CONTROL 4u /* from PMBASE */
 #define PM1_SCI_EN 0x0001
 #define PM1_SLP_EN 0x2000
 #define PM1_SLP_TYP_SHIFT 10
@@ -54,7 +54,7 @@
 #define GPE_CPU 0x0004
 #define SCI_IRQ 9
 
-#define SMB_SIZE 14u            /* SMBHSTSTS 0 … SMBSLVDAT+1 */
+#define SMB_SIZE 14u /* SMBHSTSTS 0 … SMBSLVDAT+1 */
 #define SMB_STS_INTR 0x02
 #define SMB_STS_DEV_ERR 0x04
 #define SMB_STS_FAILED 0x10
@@ -66,23 +66,23 @@ struct piix4_pm {
     struct pci_device pci;
     struct irq sci;
     struct region pm1, apm, gpe, slots, cpus, debug, smb;
-    uint64_t pm1_at, smb_at;        /* where they are placed, or NOWHERE */
+    uint64_t pm1_at, smb_at; /* where they are placed, or NOWHERE */
 
-    uint16_t control;               /* PM1a control without SLP_EN */
+    uint16_t control; /* PM1a control without SLP_EN */
     uint8_t apm_control, apm_status;
     uint16_t gpe_status, gpe_enable;
     uint8_t cpu_map[ACPI_VCPU_MAX / 8];
     uint8_t debug_byte[4];
     uint8_t smb_status, smb_control, smb_command, smb_address, smb_data0, smb_data1;
     uint8_t smb_block[32];
-    uint8_t smb_index;              /* into smb_block */
-    uint8_t smb_slave[6];           /* registers 8-13: stored only */
+    uint8_t smb_index;    /* into smb_block */
+    uint8_t smb_slave[6]; /* registers 8-13: stored only */
 
-    unsigned refusals;              /* of the hypervisor to forward a block; not saved */
+    unsigned refusals; /* of the hypervisor to forward a block; not saved */
 };
 
 #define NOWHERE UINT64_MAX
-#define REFUSALS_LOGGED 16u         /* the guest may move a block as often as it likes */
+#define REFUSALS_LOGGED 16u /* the guest may move a block as often as it likes */
 
 /* ---- SCI and GPE0 ---- */
 
@@ -140,7 +140,7 @@ static void enter_sleep(struct piix4_pm *s)
         machine_request_suspend(m);
         break;
     default:
-        log_guest(ROOM_ACPI, "sleep type %u is not supported", type);
+        log_guest(LOG_ACPI, "sleep type %u is not supported", type);
     }
 }
 
@@ -217,7 +217,7 @@ static uint64_t slots_read(void *opaque, uint64_t offset, unsigned size)
 static void slots_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     if (offset == 8 && value != 0) {
-        log_guest(ROOM_ACPI, "eject of PCI slots 0x%08x refused: they hold no removable device",
+        log_guest(LOG_ACPI, "eject of PCI slots 0x%08x refused: they hold no removable device",
                   (unsigned)value);
     }
 }
@@ -337,9 +337,9 @@ static void smb_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
     }
 }
 
-static const struct region_ops gpe_ops = { .read = gpe_read, .write = gpe_write, .impl_max = 1 };
-static const struct region_ops pm1_ops = { .read = pm1_read, .write = pm1_write, .impl_max = 1 };
-static const struct region_ops apm_ops = { .read = apm_read, .write = apm_write, .impl_max = 1 };
+static const struct region_ops gpe_ops = {.read = gpe_read, .write = gpe_write, .impl_max = 1};
+static const struct region_ops pm1_ops = {.read = pm1_read, .write = pm1_write, .impl_max = 1};
+static const struct region_ops apm_ops = {.read = apm_read, .write = apm_write, .impl_max = 1};
 static const struct region_ops slots_ops = {
     .read = slots_read,
     .write = slots_write,
@@ -347,51 +347,35 @@ static const struct region_ops slots_ops = {
     .impl_max = 4,
     .write_shifts = true,
 };
-static const struct region_ops cpus_ops = { .read = cpus_read, .impl_max = 1 };
+static const struct region_ops cpus_ops = {.read = cpus_read, .impl_max = 1};
 static const struct region_ops debug_ops = {
     .read = debug_read,
     .write = debug_write,
     .impl_max = 1,
 };
-static const struct region_ops smb_ops = { .read = smb_read, .write = smb_write, .impl_max = 1 };
+static const struct region_ops smb_ops = {.read = smb_read, .write = smb_write, .impl_max = 1};
 
 /* ---- configuration ---- */
 
 static const struct {
     uint8_t reg, reset, writable;
 } registers[] = {
-    { REG_PMBASE, 0x01, 0xc0 },
-    { 0x41, 0x00, 0xff },
-    { 0x44, 0x00, 0xff },   /* CNTA */
-    { 0x45, 0x00, 0xff },
-    { 0x46, 0x00, 0xff },
-    { 0x47, 0x00, 0xff },
-    { 0x48, 0x00, 0xff },   /* CNTB */
-    { 0x49, 0x00, 0xff },
-    { 0x4a, 0x00, 0xff },
-    { 0x4b, 0x00, 0x07 },
-    { 0x4c, 0x00, 0xff },   /* GPICTL */
-    { 0x4d, 0x00, 0xff },
-    { 0x4e, 0x00, 0xff },
-    { 0x4f, 0x00, 0xff },
-    { 0x54, 0x00, 0xff },   /* DEVACTA */
-    { 0x55, 0x00, 0xff },
-    { 0x56, 0x00, 0xff },
-    { 0x57, 0x00, 0xff },
-    { 0x58, 0x00, 0xff },   /* DEVACTB */
-    { 0x59, 0x00, 0xff },
-    { 0x5a, 0x00, 0xff },
-    { 0x5b, 0x00, 0x0f },
-    { 0x5f, 0x10, 0xff },   /* DEVRESA-D: ports that firmware set up; as QEMU presents them */
-    { 0x63, 0x60, 0xff },
-    { 0x67, 0x00, 0xff },
-    { REG_PMREGMISC, 0x00, 0x01 },
-    { REG_SMBBA, 0x01, 0xf0 },
-    { 0x91, 0xb1, 0xff },
-    { REG_SMBHSTCFG, 0x09, 0x0f },
-    { 0xd3, 0x00, 0xff },   /* SMBSLVC */
-    { 0xd4, 0x00, 0xff },   /* SMBSHDW1 */
-    { 0xd5, 0x00, 0xff },   /* SMBSHDW2 */
+    {REG_PMBASE, 0x01, 0xc0}, {0x41, 0x00, 0xff}, {0x44, 0x00, 0xff}, /* CNTA */
+    {0x45, 0x00, 0xff},       {0x46, 0x00, 0xff}, {0x47, 0x00, 0xff},
+    {0x48, 0x00, 0xff}, /* CNTB */
+    {0x49, 0x00, 0xff},       {0x4a, 0x00, 0xff}, {0x4b, 0x00, 0x07},
+    {0x4c, 0x00, 0xff}, /* GPICTL */
+    {0x4d, 0x00, 0xff},       {0x4e, 0x00, 0xff}, {0x4f, 0x00, 0xff},
+    {0x54, 0x00, 0xff}, /* DEVACTA */
+    {0x55, 0x00, 0xff},       {0x56, 0x00, 0xff}, {0x57, 0x00, 0xff},
+    {0x58, 0x00, 0xff}, /* DEVACTB */
+    {0x59, 0x00, 0xff},       {0x5a, 0x00, 0xff}, {0x5b, 0x00, 0x0f},
+    {0x5f, 0x10, 0xff}, /* DEVRESA-D: ports that firmware set up; as QEMU presents them */
+    {0x63, 0x60, 0xff},       {0x67, 0x00, 0xff}, {REG_PMREGMISC, 0x00, 0x01},
+    {REG_SMBBA, 0x01, 0xf0},  {0x91, 0xb1, 0xff}, {REG_SMBHSTCFG, 0x09, 0x0f},
+    {0xd3, 0x00, 0xff}, /* SMBSLVC */
+    {0xd4, 0x00, 0xff}, /* SMBSHDW1 */
+    {0xd5, 0x00, 0xff}, /* SMBSHDW2 */
 };
 
 /* Moves a block to where its base register says; if that is taken, nowhere. */
@@ -411,9 +395,10 @@ static void move_block(struct piix4_pm *s, struct region *r, uint64_t *at, uint6
     rc = region_place(s->pci.dev.machine->pio, r, to, &err);
     if (rc < 0) {
         if (region_misplaced(rc)) {
-            log_guest(ROOM_ACPI, "%s cannot be at port 0x%x: %s", r->name, (unsigned)to, err->message);
+            log_guest(LOG_ACPI, "%s cannot be at port 0x%x: %s", r->name, (unsigned)to,
+                      err->message);
         } else if (s->refusals++ < REFUSALS_LOGGED) {
-            log_warning(ROOM_ACPI, "%s is not there: %s", r->name, err->message);
+            log_warning(LOG_ACPI, "%s is not there: %s", r->name, err->message);
         }
         return;
     }
@@ -453,11 +438,11 @@ static int pm_realize(struct device *dev, GError **err)
         const struct region_ops *ops;
         uint16_t port, size;
     } fixed[] = {
-        { &s->apm, "apm", &apm_ops, 0xb2, 2 },
-        { &s->slots, "acpi-pci-slots", &slots_ops, 0xae00, 16 },
-        { &s->cpus, "acpi-cpu-map", &cpus_ops, 0xaf00, sizeof(s->cpu_map) },
-        { &s->gpe, "acpi-gpe0", &gpe_ops, 0xafe0, 4 },
-        { &s->debug, "acpi-debug", &debug_ops, 0xb044, 4 },
+        {&s->apm, "apm", &apm_ops, 0xb2, 2},
+        {&s->slots, "acpi-pci-slots", &slots_ops, 0xae00, 16},
+        {&s->cpus, "acpi-cpu-map", &cpus_ops, 0xaf00, sizeof(s->cpu_map)},
+        {&s->gpe, "acpi-gpe0", &gpe_ops, 0xafe0, 4},
+        {&s->debug, "acpi-debug", &debug_ops, 0xb044, 4},
     };
     int ret = 0;
 
@@ -465,7 +450,7 @@ static int pm_realize(struct device *dev, GError **err)
         s->pci.config[registers[i].reg] = registers[i].reset;
         s->pci.writable[registers[i].reg] = registers[i].writable;
     }
-    s->pci.config[0x06] = 0x80;     /* fast back-to-back, medium DEVSEL# timing */
+    s->pci.config[0x06] = 0x80; /* fast back-to-back, medium DEVSEL# timing */
     s->pci.config[0x07] = 0x02;
     for (unsigned i = 0; i < G_N_ELEMENTS(fixed) && ret == 0; i++) {
         region_init(fixed[i].region, fixed[i].name, fixed[i].ops, s, fixed[i].size);
@@ -547,33 +532,34 @@ static void pm_describe(struct device *dev, void (*line)(void *opaque, const cha
 static const struct state_desc pm_state = {
     .name = "piix4-pm",
     .version = 1,
-    .fields = (const struct state_field[]){
-        STATE_FIELD_IRQ(struct piix4_pm, sci),
-        STATE_FIELD_U16(struct piix4_pm, control),
-        STATE_FIELD_U8(struct piix4_pm, apm_control),
-        STATE_FIELD_U8(struct piix4_pm, apm_status),
-        STATE_FIELD_U16(struct piix4_pm, gpe_status),
-        STATE_FIELD_U16(struct piix4_pm, gpe_enable),
-        STATE_FIELD_BYTES(struct piix4_pm, cpu_map),
-        STATE_FIELD_BYTES(struct piix4_pm, debug_byte),
-        STATE_FIELD_U8(struct piix4_pm, smb_status),
-        STATE_FIELD_U8(struct piix4_pm, smb_control),
-        STATE_FIELD_U8(struct piix4_pm, smb_command),
-        STATE_FIELD_U8(struct piix4_pm, smb_address),
-        STATE_FIELD_U8(struct piix4_pm, smb_data0),
-        STATE_FIELD_U8(struct piix4_pm, smb_data1),
-        STATE_FIELD_BYTES(struct piix4_pm, smb_block),
-        STATE_FIELD_U8(struct piix4_pm, smb_index),
-        STATE_FIELD_BYTES(struct piix4_pm, smb_slave),
-        STATE_FIELD_END,
-    },
+    .fields =
+        (const struct state_field[]){
+            STATE_FIELD_IRQ(struct piix4_pm, sci),
+            STATE_FIELD_U16(struct piix4_pm, control),
+            STATE_FIELD_U8(struct piix4_pm, apm_control),
+            STATE_FIELD_U8(struct piix4_pm, apm_status),
+            STATE_FIELD_U16(struct piix4_pm, gpe_status),
+            STATE_FIELD_U16(struct piix4_pm, gpe_enable),
+            STATE_FIELD_BYTES(struct piix4_pm, cpu_map),
+            STATE_FIELD_BYTES(struct piix4_pm, debug_byte),
+            STATE_FIELD_U8(struct piix4_pm, smb_status),
+            STATE_FIELD_U8(struct piix4_pm, smb_control),
+            STATE_FIELD_U8(struct piix4_pm, smb_command),
+            STATE_FIELD_U8(struct piix4_pm, smb_address),
+            STATE_FIELD_U8(struct piix4_pm, smb_data0),
+            STATE_FIELD_U8(struct piix4_pm, smb_data1),
+            STATE_FIELD_BYTES(struct piix4_pm, smb_block),
+            STATE_FIELD_U8(struct piix4_pm, smb_index),
+            STATE_FIELD_BYTES(struct piix4_pm, smb_slave),
+            STATE_FIELD_END,
+        },
     .post_load = pm_post_load,
 };
 
 static const struct pci_info pm_pci = {
     .vendor = 0x8086,
     .device = 0x7113,
-    .subsystem_vendor = 0x1af4,     /* QEMU's, so that a guest sees the same hardware */
+    .subsystem_vendor = 0x1af4, /* QEMU's, so that a guest sees the same hardware */
     .subsystem = 0x1100,
     .class = 0x068000,
     .revision = 3,

@@ -31,9 +31,9 @@
 #define CLOCK_HZ 1843200
 
 enum {
-    REG_DATA = 0,               /* RBR / THR; DLL with DLAB */
-    REG_IER = 1,                /* DLM with DLAB */
-    REG_IIR = 2,                /* write: FCR */
+    REG_DATA = 0, /* RBR / THR; DLL with DLAB */
+    REG_IER = 1,  /* DLM with DLAB */
+    REG_IIR = 2,  /* write: FCR */
     REG_LCR = 3,
     REG_MCR = 4,
     REG_LSR = 5,
@@ -57,7 +57,7 @@ enum {
 #define FCR_ENABLE 0x01
 #define FCR_CLEAR_RX 0x02
 #define FCR_CLEAR_TX 0x04
-#define FCR_KEPT 0xc9           /* enable, DMA mode, trigger */
+#define FCR_KEPT 0xc9 /* enable, DMA mode, trigger */
 
 #define LCR_STOP 0x04
 #define LCR_PARITY 0x08
@@ -73,7 +73,7 @@ enum {
 #define LSR_DR 0x01
 #define LSR_OE 0x02
 #define LSR_BI 0x10
-#define LSR_CHAR_ERRORS 0x1c    /* PE, FE, BI: belong to a character */
+#define LSR_CHAR_ERRORS 0x1c /* PE, FE, BI: belong to a character */
 #define LSR_ERRORS (LSR_OE | LSR_CHAR_ERRORS)
 #define LSR_THRE 0x20
 #define LSR_TEMT 0x40
@@ -90,8 +90,8 @@ struct isa_serial {
     struct device dev;
     struct region ports;
     struct irq irq;
-    struct vtimer rx_timeout;       /* armed while characters wait below the trigger level */
-    struct vtimer tx_timer;         /* armed for now while a batch is collected */
+    struct vtimer rx_timeout; /* armed while characters wait below the trigger level */
+    struct vtimer tx_timer;   /* armed for now while a batch is collected */
 
     uint32_t index;
     struct chardev *chardev;
@@ -102,20 +102,20 @@ struct isa_serial {
     uint8_t msr;
     uint16_t divisor;
     uint8_t rx[FIFO_SIZE];
-    uint8_t rx_flags[FIFO_SIZE];    /* LSR error bits that came with the character */
+    uint8_t rx_flags[FIFO_SIZE]; /* LSR error bits that came with the character */
     uint8_t rx_head, rx_count;
-    uint8_t last_rx;                /* what RBR reads when it is empty */
+    uint8_t last_rx; /* what RBR reads when it is empty */
     uint8_t tx[FIFO_SIZE];
     uint8_t tx_count;
-    bool thre_pending;              /* THRE interrupt not yet seen in IIR */
+    bool thre_pending; /* THRE interrupt not yet seen in IIR */
     bool timeout_pending;
-    bool wait_writable;             /* the host took less than we had */
+    bool wait_writable; /* the host took less than we had */
 };
 
 static const struct {
     uint16_t port;
     uint8_t irq;
-} places[4] = { { 0x3f8, 4 }, { 0x2f8, 3 }, { 0x3e8, 4 }, { 0x2e8, 3 } };
+} places[4] = {{0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, {0x2e8, 3}};
 
 static unsigned fifo_size(const struct isa_serial *s)
 {
@@ -124,7 +124,7 @@ static unsigned fifo_size(const struct isa_serial *s)
 
 static unsigned rx_trigger(const struct isa_serial *s)
 {
-    static const uint8_t level[4] = { 1, 4, 8, 14 };
+    static const uint8_t level[4] = {1, 4, 8, 14};
 
     return s->fcr & FCR_ENABLE ? level[s->fcr >> 6] : 1;
 }
@@ -205,9 +205,9 @@ static void rx_put(struct isa_serial *s, uint8_t byte, uint8_t flags)
     if (s->rx_count >= size) {
         s->lsr_errors |= LSR_OE;
         if (size > 1) {
-            return;             /* the FIFO keeps what it has, the character is lost */
+            return; /* the FIFO keeps what it has, the character is lost */
         }
-        s->rx_count = 0;        /* without FIFO the new one replaces the old */
+        s->rx_count = 0; /* without FIFO the new one replaces the old */
     }
     at = (s->rx_head + s->rx_count) % FIFO_SIZE;
     s->rx[at] = byte;
@@ -353,7 +353,7 @@ static void tx_put(struct isa_serial *s, uint8_t byte)
     if (s->tx_count < fifo_size(s)) {
         s->tx[s->tx_count++] = byte;
     } else {
-        s->tx[s->tx_count - 1] = byte;      /* the driver did not wait for THRE: overwritten */
+        s->tx[s->tx_count - 1] = byte; /* the driver did not wait for THRE: overwritten */
     }
     if (s->wait_writable) {
         return;
@@ -389,7 +389,7 @@ static void update_modem(struct isa_serial *s)
     uint8_t delta = changed >> 4;
 
     if (lines & MSR_RI) {
-        delta &= ~MSR_TERI;     /* only the trailing edge of RI is told */
+        delta &= ~MSR_TERI; /* only the trailing edge of RI is told */
     }
     s->msr = lines | (s->msr & 0x0f) | delta;
     update_irq(s);
@@ -400,7 +400,7 @@ static void serial_event(void *opaque, enum chardev_event event)
     struct isa_serial *s = opaque;
 
     if (s->dev.phase != DEVICE_RUNNING) {
-        return;                 /* a break is lost; the lines are looked at again by resume */
+        return; /* a break is lost; the lines are looked at again by resume */
     }
     if (event == CHARDEV_BREAK) {
         if (!(s->mcr & MCR_LOOP)) {
@@ -422,7 +422,7 @@ static void write_fcr(struct isa_serial *s, uint8_t value)
     if ((value ^ s->fcr) & FCR_ENABLE) {
         value |= FCR_CLEAR_RX | FCR_CLEAR_TX;
     }
-    s->fcr = value & FCR_ENABLE ? value & FCR_KEPT : 0;     /* without bit 0 the others are void */
+    s->fcr = value & FCR_ENABLE ? value & FCR_KEPT : 0; /* without bit 0 the others are void */
     if (value & FCR_CLEAR_RX) {
         rx_clear(s);
         cleared = true;
@@ -453,7 +453,7 @@ static void write_ier(struct isa_serial *s, uint8_t value)
 
     s->ier = value & 0x0f;
     if (!(s->ier & IER_THRI)) {
-        tx_settle(s);           /* nobody waits for the interrupt any more */
+        tx_settle(s); /* nobody waits for the interrupt any more */
         s->thre_pending = false;
     } else if ((on & IER_THRI) && s->tx_count == 0) {
         s->thre_pending = true;
@@ -466,7 +466,7 @@ static void write_mcr(struct isa_serial *s, uint8_t value)
 {
     bool was_loop = s->mcr & MCR_LOOP;
 
-    tx_settle(s);               /* what was written before the switch goes where it was meant to */
+    tx_settle(s); /* what was written before the switch goes where it was meant to */
     s->mcr = value & MCR_WRITABLE;
     update_modem(s);
     if (was_loop && !(s->mcr & MCR_LOOP) && s->chardev) {
@@ -549,7 +549,7 @@ static void serial_write(void *opaque, uint64_t offset, uint64_t value, unsigned
         s->scr = byte;
         break;
     default:
-        break;                  /* LSR and MSR: factory test only */
+        break; /* LSR and MSR: factory test only */
     }
 }
 
@@ -585,7 +585,7 @@ static int serial_realize(struct device *dev, GError **err)
     vtimer_init(&s->rx_timeout, dev->machine->clock, "serial-rx-timeout", rx_timeout_fire, s);
     vtimer_init(&s->tx_timer, dev->machine->clock, "serial-tx", tx_fire, s);
     device_connect_isa_irq(dev, &s->irq, places[s->index].irq);
-    s->divisor = 12;            /* 9600 baud; not touched by reset */
+    s->divisor = 12; /* 9600 baud; not touched by reset */
     s->msr = modem_lines(s);
     if (s->chardev) {
         chardev_set_frontend(s->chardev, &serial_frontend, s);
@@ -609,7 +609,7 @@ static void serial_reset(struct device *dev, enum reset_reason why)
 {
     struct isa_serial *s = DEVICE_CAST(struct isa_serial, dev);
 
-    tx_settle(s);               /* the last words before a reset matter most */
+    tx_settle(s); /* the last words before a reset matter most */
     vtimer_disarm(&s->rx_timeout);
     vtimer_disarm(&s->tx_timer);
     s->ier = s->fcr = s->lcr = s->mcr = s->scr = 0;
@@ -710,28 +710,29 @@ static const struct property serial_properties[] = {
 static const struct state_desc serial_state = {
     .name = "isa-serial",
     .version = 1,
-    .fields = (const struct state_field[]){
-        STATE_FIELD_IRQ(struct isa_serial, irq),
-        STATE_FIELD_TIMER(struct isa_serial, rx_timeout),
-        STATE_FIELD_U8(struct isa_serial, ier, .min = 0, .max = 0x0f),
-        STATE_FIELD_U8(struct isa_serial, fcr),
-        STATE_FIELD_U8(struct isa_serial, lcr),
-        STATE_FIELD_U8(struct isa_serial, mcr, .min = 0, .max = MCR_WRITABLE),
-        STATE_FIELD_U8(struct isa_serial, scr),
-        STATE_FIELD_U8(struct isa_serial, lsr_errors, .min = 0, .max = LSR_ERRORS),
-        STATE_FIELD_U8(struct isa_serial, msr),
-        STATE_FIELD_U16(struct isa_serial, divisor),
-        STATE_FIELD_BYTES(struct isa_serial, rx),
-        STATE_FIELD_BYTES(struct isa_serial, rx_flags),
-        STATE_FIELD_U8(struct isa_serial, rx_head, .min = 0, .max = FIFO_SIZE - 1),
-        STATE_FIELD_U8(struct isa_serial, rx_count, .min = 0, .max = FIFO_SIZE),
-        STATE_FIELD_U8(struct isa_serial, last_rx),
-        STATE_FIELD_BYTES(struct isa_serial, tx),
-        STATE_FIELD_U8(struct isa_serial, tx_count, .min = 0, .max = FIFO_SIZE),
-        STATE_FIELD_BOOL(struct isa_serial, thre_pending),
-        STATE_FIELD_BOOL(struct isa_serial, timeout_pending),
-        STATE_FIELD_END,
-    },
+    .fields =
+        (const struct state_field[]){
+            STATE_FIELD_IRQ(struct isa_serial, irq),
+            STATE_FIELD_TIMER(struct isa_serial, rx_timeout),
+            STATE_FIELD_U8(struct isa_serial, ier, .min = 0, .max = 0x0f),
+            STATE_FIELD_U8(struct isa_serial, fcr),
+            STATE_FIELD_U8(struct isa_serial, lcr),
+            STATE_FIELD_U8(struct isa_serial, mcr, .min = 0, .max = MCR_WRITABLE),
+            STATE_FIELD_U8(struct isa_serial, scr),
+            STATE_FIELD_U8(struct isa_serial, lsr_errors, .min = 0, .max = LSR_ERRORS),
+            STATE_FIELD_U8(struct isa_serial, msr),
+            STATE_FIELD_U16(struct isa_serial, divisor),
+            STATE_FIELD_BYTES(struct isa_serial, rx),
+            STATE_FIELD_BYTES(struct isa_serial, rx_flags),
+            STATE_FIELD_U8(struct isa_serial, rx_head, .min = 0, .max = FIFO_SIZE - 1),
+            STATE_FIELD_U8(struct isa_serial, rx_count, .min = 0, .max = FIFO_SIZE),
+            STATE_FIELD_U8(struct isa_serial, last_rx),
+            STATE_FIELD_BYTES(struct isa_serial, tx),
+            STATE_FIELD_U8(struct isa_serial, tx_count, .min = 0, .max = FIFO_SIZE),
+            STATE_FIELD_BOOL(struct isa_serial, thre_pending),
+            STATE_FIELD_BOOL(struct isa_serial, timeout_pending),
+            STATE_FIELD_END,
+        },
     .check = serial_check,
     .post_load = serial_post_load,
 };

@@ -30,8 +30,10 @@ static const char magic[8] = {'X', 'E', 'N', 'D', 'M', 'S', 'A', 'V'};
 enum record_type {
     RECORD_END = 0,
     RECORD_SECTION = 1,
-    RECORD_DESCRIPTION = 2,         /* SHA-256 of the description's lines; not in the first streams of version 1 */
-    RECORD_OPTIONAL = 0x80000000u,  /* a reader to whom type, device or section mean nothing skips the record */
+    /* SHA-256 of the description's lines; not in the first streams of version 1 */
+    RECORD_DESCRIPTION = 2,
+    /* a reader to whom type, device or section mean nothing skips the record */
+    RECORD_OPTIONAL = 0x80000000u,
 };
 
 /* ---- what belongs to no device ---- */
@@ -90,7 +92,10 @@ static void save_record(const char *id, const struct state_desc *desc, void *bas
     memcpy(out->data + at, &le, sizeof(le));
 }
 
-/* For people and messages: the program, then a line per device. What may be loaded is not decided by it. */
+/*
+ * For people and messages: the program, then a line per device. What may be loaded is not decided
+ * by it.
+ */
 static char *machine_text(struct machine *m)
 {
     GString *s = g_string_new(PACKAGE_STRING "\n");
@@ -324,7 +329,8 @@ static int read_section(GArray *slots, struct cursor body, bool optional, GError
         g_autofree char *shown = g_strescape(id, NULL), *shown_section = g_strescape(section, NULL);
 
         return device ? refuse(err, "device %s has no section %s", shown, shown_section)
-                      : refuse(err, "this machine has no device %s (section %s)", shown, shown_section);
+                      : refuse(err, "this machine has no device %s (section %s)", shown,
+                               shown_section);
     }
     if (slot->plan) {
         return refuse(err, "%s: section %s is there twice", id[0] ? id : "machine", section);
@@ -453,9 +459,10 @@ static void explain(struct machine *m, const struct description *d, GError **err
         return;
     }
     was = (*err)->message;
-    (*err)->message = g_strdup_printf("%s (saved by another machine:%s%.100s%s%s%.100s%s)", was, with ? " it has '" : "",
-                                      with ? with : "", with ? "'" : "", without ? " it lacks '" : "",
-                                      without ? without : "", without ? "'" : "");
+    (*err)->message =
+        g_strdup_printf("%s (saved by another machine:%s%.100s%s%s%.100s%s)", was,
+                        with ? " it has '" : "", with ? with : "", with ? "'" : "",
+                        without ? " it lacks '" : "", without ? without : "", without ? "'" : "");
 }
 
 static void apply_slots(struct machine *m, GArray *slots)

@@ -218,7 +218,7 @@ static void request_shutdown(struct machine *m, enum hv_shutdown reason)
     if (hv_shutdown(m->hv, reason) < 0) {
         return; /* told by the hypervisor's room; the guest runs on, and may try again */
     }
-    log_info(ROOM_CORE,
+    log_info(LOG_CORE,
              reason == HV_SHUTDOWN_REBOOT ? "the guest resets itself" : "the guest powers off");
     enter(m, MACHINE_SHUTDOWN);
 }
@@ -249,13 +249,13 @@ void machine_request_suspend(struct machine *m)
         if (!machine_private(m)->suspend_refused) {
             machine_private(m)->suspend_refused = true;
             log_error(
-                ROOM_CORE,
+                LOG_CORE,
                 "the guest asks for S3, which the hypervisor refuses us (%s): it stays running",
                 g_strerror(-rc));
         }
         return;
     }
-    log_info(ROOM_CORE, "the guest suspends to RAM");
+    log_info(LOG_CORE, "the guest suspends to RAM");
     enter(m, MACHINE_SUSPENDED);
 }
 
@@ -274,7 +274,7 @@ int machine_wakeup(struct machine *m, GError **err)
                     g_strerror(-rc));
         return rc;
     }
-    log_info(ROOM_CORE, "the guest wakes up");
+    log_info(LOG_CORE, "the guest wakes up");
     enter(m, MACHINE_RUNNING);
     return 0;
 }
@@ -285,7 +285,7 @@ void machine_request_unplug(struct machine *m, unsigned what)
 
     if (what & ~p->unplugged) {
         p->unplugged |= what;
-        log_info(ROOM_CORE, "the guest's PV drivers unplug emulated devices:%s%s%s%s",
+        log_info(LOG_CORE, "the guest's PV drivers unplug emulated devices:%s%s%s%s",
                  what & UNPLUG_DISKS ? " disks" : "", what & UNPLUG_NICS ? " nics" : "",
                  what & UNPLUG_AUX_DISKS ? " aux-disks" : "", what & UNPLUG_NVME ? " nvme" : "");
     }

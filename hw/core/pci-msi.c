@@ -250,7 +250,7 @@ static enum part part_at(const struct pci_device *pci, uint64_t offset, unsigned
     }
     if (size < 4 || offset % size != 0 || offset < start ||
         offset + size > start + (in_table ? pci->msix_table_bytes : pci->msix_pba_bytes)) {
-        log_guest(ROOM_PCI, "%s: %u bytes at 0x%llx of BAR %u are no dword of the MSI-X table",
+        log_guest(LOG_PCI, "%s: %u bytes at 0x%llx of BAR %u are no dword of the MSI-X table",
                   pci->dev.id, size, (unsigned long long)offset, pci->msix_bar);
         return PART_BAD;
     }

@@ -295,9 +295,9 @@ static void bar_place(struct pci_device *pci, unsigned bar, uint64_t address, bo
         pci->bar[bar].address = address;
     } else if (!region_misplaced(rc)) {
         /* Not the guest's doing. The hypervisor's room has told the admin, at a bearable rate. */
-        log_debug(ROOM_PCI, "%s: BAR %u is not decoded: %s", pci->dev.id, bar, err->message);
+        log_debug(LOG_PCI, "%s: BAR %u is not decoded: %s", pci->dev.id, bar, err->message);
     } else if (guest) {
-        log_guest(ROOM_PCI, "%s: BAR %u is not decoded: %s", pci->dev.id, bar, err->message);
+        log_guest(LOG_PCI, "%s: BAR %u is not decoded: %s", pci->dev.id, bar, err->message);
     }
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One EDID 1.3 block (VESA E-EDID Standard, chapter 3): a digital monitor that prefers 1024x768 at 60 Hz, which is what
- * guests without a user's choice get.
+ * One EDID 1.3 block (VESA E-EDID Standard, chapter 3): a digital monitor that prefers 1024x768 at
+ * 60 Hz, which is what guests without a user's choice get.
  */
 #include <string.h>
 
@@ -13,10 +13,12 @@ static const uint8_t edid_base[EDID_SIZE] = {
     0x60, 0x8d,                         /* manufacturer "XDM" */
     0x11, 0x11, 0x01, 0x00, 0x00, 0x00, /* product 1111, serial number 1 */
     1, 2024 - 1990, 1, 3,               /* week, year, EDID 1.3 */
-    0x80, 27, 20, 120, 0x0a,            /* digital; 27 x 20 cm; gamma 2.2; RGB, first timing is preferred */
+    /* digital; 27 x 20 cm; gamma 2.2; RGB, first timing is preferred */
+    0x80, 27, 20, 120, 0x0a,
     0xee, 0x91, 0xa3, 0x54, 0x4c, 0x99, 0x26, 0x0f, 0x50, 0x54,     /* sRGB */
     0x21, 0x08, 0x00,                   /* 640x480, 800x600, 1024x768, all at 60 Hz */
-    0x81, 0x80, 0x81, 0x40, 0x81, 0x00, 0x95, 0x00,     /* 1280x1024, 1280x960, 1280x800, 1440x900 */
+    /* 1280x1024, 1280x960, 1280x800, 1440x900 */
+    0x81, 0x80, 0x81, 0x40, 0x81, 0x00, 0x95, 0x00,
     0xa9, 0x40, 0xb3, 0x00, 0xd1, 0xc0, 0x01, 0x01,     /* 1600x1200, 1680x1050, 1920x1080 */
     /* 1024x768: 65 MHz, blanking 320 and 38, sync 24+136 and 3+6, both negative */
     0x64, 0x19, 0x00, 0x40, 0x41, 0x00, 0x26, 0x30, 24, 136, 0x36, 0x00,

@@ -5,17 +5,18 @@
  *
  * Sources: QEMU's docs/specs/standard-vga.rst (BARs, MMIO layout); vga-*.c and vbe.c for the chip.
  *
- *   BAR 0  video memory (prefetchable), vgamem_mb rounded up to a power of two; the rest of it is
- * empty BAR 2  4 KiB: EDID at 0, ports 0x3C0..0x3DF at 0x400, dispi registers at 0x500, extended
- * registers at 0x600 ROM    the VGA BIOS
+ *   BAR 0  video memory (prefetchable), vgamem_mb rounded up to a power of two; the rest is empty
+ *   BAR 2  4 KiB: EDID at 0, ports 0x3C0..0x3DF at 0x400, dispi registers at 0x500, extended
+ *          registers at 0x600
+ *   ROM    the VGA BIOS
  *
  * Video memory is made of guest pages of the domain's own, so that the guest writes it without us.
- * They are populated right behind low RAM if that is below 2 GiB, which is as far as hvmloader's BARs
- * reach down; else at 4 GiB above the end of guest RAM: hvmloader grows high RAM by at most 2 GiB
- * (what it takes out of the hole below 4 GiB), and maps large 64-bit BARs there only after this
+ * They are populated right behind low RAM if that is below 2 GiB, which is as far as hvmloader's
+ * BARs reach down; else at 4 GiB above the end of guest RAM: hvmloader grows high RAM by at most 2
+ * GiB (what it takes out of the hole below 4 GiB), and maps large 64-bit BARs there only after this
  * device's BAR. Low is better, since a domain's save and migration look at every frame number up to
- * the highest that was ever used. When BAR 0 is mapped the pages move to it, and stay where they were last when it is
- * unmapped. A domain that is restored has the pages already.
+ * the highest that was ever used. When BAR 0 is mapped the pages move to it, and stay where they
+ * were last when it is unmapped. A domain that is restored has the pages already.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -292,9 +293,12 @@ static bool vram_move(struct std_vga *s, uint64_t gfn)
     vga_tracking_stop(v);
     int rc = hv_memory_relocate(v->hv, v->vram_gfn, gfn, s->pages);
     if (rc < 0) {
-        /* A guest can have this as often as it likes: it gives back a page of video memory and moves the BAR. */
+        /*
+         * A guest can have this as often as it likes: it gives back a page of video memory and
+         * moves the BAR.
+         */
         s->stuck++;
-        log_guest(ROOM_DISPLAY,
+        log_guest(LOG_DISPLAY,
                   "%s: video memory stays at gfn 0x%" PRIx64 ": cannot move it to 0x%" PRIx64
                   ": %s",
                   s->pci.dev.id, v->vram_gfn, gfn, g_strerror(-rc));
@@ -305,7 +309,7 @@ static bool vram_move(struct std_vga *s, uint64_t gfn)
     }
     hv_memory_write_combine(v->hv, gfn, s->pages, true);
     s->write_combining = true;
-    log_debug(ROOM_DISPLAY, "%s: video memory moved from gfn 0x%" PRIx64 " to 0x%" PRIx64,
+    log_debug(LOG_DISPLAY, "%s: video memory moved from gfn 0x%" PRIx64 " to 0x%" PRIx64,
               s->pci.dev.id, v->vram_gfn, gfn);
     v->vram_gfn = gfn;
     return true;
@@ -322,7 +326,7 @@ static void std_vga_moved(struct device *dev, unsigned bar, uint64_t address)
     /* A guest that sizes the BAR without switching decoding off lands here, too. */
     if (address < BAR_FIRST || address + s->vga.vram_size > BAR_END) {
         s->refused++;
-        log_guest(ROOM_DISPLAY, "%s: video memory is not moved to 0x%" PRIx64, dev->id, address);
+        log_guest(LOG_DISPLAY, "%s: video memory is not moved to 0x%" PRIx64, dev->id, address);
         return;
     }
     vram_move(s, address >> GUEST_PAGE_SHIFT);
@@ -441,8 +445,8 @@ static void std_vga_describe(struct device *dev, void (*line)(void *opaque, cons
     line(opaque, text);
     if (s->refused || s->stuck) {
         g_snprintf(text, sizeof(text),
-                   "%" PRIu64 " impossible BAR addresses refused, %" PRIu64 " moves failed", s->refused,
-                   s->stuck);
+                   "%" PRIu64 " impossible BAR addresses refused, %" PRIu64 " moves failed",
+                   s->refused, s->stuck);
         line(opaque, text);
     }
 }

@@ -19,10 +19,10 @@
 
 enum transfer {
     PIO = 0,
-    MULTIPLE = 1 << 0,                  /* DRQ blocks of several sectors */
+    MULTIPLE = 1 << 0, /* DRQ blocks of several sectors */
     DMA = 1 << 1,
     WRITE = 1 << 2,
-    EXT = 1 << 3,                       /* 48-bit address and 16-bit count */
+    EXT = 1 << 3, /* 48-bit address and 16-bit count */
 };
 
 static struct ide_disk *disk_of(struct ide_drive *d)
@@ -122,7 +122,7 @@ static bool get_extent(struct ide_disk *disk, bool ext)
         return false;
     }
     if (lba >= total || count > total - lba) {
-        log_guest(ROOM_IDE, "%s: command 0x%02x beyond the end of the disk", d->dev.id,
+        log_guest(LOG_IDE, "%s: command 0x%02x beyond the end of the disk", d->dev.id,
                   disk->command);
         fail_at(disk, MAX(lba, total), ATA_IDNF);
         return false;
@@ -417,7 +417,7 @@ static void cmd_ok(struct ide_disk *disk, unsigned arg)
 static void cmd_standby(struct ide_disk *disk, unsigned arg)
 {
     disk->standby = true;
-    cmd_flush(disk, arg);               /* real drives empty their cache before they spin down */
+    cmd_flush(disk, arg); /* real drives empty their cache before they spin down */
 }
 
 static void cmd_idle(struct ide_disk *disk, unsigned arg)
@@ -489,7 +489,7 @@ static void disk_command(struct ide_drive *d, uint8_t code)
     if (commands[code].run) {
         commands[code].run(disk, commands[code].arg);
     } else {
-        log_debug(ROOM_IDE, "%s: command 0x%02x is not supported", d->dev.id, code);
+        log_debug(LOG_IDE, "%s: command 0x%02x is not supported", d->dev.id, code);
         ide_drive_abort(d, ATA_ABRT);
     }
 }
@@ -510,7 +510,7 @@ static void disk_reset(struct ide_drive *d, bool hard)
         disk->multiple = ATA_MULTIPLE_MAX;
         disk->write_cache = true;
         disk->look_ahead = true;
-        disk->transfer_mode = 0x45;     /* UDMA 5 */
+        disk->transfer_mode = 0x45; /* UDMA 5 */
         d->drq_sectors = 1;
     }
 }

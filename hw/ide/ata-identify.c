@@ -41,12 +41,12 @@ static void common(const struct ide_drive *d, uint8_t *buf, uint8_t transfer_mod
     put_text(buf, 10, 10, d->serial);
     put_text(buf, 23, 4, d->firmware);
     put_text(buf, 27, 20, d->model);
-    put_word(buf, 48, 1);                               /* 32-bit PIO */
-    put_word(buf, 53, 7);                               /* words 54-58, 64-70, 88 are valid */
+    put_word(buf, 48, 1); /* 32-bit PIO */
+    put_word(buf, 53, 7); /* words 54-58, 64-70, 88 are valid */
     put_word(buf, 63, modes(0x07, transfer_mode, 0x20));
-    put_word(buf, 64, 0x03);                            /* PIO 3 and 4 */
+    put_word(buf, 64, 0x03); /* PIO 3 and 4 */
     for (unsigned i = 65; i <= 68; i++) {
-        put_word(buf, i, 120);                          /* ns per cycle */
+        put_word(buf, i, 120); /* ns per cycle */
     }
     put_word(buf, 88, modes(0x3f, transfer_mode, 0x40));
     /* Hardware reset result: drive 0 or 1 by jumper, 80-wire cable. */
@@ -72,14 +72,14 @@ void ata_identify(const struct ide_disk *disk, uint8_t *buf)
 
     memset(buf, 0, IDE_SECTOR);
     common(&disk->d, buf, disk->transfer_mode);
-    put_word(buf, 0, 0x0040);                           /* ATA, fixed */
+    put_word(buf, 0, 0x0040); /* ATA, fixed */
     put_word(buf, 1, ata_default_cylinders(total));
     put_word(buf, 3, ATA_DEFAULT_HEADS);
     put_word(buf, 6, ATA_DEFAULT_SECTORS);
     put_word(buf, 47, 0x8000 | ATA_MULTIPLE_MAX);
-    put_word(buf, 49, 1 << 11 | 1 << 9 | 1 << 8);       /* IORDY, LBA, DMA */
+    put_word(buf, 49, 1 << 11 | 1 << 9 | 1 << 8); /* IORDY, LBA, DMA */
     put_word(buf, 50, 0x4000);
-    put_word(buf, 51, 0x0200);                          /* PIO 2, for those who look here */
+    put_word(buf, 51, 0x0200); /* PIO 2, for those who look here */
     put_word(buf, 54, disk->cylinders);
     put_word(buf, 55, disk->heads);
     put_word(buf, 56, disk->sectors);
@@ -88,7 +88,7 @@ void ata_identify(const struct ide_disk *disk, uint8_t *buf)
     put_word(buf, 59, disk->multiple ? 0x100u | disk->multiple : 0);
     put_word(buf, 60, lba28);
     put_word(buf, 61, lba28 >> 16);
-    put_word(buf, 80, 0x00f0);                          /* ATA-4 … ATA-7 */
+    put_word(buf, 80, 0x00f0); /* ATA-4 … ATA-7 */
     put_word(buf, 81, 0x0016);
     put_word(buf, 82, 1 << 14 | 1 << 6 | 1 << 5 | 1 << 3); /* NOP, look-ahead, write cache, power */
     put_word(buf, 83, 1 << 14 | 1 << 13 | 1 << 12 | 1 << 10); /* FLUSH CACHE (EXT), LBA48 */
@@ -102,7 +102,7 @@ void ata_identify(const struct ide_disk *disk, uint8_t *buf)
         put_word(buf, 100 + i, (uint32_t)(total >> 16 * i));
     }
     put_word(buf, 105, ATA_TRIM_BLOCKS);
-    put_word(buf, 169, 1);                              /* TRIM */
+    put_word(buf, 169, 1); /* TRIM */
     checksum(buf);
 }
 
@@ -115,8 +115,8 @@ void atapi_identify(const struct ide_cd *cd, uint8_t *buf)
     put_word(buf, 49, 1 << 11 | 1 << 9 | 1 << 8);
     put_word(buf, 71, 30); /* ns from PACKET to bus release, likewise SERVICE: not used */
     put_word(buf, 72, 30);
-    put_word(buf, 80, 0x001e);                          /* … ATA/ATAPI-4 */
-    put_word(buf, 82, 1 << 14 | 1 << 9 | 1 << 4);       /* NOP, DEVICE RESET, PACKET */
+    put_word(buf, 80, 0x001e);                    /* … ATA/ATAPI-4 */
+    put_word(buf, 82, 1 << 14 | 1 << 9 | 1 << 4); /* NOP, DEVICE RESET, PACKET */
     put_word(buf, 83, 1 << 14);
     put_word(buf, 84, 1 << 14);
     put_word(buf, 85, 1 << 14 | 1 << 9 | 1 << 4);

@@ -16,8 +16,8 @@
 #include "ide-internal.h"
 
 /* Interrupt reason, in the count register. */
-#define REASON_COMMAND 0x01             /* C/D */
-#define REASON_TO_HOST 0x02             /* I/O */
+#define REASON_COMMAND 0x01 /* C/D */
+#define REASON_TO_HOST 0x02 /* I/O */
 
 #define PACKET_FEATURE_DMA 0x01
 #define PACKET_FEATURE_OVERLAP 0x02
@@ -227,7 +227,7 @@ static void cmd_start_stop(struct ide_cd *cd)
     bool start = cd->packet[4] & 1, load_eject = cd->packet[4] & 2;
 
     if (cd->packet[4] & 0xf0 || !load_eject) {
-        atapi_ok(cd);                   /* power conditions and the motor */
+        atapi_ok(cd); /* power conditions and the motor */
         return;
     }
     if (!start && !cd->tray_open && cd->tray_locked) {
@@ -285,7 +285,7 @@ static const struct packet_command {
     [0x5a] = {atapi_mode_sense, 0},
     [0xa8] = {cmd_read12, NEEDS_MEDIUM},
     [0xad] = {atapi_read_dvd_structure, NEEDS_MEDIUM},
-    [0xbb] = {cmd_test_unit_ready, NO_DATA},            /* SET CD SPEED: any is fine */
+    [0xbb] = {cmd_test_unit_ready, NO_DATA}, /* SET CD SPEED: any is fine */
     [0xbd] = {atapi_mechanism_status, 0},
     [0xbe] = {cmd_read_cd, NEEDS_MEDIUM},
 };
@@ -319,7 +319,7 @@ static void execute_packet(struct ide_cd *cd)
         return;
     }
     if (!c->run) {
-        log_debug(ROOM_IDE, "%s: packet command 0x%02x is not supported", cd->d.dev.id,
+        log_debug(LOG_IDE, "%s: packet command 0x%02x is not supported", cd->d.dev.id,
                   cd->packet[0]);
         atapi_error(cd, SENSE_ILLEGAL_REQUEST, ASC_ILLEGAL_OPCODE);
         return;
@@ -341,7 +341,7 @@ static void cd_buffer_in(struct ide_drive *d, uint32_t length)
     struct ide_cd *cd = cd_of(d);
 
     if (!cd->packet_wait) {
-        atapi_ok(cd);                   /* MODE SELECT's parameters */
+        atapi_ok(cd); /* MODE SELECT's parameters */
         return;
     }
     cd->packet_wait = false;
@@ -383,7 +383,7 @@ static void cd_command(struct ide_drive *d, uint8_t code)
     case 0xa0:
         cmd_packet(cd);
         break;
-    case 0xa1:                          /* IDENTIFY PACKET DEVICE */
+    case 0xa1: /* IDENTIFY PACKET DEVICE */
         cd->limit = MEDIA_LIMIT_MAX;
         atapi_identify(cd, d->buffer);
         ide_drive_buffer_pio(d, IDE_SECTOR, false, true);
@@ -393,7 +393,7 @@ static void cd_command(struct ide_drive *d, uint8_t code)
         set_signature(d);
         ide_drive_abort(d, ATA_ABRT);
         break;
-    case 0xef:                          /* SET FEATURES: the transfer mode */
+    case 0xef: /* SET FEATURES: the transfer mode */
         if (d->feature[0] == 0x03) {
             cd->transfer_mode = d->count[0];
         } else if (d->feature[0] != 0x66 && d->feature[0] != 0xcc) {
@@ -402,11 +402,11 @@ static void cd_command(struct ide_drive *d, uint8_t code)
         }
         ide_drive_done(d);
         break;
-    case 0xe5:                          /* CHECK POWER MODE */
+    case 0xe5: /* CHECK POWER MODE */
         d->count[0] = 0xff;
         ide_drive_done(d);
         break;
-    case 0xe0:                          /* STANDBY / IDLE IMMEDIATE, SLEEP, FLUSH CACHE */
+    case 0xe0: /* STANDBY / IDLE IMMEDIATE, SLEEP, FLUSH CACHE */
     case 0xe1:
     case 0xe6:
     case 0xe7:
@@ -481,12 +481,12 @@ static void cd_reset(struct ide_drive *d, bool hard)
     cd->dma = false;
     cd->limit = MEDIA_LIMIT_MAX;
     cd->tray_locked = false;
-    cd->sense_key = cd->asc = cd->ascq = 0;     /* it told of a command that the reset has ended */
+    cd->sense_key = cd->asc = cd->ascq = 0; /* it told of a command that the reset has ended */
     if (hard) {
         d->drq_sectors = CD_SECTORS_PER_BLOCK;
         cd->changed = CD_SAME;
         cd->event_new = cd->event_eject = false;
-        cd->transfer_mode = 0x45;       /* UDMA 5 */
+        cd->transfer_mode = 0x45; /* UDMA 5 */
     }
 }
 

@@ -9,9 +9,9 @@
  */
 #include "ide-internal.h"
 
-#define TRACK_DATA 0x14                 /* ADR 1 (position), control 4 (data, no copy) */
+#define TRACK_DATA 0x14 /* ADR 1 (position), control 4 (data, no copy) */
 #define TRACK_LEAD_OUT 0xaa
-#define MSF_OFFSET 150u                 /* frames before the first block */
+#define MSF_OFFSET 150u /* frames before the first block */
 
 #define PROFILE_CD_ROM 0x0008
 #define PROFILE_DVD_ROM 0x0010
@@ -37,12 +37,12 @@ void atapi_inquiry(struct ide_cd *cd)
     uint8_t *buf = begin(cd, 36);
 
     if ((cd->packet[1] & 3) || cd->packet[2]) {
-        invalid_field(cd);              /* no vital product data */
+        invalid_field(cd); /* no vital product data */
         return;
     }
-    buf[0] = 0x05;                      /* CD/DVD */
-    buf[1] = 0x80;                      /* removable */
-    buf[3] = 0x21;                      /* ATAPI, SFF-8020i or MMC answers */
+    buf[0] = 0x05; /* CD/DVD */
+    buf[1] = 0x80; /* removable */
+    buf[3] = 0x21; /* ATAPI, SFF-8020i or MMC answers */
     buf[4] = 36 - 5;
     ide_text(buf + 8, 8, "XENDM");
     ide_text(buf + 16, 16, cd->d.model);
@@ -86,7 +86,7 @@ static uint8_t *put_track(uint8_t *p, uint8_t track, uint32_t block, bool msf)
 /* Entries of the raw TOC; the first three have points instead of tracks. */
 static uint8_t *put_raw(uint8_t *p, uint8_t point, uint8_t minute, uint8_t second, uint8_t frame)
 {
-    p[0] = 1;                           /* session */
+    p[0] = 1; /* session */
     p[1] = TRACK_DATA;
     p[3] = point;
     p[8] = minute;
@@ -104,7 +104,7 @@ void atapi_read_toc(struct ide_cd *cd)
     uint8_t start = cd->packet[6];
     uint32_t total = atapi_blocks(cd);
 
-    buf[2] = buf[3] = 1;                /* first and last track or session */
+    buf[2] = buf[3] = 1; /* first and last track or session */
     switch (format) {
     case 0:
         if (start > 1 && start != TRACK_LEAD_OUT) {
@@ -143,16 +143,16 @@ void atapi_read_subchannel(struct ide_cd *cd)
     uint8_t *buf = begin(cd, 24);
     uint32_t length = 4;
 
-    buf[1] = 0x15;                      /* no audio status */
+    buf[1] = 0x15; /* no audio status */
     if (cd->packet[2] & 0x40) {
         switch (cd->packet[3]) {
-        case 1:                         /* position: the start of track 1 */
+        case 1: /* position: the start of track 1 */
             length = 16;
             buf[5] = TRACK_DATA;
             buf[6] = buf[7] = 1;
             put_address(buf + 8, 0, cd->packet[1] & 2);
             break;
-        case 2:                         /* media catalogue number, ISRC: none */
+        case 2: /* media catalogue number, ISRC: none */
         case 3:
             length = 24;
             break;
@@ -175,9 +175,9 @@ void atapi_read_disc_information(struct ide_cd *cd)
         return;
     }
     ide_put_be16(buf, 32);
-    buf[2] = 0x0e;                      /* last session complete, disc finalised */
+    buf[2] = 0x0e; /* last session complete, disc finalised */
     buf[3] = buf[4] = buf[5] = buf[6] = 1;
-    buf[7] = 0x20;                      /* unrestricted use */
+    buf[7] = 0x20; /* unrestricted use */
     atapi_reply(cd, 34, ide_be16(cd->packet + 7));
 }
 
@@ -187,7 +187,7 @@ void atapi_read_dvd_structure(struct ide_cd *cd)
     uint32_t length, first = 0x30000;
 
     if (cd->packet[1] & 0x0f) {
-        invalid_field(cd);              /* not a DVD structure */
+        invalid_field(cd); /* not a DVD structure */
         return;
     }
     if (!is_dvd(cd) && cd->packet[7] != 0xff) {
@@ -195,7 +195,7 @@ void atapi_read_dvd_structure(struct ide_cd *cd)
         return;
     }
     switch (cd->packet[7]) {
-    case 0x00:                          /* physical: DVD-ROM, 120 mm, one layer */
+    case 0x00: /* physical: DVD-ROM, 120 mm, one layer */
         if (cd->packet[6]) {
             invalid_field(cd);
             return;
@@ -207,13 +207,13 @@ void atapi_read_dvd_structure(struct ide_cd *cd)
         ide_put_be32(buf + 8, first);
         ide_put_be32(buf + 12, first + atapi_blocks(cd) - 1);
         break;
-    case 0x01:                          /* copyright: none */
+    case 0x01: /* copyright: none */
         length = 8;
         break;
-    case 0x04:                          /* manufacturer: says nothing */
+    case 0x04: /* manufacturer: says nothing */
         length = 2052;
         break;
-    case 0xff:                          /* the list of these */
+    case 0xff: /* the list of these */
         length = 4;
         for (unsigned i = 0; i < 3; i++) {
             static const struct {
@@ -222,7 +222,7 @@ void atapi_read_dvd_structure(struct ide_cd *cd)
             } structure[3] = {{0x00, 2052}, {0x01, 8}, {0x04, 2052}};
 
             buf[length] = structure[i].format;
-            buf[length + 1] = 0x40;     /* readable */
+            buf[length + 1] = 0x40; /* readable */
             ide_put_be16(buf + length + 2, structure[i].length);
             length += 4;
         }
@@ -246,7 +246,7 @@ enum feature_current {
 
 static const struct feature {
     uint16_t code;
-    uint8_t flags;                      /* version << 2 | persistent << 1 */
+    uint8_t flags; /* version << 2 | persistent << 1 */
     uint8_t length;
     enum feature_current current;
     uint8_t data[8];
@@ -283,7 +283,7 @@ static bool feature_current(const struct ide_cd *cd, enum feature_current when)
 void atapi_get_configuration(struct ide_cd *cd)
 {
     uint8_t *buf = begin(cd, 128), *p = buf + 8;
-    unsigned how = cd->packet[1] & 3;   /* 0 all, 1 the current ones, 2 one only */
+    unsigned how = cd->packet[1] & 3; /* 0 all, 1 the current ones, 2 one only */
     uint32_t start = ide_be16(cd->packet + 2);
     bool cd_now = feature_current(cd, WITH_CD), dvd_now = feature_current(cd, WITH_DVD);
 
@@ -327,13 +327,13 @@ void atapi_get_event_status(struct ide_cd *cd)
     uint8_t *buf = begin(cd, 8);
 
     if (!(cd->packet[1] & 1)) {
-        invalid_field(cd);              /* only polled */
+        invalid_field(cd); /* only polled */
         return;
     }
     buf[3] = 1 << EVENT_CLASS_MEDIA;
     if (!(cd->packet[4] & 1 << EVENT_CLASS_MEDIA)) {
         ide_put_be16(buf, 2);
-        buf[2] = 0x80;                  /* no event available */
+        buf[2] = 0x80; /* no event available */
         atapi_reply(cd, 4, ide_be16(cd->packet + 7));
         return;
     }
@@ -372,29 +372,29 @@ static uint8_t *mode_page(const struct ide_cd *cd, uint8_t code, uint8_t *p, boo
     uint8_t *end;
 
     switch (code) {
-    case 0x01:                          /* error recovery: 5 retries */
+    case 0x01: /* error recovery: 5 retries */
         end = put_page(p, code, 6);
         if (values) {
             p[3] = 5;
         }
         return end;
-    case 0x0d:                          /* CD: 60 seconds of 75 frames */
+    case 0x0d: /* CD: 60 seconds of 75 frames */
         end = put_page(p, code, 6);
         if (values) {
             ide_put_be16(p + 4, 60);
             ide_put_be16(p + 6, 75);
         }
         return end;
-    case 0x0e:                          /* audio: silent ports */
+    case 0x0e: /* audio: silent ports */
         return put_page(p, code, 14);
-    case 0x2a:                          /* capabilities */
+    case 0x2a: /* capabilities */
         end = put_page(p, code, 20);
         if (values) {
-            p[2] = 0x3b;                /* reads CD-R, CD-RW, method 2, DVD-ROM, DVD-R, DVD-RAM */
-            p[4] = 0x70;                /* mode 2 forms 1 and 2, multi-session */
-            p[6] = 0x29 | (cd->tray_locked ? 0x02 : 0);     /* tray, eject, lock */
-            ide_put_be16(p + 8, 706);   /* kB/s: 4x */
-            ide_put_be16(p + 12, 512);  /* KiB of buffer */
+            p[2] = 0x3b; /* reads CD-R, CD-RW, method 2, DVD-ROM, DVD-R, DVD-RAM */
+            p[4] = 0x70; /* mode 2 forms 1 and 2, multi-session */
+            p[6] = 0x29 | (cd->tray_locked ? 0x02 : 0); /* tray, eject, lock */
+            ide_put_be16(p + 8, 706);                   /* kB/s: 4x */
+            ide_put_be16(p + 12, 512);                  /* KiB of buffer */
             ide_put_be16(p + 14, 706);
         }
         return end;
@@ -445,6 +445,6 @@ void atapi_mechanism_status(struct ide_cd *cd)
     uint8_t *buf = begin(cd, 8);
 
     buf[1] = cd->tray_open ? 0x10 : 0;
-    buf[5] = 1;                         /* one slot, no table of them */
+    buf[5] = 1; /* one slot, no table of them */
     atapi_reply(cd, 8, ide_be16(cd->packet + 8));
 }

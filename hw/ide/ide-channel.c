@@ -12,13 +12,13 @@
 
 enum ata_register {
     REG_DATA,
-    REG_ERROR,                          /* write: features */
+    REG_ERROR, /* write: features */
     REG_COUNT,
     REG_LBA_LOW,
     REG_LBA_MID,
     REG_LBA_HIGH,
     REG_DEVICE,
-    REG_STATUS,                         /* write: command */
+    REG_STATUS, /* write: command */
 };
 
 #define ATA_CMD_DEVICE_RESET 0x08
@@ -214,7 +214,7 @@ static void command_write(struct ide_channel *ch, uint8_t code)
         return;
     }
     if (d->status & (ATA_BSY | ATA_DRQ)) {
-        log_guest(ROOM_IDE, "%s: command 0x%02x while another is in progress", d->dev.id, code);
+        log_guest(LOG_IDE, "%s: command 0x%02x while another is in progress", d->dev.id, code);
         return;
     }
     d->intrq = false;
@@ -228,7 +228,7 @@ static void register_write(struct ide_channel *ch, unsigned reg, uint8_t value)
     const struct ide_drive *active = selected(ch);
 
     if (reg != REG_STATUS && active && active->status & (ATA_BSY | ATA_DRQ)) {
-        return;                         /* not allowed (ATA-6 7.1): a command's parameters stay */
+        return; /* not allowed (ATA-6 7.1): a command's parameters stay */
     }
     ch->control &= ~ATA_CONTROL_HOB;
     if (reg == REG_STATUS) {
@@ -248,7 +248,7 @@ static void register_write(struct ide_channel *ch, unsigned reg, uint8_t value)
             d->device = value | ATA_DEVICE_OBSOLETE;
         }
         if (d->status & ATA_BSY) {
-            continue;                   /* its registers are the drive's own now */
+            continue; /* its registers are the drive's own now */
         }
         switch ((enum ata_register)reg) {
         case REG_ERROR:

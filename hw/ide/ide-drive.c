@@ -119,14 +119,11 @@ static void submit(struct ide_drive *d, enum block_op op, uint64_t sector, uint3
 }
 
 static const char *const op_name[] = {
-    [BLOCK_READ] = "read",
-    [BLOCK_WRITE] = "write",
-    [BLOCK_FLUSH] = "flush",
-    [BLOCK_DISCARD] = "discard",
-    [BLOCK_ZERO] = "write",
+    [BLOCK_READ] = "read",       [BLOCK_WRITE] = "write", [BLOCK_FLUSH] = "flush",
+    [BLOCK_DISCARD] = "discard", [BLOCK_ZERO] = "write",
 };
 
-#define FAILURES_LOGGED 16u             /* all of these, then each time their number has doubled */
+#define FAILURES_LOGGED 16u /* all of these, then each time their number has doubled */
 
 /* Counts a failure of the host's; whether to log it: the guest may repeat it for ever. */
 static bool failure_is_news(struct ide_drive *d)
@@ -141,10 +138,10 @@ static void drive_failed(struct ide_drive *d, enum block_op op, int error)
     if (!failure_is_news(d)) {
         /* but the event and the guest's answer go out */
     } else if (op == BLOCK_FLUSH) {
-        log_warning(ROOM_IDE, "%s: flush failed: %s", d->dev.id, g_strerror(-error));
+        log_warning(LOG_IDE, "%s: flush failed: %s", d->dev.id, g_strerror(-error));
     } else {
-        log_warning(ROOM_IDE, "%s: %s at sector %" PRIu64 " failed: %s", d->dev.id, op_name[op], d->lba,
-                    g_strerror(-error));
+        log_warning(LOG_IDE, "%s: %s at sector %" PRIu64 " failed: %s", d->dev.id, op_name[op],
+                    d->lba, g_strerror(-error));
     }
     machine_event_block_error(d->dev.machine, d->dev.id, op_name[op], error);
     d->ops->fail(d, op, error);
@@ -322,7 +319,7 @@ static void dma_begin(struct ide_drive *d)
 
     if (bm->client) {
         /* The other drive waits for the engine: the guest has lost its way. */
-        log_guest(ROOM_IDE, "%s: DMA command while drive %u of the channel has one", d->dev.id,
+        log_guest(LOG_IDE, "%s: DMA command while drive %u of the channel has one", d->dev.id,
                   1 - d->unit);
         ide_drive_abort(d, ATA_ABRT);
         return;
@@ -373,7 +370,7 @@ static void dma_starved(struct ide_drive *d)
 {
     d->channel->bm.status &= ~BM_ACTIVE;
     d->status = ATA_READY | ATA_DRQ;
-    log_guest(ROOM_IDE, "%s: descriptor table is shorter than the transfer", d->dev.id);
+    log_guest(LOG_IDE, "%s: descriptor table is shorter than the transfer", d->dev.id);
 }
 
 static void dma_error(struct ide_drive *d, int error)
@@ -382,12 +379,12 @@ static void dma_error(struct ide_drive *d, int error)
 
     if (guestmem_host_failed(error)) {
         if (failure_is_news(d)) {
-            log_warning(ROOM_IDE, "%s: guest memory near 0x%08x cannot be mapped: %s", d->dev.id,
+            log_warning(LOG_IDE, "%s: guest memory near 0x%08x cannot be mapped: %s", d->dev.id,
                         bm->bad_address, g_strerror(-error));
         }
         machine_event_block_error(d->dev.machine, d->dev.id, d->write ? "write" : "read", error);
     } else {
-        log_guest(ROOM_IDE, "%s: bus master met an error near 0x%08x: %s", d->dev.id,
+        log_guest(LOG_IDE, "%s: bus master met an error near 0x%08x: %s", d->dev.id,
                   bm->bad_address, g_strerror(-error));
     }
     bm->status &= ~BM_ACTIVE;
@@ -496,7 +493,8 @@ void ide_drive_step(struct ide_drive *d)
         return;
     }
     if (!d->block && (d->phase == IDE_MEDIA_IN || (d->phase == IDE_DMA && d->media))) {
-        drive_failed(d, BLOCK_READ, -ENOMEDIUM);        /* restored from a machine that had a medium */
+        /* restored from a machine that had a medium */
+        drive_failed(d, BLOCK_READ, -ENOMEDIUM);
         return;
     }
     switch ((enum ide_phase)d->phase) {
@@ -663,7 +661,7 @@ static void unplug_flushed(struct block_request *req, int error)
     struct ide_drive *d = req->opaque;
 
     if (error) {
-        log_warning(ROOM_IDE, "%s: flush before the unplugging failed: %s", d->dev.id,
+        log_warning(LOG_IDE, "%s: flush before the unplugging failed: %s", d->dev.id,
                     g_strerror(-error));
         machine_event_block_error(d->dev.machine, d->dev.id, "flush", error);
     }
@@ -684,7 +682,7 @@ void ide_drive_unplug(struct ide_drive *d)
         block_drain(d->block);
         block_eject(d->block);
     }
-    log_info(ROOM_IDE, "%s: unplugged by the guest", d->dev.id);
+    log_info(LOG_IDE, "%s: unplugged by the guest", d->dev.id);
     machine_event_unplugged(d->dev.machine, d->dev.id);
 }
 
@@ -795,7 +793,10 @@ void ide_drive_post_load(struct ide_drive *d)
     g_free(d->saved);
     d->saved = NULL;
     if (d->unplugged) {
-        /* The line is the controller's and loaded already; the other drive, whose interrupt it may be, is not. */
+        /*
+         * The line is the controller's and loaded already; the other drive, whose interrupt it may
+         * be, is not.
+         */
         detach(d);
         if (d->block && block_present(d->block)) {
             block_eject(d->block);

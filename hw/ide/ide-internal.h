@@ -5,9 +5,11 @@
  *   piix3-ide.c    the PCI function, its bus-master registers
  *   bus-master.c   the PRD engine: descriptor table → mapped guest memory
  *   ide-channel.c  the cable: ports, drive selection, interrupt, software reset
- *   ide-drive.c    what both kinds of drive do: PIO blocks, media transfers, one block request at a
- * time ata-disk.c     ATA commands;  ata-identify.c: IDENTIFY DEVICE atapi-cd.c     the packet
- * protocol and the tray;  atapi-data.c: the commands that only return tables
+ *   ide-drive.c    what both kinds of drive do: PIO blocks, media transfers, one block request
+ *                  at a time
+ *   ata-disk.c     ATA commands;  ata-identify.c: IDENTIFY DEVICE
+ *   atapi-cd.c     the packet protocol and the tray
+ *   atapi-data.c   the packet commands that only return tables
  */
 #ifndef XENDM_IDE_INTERNAL_H
 #define XENDM_IDE_INTERNAL_H
@@ -30,8 +32,8 @@
 #define IDE_SECTOR 512u
 #define IDE_BUFFER 65536u /* bytes of a drive's own buffer: PIO data and command replies */
 #define IDE_BUFFER_SECTORS (IDE_BUFFER / IDE_SECTOR)
-#define IDE_DMA_CHUNK (1024u * 1024)    /* bytes of one block request of a DMA command */
-#define IDE_DMA_SEGMENTS 256u           /* one 512-byte sector of 2-byte descriptors fits */
+#define IDE_DMA_CHUNK (1024u * 1024) /* bytes of one block request of a DMA command */
+#define IDE_DMA_SEGMENTS 256u        /* one 512-byte sector of 2-byte descriptors fits */
 
 /* Status register. */
 #define ATA_BSY 0x80
@@ -52,7 +54,7 @@
 /* Device register. */
 #define ATA_DEVICE_LBA 0x40
 #define ATA_DEVICE_DEV 0x10
-#define ATA_DEVICE_OBSOLETE 0xa0        /* read as ones */
+#define ATA_DEVICE_OBSOLETE 0xa0 /* read as ones */
 
 /* Device control register. */
 #define ATA_CONTROL_NIEN 0x02
@@ -72,24 +74,25 @@ struct ide_drive;
 
 /* Where the engine is in the descriptor table. */
 struct ide_bm_cursor {
-    uint32_t next;              /* address of the descriptor to fetch next */
-    uint32_t address, left;     /* rest of the current one */
-    uint32_t fetched;           /* descriptors so far */
-    bool last;                  /* the current one had the end-of-table bit */
+    uint32_t next;          /* address of the descriptor to fetch next */
+    uint32_t address, left; /* rest of the current one */
+    uint32_t fetched;       /* descriptors so far */
+    bool last;              /* the current one had the end-of-table bit */
 };
 
 struct ide_bm_piece {
     struct ide_bm_cursor before;
-    uint32_t at;                /* bytes mapped before it */
+    uint32_t at; /* bytes mapped before it */
 };
 
 struct ide_bm {
     uint8_t command, status;
     uint32_t table;
     struct ide_bm_cursor cursor;
-    struct ide_bm_cursor chunk_start;   /* to do a failed chunk again */
-    struct ide_drive *client;   /* the drive that asks for DMA */
-    uint32_t bad_address;       /* where the descriptor table or a buffer met the last error; for the log */
+    struct ide_bm_cursor chunk_start; /* to do a failed chunk again */
+    struct ide_drive *client;         /* the drive that asks for DMA */
+    /* where the descriptor table or a buffer met the last error; for the log */
+    uint32_t bad_address;
 
     /* The chunk in flight. */
     enum dma_direction direction;
@@ -101,9 +104,9 @@ struct ide_bm {
 
 struct ide_channel {
     struct ide_controller *controller;
-    unsigned number;            /* 0 primary, 1 secondary */
+    unsigned number; /* 0 primary, 1 secondary */
     struct ide_drive *drive[2];
-    uint8_t select;             /* 0 or 1: bit DEV as last written */
+    uint8_t select; /* 0 or 1: bit DEV as last written */
     uint8_t control;
     struct irq irq;
     struct region command_ports, control_port;
@@ -113,7 +116,8 @@ struct ide_channel {
 struct ide_controller {
     struct pci_device pci;
     struct ide_channel channel[2];
-    uint8_t timing[4];                  /* IDETIM of both, for S3: the bus' reset comes before ours */
+    /* IDETIM of both, for S3: the bus' reset comes before ours */
+    uint8_t timing[4];
 };
 
 /* What a drive is doing. Saved: do not renumber. */
@@ -129,7 +133,7 @@ enum ide_phase {
 };
 
 struct ide_drive_ops {
-    bool packet;                                            /* ATAPI */
+    bool packet; /* ATAPI */
     void (*command)(struct ide_drive *d, uint8_t code);
     /* Signature and power-on or reset state; I/O was cancelled. `hard`: power was lost. */
     void (*reset)(struct ide_drive *d, bool hard);
@@ -155,38 +159,38 @@ struct ide_drive {
     char *serial, *model, *firmware, *controller;
 
     const struct ide_drive_ops *ops;
-    struct ide_channel *channel;        /* NULL: not attached, or unplugged */
+    struct ide_channel *channel; /* NULL: not attached, or unplugged */
     bool unplugged;
 
     /* Registers as the guest wrote them: [0] last, [1] the value before (HOB). */
     uint8_t feature[2], count[2], lba_low[2], lba_mid[2], lba_high[2];
     uint8_t device, status, error;
-    bool intrq;                         /* interrupt pending in the drive */
+    bool intrq; /* interrupt pending in the drive */
 
     /* The command in progress. */
     uint8_t phase;
     bool media; /* data comes from or goes to the medium, otherwise only the buffer */
     bool write;
-    bool careful;                       /* a chunk failed: go sector by sector to find out which */
-    uint64_t lba; /* next sector (of 512 bytes) to be moved from or to the medium */
-    uint32_t left;                      /* sectors not moved yet */
+    bool careful;         /* a chunk failed: go sector by sector to find out which */
+    uint64_t lba;         /* next sector (of 512 bytes) to be moved from or to the medium */
+    uint32_t left;        /* sectors not moved yet */
     uint32_t drq_sectors; /* of a DRQ block of the medium: 1 .. ATA_MULTIPLE_MAX, a power of two */
-    uint32_t pos, drq_end, data_end;    /* in buffer */
+    uint32_t pos, drq_end, data_end; /* in buffer */
     uint32_t media_pos; /* in buffer: written by IDE_MEDIA_OUT, filled by IDE_MEDIA_IN if careful */
-    uint8_t *buffer;                    /* IDE_BUFFER */
+    uint8_t *buffer;    /* IDE_BUFFER */
 
     /* The one request at the back end. */
     struct block_request req;
     struct iovec iov;
-    uint32_t chunk;                     /* sectors */
+    uint32_t chunk; /* sectors */
     bool in_flight, cancelling, quiesced;
 
     /* The buffer in saved state. */
     void *saved;
     uint32_t saved_length;
 
-    uint64_t commands, pio_sectors, dma_sectors;    /* for describe() */
-    uint32_t failures;                  /* of the host */
+    uint64_t commands, pio_sectors, dma_sectors; /* for describe() */
+    uint32_t failures;                           /* of the host */
 };
 
 /* bus-master.c */
@@ -198,7 +202,7 @@ void ide_bm_start(struct ide_channel *ch);
  */
 int64_t ide_bm_map(struct ide_channel *ch, uint32_t want, enum dma_direction direction);
 void ide_bm_unmap(struct ide_channel *ch, size_t done);
-void ide_bm_rewind(struct ide_channel *ch);         /* to where the last chunk began */
+void ide_bm_rewind(struct ide_channel *ch); /* to where the last chunk began */
 /* Copies between `buf` and guest memory; bytes moved (less than len: the table ended) or -errno. */
 int64_t ide_bm_copy(struct ide_channel *ch, void *buf, uint32_t len, enum dma_direction direction);
 bool ide_bm_exhausted(const struct ide_bm *bm);
@@ -221,8 +225,8 @@ void ide_drive_describe(struct ide_drive *d, void (*line)(void *opaque, const ch
                         void *opaque);
 uint64_t ide_drive_sectors(const struct ide_drive *d);
 
-void ide_drive_raise(struct ide_drive *d);          /* interrupt */
-void ide_drive_done(struct ide_drive *d);           /* command ended well: ready, interrupt */
+void ide_drive_raise(struct ide_drive *d); /* interrupt */
+void ide_drive_done(struct ide_drive *d);  /* command ended well: ready, interrupt */
 void ide_drive_abort(struct ide_drive *d, uint8_t error);
 /* After lba, left, write were set. */
 void ide_drive_media_pio(struct ide_drive *d);
@@ -230,52 +234,77 @@ void ide_drive_media_dma(struct ide_drive *d);
 /* buffer[0, length) to or from the guest. */
 void ide_drive_buffer_pio(struct ide_drive *d, uint32_t length, bool write, bool interrupt);
 void ide_drive_buffer_dma(struct ide_drive *d, uint32_t length, bool write);
-void ide_drive_flush(struct ide_drive *d);          /* then ops->finish */
+void ide_drive_flush(struct ide_drive *d); /* then ops->finish */
 void ide_drive_discard(struct ide_drive *d,
-                       uint32_t length);            /* buffer[0, length); then ops->finish */
-void ide_drive_step(struct ide_drive *d);           /* goes on, if nothing is in flight */
-void ide_drive_pio_done(struct ide_drive *d);       /* pos reached drq_end */
-void ide_text(uint8_t *to, size_t size, const char *text);  /* padded with spaces */
+                       uint32_t length);                   /* buffer[0, length); then ops->finish */
+void ide_drive_step(struct ide_drive *d);                  /* goes on, if nothing is in flight */
+void ide_drive_pio_done(struct ide_drive *d);              /* pos reached drq_end */
+void ide_text(uint8_t *to, size_t size, const char *text); /* padded with spaces */
 
 /* ata-disk.c, ata-identify.c */
 #define ATA_MULTIPLE_MAX 16u
-#define ATA_TRIM_BLOCKS 8u              /* of 64 ranges each */
+#define ATA_TRIM_BLOCKS 8u /* of 64 ranges each */
 
 /* State: the fields of struct ide_drive, the first member of both kinds. */
 #define IDE_DRIVE_STATE \
-    STATE_FIELD_BOOL(struct ide_drive, unplugged), \
-    STATE_FIELD_BYTES(struct ide_drive, feature), STATE_FIELD_BYTES(struct ide_drive, count), \
-    STATE_FIELD_BYTES(struct ide_drive, lba_low), STATE_FIELD_BYTES(struct ide_drive, lba_mid), \
-    STATE_FIELD_BYTES(struct ide_drive, lba_high), STATE_FIELD_U8(struct ide_drive, device), \
-    STATE_FIELD_U8(struct ide_drive, status), STATE_FIELD_U8(struct ide_drive, error), \
-    STATE_FIELD_BOOL(struct ide_drive, intrq), \
-    STATE_FIELD_U8(struct ide_drive, phase, .max = IDE_DISCARD), STATE_FIELD_BOOL(struct ide_drive, media), \
-    STATE_FIELD_BOOL(struct ide_drive, write), STATE_FIELD_BOOL(struct ide_drive, careful), \
-    STATE_FIELD_U64(struct ide_drive, lba, .max = UINT64_C(1) << 48), STATE_FIELD_U32(struct ide_drive, left), \
-    STATE_FIELD_U32(struct ide_drive, drq_sectors, .min = 1, .max = ATA_MULTIPLE_MAX), \
-    STATE_FIELD_U32(struct ide_drive, pos, .max = IDE_BUFFER), \
-    STATE_FIELD_U32(struct ide_drive, drq_end, .max = IDE_BUFFER), \
-    STATE_FIELD_U32(struct ide_drive, data_end, .max = IDE_BUFFER), \
-    STATE_FIELD_U32(struct ide_drive, media_pos, .max = IDE_BUFFER), \
-    { .name = "buffer", .type = STATE_VAR_BYTES, .offset = offsetof(struct ide_drive, saved), .count = IDE_BUFFER, \
-      .length_offset = offsetof(struct ide_drive, saved_length) }
+    STATE_FIELD_BOOL(struct ide_drive, unplugged), STATE_FIELD_BYTES(struct ide_drive, feature), \
+        STATE_FIELD_BYTES(struct ide_drive, count), STATE_FIELD_BYTES(struct ide_drive, lba_low), \
+        STATE_FIELD_BYTES(struct ide_drive, lba_mid), \
+        STATE_FIELD_BYTES(struct ide_drive, lba_high), STATE_FIELD_U8(struct ide_drive, device), \
+        STATE_FIELD_U8(struct ide_drive, status), STATE_FIELD_U8(struct ide_drive, error), \
+        STATE_FIELD_BOOL(struct ide_drive, intrq), \
+        STATE_FIELD_U8(struct ide_drive, phase, .max = IDE_DISCARD), \
+        STATE_FIELD_BOOL(struct ide_drive, media), STATE_FIELD_BOOL(struct ide_drive, write), \
+        STATE_FIELD_BOOL(struct ide_drive, careful), \
+        STATE_FIELD_U64(struct ide_drive, lba, .max = UINT64_C(1) << 48), \
+        STATE_FIELD_U32(struct ide_drive, left), \
+        STATE_FIELD_U32(struct ide_drive, drq_sectors, .min = 1, .max = ATA_MULTIPLE_MAX), \
+        STATE_FIELD_U32(struct ide_drive, pos, .max = IDE_BUFFER), \
+        STATE_FIELD_U32(struct ide_drive, drq_end, .max = IDE_BUFFER), \
+        STATE_FIELD_U32(struct ide_drive, data_end, .max = IDE_BUFFER), \
+        STATE_FIELD_U32(struct ide_drive, media_pos, .max = IDE_BUFFER), \
+    { \
+        .name = "buffer", .type = STATE_VAR_BYTES, .offset = offsetof(struct ide_drive, saved), \
+        .count = IDE_BUFFER, .length_offset = offsetof(struct ide_drive, saved_length) \
+    }
 void ide_drive_pre_save(struct ide_drive *d);
 bool ide_drive_check_state(const struct ide_drive *d, GError **err);
 void ide_drive_post_load(struct ide_drive *d);
 
 #define IDE_DRIVE_PROPERTIES(model_name) \
-    {.name = "drive", .type = PROP_BLOCK, .offset = offsetof(struct ide_drive, block), .help = "image"}, \
-    {.name = "bus", .type = PROP_UINT32, .offset = offsetof(struct ide_drive, bus), .max = 1, .help = "channel"}, \
-    {.name = "unit", .type = PROP_UINT32, .offset = offsetof(struct ide_drive, unit), .max = 1, .help = "0 master, 1 slave"}, \
-    {.name = "serial", .type = PROP_STRING, .offset = offsetof(struct ide_drive, serial), \
-     .help = "up to 20 characters; XM00001 … by place when not given"}, \
-    {.name = "model", .type = PROP_STRING, .offset = offsetof(struct ide_drive, model), .def = model_name, \
-     .help = "up to 40 characters"}, \
-    {.name = "ver", .type = PROP_STRING, .offset = offsetof(struct ide_drive, firmware), .def = "1.0", \
-     .help = "firmware revision, up to 8 characters"}, \
-    {.name = "controller", .type = PROP_STRING, .offset = offsetof(struct ide_drive, controller), \
-     .def = IDE_CONTROLLER_ID, .help = "id of the controller"}
-
+    {.name = "drive", \
+     .type = PROP_BLOCK, \
+     .offset = offsetof(struct ide_drive, block), \
+     .help = "image"}, \
+        {.name = "bus", \
+         .type = PROP_UINT32, \
+         .offset = offsetof(struct ide_drive, bus), \
+         .max = 1, \
+         .help = "channel"}, \
+        {.name = "unit", \
+         .type = PROP_UINT32, \
+         .offset = offsetof(struct ide_drive, unit), \
+         .max = 1, \
+         .help = "0 master, 1 slave"}, \
+        {.name = "serial", \
+         .type = PROP_STRING, \
+         .offset = offsetof(struct ide_drive, serial), \
+         .help = "up to 20 characters; XM00001 … by place when not given"}, \
+        {.name = "model", \
+         .type = PROP_STRING, \
+         .offset = offsetof(struct ide_drive, model), \
+         .def = model_name, \
+         .help = "up to 40 characters"}, \
+        {.name = "ver", \
+         .type = PROP_STRING, \
+         .offset = offsetof(struct ide_drive, firmware), \
+         .def = "1.0", \
+         .help = "firmware revision, up to 8 characters"}, \
+    { \
+        .name = "controller", .type = PROP_STRING, \
+        .offset = offsetof(struct ide_drive, controller), .def = IDE_CONTROLLER_ID, \
+        .help = "id of the controller" \
+    }
 
 struct ide_disk {
     struct ide_drive d;
@@ -284,7 +313,7 @@ struct ide_disk {
     uint32_t cylinders, heads, sectors; /* current translation */
     uint8_t multiple;                   /* sectors; 0: READ/WRITE MULTIPLE are refused */
     bool write_cache, look_ahead, standby;
-    uint8_t transfer_mode;              /* as SET FEATURES 03h was given */
+    uint8_t transfer_mode; /* as SET FEATURES 03h was given */
 };
 
 void ata_identify(const struct ide_disk *disk, uint8_t *buf);
@@ -296,23 +325,23 @@ uint32_t ata_default_cylinders(uint64_t sectors);
 #define CD_BLOCK 2048u
 #define CD_SECTORS_PER_BLOCK (CD_BLOCK / IDE_SECTOR)
 #define CD_PACKET 12u
-#define CD_MAX_BLOCKS 360000u           /* 80 minutes; larger media are DVDs */
+#define CD_MAX_BLOCKS 360000u /* 80 minutes; larger media are DVDs */
 
 enum cd_change {
     CD_SAME = 0,
-    CD_SHOW_EMPTY = 1,                  /* a medium came: first say that none is there … */
-    CD_SHOW_CHANGED = 2,                /* … then that it may have changed */
+    CD_SHOW_EMPTY = 1,   /* a medium came: first say that none is there … */
+    CD_SHOW_CHANGED = 2, /* … then that it may have changed */
 };
 
 struct ide_cd {
     struct ide_drive d;
     uint8_t packet[CD_PACKET];
-    bool packet_wait;                   /* the guest is to write the packet */
-    bool dma;                           /* PACKET was given with the DMA bit */
-    uint32_t limit;                     /* byte count limit */
+    bool packet_wait; /* the guest is to write the packet */
+    bool dma;         /* PACKET was given with the DMA bit */
+    uint32_t limit;   /* byte count limit */
     uint8_t sense_key, asc, ascq;
     bool tray_open, tray_locked;
-    uint8_t changed;                    /* enum cd_change */
+    uint8_t changed; /* enum cd_change */
     bool event_new, event_eject;
     uint8_t transfer_mode;
 };
@@ -338,7 +367,7 @@ struct ide_cd {
 
 void atapi_ok(struct ide_cd *cd);
 void atapi_error(struct ide_cd *cd, uint8_t key, uint16_t asc);
-void atapi_reply(struct ide_cd *cd, uint32_t length, uint32_t allocation);  /* from cd->d.buffer */
+void atapi_reply(struct ide_cd *cd, uint32_t length, uint32_t allocation); /* from cd->d.buffer */
 uint32_t atapi_blocks(const struct ide_cd *cd);
 bool atapi_medium_ready(const struct ide_cd *cd);
 

@@ -16,7 +16,7 @@
 
 #include "ide-internal.h"
 
-#define CONFIG_IDETIM 0x40              /* word per channel; bit 15: decode the ports */
+#define CONFIG_IDETIM 0x40 /* word per channel; bit 15: decode the ports */
 #define CONFIG_SIDETIM 0x44
 
 /* Which ports, which interrupt. */
@@ -151,7 +151,7 @@ static int piix3_ide_realize(struct device *dev, GError **err)
 
     memset(c->pci.writable + CONFIG_IDETIM, 0xff, 4);
     c->pci.writable[CONFIG_SIDETIM] = 0xff;
-    c->pci.config[0x06] = 0x80;         /* fast back-to-back, medium DEVSEL# timing */
+    c->pci.config[0x06] = 0x80; /* fast back-to-back, medium DEVSEL# timing */
     c->pci.config[0x07] = 0x02;
     for (unsigned i = 0; i < 2; i++) {
         struct ide_channel *ch = &c->channel[i];
@@ -256,7 +256,7 @@ static const struct state_desc controller_state = {
 static const struct pci_info piix3_ide_pci = {
     .vendor = 0x8086,
     .device = 0x7010,
-    .subsystem_vendor = 0x1af4,         /* QEMU's, so that a guest sees the same hardware */
+    .subsystem_vendor = 0x1af4, /* QEMU's, so that a guest sees the same hardware */
     .subsystem = 0x1100,
     .class = 0x010180, /* IDE, bus master, both channels fixed to compatibility mode */
     .bar = {[4] = {.type = PCI_BAR_IO, .size = 16, .ops = &bm_ops, .name = "ide-bus-master"}},

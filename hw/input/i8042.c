@@ -243,7 +243,7 @@ static void command_write(void *opaque, uint64_t offset, uint64_t value, unsigne
         }
         break;
     default:
-        log_guest(ROOM_INPUT, "i8042: unknown command 0x%02x", command);
+        log_guest(LOG_INPUT, "i8042: unknown command 0x%02x", command);
         break;
     }
     i8042_update(s);

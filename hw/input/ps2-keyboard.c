@@ -457,7 +457,7 @@ void ps2_keyboard_write(struct ps2_keyboard *k, uint8_t byte)
         answer(k, SELF_TEST_PASSED);
         break;
     default:
-        log_guest(ROOM_INPUT, "keyboard: unknown command 0x%02x", byte);
+        log_guest(LOG_INPUT, "keyboard: unknown command 0x%02x", byte);
         answer(k, RESEND);
         break;
     }

@@ -270,7 +270,7 @@ void ps2_mouse_write(struct ps2_mouse *m, uint8_t byte)
         answer(m, 0x00);
         return;
     default:
-        log_guest(ROOM_INPUT, "mouse: unknown command 0x%02x", byte);
+        log_guest(LOG_INPUT, "mouse: unknown command 0x%02x", byte);
         answer(m, RESEND);
         return;
     }

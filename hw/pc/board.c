@@ -62,7 +62,7 @@ enum {
 
 struct board {
     struct device *cmos, *pm, *ide;
-    struct display *display;            /* ours to free; NULL when the caller brought one */
+    struct display *display; /* ours to free; NULL when the caller brought one */
     struct input *input;
 };
 
@@ -107,7 +107,7 @@ static int make_serials(struct machine *m, const struct machine_desc *desc,
         struct device *dev;
 
         if (!backends->serials[i]) {
-            continue;               /* "none": no port */
+            continue; /* "none": no port */
         }
         dev = device_new(m, &isa_serial_class, id, err);
         if (!dev) {
@@ -133,7 +133,8 @@ static int make_vga(struct machine *m, const struct machine_desc *desc,
     struct device *dev;
 
     if (desc->vga == VGA_CIRRUS) {
-        log_info(ROOM_PC, "no Cirrus adapter yet: the guest gets the standard VGA with %u MiB instead",
+        log_info(LOG_PC,
+                 "no Cirrus adapter yet: the guest gets the standard VGA with %u MiB instead",
                  desc->vga_memory_mib);
     }
     dev = device_new(m, &std_vga_class, NULL, err);
@@ -258,8 +259,8 @@ static void fill_memory(struct machine *m, struct device *cmos)
 /* Letters as in -boot order=; an unknown one is refused, as QEMU does. */
 static int fill_boot_order(struct device *cmos, const char *order, GError **err)
 {
-    static const char letters[] = "acdn";       /* 1 floppy, 2 disk, 3 CD-ROM, 4 network */
-    uint8_t code[BOOT_DEVICES] = { 0 };
+    static const char letters[] = "acdn"; /* 1 floppy, 2 disk, 3 CD-ROM, 4 network */
+    uint8_t code[BOOT_DEVICES] = {0};
 
     for (unsigned i = 0; order && order[i]; i++) {
         const char *at = strchr(letters, order[i]);
@@ -297,9 +298,9 @@ static void fill_disk(struct device *cmos, unsigned index, uint64_t bytes, uint8
         cmos_set(cmos, CMOS_DISK_TYPE + index, 47);
         cmos_set_le(cmos, at, cylinders, 2);
         cmos_set(cmos, at + 2, 16);
-        cmos_set_le(cmos, at + 3, 0xffff, 2);       /* no write precompensation */
-        cmos_set(cmos, at + 5, 0xc8); /* control byte: no retries, more than eight heads */
-        cmos_set_le(cmos, at + 6, cylinders, 2);    /* landing zone */
+        cmos_set_le(cmos, at + 3, 0xffff, 2); /* no write precompensation */
+        cmos_set(cmos, at + 5, 0xc8);         /* control byte: no retries, more than eight heads */
+        cmos_set_le(cmos, at + 6, cylinders, 2); /* landing zone */
         cmos_set(cmos, at + 8, 63);
     }
 }
@@ -308,7 +309,7 @@ static int fill_cmos(struct machine *m, const struct machine_desc *desc,
                      const struct machine_backends *backends, struct device *cmos, GError **err)
 {
     time_t now = time(NULL);
-    struct tm tm = { .tm_year = 100 };
+    struct tm tm = {.tm_year = 100};
     uint8_t types = 0, translation = 0, century;
 
     fill_memory(m, cmos);
@@ -380,7 +381,7 @@ int board_build(struct machine *m, const struct machine_desc *desc,
     int rc;
 
     if (desc->type != MACHINE_XENFV && desc->type != MACHINE_PC) {
-        return 0;                   /* no emulated hardware */
+        return 0; /* no emulated hardware */
     }
     b = g_new0(struct board, 1);
     m->board = b;
@@ -437,7 +438,7 @@ int board_vcpu_online(struct machine *m, unsigned vcpu)
         return 0;
     }
     if (!b || !b->pm) {
-        return -EINVAL;             /* without ACPI the guest cannot be told */
+        return -EINVAL; /* without ACPI the guest cannot be told */
     }
     acpi_vcpu_online(b->pm, vcpu);
     return 0;

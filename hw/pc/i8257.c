@@ -22,14 +22,14 @@
 
 struct dma_channel {
     uint16_t base_address, base_count;
-    uint16_t address, count;            /* current; equal to base until something transfers */
-    uint8_t mode;                       /* bits 7:2 of the mode register */
+    uint16_t address, count; /* current; equal to base until something transfers */
+    uint8_t mode;            /* bits 7:2 of the mode register */
 };
 
 struct dma_controller {
     struct dma_channel channel[4];
-    uint8_t command, mask, request;     /* bit n: channel n */
-    bool high_byte;                     /* first/last flip-flop */
+    uint8_t command, mask, request; /* bit n: channel n */
+    bool high_byte;                 /* first/last flip-flop */
     uint8_t temporary;
 };
 
@@ -37,16 +37,16 @@ struct i8257 {
     struct device dev;
     struct region low, high, page_ports;
     struct dma_controller controller[2];
-    uint8_t page[16];                   /* by port & 15; [0] is port 0x80's and never used */
+    uint8_t page[16]; /* by port & 15; [0] is port 0x80's and never used */
 };
 
 enum {
-    REG_COMMAND = 8,            /* read: status */
+    REG_COMMAND = 8, /* read: status */
     REG_REQUEST = 9,
     REG_MASK_BIT = 10,
     REG_MODE = 11,
     REG_CLEAR_FLIP_FLOP = 12,
-    REG_MASTER_CLEAR = 13,      /* read: temporary */
+    REG_MASTER_CLEAR = 13, /* read: temporary */
     REG_CLEAR_MASK = 14,
     REG_MASK_ALL = 15,
 };
@@ -72,11 +72,11 @@ static uint8_t controller_read(struct dma_controller *c, unsigned reg)
     }
     switch (reg) {
     case REG_COMMAND:
-        return c->request << 4 & 0xf0;  /* pending; no channel ever reaches terminal count */
+        return c->request << 4 & 0xf0; /* pending; no channel ever reaches terminal count */
     case REG_MASTER_CLEAR:
         return c->temporary;
     case REG_MASK_ALL:
-        return 0xf0 | c->mask;          /* 82371SB: readable here */
+        return 0xf0 | c->mask; /* 82371SB: readable here */
     default:
         return 0xff;
     }
@@ -171,9 +171,9 @@ static void page_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
     s->page[(offset + 1) & 15] = (uint8_t)value;
 }
 
-static const struct region_ops low_ops = { .read = low_read, .write = low_write, .impl_max = 1 };
-static const struct region_ops high_ops = { .read = high_read, .write = high_write, .impl_max = 1 };
-static const struct region_ops page_ops = { .read = page_read, .write = page_write, .impl_max = 1 };
+static const struct region_ops low_ops = {.read = low_read, .write = low_write, .impl_max = 1};
+static const struct region_ops high_ops = {.read = high_read, .write = high_write, .impl_max = 1};
+static const struct region_ops page_ops = {.read = page_read, .write = page_write, .impl_max = 1};
 
 static int i8257_realize(struct device *dev, GError **err)
 {
@@ -220,38 +220,41 @@ static void i8257_describe(struct device *dev, void (*line)(void *opaque, const 
 static const struct state_desc channel_state = {
     .name = "channel",
     .version = 1,
-    .fields = (const struct state_field[]){
-        STATE_FIELD_U16(struct dma_channel, base_address),
-        STATE_FIELD_U16(struct dma_channel, base_count),
-        STATE_FIELD_U16(struct dma_channel, address),
-        STATE_FIELD_U16(struct dma_channel, count),
-        STATE_FIELD_U8(struct dma_channel, mode),
-        STATE_FIELD_END,
-    },
+    .fields =
+        (const struct state_field[]){
+            STATE_FIELD_U16(struct dma_channel, base_address),
+            STATE_FIELD_U16(struct dma_channel, base_count),
+            STATE_FIELD_U16(struct dma_channel, address),
+            STATE_FIELD_U16(struct dma_channel, count),
+            STATE_FIELD_U8(struct dma_channel, mode),
+            STATE_FIELD_END,
+        },
 };
 
 static const struct state_desc controller_state = {
     .name = "controller",
     .version = 1,
-    .fields = (const struct state_field[]){
-        STATE_FIELD_STRUCT(struct dma_controller, channel, 4, &channel_state),
-        STATE_FIELD_U8(struct dma_controller, command),
-        STATE_FIELD_U8(struct dma_controller, mask, .min = 0, .max = 15),
-        STATE_FIELD_U8(struct dma_controller, request, .min = 0, .max = 15),
-        STATE_FIELD_BOOL(struct dma_controller, high_byte),
-        STATE_FIELD_U8(struct dma_controller, temporary),
-        STATE_FIELD_END,
-    },
+    .fields =
+        (const struct state_field[]){
+            STATE_FIELD_STRUCT(struct dma_controller, channel, 4, &channel_state),
+            STATE_FIELD_U8(struct dma_controller, command),
+            STATE_FIELD_U8(struct dma_controller, mask, .min = 0, .max = 15),
+            STATE_FIELD_U8(struct dma_controller, request, .min = 0, .max = 15),
+            STATE_FIELD_BOOL(struct dma_controller, high_byte),
+            STATE_FIELD_U8(struct dma_controller, temporary),
+            STATE_FIELD_END,
+        },
 };
 
 static const struct state_desc i8257_state = {
     .name = "i8257",
     .version = 1,
-    .fields = (const struct state_field[]){
-        STATE_FIELD_STRUCT(struct i8257, controller, 2, &controller_state),
-        STATE_FIELD_BYTES(struct i8257, page),
-        STATE_FIELD_END,
-    },
+    .fields =
+        (const struct state_field[]){
+            STATE_FIELD_STRUCT(struct i8257, controller, 2, &controller_state),
+            STATE_FIELD_BYTES(struct i8257, page),
+            STATE_FIELD_END,
+        },
 };
 
 const struct device_class i8257_class = {

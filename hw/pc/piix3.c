@@ -24,46 +24,46 @@
 #define PIRQ_DISABLED 0x80
 #define PIRQ_MASK 0x8f
 
-#define PORT92_RESET 0x01       /* 0 to 1: reset the CPU */
+#define PORT92_RESET 0x01 /* 0 to 1: reset the CPU */
 #define PORT92_A20 0x02
 
 struct piix3 {
     struct pci_device pci;
     struct region port92;
-    uint8_t sysctl;             /* port 0x92 */
-    uint8_t route[4];           /* what the hypervisor was told last; 0 = disabled */
+    uint8_t sysctl;   /* port 0x92 */
+    uint8_t route[4]; /* what the hypervisor was told last; 0 = disabled */
 };
 
 static const struct {
     uint8_t reg, reset, writable;
 } registers[] = {
-    { 0x4c, 0x4d, 0xff },   /* IORT */
-    { 0x4e, 0x03, 0xff },   /* XBCS */
-    { 0x4f, 0x00, 0x01 },
-    { 0x60, PIRQ_DISABLED, PIRQ_MASK },
-    { 0x61, PIRQ_DISABLED, PIRQ_MASK },
-    { 0x62, PIRQ_DISABLED, PIRQ_MASK },
-    { 0x63, PIRQ_DISABLED, PIRQ_MASK },
-    { 0x69, 0x02, 0xfe },   /* TOM */
-    { 0x6a, 0x00, 0x50 },   /* MSTAT */
-    { 0x6b, 0x00, 0x80 },
-    { 0x70, 0x80, 0xaf },   /* MBIRQ0 */
-    { 0x76, 0x0c, 0x8f },   /* MBDMA0, 1 */
-    { 0x77, 0x0c, 0x8f },
-    { 0x78, 0x02, 0xff },   /* PCSC */
-    { 0x79, 0x00, 0xff },
-    { 0x80, 0x00, 0x7f },   /* APICBASE */
-    { 0x82, 0x00, 0x0f },   /* DLC */
-    { 0xa0, 0x08, 0x1f },   /* SMICNTL */
-    { 0xa2, 0x00, 0xff },   /* SMIEN */
-    { 0xa3, 0x00, 0x01 },
-    { 0xa4, 0x00, 0xff },   /* SEE */
-    { 0xa5, 0x00, 0xff },
-    { 0xa6, 0x00, 0xff },
-    { 0xa7, 0x00, 0xff },
-    { 0xa8, 0x0f, 0xff },   /* FTMR */
-    { 0xac, 0x00, 0xff },   /* CTLTMR */
-    { 0xae, 0x00, 0xff },   /* CTHTMR */
+    {0x4c, 0x4d, 0xff}, /* IORT */
+    {0x4e, 0x03, 0xff}, /* XBCS */
+    {0x4f, 0x00, 0x01},
+    {0x60, PIRQ_DISABLED, PIRQ_MASK},
+    {0x61, PIRQ_DISABLED, PIRQ_MASK},
+    {0x62, PIRQ_DISABLED, PIRQ_MASK},
+    {0x63, PIRQ_DISABLED, PIRQ_MASK},
+    {0x69, 0x02, 0xfe}, /* TOM */
+    {0x6a, 0x00, 0x50}, /* MSTAT */
+    {0x6b, 0x00, 0x80},
+    {0x70, 0x80, 0xaf}, /* MBIRQ0 */
+    {0x76, 0x0c, 0x8f}, /* MBDMA0, 1 */
+    {0x77, 0x0c, 0x8f},
+    {0x78, 0x02, 0xff}, /* PCSC */
+    {0x79, 0x00, 0xff},
+    {0x80, 0x00, 0x7f}, /* APICBASE */
+    {0x82, 0x00, 0x0f}, /* DLC */
+    {0xa0, 0x08, 0x1f}, /* SMICNTL */
+    {0xa2, 0x00, 0xff}, /* SMIEN */
+    {0xa3, 0x00, 0x01},
+    {0xa4, 0x00, 0xff}, /* SEE */
+    {0xa5, 0x00, 0xff},
+    {0xa6, 0x00, 0xff},
+    {0xa7, 0x00, 0xff},
+    {0xa8, 0x0f, 0xff}, /* FTMR */
+    {0xac, 0x00, 0xff}, /* CTLTMR */
+    {0xae, 0x00, 0xff}, /* CTHTMR */
 };
 
 /* A route that does not change is not told again: each is a hypercall. */
@@ -121,7 +121,7 @@ static int piix3_realize(struct device *dev, GError **err)
         s->pci.config[registers[i].reg] = registers[i].reset;
         s->pci.writable[registers[i].reg] = registers[i].writable;
     }
-    s->pci.config[0x07] = 0x02;     /* medium DEVSEL# timing */
+    s->pci.config[0x07] = 0x02; /* medium DEVSEL# timing */
     region_init(&s->port92, "port92", &port92_ops, s, 1);
     return device_place_pio(dev, &s->port92, 0x92, err);
 }
@@ -163,17 +163,18 @@ static void piix3_describe(struct device *dev, void (*line)(void *opaque, const 
 static const struct state_desc piix3_state = {
     .name = "piix3",
     .version = 1,
-    .fields = (const struct state_field[]){
-        STATE_FIELD_U8(struct piix3, sysctl, .min = 0, .max = PORT92_RESET | PORT92_A20),
-        STATE_FIELD_END,
-    },
+    .fields =
+        (const struct state_field[]){
+            STATE_FIELD_U8(struct piix3, sysctl, .min = 0, .max = PORT92_RESET | PORT92_A20),
+            STATE_FIELD_END,
+        },
     .post_load = piix3_post_load,
 };
 
 static const struct pci_info piix3_pci = {
     .vendor = 0x8086,
     .device = 0x7000,
-    .subsystem_vendor = 0x1af4,     /* QEMU's, so that a guest sees the same hardware */
+    .subsystem_vendor = 0x1af4, /* QEMU's, so that a guest sees the same hardware */
     .subsystem = 0x1100,
     .class = 0x060100,
     .multifunction = true,

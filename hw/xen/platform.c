@@ -37,9 +37,9 @@ struct xen_platform {
     struct pci_device pci;
     struct region ports;
     uint8_t flags;
-    uint16_t product;               /* 0: no driver has told */
+    uint16_t product; /* 0: no driver has told */
     uint32_t build;
-    uint16_t unplugged;             /* every bit asked for since the last reset */
+    uint16_t unplugged; /* every bit asked for since the last reset */
     char log[LOG_LINE];
     unsigned log_len;
     uint64_t log_lines;
@@ -72,7 +72,7 @@ static void log_character(struct xen_platform *s, uint8_t c)
         s->log[s->log_len++] = c >= 0x20 && c < 0x7f ? (char)c : '?';
     }
     if (s->log_len == LOG_LINE || (c == '\n' && s->log_len > 0)) {
-        log_guest(ROOM_PLATFORM, "%.*s", (int)s->log_len, s->log);
+        log_guest(LOG_PLATFORM, "%.*s", (int)s->log_len, s->log);
         s->log_len = 0;
         s->log_lines++;
     }
@@ -83,10 +83,10 @@ static void unplug(struct xen_platform *s, uint16_t mask)
     unsigned what = mask & (UNPLUG_DISKS | UNPLUG_NICS | UNPLUG_AUX_DISKS | UNPLUG_NVME);
 
     if (mask & ~what) {
-        log_guest(ROOM_PLATFORM, "unplug mask 0x%04x has unknown bits", mask);
+        log_guest(LOG_PLATFORM, "unplug mask 0x%04x has unknown bits", mask);
     }
     if (what & UNPLUG_DISKS) {
-        what &= ~UNPLUG_AUX_DISKS;  /* overridden */
+        what &= ~UNPLUG_AUX_DISKS; /* overridden */
     }
     s->unplugged |= what;
     if (what) {
@@ -157,13 +157,13 @@ static uint64_t bar_memory_read(void *opaque, uint64_t offset, unsigned size)
     return 0;
 }
 
-static const struct region_ops ports_ops = { .read = ports_read, .write = ports_write };
+static const struct region_ops ports_ops = {.read = ports_read, .write = ports_write};
 static const struct region_ops bar_io_ops = {
     .read = bar_io_read,
     .write = bar_io_write,
     .impl_max = 1,
 };
-static const struct region_ops bar_memory_ops = { .read = bar_memory_read, .impl_max = 8 };
+static const struct region_ops bar_memory_ops = {.read = bar_memory_read, .impl_max = 8};
 
 static int platform_realize(struct device *dev, GError **err)
 {
@@ -212,13 +212,14 @@ static void platform_describe(struct device *dev, void (*line)(void *opaque, con
 static const struct state_desc platform_state = {
     .name = "xen-platform",
     .version = 1,
-    .fields = (const struct state_field[]){
-        STATE_FIELD_U8(struct xen_platform, flags, .min = 0, .max = FLAG_ROM_LOCK),
-        STATE_FIELD_U16(struct xen_platform, product),
-        STATE_FIELD_U32(struct xen_platform, build),
-        STATE_FIELD_U16(struct xen_platform, unplugged, .min = 0, .max = 15),
-        STATE_FIELD_END,
-    },
+    .fields =
+        (const struct state_field[]){
+            STATE_FIELD_U8(struct xen_platform, flags, .min = 0, .max = FLAG_ROM_LOCK),
+            STATE_FIELD_U16(struct xen_platform, product),
+            STATE_FIELD_U32(struct xen_platform, build),
+            STATE_FIELD_U16(struct xen_platform, unplugged, .min = 0, .max = 15),
+            STATE_FIELD_END,
+        },
 };
 
 static const struct pci_info platform_pci = {
@@ -229,11 +230,15 @@ static const struct pci_info platform_pci = {
     .class = 0xff8000,
     .revision = 1,
     .intx_pin = 1,
-    .bar = {
-        { .type = PCI_BAR_IO, .size = 0x100, .ops = &bar_io_ops, .name = "xen-platform-io" },
-        { .type = PCI_BAR_MEM32, .prefetchable = true, .size = 16u << 20, .ops = &bar_memory_ops,
-          .name = "xen-platform-memory" },
-    },
+    .bar =
+        {
+            {.type = PCI_BAR_IO, .size = 0x100, .ops = &bar_io_ops, .name = "xen-platform-io"},
+            {.type = PCI_BAR_MEM32,
+             .prefetchable = true,
+             .size = 16u << 20,
+             .ops = &bar_memory_ops,
+             .name = "xen-platform-memory"},
+        },
 };
 
 const struct device_class xen_platform_class = {

@@ -22,7 +22,7 @@ struct xen_pvdevice {
     uint32_t vendor_id, device_id, revision, size;
 };
 
-static const struct region_ops bar_ops = { .impl_max = 8 };
+static const struct region_ops bar_ops = {.impl_max = 8};
 
 static void put16(struct xen_pvdevice *s, unsigned reg, uint32_t value)
 {

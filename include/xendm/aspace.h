@@ -2,11 +2,12 @@
 /*
  * Address spaces: where a guest's port or memory access finds the device that answers it.
  *
- * A device describes regions and places them; it only ever sees (opaque, offset, size), never an absolute address, and
- * only sizes that it declared. The space splits wider accesses and widens narrower ones. Nobody's reads are all ones,
- * nobody's writes vanish.
+ * A device describes regions and places them; it only ever sees (opaque, offset, size), never an
+ * absolute address, and only sizes that it declared. The space splits wider accesses and widens
+ * narrower ones. Nobody's reads are all ones, nobody's writes vanish.
  *
- * Values are little-endian numbers in the low `size` bytes; bits above are zero on the way in, ignored on the way out.
+ * Values are little-endian numbers in the low `size` bytes; bits above are zero on the way in,
+ * ignored on the way out.
  */
 #ifndef XENDM_ASPACE_H
 #define XENDM_ASPACE_H
@@ -24,73 +25,93 @@ struct region_ops {
     void (*write)(void *opaque, uint64_t offset, uint64_t value, unsigned size);
 
     /*
-     * Optional block forms for string instructions on one offset (REP INS/OUTS): `count` units of `size` bytes in guest
-     * order. They return how many units were served; the rest goes through read/write one by one, so 0 is always a
-     * correct answer.
+     * Optional block forms for string instructions on one offset (REP INS/OUTS): `count` units of
+     * `size` bytes in guest order. They return how many units were served; the rest goes through
+     * read/write one by one, so 0 is always a correct answer.
      */
     size_t (*read_block)(void *opaque, uint64_t offset, void *buf, unsigned size, size_t count);
-    size_t (*write_block)(void *opaque, uint64_t offset, const void *buf, unsigned size, size_t count);
+    size_t (*write_block)(void *opaque, uint64_t offset, const void *buf, unsigned size,
+                          size_t count);
 
     /*
-     * What the device implements, in bytes: powers of two up to 8; 0 means 1 for min and 4 for max. A wider guest
-     * access is split into impl_max units at rising offsets; a narrower one is done with impl_min at the aligned offset:
-     * read and shifted, and for writes read, merged, written, unless the device says write_shifts (the value is placed at
-     * its byte lanes, the others zero, which is what a chip without byte enables would see).
-     * With impl_min above 1 the device sees only offsets that are multiples of it (its region's size must be one, too);
-     * else offsets are the guest's, aligned or not.
+     * What the device implements, in bytes: powers of two up to 8; 0 means 1 for min and 4 for max.
+     * A wider guest access is split into impl_max units at rising offsets; a narrower one is done
+     * with impl_min at the aligned offset: read and shifted, and for writes read, merged, written,
+     * unless the device says write_shifts (the value is placed at its byte lanes, the others zero,
+     * which is what a chip without byte enables would see). With impl_min above 1 the device sees
+     * only offsets that are multiples of it (its region's size must be one, too); else offsets are
+     * the guest's, aligned or not.
      */
     uint8_t impl_min, impl_max;
     bool write_shifts;
 
-    /* What the guest may do: 0 means no limit. An access outside is all ones / dropped and counted as a guest error. */
+    /*
+     * What the guest may do: 0 means no limit. An access outside is all ones / dropped and counted
+     * as a guest error.
+     */
     uint8_t guest_min, guest_max;
-    bool guest_aligned;         /* refuse accesses that are not naturally aligned */
+    bool guest_aligned; /* refuse accesses that are not naturally aligned */
 };
 
 struct aspace;
 
-/* Embedded in the device. Set up once with region_init(); the space keeps pointers to it while it is placed. */
+/*
+ * Embedded in the device. Set up once with region_init(); the space keeps pointers to it while it
+ * is placed.
+ */
 struct region {
-    const char *name;           /* static or owned by the device; in errors, `info mtree`, counters */
+    /* static or owned by the device; in errors, `info mtree`, counters */
+    const char *name;
     const struct region_ops *ops;
     void *opaque;
-    uint64_t size;              /* bytes, at least 1 */
+    uint64_t size; /* bytes, at least 1 */
 
-    struct aspace *space;       /* where it is placed, NULL if nowhere */
-    uint64_t base;              /* first address while placed */
-    uint64_t reads, writes;     /* guest accesses served, for status output */
-    bool hidden;                /* see region_set_hidden() */
+    struct aspace *space;   /* where it is placed, NULL if nowhere */
+    uint64_t base;          /* first address while placed */
+    uint64_t reads, writes; /* guest accesses served, for status output */
+    bool hidden;            /* see region_set_hidden() */
 };
 
 /*
- * Told of every range that becomes served or is no longer (first..last inclusive), so that the hypervisor forwards it.
- * Adding may fail (Xen knows 256 ranges per server); placing the region then fails with that error.
+ * Told of every range that becomes served or is no longer (first..last inclusive), so that the
+ * hypervisor forwards it. Adding may fail (Xen knows 256 ranges per server); placing the region
+ * then fails with that error.
  */
 struct aspace_listener {
     int (*range_add)(void *opaque, uint64_t first, uint64_t last);
     void (*range_del)(void *opaque, uint64_t first, uint64_t last);
 };
 
-struct aspace *aspace_new(const char *name, unsigned address_bits);    /* "pio", 16; "mmio", 48 */
-void aspace_free(struct aspace *as);                                   /* no region may be placed any more */
+struct aspace *aspace_new(const char *name, unsigned address_bits); /* "pio", 16; "mmio", 48 */
+/* no region may be placed any more */
+void aspace_free(struct aspace *as);
 void aspace_set_listener(struct aspace *as, const struct aspace_listener *listener, void *opaque);
 
-void region_init(struct region *r, const char *name, const struct region_ops *ops, void *opaque, uint64_t size);
+void region_init(struct region *r, const char *name, const struct region_ops *ops, void *opaque,
+                 uint64_t size);
 
 /*
- * Places `r` at `base`. -EBUSY: overlaps another region, which `err` names together with this one; -ERANGE: does not fit
- * into the space; -EALREADY: it is placed; or the listener's error. `err` may be NULL. Cost O(log n) (+ memmove).
+ * Places `r` at `base`. -EBUSY: overlaps another region, which `err` names together with this one;
+ * -ERANGE: does not fit into the space; -EALREADY: it is placed; or the listener's error. `err` may
+ * be NULL. Cost O(log n) (+ memmove).
  */
 int region_place(struct aspace *as, struct region *r, uint64_t base, GError **err);
 
-/* Whether region_place() failed because of the address, which is the guest's choice; else the listener refused. */
+/*
+ * Whether region_place() failed because of the address, which is the guest's choice; else the
+ * listener refused.
+ */
 static inline bool region_misplaced(int rc)
 {
     return rc == -EBUSY || rc == -ERANGE;
 }
-void region_remove(struct region *r);                                  /* no effect when not placed */
+/* no effect when not placed */
+void region_remove(struct region *r);
 
-/* A hidden region stays placed but answers like nobody; for chips that disable a block without moving it. */
+/*
+ * A hidden region stays placed but answers like nobody; for chips that disable a block without
+ * moving it.
+ */
 void region_set_hidden(struct region *r, bool hidden);
 
 /* Accesses of `size` 1, 2, 4 or 8. An access that crosses regions is split at their borders. */
@@ -99,7 +120,8 @@ void aspace_write(struct aspace *as, uint64_t addr, uint64_t value, unsigned siz
 
 /* String I/O on one address: `count` units, `buf` holds size * count bytes. Always serves all. */
 void aspace_read_block(struct aspace *as, uint64_t addr, void *buf, unsigned size, size_t count);
-void aspace_write_block(struct aspace *as, uint64_t addr, const void *buf, unsigned size, size_t count);
+void aspace_write_block(struct aspace *as, uint64_t addr, const void *buf, unsigned size,
+                        size_t count);
 
 /* The region at `addr`, or NULL. */
 struct region *aspace_find(struct aspace *as, uint64_t addr);
@@ -108,7 +130,8 @@ struct region *aspace_find(struct aspace *as, uint64_t addr);
 bool aspace_overlaps(struct aspace *as, uint64_t addr, uint64_t len);
 
 /* Calls `fn` for each placed region in order of address. */
-void aspace_foreach(struct aspace *as, void (*fn)(void *opaque, const struct region *r), void *opaque);
+void aspace_foreach(struct aspace *as, void (*fn)(void *opaque, const struct region *r),
+                    void *opaque);
 
 /* Accesses that found nobody, and those that broke a region's guest_* rules. */
 struct aspace_counters {

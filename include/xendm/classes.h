@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Every device class there is. A new device adds one line here; hw/classes.c makes the table of it, in this order.
+ * Every device class there is. A new device adds one line here; hw/classes.c makes the table of it,
+ * in this order.
  */
 #ifndef XENDM_CLASSES_H
 #define XENDM_CLASSES_H
@@ -8,19 +9,19 @@
 #include <xendm/device.h>
 
 #define DEVICE_CLASSES(X) \
-    X(i440fx_class)         /* hw/pc/i440fx.c: host bridge, 0xCF8-0xCFF */ \
-    X(piix3_class)          /* hw/pc/piix3.c: ISA bridge, PIRQ routing, 0xCF9, port 92 */ \
-    X(piix3_ide_class)      /* hw/ide/piix3-ide.c: bus-master IDE */ \
-    X(ide_hd_class)         /* hw/ide/ata-disk.c: ATA disk */ \
-    X(ide_cd_class)         /* hw/ide/atapi-cd.c: ATAPI CD/DVD drive */ \
-    X(piix4_pm_class)       /* hw/acpi/piix4-pm.c: PM1a control, GPE0, CPU map, PCI hot-plug */ \
-    X(cmos_class)           /* hw/pc/cmos.c: CMOS RAM behind 0x70/0x71 */ \
-    X(i8257_class)          /* hw/pc/i8257.c: ISA DMA controllers' registers */ \
-    X(i8042_class)          /* hw/input/i8042.c: keyboard controller, PS/2 keyboard and mouse */ \
-    X(isa_serial_class)     /* hw/char/serial.c: 16550A */ \
-    X(std_vga_class)        /* hw/display/std-vga.c: VGA with Bochs VBE extensions */ \
-    X(xen_platform_class)   /* hw/xen/platform.c: 5853:0001, unplug protocol */ \
-    X(xen_pvdevice_class)   /* hw/xen/pvdevice.c: 5853:c000, binding for Windows Update drivers */
+    X(i440fx_class)       /* hw/pc/i440fx.c: host bridge, 0xCF8-0xCFF */ \
+    X(piix3_class)        /* hw/pc/piix3.c: ISA bridge, PIRQ routing, 0xCF9, port 92 */ \
+    X(piix3_ide_class)    /* hw/ide/piix3-ide.c: bus-master IDE */ \
+    X(ide_hd_class)       /* hw/ide/ata-disk.c: ATA disk */ \
+    X(ide_cd_class)       /* hw/ide/atapi-cd.c: ATAPI CD/DVD drive */ \
+    X(piix4_pm_class)     /* hw/acpi/piix4-pm.c: PM1a control, GPE0, CPU map, PCI hot-plug */ \
+    X(cmos_class)         /* hw/pc/cmos.c: CMOS RAM behind 0x70/0x71 */ \
+    X(i8257_class)        /* hw/pc/i8257.c: ISA DMA controllers' registers */ \
+    X(i8042_class)        /* hw/input/i8042.c: keyboard controller, PS/2 keyboard and mouse */ \
+    X(isa_serial_class)   /* hw/char/serial.c: 16550A */ \
+    X(std_vga_class)      /* hw/display/std-vga.c: VGA with Bochs VBE extensions */ \
+    X(xen_platform_class) /* hw/xen/platform.c: 5853:0001, unplug protocol */ \
+    X(xen_pvdevice_class) /* hw/xen/pvdevice.c: 5853:c000, binding for Windows Update drivers */
 
 #define X(c) extern const struct device_class c;
 DEVICE_CLASSES(X)

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Devices: what a chip must offer to be part of the machine, and the order in which the core calls it.
+ * Devices: what a chip must offer to be part of the machine, and the order in which the core calls
+ * it.
  *
- * A class is one `static const struct device_class` listed in hw/core/classes.c. An instance embeds `struct device` (or
- * `struct pci_device`, whose first member it is) as its first member; the core allocates class->size zeroed bytes.
+ * A class is one `static const struct device_class` listed in hw/core/classes.c. An instance embeds
+ * `struct device` (or `struct pci_device`, whose first member it is) as its first member; the core
+ * allocates class->size zeroed bytes.
  *
- *   device_new → properties → realize → [ reset → (accesses, quiesce → save → resume | load)* ]* → unrealize → free
+ *   device_new → properties → realize → [ reset → (accesses, quiesce → save → resume | load)* ]* →
+ *   unrealize → free
  *
- * realize describes regions, BARs, interrupt pins and timers, and must not touch guest memory. After it comes reset(COLD).
- * Between quiesce and resume the device starts no DMA, changes no guest memory and completes what is in flight (the
- * core waits until busy() is false). The core asserts this order.
+ * realize describes regions, BARs, interrupt pins and timers, and must not touch guest memory.
+ * After it comes reset(COLD). Between quiesce and resume the device starts no DMA, changes no guest
+ * memory and completes what is in flight (the core waits until busy() is false). The core asserts
+ * this order.
  */
 #ifndef XENDM_DEVICE_H
 #define XENDM_DEVICE_H
@@ -28,55 +32,60 @@ struct device;
 struct machine;
 
 enum reset_reason {
-    RESET_COLD,                 /* power on, or the guest asked for a reset of the whole machine */
-    RESET_WAKEUP,               /* S3 wake-up: devices lost power, memory kept its contents */
-    RESET_DEVICE,               /* this device alone (its own reset bit, PCI function reset) */
+    RESET_COLD,   /* power on, or the guest asked for a reset of the whole machine */
+    RESET_WAKEUP, /* S3 wake-up: devices lost power, memory kept its contents */
+    RESET_DEVICE, /* this device alone (its own reset bit, PCI function reset) */
 };
 
 enum property_type {
-    PROP_BOOL,                  /* bool; "on"/"off" */
-    PROP_UINT32,                /* uint32_t; decimal or 0x… */
+    PROP_BOOL,   /* bool; "on"/"off" */
+    PROP_UINT32, /* uint32_t; decimal or 0x… */
     PROP_UINT64,
-    PROP_STRING,                /* char *, g_strdup'd; NULL allowed */
-    PROP_BLOCK,                 /* struct block *; set by device_set_block() */
-    PROP_CHARDEV,               /* struct chardev *; set by device_set_chardev() */
+    PROP_STRING,  /* char *, g_strdup'd; NULL allowed */
+    PROP_BLOCK,   /* struct block *; set by device_set_block() */
+    PROP_CHARDEV, /* struct chardev *; set by device_set_chardev() */
 };
 
 struct property {
-    const char *name;           /* as on the command line */
+    const char *name; /* as on the command line */
     enum property_type type;
     size_t offset;
-    const char *def;            /* textual default; NULL: zero */
-    uint64_t min, max;          /* numbers; both 0: no limit */
+    const char *def;   /* textual default; NULL: zero */
+    uint64_t min, max; /* numbers; both 0: no limit */
     const char *help;
 };
 
-/* What the guest's PV drivers ask to be pulled out (docs/misc/hvm-emulated-unplug.pandoc of Xen). */
+/*
+ * What the guest's PV drivers ask to be pulled out (docs/misc/hvm-emulated-unplug.pandoc of Xen).
+ */
 enum unplug {
-    UNPLUG_DISKS = 1 << 0,      /* all IDE and SCSI disks, no CD drives */
+    UNPLUG_DISKS = 1 << 0, /* all IDE and SCSI disks, no CD drives */
     UNPLUG_NICS = 1 << 1,
-    UNPLUG_AUX_DISKS = 1 << 2,  /* IDE disks but the primary master */
+    UNPLUG_AUX_DISKS = 1 << 2, /* IDE disks but the primary master */
     UNPLUG_NVME = 1 << 3,
 };
 
 struct device_class {
-    const char *name;           /* as in -device, status output and saved state */
+    const char *name; /* as in -device, status output and saved state */
     const char *help;
-    size_t size;                /* of the instance structure */
-    const struct property *properties;      /* ends with name NULL; may be NULL */
-    const struct state_desc *state;         /* NULL: nothing to save, which must be true */
+    size_t size;                       /* of the instance structure */
+    const struct property *properties; /* ends with name NULL; may be NULL */
+    const struct state_desc *state;    /* NULL: nothing to save, which must be true */
 
     int (*realize)(struct device *dev, GError **err);
     void (*reset)(struct device *dev, enum reset_reason why);
     void (*quiesce)(struct device *dev);
-    bool (*busy)(struct device *dev);       /* still has I/O in flight; NULL: never */
+    bool (*busy)(struct device *dev); /* still has I/O in flight; NULL: never */
     void (*resume)(struct device *dev);
-    /* A property changed at run time (medium, link state …); the new value is stored after success. */
+    /*
+     * A property changed at run time (medium, link state …); the new value is stored after success.
+     */
     int (*change)(struct device *dev, const char *property, const char *value, GError **err);
-    void (*unplug)(struct device *dev, unsigned what);      /* mask of enum unplug */
+    void (*unplug)(struct device *dev, unsigned what); /* mask of enum unplug */
     void (*unrealize)(struct device *dev);
     /* One line a fact, for `info device` and the status file; no newline at the end of a fact. */
-    void (*describe)(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque);
+    void (*describe)(struct device *dev, void (*line)(void *opaque, const char *text),
+                     void *opaque);
 
     /* PCI functions only: see pci.h. */
     const struct pci_info *pci;
@@ -92,31 +101,35 @@ enum device_phase {
 struct device {
     const struct device_class *class;
     struct machine *machine;
-    char *id;                   /* unique: from the command line, or "<class>" / "<class>.<n>" */
+    char *id; /* unique: from the command line, or "<class>" / "<class>.<n>" */
     enum device_phase phase;
-    bool dma_blocked;           /* PCI: bus master off. Kept by the bus */
-    GPtrArray *owned;           /* regions placed through device_*; removed at unrealize */
+    bool dma_blocked; /* PCI: bus master off. Kept by the bus */
+    GPtrArray *owned; /* regions placed through device_*; removed at unrealize */
 };
 
-#define DEVICE_CAST(type, dev) ((type *)(dev))  /* the instance embeds struct device first */
+#define DEVICE_CAST(type, dev) ((type *)(dev)) /* the instance embeds struct device first */
 
 /* Class by name, or NULL. The table is in hw/core/classes.c. */
 const struct device_class *device_class_find(const char *name);
-const struct device_class *const *device_classes(void);    /* NULL-terminated */
+const struct device_class *const *device_classes(void); /* NULL-terminated */
 
 /*
- * Makes an instance and sets its properties to their defaults. `id` NULL: made from the class name. The machine owns it.
- * NULL with `err` when the id is taken.
+ * Makes an instance and sets its properties to their defaults. `id` NULL: made from the class name.
+ * The machine owns it. NULL with `err` when the id is taken.
  */
-struct device *device_new(struct machine *machine, const struct device_class *class, const char *id, GError **err);
-/* Sets a property from text; -ENOENT unknown, -EINVAL unreadable or out of range, naming device, property and value. */
+struct device *device_new(struct machine *machine, const struct device_class *class, const char *id,
+                          GError **err);
+/*
+ * Sets a property from text; -ENOENT unknown, -EINVAL unreadable or out of range, naming device,
+ * property and value.
+ */
 int device_set(struct device *dev, const char *property, const char *value, GError **err);
 struct block;
 struct chardev;
 void device_set_block(struct device *dev, const char *property, struct block *block);
 void device_set_chardev(struct device *dev, const char *property, struct chardev *chardev);
 int device_realize(struct device *dev, GError **err);
-void device_free(struct device *dev);       /* unrealizes if needed and leaves the machine */
+void device_free(struct device *dev); /* unrealizes if needed and leaves the machine */
 
 /* Places a fixed (ISA) region for the life of the device. Errors name both owners on overlap. */
 struct region;

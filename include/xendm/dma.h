@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * DMA: how a device reaches guest memory. Every function takes a length. Refused with an error, never fatal:
+ * DMA: how a device reaches guest memory. Every function takes a length. Refused with an error,
+ * never fatal:
  *   -EPERM   the device may not (PCI bus master off)
  *   -ELOOP   the address belongs to a device's registers
  *   -EFAULT  no memory there
  *   -EINVAL  address + length overflows
- * and the device then does what its chip does on a master abort. A guest structure is fetched once into a local; nothing
- * in a mapped view may be read twice. Written pages are marked dirty for migration.
+ * and the device then does what its chip does on a master abort. A guest structure is fetched once
+ * into a local; nothing in a mapped view may be read twice. Written pages are marked dirty for
+ * migration.
  */
 #ifndef XENDM_DMA_H
 #define XENDM_DMA_H
@@ -20,8 +22,8 @@
 struct device;
 
 enum dma_direction {
-    DMA_TO_DEVICE,              /* the device reads guest memory */
-    DMA_FROM_DEVICE,            /* the device writes guest memory */
+    DMA_TO_DEVICE,   /* the device reads guest memory */
+    DMA_FROM_DEVICE, /* the device writes guest memory */
 };
 
 int dma_read(struct device *dev, uint64_t gpa, void *buf, size_t len);
@@ -34,11 +36,12 @@ struct dma_segment {
 };
 
 /*
- * Maps [gpa, gpa + len) into at most `max` segments in order. Returns how many were used, or the error with nothing left
- * mapped; -ENOBUFS when `max` are too few. dma_unmap() takes as many and `done`, the bytes transferred from the start.
+ * Maps [gpa, gpa + len) into at most `max` segments in order. Returns how many were used, or the
+ * error with nothing left mapped; -ENOBUFS when `max` are too few. dma_unmap() takes as many and
+ * `done`, the bytes transferred from the start.
  */
-int dma_map(struct device *dev, uint64_t gpa, size_t len, enum dma_direction direction, struct dma_segment *segment,
-            unsigned max);
+int dma_map(struct device *dev, uint64_t gpa, size_t len, enum dma_direction direction,
+            struct dma_segment *segment, unsigned max);
 void dma_unmap(struct device *dev, struct dma_segment *segment, unsigned count, size_t done);
 
 /* Totals for status output. */

@@ -6,6 +6,6 @@
 #include <glib.h>
 
 #define XENDM_ERROR (xendm_error_quark())
-GQuark xendm_error_quark(void);     /* domain of all GErrors of ours; code is the positive errno */
+GQuark xendm_error_quark(void); /* domain of all GErrors of ours; code is the positive errno */
 
 #endif

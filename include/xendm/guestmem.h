@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Guest memory, as the emulated machine sees it. Implemented by mapcache/ on foreign mappings; tests link their own.
- * Devices do not call this: they use xendm/dma.h, which checks that the device may.
+ * Guest memory, as the emulated machine sees it. Implemented by mapcache/ on foreign mappings;
+ * tests link their own. Devices do not call this: they use xendm/dma.h, which checks that the
+ * device may.
  *
- * There is no function that gives a pointer without taking a length, and none whose pointer outlives its reference.
- * Errors: -EFAULT no memory there (hole, ballooned out), -EINVAL address or length overflow, -ENOMEM/-EAGAIN/-EIO the host cannot.
+ * There is no function that gives a pointer without taking a length, and none whose pointer
+ * outlives its reference.
+ * Errors: -EFAULT no memory there (hole, ballooned out), -EINVAL address or length overflow,
+ * -ENOMEM/-EAGAIN/-EIO the host cannot.
  */
 #ifndef XENDM_GUESTMEM_H
 #define XENDM_GUESTMEM_H
@@ -16,7 +19,9 @@
 
 struct guestmem;
 
-/* Whether an error of guest memory or DMA is the host's failure. All others are the guest's doing. */
+/*
+ * Whether an error of guest memory or DMA is the host's failure. All others are the guest's doing.
+ */
 static inline bool guestmem_host_failed(int error)
 {
     return error == -ENOMEM || error == -EAGAIN || error == -EIO;
@@ -24,26 +29,35 @@ static inline bool guestmem_host_failed(int error)
 
 struct guestmem_ref {
     void *ptr;
-    size_t len;                 /* bytes usable at ptr */
+    size_t len; /* bytes usable at ptr */
     uint64_t gpa;
     bool write;
-    void *cookie;               /* the implementation's */
+    void *cookie; /* the implementation's */
 };
 
 /*
- * A pinned view of guest memory from `gpa`, at least 1 and at most `len` bytes (a view ends where contiguous mapping
- * ends: call again for the rest). It stays valid, whatever is invalidated meanwhile, until guestmem_put().
+ * A pinned view of guest memory from `gpa`, at least 1 and at most `len` bytes (a view ends where
+ * contiguous mapping
+ * ends: call again for the rest). It stays valid, whatever is invalidated meanwhile, until
+ * guestmem_put().
  */
-int guestmem_get(struct guestmem *gm, uint64_t gpa, size_t len, bool write, struct guestmem_ref *ref);
+int guestmem_get(struct guestmem *gm, uint64_t gpa, size_t len, bool write,
+                 struct guestmem_ref *ref);
 
-/* Ends the view. `written`: how many bytes from its start were changed; they are marked dirty for migration. */
+/*
+ * Ends the view. `written`: how many bytes from its start were changed; they are marked dirty for
+ * migration.
+ */
 void guestmem_put(struct guestmem *gm, struct guestmem_ref *ref, size_t written);
 
 /* Copies. On error some of the bytes may have been copied. */
 int guestmem_read(struct guestmem *gm, uint64_t gpa, void *buf, size_t len);
 int guestmem_write(struct guestmem *gm, uint64_t gpa, const void *buf, size_t len);
 
-/* Xen's INVALIDATE request: drop every mapping that no reference pins; pinned ones are dropped when released. */
+/*
+ * Xen's INVALIDATE request: drop every mapping that no reference pins; pinned ones are dropped when
+ * released.
+ */
 void guestmem_invalidate(struct guestmem *gm);
 
 #endif

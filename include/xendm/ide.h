@@ -2,12 +2,14 @@
 /*
  * IDE: how the board attaches drives, and what dm/ may ask of them.
  *
- *   struct device *ide = device_new(m, &piix3_ide_class, NULL, err);             // id "piix3-ide"
- *   pci_device_attach(m->pci, (struct pci_device *)ide, PCI_DEVFN(1, 1), err); device_realize(ide,
- * err); struct device *hd = device_new(m, &ide_hd_class, "ide-768", err);            // or
- * ide_cd_class device_set_block(hd, "drive", block);                                        //
- * NULL: only for ide-cd, an empty drive for good device_set(hd, "bus", "0", err); device_set(hd,
- * "unit", "0", err); device_realize(hd, err);
+ *   struct device *ide = device_new(m, &piix3_ide_class, NULL, err);      // id "piix3-ide"
+ *   pci_device_attach(m->pci, (struct pci_device *)ide, PCI_DEVFN(1, 1), err);
+ *   device_realize(ide, err);
+ *   struct device *hd = device_new(m, &ide_hd_class, "ide-768", err);     // or ide_cd_class
+ *   device_set_block(hd, "drive", block);      // NULL: only for ide-cd, an empty drive for good
+ *   device_set(hd, "bus", "0", err);
+ *   device_set(hd, "unit", "0", err);
+ *   device_realize(hd, err);
  *
  * The block stays the board's: it closes it after the device is freed. A CD drive whose medium may
  * change gets a block without medium (block_open() without a file) rather than NULL.

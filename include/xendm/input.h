@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Input: keys and pointer events from viewers and QMP to the guest's input devices. Key codes and buttons are Linux evdev
- * codes (linux/input-event-codes.h); absolute coordinates are 0..INPUT_ABS_MAX over the screen.
+ * Input: keys and pointer events from viewers and QMP to the guest's input devices. Key codes and
+ * buttons are Linux evdev codes (linux/input-event-codes.h); absolute coordinates are
+ * 0..INPUT_ABS_MAX over the screen.
  */
 #ifndef XENDM_INPUT_H
 #define XENDM_INPUT_H
@@ -19,14 +20,18 @@ struct input_device {
     void (*key)(void *opaque, unsigned code, bool down);
     void (*relative)(void *opaque, int dx, int dy, int wheel);
     void (*absolute)(void *opaque, int x, int y);
-    void (*button)(void *opaque, unsigned code, bool down);     /* BTN_LEFT, BTN_RIGHT, BTN_MIDDLE, BTN_SIDE, BTN_EXTRA */
-    void (*sync)(void *opaque);                                 /* end of one report */
+    /* BTN_LEFT, BTN_RIGHT, BTN_MIDDLE, BTN_SIDE, BTN_EXTRA */
+    void (*button)(void *opaque, unsigned code, bool down);
+    void (*sync)(void *opaque); /* end of one report */
 };
 
 struct input *input_new(void);
 void input_free(struct input *in);
 
-/* The last one attached that offers a function gets it: a USB tablet takes the pointer from the PS/2 mouse. */
+/*
+ * The last one attached that offers a function gets it: a USB tablet takes the pointer from the
+ * PS/2 mouse.
+ */
 void input_attach(struct input *in, const struct input_device *device, void *opaque);
 void input_detach(struct input *in, const struct input_device *device, void *opaque);
 
@@ -35,12 +40,15 @@ void input_relative(struct input *in, int dx, int dy, int wheel);
 void input_absolute(struct input *in, int x, int y);
 void input_button(struct input *in, unsigned code, bool down);
 void input_sync(struct input *in);
-bool input_is_absolute(const struct input *in);                 /* an absolute device is attached */
+bool input_is_absolute(const struct input *in); /* an absolute device is attached */
 
 /* QEMU's key names ("a", "ret", "ctrl", "f1", "spc" …) for sendkey; 0 when unknown. */
 unsigned input_key_from_name(const char *name);
 
-/* Presses the keys of "ctrl-alt-delete" in order and releases them in reverse; -EINVAL names the unknown key in *bad. */
+/*
+ * Presses the keys of "ctrl-alt-delete" in order and releases them in reverse; -EINVAL names the
+ * unknown key in *bad.
+ */
 int input_send_keys(struct input *in, const char *combination, char **bad);
 
 /* LEDs as the guest sets them on its keyboard: bit 0 scroll, 1 num, 2 caps. */

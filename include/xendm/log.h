@@ -2,9 +2,10 @@
 /*
  * Log: one line a message, to stderr (which is libxl's qemu-dm-<name>.log).
  *
- * Each message belongs to a room, whose level can be changed while the process runs (QMP, command line). Messages
- * that a guest can provoke go through log_guest() only: it is rate-limited per room, and what it swallows is counted.
- * Messages carry no newline and no prefix of their own; control characters in them are escaped.
+ * Each message belongs to a subsystem, whose level can be changed while the process runs (QMP,
+ * command line). Messages that a guest can provoke go through log_guest() only: it is rate-limited
+ * per subsystem, and what it swallows is counted. Messages carry no newline and no prefix of their
+ * own; control characters in them are escaped.
  */
 #ifndef XENDM_LOG_H
 #define XENDM_LOG_H
@@ -14,58 +15,82 @@
 #include <stdint.h>
 
 enum log_level {
-    XLOG_ERROR,     /* something the admin must act on */
-    XLOG_WARNING,   /* works, but not as asked */
-    XLOG_INFO,      /* life-cycle events; the default level */
-    XLOG_DEBUG,     /* for developers */
+    XLOG_ERROR,   /* something the admin must act on */
+    XLOG_WARNING, /* works, but not as asked */
+    XLOG_INFO,    /* life-cycle events; the default level */
+    XLOG_DEBUG,   /* for developers */
 };
 
-/* Rooms: enumerator suffix, name in messages and in `log ROOM LEVEL`. */
-#define LOG_ROOMS(X) \
-    X(DM, "dm") X(IOREQ, "ioreq") X(QMP, "qmp") X(STATE, "state") X(SANDBOX, "sandbox") X(CORE, "core") X(PCI, "pci") \
-    X(PC, "pc") X(ACPI, "acpi") X(IDE, "ide") X(DISPLAY, "display") X(INPUT, "input") X(CHAR, "char") X(BLOCK, "block") \
-    X(NET, "net") X(USB, "usb") X(PLATFORM, "platform") X(MAPCACHE, "mapcache") X(XENSTORE, "xenstore") \
+/* Subsystems: enumerator suffix, name in messages and in `log SUBSYSTEM LEVEL`. */
+/* clang-format off */
+#define LOG_SUBSYSTEMS(X) \
+    X(DM, "dm") \
+    X(IOREQ, "ioreq") \
+    X(QMP, "qmp") \
+    X(STATE, "state") \
+    X(SANDBOX, "sandbox") \
+    X(CORE, "core") \
+    X(PCI, "pci") \
+    X(PC, "pc") \
+    X(ACPI, "acpi") \
+    X(IDE, "ide") \
+    X(DISPLAY, "display") \
+    X(INPUT, "input") \
+    X(CHAR, "char") \
+    X(BLOCK, "block") \
+    X(NET, "net") \
+    X(USB, "usb") \
+    X(PLATFORM, "platform") \
+    X(MAPCACHE, "mapcache") \
+    X(XENSTORE, "xenstore") \
     X(BACKEND, "backend")
+/* clang-format on */
 
-enum log_room {
-#define X(e, n) ROOM_##e,
-    LOG_ROOMS(X)
+enum log_subsystem {
+#define X(e, n) LOG_##e,
+    LOG_SUBSYSTEMS(X)
 #undef X
-    LOG_ROOM_COUNT,
+        LOG_SUBSYSTEM_COUNT,
 };
 
-/* Current level of each room; read it through log_enabled(). */
-extern uint8_t log_levels[LOG_ROOM_COUNT];
+/* Current level of each subsystem; read it through log_enabled(). */
+extern uint8_t log_levels[LOG_SUBSYSTEM_COUNT];
 
-static inline bool log_enabled(enum log_room room, enum log_level level)
+static inline bool log_enabled(enum log_subsystem subsystem, enum log_level level)
 {
-    return level <= log_levels[room];
+    return level <= log_levels[subsystem];
 }
 
-void log_write(enum log_room room, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void log_write(enum log_subsystem subsystem, enum log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
-#define log_error(room, ...) log_write(room, XLOG_ERROR, __VA_ARGS__)
-#define log_warning(room, ...) log_write(room, XLOG_WARNING, __VA_ARGS__)
-#define log_info(room, ...) log_write(room, XLOG_INFO, __VA_ARGS__)
-#define log_debug(room, ...) \
+#define log_error(subsystem, ...) log_write(subsystem, XLOG_ERROR, __VA_ARGS__)
+#define log_warning(subsystem, ...) log_write(subsystem, XLOG_WARNING, __VA_ARGS__)
+#define log_info(subsystem, ...) log_write(subsystem, XLOG_INFO, __VA_ARGS__)
+#define log_debug(subsystem, ...) \
     do { \
-        if (log_enabled(room, XLOG_DEBUG)) \
-            log_write(room, XLOG_DEBUG, __VA_ARGS__); \
+        if (log_enabled(subsystem, XLOG_DEBUG)) \
+            log_write(subsystem, XLOG_DEBUG, __VA_ARGS__); \
     } while (0)
 
 /*
- * The guest did something wrong (class `guest`): at most LOG_GUEST_BURST lines per room at once, then one a second; the
- * rest are counted and the count is shown with the next line that passes.
+ * The guest did something wrong (class `guest`): at most LOG_GUEST_BURST lines per subsystem at
+ * once, then one a second; the rest are counted and the count is shown with the next line that
+ * passes.
  */
 #define LOG_GUEST_BURST 20
-void log_guest(enum log_room room, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void log_guest(enum log_subsystem subsystem, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
-/* How many log_guest() calls there were for `room` since the start, shown or not. */
-uint64_t log_guest_count(enum log_room room);
+/* How many log_guest() calls there were for `subsystem` since the start, shown or not. */
+uint64_t log_guest_count(enum log_subsystem subsystem);
 
-/* Sets the level of the room named `room`, or of every room for "all". -EINVAL when either name is unknown. */
-int log_set_level(const char *room, const char *level);
-const char *log_room_name(enum log_room room);
+/*
+ * Sets the level of the subsystem named `subsystem`, or of every subsystem for "all". -EINVAL when
+ * either name is unknown.
+ */
+int log_set_level(const char *subsystem, const char *level);
+const char *log_subsystem_name(enum log_subsystem subsystem);
 const char *log_level_name(enum log_level level);
 
 #endif

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Machine description: the command line, parsed. Everything that shapes the process and its machine is here, and
- * `xendm --dump-machine` prints it as JSON. dm/config/options.c fills it, the board and dm/ read it; nobody parses twice.
+ * Machine description: the command line, parsed. Everything that shapes the process and its machine
+ * is here, and `xendm --dump-machine` prints it as JSON. dm/config/options.c fills it, the board
+ * and dm/ read it; nobody parses twice.
  *
- * Text is as the toolstack wrote it: libxl does not escape, so file names, guest names and passwords may hold commas.
+ * Text is as the toolstack wrote it: libxl does not escape, so file names, guest names and
+ * passwords may hold commas.
  */
 #ifndef XENDM_MACHINE_DESC_H
 #define XENDM_MACHINE_DESC_H
@@ -14,10 +16,11 @@
 #include <glib.h>
 
 enum machine_type {
-    MACHINE_XENFV,              /* i440FX with the Xen platform device */
-    MACHINE_PC,                 /* the same without it ("-machine pc,accel=xen": xen_platform_pci=0) */
-    MACHINE_XENPV,              /* back ends only, for PV and PVH guests */
-    MACHINE_NONE,               /* libxl's probe run (4.20+): QMP only */
+    MACHINE_XENFV, /* i440FX with the Xen platform device */
+    /* the same without it ("-machine pc,accel=xen": xen_platform_pci=0) */
+    MACHINE_PC,
+    MACHINE_XENPV, /* back ends only, for PV and PVH guests */
+    MACHINE_NONE,  /* libxl's probe run (4.20+): QMP only */
 };
 
 enum vga_type {
@@ -33,32 +36,33 @@ enum drive_kind {
 
 struct drive_desc {
     enum drive_kind kind;
-    char *id;                   /* "ide-5632", or "ide<bus>-hd<unit>" for -drive if=ide, as QEMU names it */
-    char *file;                 /* NULL: empty CD drive */
-    char *format;               /* "raw", "host_device" */
-    unsigned index;             /* 0..3: bus * 2 + unit */
+    /* "ide-5632", or "ide<bus>-hd<unit>" for -drive if=ide, as QEMU names it */
+    char *id;
+    char *file;     /* NULL: empty CD drive */
+    char *format;   /* "raw", "host_device" */
+    unsigned index; /* 0..3: bus * 2 + unit */
     bool read_only;
 };
 
 struct chardev_desc {
     char *id;
-    char *spec;                 /* in chardev_open()'s syntax */
+    char *spec; /* in chardev_open()'s syntax */
 };
 
 struct monitor_desc {
     char *chardev_id;
-    char *path;                 /* socket to create, or NULL with fd */
-    int fd;                     /* already listening socket, or -1 */
+    char *path; /* socket to create, or NULL with fd */
+    int fd;     /* already listening socket, or -1 */
 };
 
-struct device_desc {            /* -device that is neither a drive, nor VGA */
+struct device_desc { /* -device that is neither a drive, nor VGA */
     char *driver;
-    char *id;                   /* NULL when not given */
-    GHashTable *properties;     /* char * → char * */
+    char *id;               /* NULL when not given */
+    GHashTable *properties; /* char * → char * */
 };
 
 enum sandbox_choice {
-    SANDBOX_DEFAULT,            /* on, if the kernel can */
+    SANDBOX_DEFAULT, /* on, if the kernel can */
     SANDBOX_ON,
     SANDBOX_OFF,
 };
@@ -67,42 +71,43 @@ struct machine_desc {
     enum machine_type type;
     unsigned domid;
     char *name;
-    bool attach;                /* -xen-attach */
-    uint64_t ram_bytes;         /* -m */
-    uint64_t max_ram_below_4g;  /* 0: not given */
-    unsigned vcpus;             /* maximum */
+    bool attach;               /* -xen-attach */
+    uint64_t ram_bytes;        /* -m */
+    uint64_t max_ram_below_4g; /* 0: not given */
+    unsigned vcpus;            /* maximum */
     unsigned vcpus_online;
     bool acpi;
-    char *boot_order;           /* "cda" … */
+    char *boot_order; /* "cda" … */
 
     enum vga_type vga;
     unsigned vga_memory_mib;
-    char *vnc;                  /* the -vnc argument, or NULL */
+    char *vnc; /* the -vnc argument, or NULL */
     char *keymap;
 
-    GPtrArray *drives;          /* struct drive_desc *, by index */
-    GPtrArray *chardevs;        /* struct chardev_desc * without the monitors' */
-    GPtrArray *serials;         /* char *: -serial arguments in order, at most 4 */
-    GPtrArray *monitors;        /* struct monitor_desc * */
-    GPtrArray *devices;         /* struct device_desc * */
+    GPtrArray *drives;   /* struct drive_desc *, by index */
+    GPtrArray *chardevs; /* struct chardev_desc * without the monitors' */
+    GPtrArray *serials;  /* char *: -serial arguments in order, at most 4 */
+    GPtrArray *monitors; /* struct monitor_desc * */
+    GPtrArray *devices;  /* struct device_desc * */
 
-    bool start_stopped;         /* -S */
-    bool no_shutdown;           /* -no-shutdown: stay after the guest's poweroff (always, under libxl) */
-    int incoming_fd;            /* -incoming fd:N; -1 */
+    bool start_stopped; /* -S */
+    /* -no-shutdown: stay after the guest's poweroff (always, under libxl) */
+    bool no_shutdown;
+    int incoming_fd; /* -incoming fd:N; -1 */
 
-    bool restrict_domid;        /* -xen-domid-restrict */
+    bool restrict_domid;         /* -xen-domid-restrict */
     enum sandbox_choice sandbox; /* -sandbox */
     char *chroot_dir;
-    char *run_as;               /* "name" or "uid:gid" */
+    char *run_as; /* "name" or "uid:gid" */
 
     /* Our own options. */
-    char *log_levels;           /* --log ROOM=LEVEL[,…] */
-    bool dump_machine;          /* --dump-machine */
+    char *log_levels;  /* --log SUBSYSTEM=LEVEL[,…] */
+    bool dump_machine; /* --dump-machine */
 };
 
 /*
- * NULL with `err`, whose message names option and value. --help and --version are answered here: *done is set and NULL
- * returned without an error.
+ * NULL with `err`, whose message names option and value. --help and --version are answered here:
+ * *done is set and NULL returned without an error.
  */
 struct machine_desc *machine_desc_parse(int argc, char **argv, bool *done, GError **err);
 void machine_desc_free(struct machine_desc *desc);

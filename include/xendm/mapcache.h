@@ -12,18 +12,21 @@
 #include <xendm/guestmem.h>
 
 struct mapcache_limits {
-    unsigned bucket_pages;      /* pages mapped at once, a power of two; 0: MAPCACHE_BUCKET_PAGES */
-    uint64_t max_bytes;         /* mapped at most, unless more is pinned; 0: MAPCACHE_MAX_BYTES */
-    unsigned idle_seconds;      /* what was not used for so long (at most twice that) is unmapped; 0: never. No timer runs
-                                 * while nothing unused is mapped */
+    unsigned bucket_pages; /* pages mapped at once, a power of two; 0: MAPCACHE_BUCKET_PAGES */
+    uint64_t max_bytes;    /* mapped at most, unless more is pinned; 0: MAPCACHE_MAX_BYTES */
+    /*
+     * What was not used for so long (at most twice that) is unmapped; 0: never. No timer runs while
+     * nothing unused is mapped.
+     */
+    unsigned idle_seconds;
 };
 #define MAPCACHE_BUCKET_PAGES 64u
 #define MAPCACHE_MAX_BYTES (64u << 20)
 
 /*
- * `map` maps `pages` pages from `gfn` (one mmap; per-page error in errs, 0 where it worked; NULL with errno when nothing
- * could be mapped) and `unmap` ends it. `modified` is told of written pages. dm/ passes those on libxenforeignmemory, tests
- * their own.
+ * `map` maps `pages` pages from `gfn` (one mmap; per-page error in errs, 0 where it worked; NULL
+ * with errno when nothing could be mapped) and `unmap` ends it. `modified` is told of written
+ * pages. dm/ passes those on libxenforeignmemory, tests their own.
  */
 struct mapcache_ops {
     void *(*map)(void *opaque, uint64_t gfn, unsigned pages, int *errs);
@@ -31,9 +34,11 @@ struct mapcache_ops {
     void (*modified)(void *opaque, uint64_t gfn, unsigned pages);
 };
 
-struct guestmem *mapcache_new(const struct mapcache_ops *ops, void *opaque, const struct mapcache_limits *limits);
-void mapcache_free(struct guestmem *gm);    /* nothing may be pinned */
-void mapcache_trim(struct guestmem *gm);    /* unmaps all that is not pinned (xenpaging's flush-cache) */
+struct guestmem *mapcache_new(const struct mapcache_ops *ops, void *opaque,
+                              const struct mapcache_limits *limits);
+void mapcache_free(struct guestmem *gm); /* nothing may be pinned */
+/* unmaps all that is not pinned (xenpaging's flush-cache) */
+void mapcache_trim(struct guestmem *gm);
 
 struct mapcache_counters {
     uint64_t hits, misses, evictions, trimmed, invalidations, map_errors, holes;

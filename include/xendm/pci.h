@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * PCI: one bus (0000:00), conventional, 32 slots of 8 functions. The bus owns configuration space: write masks, BAR
- * sizing and moving, decoding by the command register, bus mastering, INTx, capabilities (PM, MSI, MSI-X). A function is
- * a const description plus its region ops; it sees (offset in BAR, size).
+ * PCI: one bus (0000:00), conventional, 32 slots of 8 functions. The bus owns configuration space:
+ * write masks, BAR sizing and moving, decoding by the command register, bus mastering, INTx,
+ * capabilities (PM, MSI, MSI-X). A function is a const description plus its region ops; it sees
+ * (offset in BAR, size).
  *
- * Sources: PCI Local Bus 3.0, chapters 6.1-6.2 (header), 6.7-6.8 (capabilities, MSI, MSI-X); PCI-PM 1.2 chapter 3.
+ * Sources: PCI Local Bus 3.0, chapters 6.1-6.2 (header), 6.7-6.8 (capabilities, MSI, MSI-X); PCI-PM
+ * 1.2 chapter 3.
  */
 #ifndef XENDM_PCI_H
 #define XENDM_PCI_H
@@ -19,42 +21,49 @@
 
 #define PCI_CONFIG_SIZE 256u
 #define PCI_BAR_COUNT 6
-#define PCI_BAR_ROM 6                   /* index of the expansion ROM */
+#define PCI_BAR_ROM 6 /* index of the expansion ROM */
 
 enum pci_bar_type {
     PCI_BAR_NONE,
     PCI_BAR_IO,
     PCI_BAR_MEM32,
-    PCI_BAR_MEM64,                      /* takes the next index, too */
+    PCI_BAR_MEM64, /* takes the next index, too */
 };
 
 struct pci_bar_info {
     enum pci_bar_type type;
     bool prefetchable;
-    uint32_t size;                      /* power of two, ≥ 4 (I/O) or ≥ 16 (memory); 0: set at run time */
-    const struct region_ops *ops;       /* opaque is the device; NULL: memory the device owns, see `moved` */
+    /* power of two, ≥ 4 (I/O) or ≥ 16 (memory); 0: set at run time */
+    uint32_t size;
+    /* opaque is the device; NULL: memory the device owns, see `moved` */
+    const struct region_ops *ops;
     const char *name;
 };
 
 struct pci_info {
     uint16_t vendor, device;
     uint16_t subsystem_vendor, subsystem;
-    uint32_t class;                     /* 24 bits: base class, sub-class, programming interface */
+    uint32_t class; /* 24 bits: base class, sub-class, programming interface */
     uint8_t revision;
-    uint8_t intx_pin;                   /* 0 none, 1..4 = INTA#..INTD# */
-    bool multifunction;                 /* function 0 of several */
+    uint8_t intx_pin;   /* 0 none, 1..4 = INTA#..INTD# */
+    bool multifunction; /* function 0 of several */
     struct pci_bar_info bar[PCI_BAR_COUNT];
 
     /*
-     * After the guest wrote `len` bytes at `reg` (always inside one dword), and the bus applied its masks: for chips with
-     * registers of their own above 0x40. `old` is the dword's old value. May be NULL.
+     * After the guest wrote `len` bytes at `reg` (always inside one dword), and the bus applied its
+     * masks: for chips with registers of their own above 0x40. `old` is the dword's old value. May
+     * be NULL.
      */
     void (*config_written)(struct device *dev, unsigned reg, unsigned len, uint32_t old);
-    /* Before a config read of `len` bytes at `reg`: refresh pci_device.config for registers that change by themselves. */
+    /*
+     * Before a config read of `len` bytes at `reg`: refresh pci_device.config for registers that
+     * change by themselves.
+     */
     void (*config_read)(struct device *dev, unsigned reg, unsigned len);
     /*
-     * A BAR without ops was mapped, moved (address ≠ old) or unmapped (PCI_BAR_UNMAPPED). Not called when state is loaded:
-     * the device's own post_load finds the address in pci_device.bar[].address.
+     * A BAR without ops was mapped, moved (address ≠ old) or unmapped (PCI_BAR_UNMAPPED). Not
+     * called when state is loaded: the device's own post_load finds the address in
+     * pci_device.bar[].address.
      */
     void (*moved)(struct device *dev, unsigned bar, uint64_t address);
 };
@@ -64,13 +73,13 @@ struct pci_info {
 struct pci_bar {
     struct region region;
     uint64_t size;
-    uint64_t address;                   /* where it is decoded now, or PCI_BAR_UNMAPPED */
+    uint64_t address; /* where it is decoded now, or PCI_BAR_UNMAPPED */
 };
 
 struct msix_entry {
     uint64_t address;
     uint32_t data;
-    uint32_t control;                   /* bit 0: masked */
+    uint32_t control; /* bit 0: masked */
 };
 
 /* First member of every PCI function's instance structure. */
@@ -78,25 +87,26 @@ struct pci_device {
     struct device dev;
     uint8_t devfn;
     uint8_t config[PCI_CONFIG_SIZE];
-    uint8_t writable[PCI_CONFIG_SIZE];  /* bits the guest may change */
-    uint8_t w1c[PCI_CONFIG_SIZE];       /* bits the guest clears by writing 1 */
+    uint8_t writable[PCI_CONFIG_SIZE]; /* bits the guest may change */
+    uint8_t w1c[PCI_CONFIG_SIZE];      /* bits the guest clears by writing 1 */
     struct pci_bar bar[PCI_BAR_COUNT + 1];
     struct irq intx;
-    bool intx_asserted;                 /* what the chip wants; INTx-disable may hold it back */
-    uint8_t cap_pm, cap_msi, cap_msix;  /* offsets, 0 when absent */
-    uint8_t cap_next;                   /* where the next capability goes */
+    bool intx_asserted;                /* what the chip wants; INTx-disable may hold it back */
+    uint8_t cap_pm, cap_msi, cap_msix; /* offsets, 0 when absent */
+    uint8_t cap_next;                  /* where the next capability goes */
     unsigned msix_count, msix_bar;
     uint32_t msix_table_offset, msix_pba_offset;
     struct msix_entry *msix_table;
     uint64_t *msix_pba;
     uint32_t msix_table_bytes, msix_pba_bytes;
-    void *rom;                          /* expansion ROM image, PCI_BAR_ROM size, read-only; may be mmap()ed */
-    bool powered_down;                  /* pulled by an unplug request: config reads are all ones */
+    /* expansion ROM image, PCI_BAR_ROM size, read-only; may be mmap()ed */
+    void *rom;
+    bool powered_down; /* pulled by an unplug request: config reads are all ones */
 };
 
 #define PCI_DEVFN(slot, function) ((uint8_t)((slot) << 3 | (function)))
 #define PCI_SLOT(devfn) ((devfn) >> 3)
-#define PCI_FUNCTION(devfn) ((devfn) & 7)
+#define PCI_FUNCTION(devfn) ((devfn)&7)
 
 struct pci_bus;
 
@@ -104,53 +114,67 @@ struct pci_bus *pci_bus_new(struct machine *machine);
 void pci_bus_free(struct pci_bus *bus);
 
 /*
- * Configuration accesses of 1, 2 or 4 bytes at `reg` 0..255; one that crosses a dword is split as the chip set would.
- * Functions that do not exist read all ones.
+ * Configuration accesses of 1, 2 or 4 bytes at `reg` 0..255; one that crosses a dword is split as
+ * the chip set would. Functions that do not exist read all ones.
  */
 uint32_t pci_config_read(struct pci_bus *bus, unsigned devfn, unsigned reg, unsigned len);
-void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned reg, uint32_t value, unsigned len);
+void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned reg, uint32_t value,
+                      unsigned len);
 
 /* The function at devfn, or NULL; next one in order of devfn from `devfn` on, or NULL. */
 struct pci_device *pci_device_at(struct pci_bus *bus, unsigned devfn);
 struct pci_device *pci_device_next(struct pci_bus *bus, unsigned devfn);
 
 /*
- * Before device_realize(): where the function goes. PCI_DEVFN_AUTO takes the first free slot from 2 up, by the order of the
- * calls, so that the same command line always gives the same slots. -EBUSY names who has it.
+ * Before device_realize(): where the function goes. PCI_DEVFN_AUTO takes the first free slot from 2
+ * up, by the order of the calls, so that the same command line always gives the same slots. -EBUSY
+ * names who has it.
  */
 #define PCI_DEVFN_AUTO (-1)
 int pci_device_attach(struct pci_bus *bus, struct pci_device *pci, int devfn, GError **err);
 
-/* In realize: gives BAR `bar` its size (when info says 0) and opaque; expansion ROM; capabilities. */
+/*
+ * In realize: gives BAR `bar` its size (when info says 0) and opaque; expansion ROM; capabilities.
+ */
 void pci_bar_set_size(struct pci_device *pci, unsigned bar, uint64_t size);
-int pci_rom_load(struct pci_device *pci, const char *file, GError **err);   /* patches nothing; pads to a power of two */
-uint8_t pci_cap_add(struct pci_device *pci, uint8_t id, uint8_t offset, uint8_t size); /* offset 0: next free */
+/* patches nothing; pads to a power of two */
+int pci_rom_load(struct pci_device *pci, const char *file, GError **err);
+/* offset 0: next free */
+uint8_t pci_cap_add(struct pci_device *pci, uint8_t id, uint8_t offset, uint8_t size);
 void pci_cap_add_pm(struct pci_device *pci, uint8_t offset);
 void pci_cap_add_msi(struct pci_device *pci, uint8_t offset, unsigned vectors, bool address64);
-void pci_cap_add_msix(struct pci_device *pci, uint8_t offset, unsigned vectors, unsigned bar, uint32_t table,
-                      uint32_t pba);
+void pci_cap_add_msix(struct pci_device *pci, uint8_t offset, unsigned vectors, unsigned bar,
+                      uint32_t table, uint32_t pba);
 
-/* Interrupts. INTx honours command bit 10 and shows in status bit 3; MSI functions return false when not enabled. */
+/*
+ * Interrupts. INTx honours command bit 10 and shows in status bit 3; MSI functions return false
+ * when not enabled.
+ */
 void pci_intx_set(struct pci_device *pci, bool level);
 bool pci_msi_enabled(const struct pci_device *pci);
 bool pci_msi_send(struct pci_device *pci, unsigned vector);
 bool pci_msix_enabled(const struct pci_device *pci);
-bool pci_msix_send(struct pci_device *pci, unsigned vector);    /* masked vectors become pending */
+bool pci_msix_send(struct pci_device *pci, unsigned vector); /* masked vectors become pending */
 
-/* Pulls a function out (unplug): its decoding stops and its config space reads all ones until machine reset. */
+/*
+ * Pulls a function out (unplug): its decoding stops and its config space reads all ones until
+ * machine reset.
+ */
 void pci_device_pull(struct pci_device *pci);
 
 /*
- * The bus' part of reset: the header (below 0x40) and the capabilities as realize left them. The machine calls it before
- * class->reset. The chip's own registers above 0x40 are as realize left them after RESET_COLD; after the others they are
- * untouched, and class->reset decides (over S3 many must stay: no firmware sets up the chip set again).
+ * The bus' part of reset: the header (below 0x40) and the capabilities as realize left them. The
+ * machine calls it before class->reset. The chip's own registers above 0x40 are as realize left
+ * them after RESET_COLD; after the others they are untouched, and class->reset decides (over S3
+ * many must stay: no firmware sets up the chip set again).
  */
 void pci_device_reset(struct pci_device *pci);
 
 /*
- * Section "pci" that every PCI function's saved state begins with: config space, MSI-X table. Applied before the device's.
- * Config bits that the guest can neither write nor clear are not taken from the stream: a chip that changes such bits by
- * itself saves what they follow from and sets them in its post_load.
+ * Section "pci" that every PCI function's saved state begins with: config space, MSI-X table.
+ * Applied before the device's. Config bits that the guest can neither write nor clear are not taken
+ * from the stream: a chip that changes such bits by itself saves what they follow from and sets
+ * them in its post_load.
  */
 extern const struct state_desc pci_state;
 

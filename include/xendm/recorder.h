@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Flight recorder: the last RECORDER_SIZE accesses, interrupt changes and DMA transfers, kept in memory always.
+ * Flight recorder: the last RECORDER_SIZE accesses, interrupt changes and DMA transfers, kept in
+ * memory always.
  *
- * Noting costs one time-stamp counter read and a 32-byte store. The contents are written out on a failed assertion, a
- * fatal signal, SIGUSR1, or on request (`info recorder`). recorder_dump() is async-signal-safe.
+ * Noting costs one time-stamp counter read and a 32-byte store. The contents are written out on a
+ * failed assertion, a fatal signal, SIGUSR1, or on request (`info recorder`). recorder_dump() is
+ * async-signal-safe.
  */
 #ifndef XENDM_RECORDER_H
 #define XENDM_RECORDER_H
@@ -19,9 +21,10 @@
     X(PIO_WRITE, "pio-write")   /* aux: size | vcpu << 8, a: port, b: value */ \
     X(MMIO_READ, "mmio-read")   /* aux: size | vcpu << 8, a: address, b: value returned */ \
     X(MMIO_WRITE, "mmio-write") /* aux: size | vcpu << 8, a: address, b: value */ \
-    X(CFG_READ, "cfg-read")     /* aux: size | vcpu << 8, a: devfn << 16 | register, b: value returned */ \
-    X(CFG_WRITE, "cfg-write")   /* aux: size | vcpu << 8, a: devfn << 16 | register, b: value */ \
-    X(STRING, "string")         /* aux: size | vcpu << 8, a: address, b: repetition count | dir << 32 */ \
+    X(CFG_READ, \
+      "cfg-read") /* aux: size | vcpu << 8, a: devfn << 16 | register, b: value returned */ \
+    X(CFG_WRITE, "cfg-write") /* aux: size | vcpu << 8, a: devfn << 16 | register, b: value */ \
+    X(STRING, "string") /* aux: size | vcpu << 8, a: address, b: repetition count | dir << 32 */ \
     X(BUFFERED, "buffered")     /* aux: size, a: address, b: value */ \
     X(BAD_REQUEST, "bad-req")   /* aux: type, a: address, b: size */ \
     X(IRQ, "irq")               /* aux: level, a: line number, b: 0 ISA, 1 INTx */ \
@@ -38,20 +41,21 @@ enum recorder_kind {
 #define X(e, n) REC_##e,
     RECORDER_KINDS(X)
 #undef X
-    RECORDER_KIND_COUNT,
+        RECORDER_KIND_COUNT,
 };
 
-#define RECORDER_SIZE 4096u     /* entries; a power of two */
+#define RECORDER_SIZE 4096u /* entries; a power of two */
 
 struct recorder_entry {
-    uint64_t when;              /* time-stamp counter (nanoseconds where there is none) */
+    uint64_t when; /* time-stamp counter (nanoseconds where there is none) */
     uint64_t a, b;
     uint32_t aux;
     uint32_t kind;
 };
 
 struct recorder {
-    uint64_t next;              /* entries ever noted; index of the next one is next % RECORDER_SIZE */
+    /* entries ever noted; index of the next one is next % RECORDER_SIZE */
+    uint64_t next;
     struct recorder_entry entry[RECORDER_SIZE];
 };
 
@@ -85,8 +89,8 @@ void recorder_init(void);
 void recorder_dump(int fd, unsigned max);
 
 /*
- * "We have a bug": writes the message and the recorder to stderr and aborts. Never reachable by what a guest, an image, a
- * stream or a client supplies; for those use the device's own error.
+ * "We have a bug": writes the message and the recorder to stderr and aborts. Never reachable by
+ * what a guest, an image, a stream or a client supplies; for those use the device's own error.
  */
 #define XENDM_ASSERT(cond) \
     do { \

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The xenstore client: one connection, watches dispatched to typed callbacks in the main loop. Paths that do not start
- * with '/' are below our own device-model directory, /local/domain/0/device-model/<domid>.
+ * The xenstore client: one connection, watches dispatched to typed callbacks in the main loop.
+ * Paths that do not start with '/' are below our own device-model directory,
+ * /local/domain/0/device-model/<domid>.
  *
- * What others write there is garbage until checked: values are at most XENSTORE_VALUE_MAX bytes, readers get a copy that
- * ends in NUL, integers are read by xenstore_read_uint() only. A storm of events costs one callback per turn and watch:
- * events of the same watch and path are merged.
+ * What others write there is garbage until checked: values are at most XENSTORE_VALUE_MAX bytes,
+ * readers get a copy that ends in NUL, integers are read by xenstore_read_uint() only. A storm of
+ * events costs one callback per turn and watch: events of the same watch and path are merged.
  */
 #ifndef XENDM_XENSTORE_H
 #define XENDM_XENSTORE_H
@@ -22,41 +23,55 @@ struct xenstore_watch;
 
 /* What the toolstack tells us. Each may be NULL. */
 struct xenstore_events {
-    void (*gone)(void *opaque);                                 /* our directory was removed, or the domain: go away */
-    void (*command)(void *opaque, const char *command);         /* $DM/command, e.g. "flush-cache" of xenpaging */
+    /* our directory was removed, or the domain: go away */
+    void (*gone)(void *opaque);
+    /* $DM/command, e.g. "flush-cache" of xenpaging */
+    void (*command)(void *opaque, const char *command);
 };
 
-struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *events, void *opaque, GError **err);
+struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *events, void *opaque,
+                               GError **err);
 void xenstore_close(struct xenstore *xs);
 
 /* NULL with errno; the caller frees. */
 char *xenstore_read(struct xenstore *xs, const char *path);
-int xenstore_read_uint(struct xenstore *xs, const char *path, uint64_t max, uint64_t *value);  /* -EINVAL, -ERANGE, -errno */
+/* -EINVAL, -ERANGE, -errno */
+int xenstore_read_uint(struct xenstore *xs, const char *path, uint64_t max, uint64_t *value);
 int xenstore_write(struct xenstore *xs, const char *path, const char *value);
-int xenstore_printf(struct xenstore *xs, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int xenstore_printf(struct xenstore *xs, const char *path, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 int xenstore_remove(struct xenstore *xs, const char *path);
-char **xenstore_list(struct xenstore *xs, const char *path);    /* g_strfreev(); NULL with errno */
+char **xenstore_list(struct xenstore *xs, const char *path); /* g_strfreev(); NULL with errno */
 
 /*
- * Runs `body` in a transaction and commits, again from the start when xenstored says EAGAIN (at most XENSTORE_RETRIES
- * times, then -EAGAIN). A non-zero result of `body` aborts and is returned. Inside, the functions above take part.
+ * Runs `body` in a transaction and commits, again from the start when xenstored says EAGAIN (at
+ * most XENSTORE_RETRIES times, then -EAGAIN). A non-zero result of `body` aborts and is returned.
+ * Inside, the functions above take part.
  */
 #define XENSTORE_RETRIES 100
-int xenstore_transaction(struct xenstore *xs, int (*body)(struct xenstore *xs, void *opaque), void *opaque);
+int xenstore_transaction(struct xenstore *xs, int (*body)(struct xenstore *xs, void *opaque),
+                         void *opaque);
 
-/* `changed` gets the path that changed (absolute); first called once soon after, as xenstored does. NULL with errno. */
+/*
+ * `changed` gets the path that changed (absolute); first called once soon after, as xenstored does.
+ * NULL with errno.
+ */
 struct xenstore_watch *xenstore_watch(struct xenstore *xs, const char *path,
-                                      void (*changed)(void *opaque, const char *path), void *opaque);
+                                      void (*changed)(void *opaque, const char *path),
+                                      void *opaque);
 void xenstore_unwatch(struct xenstore_watch *watch);
 
 /*
- * Live update: the domain, and our directory if `directory`, were there for the program before us. Should they be gone by
- * now, `gone` is called as if we had seen them go.
+ * Live update: the domain, and our directory if `directory`, were there for the program before us.
+ * Should they be gone by now, `gone` is called as if we had seen them go.
  */
 bool xenstore_directory_seen(const struct xenstore *xs);
 void xenstore_expect(struct xenstore *xs, bool directory);
 
-/* After the process is restricted the connection is dead: every function then fails with EPERM, watches are silent. */
+/*
+ * After the process is restricted the connection is dead: every function then fails with EPERM,
+ * watches are silent.
+ */
 void xenstore_restricted(struct xenstore *xs);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Drives a fuzz target without libFuzzer: reproducible random inputs under whatever sanitizers the build has.
+ * Drives a fuzz target without libFuzzer: reproducible random inputs under whatever sanitizers the
+ * build has.
  *
  *     fuzz-NAME                  the short run of `make check`, as TAP
  *     fuzz-NAME -t SECONDS [-s SEED]
@@ -17,7 +18,7 @@
 #include "fuzz.h"
 
 #define SEED 1u
-#define SLOW_US (5 * G_USEC_PER_SEC)    /* one input that takes so long is a finding, too */
+#define SLOW_US (5 * G_USEC_PER_SEC) /* one input that takes so long is a finding, too */
 
 #if defined(__SANITIZE_ADDRESS__)
 void __sanitizer_set_death_callback(void (*callback)(void));
@@ -53,7 +54,8 @@ static void run_one(void)
     LLVMFuzzerTestOneInput(input->data, input->len);
     took = g_get_monotonic_time() - start;
     if (took > SLOW_US) {
-        fprintf(stderr, "# one input of %u bytes took %" G_GINT64_FORMAT " ms\n", input->len, took / 1000);
+        fprintf(stderr, "# one input of %u bytes took %" G_GINT64_FORMAT " ms\n", input->len,
+                took / 1000);
         abort();
     }
 }
@@ -118,7 +120,7 @@ int main(int argc, char **argv)
     __sanitizer_set_death_callback(keep_input);
 #endif
     signal(SIGABRT, on_abort);
-    signal(SIGTRAP, on_abort);  /* g_error() */
+    signal(SIGTRAP, on_abort); /* g_error() */
     if (optind < argc) {
         return run_files(argc - optind, argv + optind);
     }

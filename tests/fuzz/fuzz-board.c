@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The whole board behind the ioreq server's core, fed with what a guest can do: requests as Xen writes them and as it never
- * would, string instructions, the buffered ring, memory contents (descriptor tables, TRIM ranges), and in between what the
- * outside does: disk I/O that completes in any order or fails, time, viewers, media, input, wake-up, stop and start,
- * migration. What can be reached has to be saved and loaded again, equal.
+ * The whole board behind the ioreq server's core, fed with what a guest can do: requests as Xen
+ * writes them and as it never would, string instructions, the buffered ring, memory contents
+ * (descriptor tables, TRIM ranges), and in between what the outside does: disk I/O that completes
+ * in any order or fails, time, viewers, media, input, wake-up, stop and start, migration. What can
+ * be reached has to be saved and loaded again, equal.
  *
  * An input is a sequence of operations, one byte that says which, then its operands.
  */
@@ -39,7 +40,7 @@ struct chardev {
     const struct chardev_frontend *frontend;
     void *opaque;
     bool connected;
-    unsigned takes;             /* bytes of the next write; more than a FIFO: all */
+    unsigned takes; /* bytes of the next write; more than a FIFO: all */
 };
 
 size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
@@ -85,7 +86,8 @@ struct world {
     struct buffered_iopage *ring;
     struct display_watch *watch;
     bool stopped;
-    bool hostile;               /* was loaded from a changed stream: what it says then need not be the same again */
+    /* was loaded from a changed stream: what it says then need not be the same again */
+    bool hostile;
 };
 
 static void free_drive_desc(gpointer p)
@@ -182,7 +184,8 @@ static void build(struct world *w, bool restored)
     m->ram_high_end = UINT64_C(4) << 30;
     w->backends.restored = restored;
     for (unsigned i = 0; i < DRIVES; i++) {
-        w->block[i]->present = w->block[i]->present || i == 0 || i == 3;    /* opened anew: also what was unplugged */
+        /* opened anew: also what was unplugged */
+        w->block[i]->present = w->block[i]->present || i == 0 || i == 3;
     }
     if (board_build(m, &w->desc, &w->backends, &err) < 0) {
         g_error("%s", err->message);
@@ -206,10 +209,12 @@ static void boot(struct machine *m)
         uint8_t devfn, reg;
         uint32_t value;
     } writes[] = {
-        {PCI_DEVFN(1, 1), 0x20, 0xc100}, {PCI_DEVFN(1, 1), 0x40, 0x80008000}, {PCI_DEVFN(1, 1), 0x04, 7},
-        {PCI_DEVFN(1, 3), 0x40, 0xb001}, {PCI_DEVFN(1, 3), 0x80, 1},          {PCI_DEVFN(2, 0), 0x10, 0xc000},
-        {PCI_DEVFN(2, 0), 0x14, 0xf2000000}, {PCI_DEVFN(2, 0), 0x04, 7},      {PCI_DEVFN(3, 0), 0x10, 0xf0000000},
-        {PCI_DEVFN(3, 0), 0x18, 0xf3000000}, {PCI_DEVFN(3, 0), 0x30, 0xf3010001}, {PCI_DEVFN(3, 0), 0x04, 7},
+        {PCI_DEVFN(1, 1), 0x20, 0xc100},     {PCI_DEVFN(1, 1), 0x40, 0x80008000},
+        {PCI_DEVFN(1, 1), 0x04, 7},          {PCI_DEVFN(1, 3), 0x40, 0xb001},
+        {PCI_DEVFN(1, 3), 0x80, 1},          {PCI_DEVFN(2, 0), 0x10, 0xc000},
+        {PCI_DEVFN(2, 0), 0x14, 0xf2000000}, {PCI_DEVFN(2, 0), 0x04, 7},
+        {PCI_DEVFN(3, 0), 0x10, 0xf0000000}, {PCI_DEVFN(3, 0), 0x18, 0xf3000000},
+        {PCI_DEVFN(3, 0), 0x30, 0xf3010001}, {PCI_DEVFN(3, 0), 0x04, 7},
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(writes); i++) {
@@ -234,7 +239,7 @@ static bool string_on(const struct world *w, unsigned vcpu)
 static void serve(struct world *w, unsigned vcpu)
 {
     if (w->in.left % 4 == 0 && string_on(w, vcpu)) {
-        return;                 /* this vCPU has an instruction under way: the others go on */
+        return; /* this vCPU has an instruction under way: the others go on */
     }
     if (ioreq_core_serve(&w->core, vcpu)) {
         unsigned state;
@@ -264,7 +269,8 @@ static void request(struct world *w, struct ioreq r)
 
 static void pio_write(struct world *w, uint32_t port, uint64_t value, unsigned size)
 {
-    request(w, (struct ioreq){.type = IOREQ_TYPE_PIO, .addr = port, .size = size, .count = 1, .data = value});
+    request(w, (struct ioreq){
+                   .type = IOREQ_TYPE_PIO, .addr = port, .size = size, .count = 1, .data = value});
 }
 
 static uint32_t some_port(struct world *w)
@@ -272,10 +278,10 @@ static uint32_t some_port(struct world *w)
     static const struct {
         uint16_t base, size;
     } ports[] = {
-        {0x00, 32},   {0x60, 5},    {0x70, 2},   {0x81, 15},  {0x92, 1},   {0xb2, 2},   {0xc0, 32},    {0x170, 8},
-        {0x376, 1},   {0x1f0, 8},   {0x3f6, 1},  {0x1ce, 4},  {0x3b4, 16}, {0x3c0, 32}, {0x2f8, 8},    {0x3f8, 8},
-        {0xae00, 16}, {0xaf00, 32}, {0xafe0, 4}, {0xb000, 8}, {0xb044, 4}, {0xb100, 16}, {0xcf8, 8},   {0xc100, 16},
-        {0xc000, 16}, {0x1f0, 1},   {0x3c0, 16}, {0x1ce, 3},
+        {0x00, 32},   {0x60, 5},  {0x70, 2},    {0x81, 15},   {0x92, 1},   {0xb2, 2},   {0xc0, 32},
+        {0x170, 8},   {0x376, 1}, {0x1f0, 8},   {0x3f6, 1},   {0x1ce, 4},  {0x3b4, 16}, {0x3c0, 32},
+        {0x2f8, 8},   {0x3f8, 8}, {0xae00, 16}, {0xaf00, 32}, {0xafe0, 4}, {0xb000, 8}, {0xb044, 4},
+        {0xb100, 16}, {0xcf8, 8}, {0xc100, 16}, {0xc000, 16}, {0x1f0, 1},  {0x3c0, 16}, {0x1ce, 3},
     };
     unsigned which = fuzz_u8(&w->in);
 
@@ -331,8 +337,9 @@ static uint64_t some_memory(struct world *w)
 
 static uint8_t some_devfn(struct world *w)
 {
-    static const uint8_t devfn[] = {PCI_DEVFN(0, 0), PCI_DEVFN(1, 0), PCI_DEVFN(1, 1), PCI_DEVFN(1, 3),
-                                    PCI_DEVFN(2, 0), PCI_DEVFN(3, 0), PCI_DEVFN(3, 0), PCI_DEVFN(1, 1)};
+    static const uint8_t devfn[] = {PCI_DEVFN(0, 0), PCI_DEVFN(1, 0), PCI_DEVFN(1, 1),
+                                    PCI_DEVFN(1, 3), PCI_DEVFN(2, 0), PCI_DEVFN(3, 0),
+                                    PCI_DEVFN(3, 0), PCI_DEVFN(1, 1)};
     unsigned which = fuzz_u8(&w->in);
 
     return which >= 248 ? fuzz_u8(&w->in) : devfn[which % G_N_ELEMENTS(devfn)];
@@ -343,8 +350,12 @@ static void op_pio(struct world *w)
     uint32_t port = some_port(w);
     unsigned how = fuzz_u8(&w->in);
 
-    request(w, (struct ioreq){.type = IOREQ_TYPE_PIO, .dir = how & 1, .addr = port, .size = 1u << (how >> 1) % 3,
-                              .count = 1, .data = fuzz_uint(&w->in, 1u << (how >> 1) % 3)});
+    request(w, (struct ioreq){.type = IOREQ_TYPE_PIO,
+                              .dir = how & 1,
+                              .addr = port,
+                              .size = 1u << (how >> 1) % 3,
+                              .count = 1,
+                              .data = fuzz_uint(&w->in, 1u << (how >> 1) % 3)});
 }
 
 static void op_mmio(struct world *w)
@@ -352,8 +363,12 @@ static void op_mmio(struct world *w)
     uint64_t address = some_address(w);
     unsigned how = fuzz_u8(&w->in);
 
-    request(w, (struct ioreq){.type = IOREQ_TYPE_COPY, .dir = how & 1, .addr = address, .size = 1u << (how >> 1 & 3),
-                              .count = 1, .data = fuzz_uint(&w->in, 1u << (how >> 1 & 3))});
+    request(w, (struct ioreq){.type = IOREQ_TYPE_COPY,
+                              .dir = how & 1,
+                              .addr = address,
+                              .size = 1u << (how >> 1 & 3),
+                              .count = 1,
+                              .data = fuzz_uint(&w->in, 1u << (how >> 1 & 3))});
 }
 
 static void op_config(struct world *w)
@@ -363,15 +378,20 @@ static void op_config(struct world *w)
     uint32_t value = (uint32_t)fuzz_uint(&w->in, 4);
 
     if (how & 0x80) {
-        static const uint8_t often[] = {0x04, 0x10, 0x14, 0x18, 0x20, 0x30, 0x40, 0x60, 0x80, 0x90, 0xd2, 0x3c};
+        static const uint8_t often[] = {0x04, 0x10, 0x14, 0x18, 0x20, 0x30,
+                                        0x40, 0x60, 0x80, 0x90, 0xd2, 0x3c};
 
         reg = often[reg % sizeof(often)];
     }
     if (how & 0x40) {
         value = value % 2 ? 0xffffffff : (value & 0xff) << 24 | (value & 0x700);
     }
-    request(w, (struct ioreq){.type = IOREQ_TYPE_PCI_CONFIG, .dir = how & 1, .addr = devfn << 32 | reg,
-                              .size = 1u << (how >> 1) % 3, .count = 1, .data = value});
+    request(w, (struct ioreq){.type = IOREQ_TYPE_PCI_CONFIG,
+                              .dir = how & 1,
+                              .addr = devfn << 32 | reg,
+                              .size = 1u << (how >> 1) % 3,
+                              .count = 1,
+                              .data = value});
 }
 
 static void op_string(struct world *w)
@@ -413,7 +433,8 @@ static void op_ring(struct world *w)
         w->ring->write_pointer = (uint32_t)fuzz_uint(&w->in, 4);
     }
     for (unsigned i = 0; i < n; i++) {
-        fuzz_bytes(&w->in, &w->ring->buf_ioreq[(w->ring->write_pointer + i) % IOREQ_BUFFER_SLOT_NUM],
+        fuzz_bytes(&w->in,
+                   &w->ring->buf_ioreq[(w->ring->write_pointer + i) % IOREQ_BUFFER_SLOT_NUM],
                    sizeof(struct buf_ioreq));
     }
     w->ring->write_pointer += n;
@@ -434,8 +455,9 @@ static void op_memory(struct world *w)
 
 static uint8_t ata_code(struct world *w)
 {
-    static const uint8_t codes[] = {0x20, 0x24, 0x25, 0x29, 0x30, 0x34, 0x35, 0x39, 0xc4, 0xc5, 0xc6, 0xc8, 0xca, 0x06,
-                                    0xe7, 0xec, 0xef, 0x91, 0x40, 0x90, 0x08, 0xa0, 0xa0, 0xa0, 0xa1, 0xe0, 0xf8, 0x27};
+    static const uint8_t codes[] = {0x20, 0x24, 0x25, 0x29, 0x30, 0x34, 0x35, 0x39, 0xc4, 0xc5,
+                                    0xc6, 0xc8, 0xca, 0x06, 0xe7, 0xec, 0xef, 0x91, 0x40, 0x90,
+                                    0x08, 0xa0, 0xa0, 0xa0, 0xa1, 0xe0, 0xf8, 0x27};
     unsigned which = fuzz_u8(&w->in);
 
     return which >= 240 ? fuzz_u8(&w->in) : codes[which % sizeof(codes)];
@@ -454,19 +476,24 @@ static void op_ata(struct world *w)
         if (high) {
             pio_write(w, base + reg, how & 0x20 ? fuzz_u8(&w->in) : 0, 1);
         }
-        pio_write(w, base + reg, reg == 3 || reg == 2 || how & 0x10 ? fuzz_u8(&w->in) : reg == 1 ? how >> 6 : 0, 1);
+        pio_write(w, base + reg,
+                  reg == 3 || reg == 2 || how & 0x10 ? fuzz_u8(&w->in)
+                  : reg == 1                         ? how >> 6
+                                                     : 0,
+                  1);
     }
     pio_write(w, base + 7, code, 1);
     if (code == 0xa0) {
         for (unsigned i = 0; i < 6; i++) {
-            static const uint8_t first[] = {0x00, 0x03, 0x12, 0x15, 0x1a, 0x1b, 0x1e, 0x25, 0x28, 0x2b, 0x42, 0x43,
-                                            0x46, 0x4a, 0x51, 0x55, 0x5a, 0xa8, 0xad, 0xbb, 0xbd, 0xbe};
+            static const uint8_t first[] = {0x00, 0x03, 0x12, 0x15, 0x1a, 0x1b, 0x1e, 0x25,
+                                            0x28, 0x2b, 0x42, 0x43, 0x46, 0x4a, 0x51, 0x55,
+                                            0x5a, 0xa8, 0xad, 0xbb, 0xbd, 0xbe};
             unsigned word = (unsigned)fuzz_uint(&w->in, 2);
 
             if (i == 0) {
                 word = (word & 0xff00) | first[(word & 0xff) % sizeof(first)];
             } else if (how & 0x40 && i != 4) {
-                word &= 0x0101;     /* small numbers: addresses that exist */
+                word &= 0x0101; /* small numbers: addresses that exist */
             }
             pio_write(w, base, word, 2);
         }
@@ -476,7 +503,8 @@ static void op_ata(struct world *w)
 static void op_bus_master(struct world *w)
 {
     unsigned how = fuzz_u8(&w->in), n = 1 + fuzz_u8(&w->in) % 12;
-    uint32_t bm = (uint32_t)bar_address(w->m, PCI_DEVFN(1, 1), 4), table = 0x8000 + (how >> 4) * 0x1ffcu;
+    uint32_t bm = (uint32_t)bar_address(w->m, PCI_DEVFN(1, 1), 4),
+             table = 0x8000 + (how >> 4) * 0x1ffcu;
 
     for (unsigned i = 0; i < n; i++) {
         uint32_t prd[2] = {(uint32_t)some_memory(w), (uint32_t)fuzz_uint(&w->in, 2)};
@@ -502,7 +530,8 @@ static void op_vbe(struct world *w)
     for (unsigned index = 1; index < 10; index++) {
         if (how & 1 || index < 4) {
             pio_write(w, 0x1ce, index, 2);
-            pio_write(w, 0x1cf, index == 3 && how & 2 ? 8u * (1 + (how >> 2 & 3)) : fuzz_uint(&w->in, 2), 2);
+            pio_write(w, 0x1cf,
+                      index == 3 && how & 2 ? 8u * (1 + (how >> 2 & 3)) : fuzz_uint(&w->in, 2), 2);
         }
     }
     pio_write(w, 0x1ce, 4, 2);
@@ -519,9 +548,12 @@ static void op_vga(struct world *w)
 
     pio_write(w, 0x3c2, 0x67, 1);
     for (unsigned i = 0; i < n; i++) {
-        pio_write(w, sets[which].port, fuzz_u8(&w->in) % sets[which].count | (uint32_t)fuzz_u8(&w->in) << 8, 2);
+        pio_write(w, sets[which].port,
+                  fuzz_u8(&w->in) % sets[which].count | (uint32_t)fuzz_u8(&w->in) << 8, 2);
     }
-    request(w, (struct ioreq){.type = IOREQ_TYPE_PIO, .dir = IOREQ_READ, .addr = 0x3da, .size = 1, .count = 1});
+    request(w,
+            (struct ioreq){
+                .type = IOREQ_TYPE_PIO, .dir = IOREQ_READ, .addr = 0x3da, .size = 1, .count = 1});
     pio_write(w, 0x3c0, 0x20 | (fuzz_u8(&w->in) & 0x1f), 1);
     pio_write(w, 0x3c0, fuzz_u8(&w->in), 1);
 }
@@ -561,7 +593,7 @@ static void op_look(struct world *w)
     for (size_t i = 0; pixels && i < (size_t)width * height; i += 97) {
         sum += pixels[i];
     }
-    if (sum == 1) {             /* for the compiler */
+    if (sum == 1) { /* for the compiler */
         g_message("one");
     }
 }
@@ -614,7 +646,8 @@ static void op_input(struct world *w)
         input_key(w->m->input, (unsigned)fuzz_uint(&w->in, 2) % 300, how & 0x10);
         break;
     case 1:
-        input_relative(w->m->input, (int)fuzz_uint(&w->in, 4), (int8_t)fuzz_u8(&w->in), (int)fuzz_uint(&w->in, 4));
+        input_relative(w->m->input, (int)fuzz_uint(&w->in, 4), (int8_t)fuzz_u8(&w->in),
+                       (int)fuzz_uint(&w->in, 4));
         input_button(w->m->input, 0x110 + (how >> 4), how & 0x80);
         input_sync(w->m->input);
         break;
@@ -625,7 +658,9 @@ static void op_input(struct world *w)
         break;
     case 3:
         cd->connected = how & 0x10;
-        cd->frontend->event(cd->opaque, how & 0x10 ? CHARDEV_OPENED : how & 0x20 ? CHARDEV_BREAK : CHARDEV_CLOSED);
+        cd->frontend->event(cd->opaque, how & 0x10   ? CHARDEV_OPENED
+                                        : how & 0x20 ? CHARDEV_BREAK
+                                                     : CHARDEV_CLOSED);
         break;
     case 4:
         cd->takes = how >> 4;
@@ -686,7 +721,7 @@ static void end_machine(struct world *w)
     fake_machine_free(m);
 }
 
-#define END_SIZE 40u            /* type, length and checksum at the end of a stream */
+#define END_SIZE 40u /* type, length and checksum at the end of a stream */
 
 /* Some bytes of the stream changed, and a checksum that fits, as an enemy would see to. */
 static void damage(struct world *w, GByteArray *stream)
@@ -699,15 +734,20 @@ static void damage(struct world *w, GByteArray *stream)
         guint at = (guint)fuzz_uint(&w->in, 3) % body;
         uint8_t how = fuzz_u8(&w->in), value = fuzz_u8(&w->in);
 
-        stream->data[at] = how & 1 ? value : how & 2 ? (uint8_t)(stream->data[at] ^ 1u << (value & 7)) : how & 4 ? 0xff : 0;
+        stream->data[at] = how & 1   ? value
+                           : how & 2 ? (uint8_t)(stream->data[at] ^ 1u << (value & 7))
+                           : how & 4 ? 0xff
+                                     : 0;
     }
     g_checksum_update(sum, stream->data, body);
     g_checksum_get_digest(sum, stream->data + body + 8, &size);
     g_checksum_free(sum);
 }
 
-/* To a new machine that goes on; it has to take the state, and to say the same. A damaged stream it takes or refuses; if so
- * it is as before and takes the good one. */
+/*
+ * To a new machine that goes on; it has to take the state, and to say the same. A damaged stream it
+ * takes or refuses; if so it is as before and takes the good one.
+ */
 static void migrate(struct world *w, bool damaged)
 {
     GByteArray *saved = g_byte_array_new(), *again = g_byte_array_new();
@@ -753,7 +793,8 @@ static void migrate(struct world *w, bool damaged)
     if (machine_save(w->m, again, &err) < 0) {
         g_error("not saved again: %s", err->message);
     }
-    if (!w->hostile && (saved->len != again->len || memcmp(saved->data, again->data, saved->len) != 0)) {
+    if (!w->hostile &&
+        (saved->len != again->len || memcmp(saved->data, again->data, saved->len) != 0)) {
         g_file_set_contents("crash-state-1", (const char *)saved->data, saved->len, NULL);
         g_file_set_contents("crash-state-2", (const char *)again->data, again->len, NULL);
         g_error("saved again it is another state: xendmctl state diff crash-state-1 crash-state-2");
@@ -810,9 +851,10 @@ static void op_boot(struct world *w)
 }
 
 static void (*const ops[])(struct world *w) = {
-    op_pio,    op_pio,  op_pio,  op_pio,  op_mmio, op_mmio,  op_mmio,   op_config, op_config, op_string, op_string,
-    op_raw,    op_ring, op_memory, op_ata, op_ata,  op_ata,   op_bus_master, op_bus_master, op_vbe, op_vga, op_look,
-    op_disk,   op_disk, op_disk, op_medium, op_input, op_life, op_boot,
+    op_pio,    op_pio,        op_pio,        op_pio,  op_mmio, op_mmio,   op_mmio, op_config,
+    op_config, op_string,     op_string,     op_raw,  op_ring, op_memory, op_ata,  op_ata,
+    op_ata,    op_bus_master, op_bus_master, op_vbe,  op_vga,  op_look,   op_disk, op_disk,
+    op_disk,   op_medium,     op_input,      op_life, op_boot,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Everything that reads text: QMP's transport and commands (a real server, clients of its sockets), the command line, and
- * the small readers (xenstore values and tokens, option lists, character devices).
+ * Everything that reads text: QMP's transport and commands (a real server, clients of its sockets),
+ * the command line, and the small readers (xenstore values and tokens, option lists, character
+ * devices).
  *
  * The first byte of an input says which.
  */
@@ -21,7 +22,7 @@
 #include "../unit/qmp-fixture.h"
 #include "fuzz.h"
 
-#define OUTPUT_MAX (4u << 20)   /* what one client may be told for 8 KiB of input */
+#define OUTPUT_MAX (4u << 20) /* what one client may be told for 8 KiB of input */
 #define ARGS_MAX 24
 
 const char fuzz_name[] = "text";
@@ -79,7 +80,9 @@ static bool send_piece(struct client *c, const char *buf, size_t len, const int 
 
         msg.msg_control = &control;
         msg.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
-        *header = (struct cmsghdr){.cmsg_len = CMSG_LEN(nfds * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+        *header = (struct cmsghdr){.cmsg_len = CMSG_LEN(nfds * sizeof(int)),
+                                   .cmsg_level = SOL_SOCKET,
+                                   .cmsg_type = SCM_RIGHTS};
         memcpy(CMSG_DATA(header), fds, nfds * sizeof(int));
     }
     return len == 0 || sendmsg(c->fd, &msg, MSG_NOSIGNAL) >= 0 || errno == EAGAIN;
@@ -110,7 +113,8 @@ static void fuzz_qmp(struct fuzz_input *in)
 
         fuzz_bytes(in, buf, len);
         if (how < 16) {
-            int fds[2] = {open("/dev/null", how & 1 ? O_RDONLY : O_WRONLY), open("/dev/null", O_RDWR)};
+            int fds[2] = {open("/dev/null", how & 1 ? O_RDONLY : O_WRONLY),
+                          open("/dev/null", O_RDWR)};
 
             up = send_piece(c, buf, len, fds, 1 + (how >> 1 & 1));
             close(fds[0]);
@@ -168,7 +172,8 @@ static void fuzz_cmdline(struct fuzz_input *in)
         char *arg = g_strndup((const char *)in->data, len);
 
         /* These write to standard output. */
-        if (strstr(arg, "help") || strstr(arg, "version") || strcmp(arg, "-h") == 0 || strcmp(arg, "--h") == 0) {
+        if (strstr(arg, "help") || strstr(arg, "version") || strcmp(arg, "-h") == 0 ||
+            strcmp(arg, "--h") == 0) {
             g_free(arg);
         } else {
             argv[argc++] = arg;
@@ -257,31 +262,111 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 /* ---- inputs ---- */
 
 static const char *const words[] = {
-    "{", "}", "[", "]", ":", ",", "\"", "\\", "\r\n", "\n", " ", "\\u0000", "\\ud800", "1e999", "-0", "99999999999999999999",
-    "true", "null", "\"execute\"", "\"arguments\"", "\"id\"", "\"exec-oob\"", "\"qmp_capabilities\"", "{{{{{{{{", "[[[[[[[[",
-    "{\"execute\":\"qmp_capabilities\"}", "{\"execute\":\"query-status\",\"id\":[[{}]]}", "{\"execute\":\"query-block\"}",
-    "{\"execute\":\"query-pci\"}", "{\"execute\":\"query-cpus-fast\"}", "{\"execute\":\"stop\"}", "{\"execute\":\"cont\"}",
-    "{\"execute\":\"add-fd\"}", "{\"execute\":\"add-fd\",\"arguments\":{\"fdset-id\":3,\"opaque\":\"raw:/x\"}}",
-    "{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":3}}", "{\"execute\":\"query-fdsets\"}",
-    "{\"execute\":\"xen-save-devices-state\",\"arguments\":{\"filename\":\"/dev/fdset/0\",\"live\":false}}",
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "\"",
+    "\\",
+    "\r\n",
+    "\n",
+    " ",
+    "\\u0000",
+    "\\ud800",
+    "1e999",
+    "-0",
+    "99999999999999999999",
+    "true",
+    "null",
+    "\"execute\"",
+    "\"arguments\"",
+    "\"id\"",
+    "\"exec-oob\"",
+    "\"qmp_capabilities\"",
+    "{{{{{{{{",
+    "[[[[[[[[",
+    "{\"execute\":\"qmp_capabilities\"}",
+    "{\"execute\":\"query-status\",\"id\":[[{}]]}",
+    "{\"execute\":\"query-block\"}",
+    "{\"execute\":\"query-pci\"}",
+    "{\"execute\":\"query-cpus-fast\"}",
+    "{\"execute\":\"stop\"}",
+    "{\"execute\":\"cont\"}",
+    "{\"execute\":\"add-fd\"}",
+    "{\"execute\":\"add-fd\",\"arguments\":{\"fdset-id\":3,\"opaque\":\"raw:/x\"}}",
+    "{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":3}}",
+    "{\"execute\":\"query-fdsets\"}",
+    "{\"execute\":\"xen-save-devices-state\",\"arguments\":{\"filename\":\"/dev/fdset/"
+    "0\",\"live\":false}}",
     "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"info recorder 7\"}}",
     "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"info mtree\"}}",
     "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"sendkey a-b-c-d\"}}",
     "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"log all error\"}}",
-    "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"xen-vcpu\",\"socket-id\":1,\"core-id\":0,\"thread-id\":0}}",
-    "{\"execute\":\"eject\",\"arguments\":{\"id\":\"ide-5632\",\"force\":true}}", "{\"execute\":\"system_reset\"}",
-    "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":2}}", "{\"execute\":\"xen-set-global-dirty-log\",\"arguments\":{\"enable\":true}}",
-    "{\"execute\":\"blockdev-change-medium\",\"arguments\":{\"id\":\"ide-5632\",\"filename\":\"/dev/fdset/0\"}}",
+    "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"xen-vcpu\",\"socket-id\":1,\"core-"
+    "id\":0,\"thread-id\":0}}",
+    "{\"execute\":\"eject\",\"arguments\":{\"id\":\"ide-5632\",\"force\":true}}",
+    "{\"execute\":\"system_reset\"}",
+    "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":2}}",
+    "{\"execute\":\"xen-set-global-dirty-log\",\"arguments\":{\"enable\":true}}",
+    "{\"execute\":\"blockdev-change-medium\",\"arguments\":{\"id\":\"ide-5632\",\"filename\":\"/"
+    "dev/fdset/0\"}}",
 };
 
 static const char *const args[] = {
-    "-xen-domid", "7", "-machine", "xenfv", "pc,accel=xen", "none", "-m", "64", "-name", "a,b", "-smp", "2,maxcpus=4",
-    "-boot", "order=cda", "-drive", "file=/x,y,if=ide,index=0,media=disk,format=raw,cache=writeback",
-    "if=none,readonly=on,id=ide-5632", "-device", "ide-cd,id=ide-5632,drive=ide-5632,bus=ide.1,unit=0", "VGA,vgamem_mb=16",
-    "xen-pvdevice,device-id=0xc000", "-serial", "pty", "file:/x", "-chardev", "socket,id=c,path=/x,server=on,wait=off",
-    "socket,id=c,fd=3,server=on", "-mon", "chardev=c,mode=control", "-vnc", "127.0.0.1:0,to=99", "-incoming", "fd:5",
-    "-runas", "65536:65534", "-chroot", "/var", "-run-with", "user=a,chroot=/b", "--log", "ide=debug,all=info", "-S",
-    "-no-acpi", "-nodefaults", "-vga", "cirrus", "-display", "-net", "-k", "de", "-xen-domid-restrict", "-no-shutdown",
+    "-xen-domid",
+    "7",
+    "-machine",
+    "xenfv",
+    "pc,accel=xen",
+    "none",
+    "-m",
+    "64",
+    "-name",
+    "a,b",
+    "-smp",
+    "2,maxcpus=4",
+    "-boot",
+    "order=cda",
+    "-drive",
+    "file=/x,y,if=ide,index=0,media=disk,format=raw,cache=writeback",
+    "if=none,readonly=on,id=ide-5632",
+    "-device",
+    "ide-cd,id=ide-5632,drive=ide-5632,bus=ide.1,unit=0",
+    "VGA,vgamem_mb=16",
+    "xen-pvdevice,device-id=0xc000",
+    "-serial",
+    "pty",
+    "file:/x",
+    "-chardev",
+    "socket,id=c,path=/x,server=on,wait=off",
+    "socket,id=c,fd=3,server=on",
+    "-mon",
+    "chardev=c,mode=control",
+    "-vnc",
+    "127.0.0.1:0,to=99",
+    "-incoming",
+    "fd:5",
+    "-runas",
+    "65536:65534",
+    "-chroot",
+    "/var",
+    "-run-with",
+    "user=a,chroot=/b",
+    "--log",
+    "ide=debug,all=info",
+    "-S",
+    "-no-acpi",
+    "-nodefaults",
+    "-vga",
+    "cirrus",
+    "-display",
+    "-net",
+    "-k",
+    "de",
+    "-xen-domid-restrict",
+    "-no-shutdown",
 };
 
 static void add_text(GByteArray *out, GRand *rand, const char *text)

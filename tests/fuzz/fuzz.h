@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz targets: each is one file with LLVMFuzzerTestOneInput(), which takes any bytes and returns 0, or dies. With
- * --enable-fuzzer (clang) libFuzzer drives it and looks for new ways through the code; otherwise driver.c does, with
- * reproducible random inputs. docs/security.md says how to run them.
+ * Fuzz targets: each is one file with LLVMFuzzerTestOneInput(), which takes any bytes and returns
+ * 0, or dies. With
+ * --enable-fuzzer (clang) libFuzzer drives it and looks for new ways through the code; otherwise
+ * driver.c does, with reproducible random inputs. docs/security.md says how to run them.
  */
 #ifndef XENDM_FUZZ_H
 #define XENDM_FUZZ_H

@@ -426,7 +426,7 @@ static void assert_contains(const GByteArray *a, const GByteArray *b)
             continue; /* compared as a part of what it is in */
         }
         while (f->header >= g_array_index(records, struct record, r).at +
-                            g_array_index(records, struct record, r).len) {
+                                g_array_index(records, struct record, r).len) {
             r++;
         }
         record = g_array_index(records, struct record, r).at;

@@ -14,15 +14,15 @@ struct block {
     uint64_t size;
     bool present, read_only;
     char *id;
-    GQueue pending;                     /* struct block_request *, oldest first */
-    bool hold;                          /* complete nothing by itself */
-    bool cached;                        /* block_read_now() works */
+    GQueue pending; /* struct block_request *, oldest first */
+    bool hold;      /* complete nothing by itself */
+    bool cached;    /* block_read_now() works */
     guint source;
-    int fail[BLOCK_ZERO + 1];           /* -errno for requests of this kind that touch bad_sector */
+    int fail[BLOCK_ZERO + 1]; /* -errno for requests of this kind that touch bad_sector */
     uint64_t bad_sector;
     unsigned submitted[BLOCK_ZERO + 1], drains, now_reads;
-    uint64_t largest;                   /* bytes of the longest request */
-    GString *log;                       /* "R10+8 W4+1 F ": sector + count */
+    uint64_t largest; /* bytes of the longest request */
+    GString *log;     /* "R10+8 W4+1 F ": sector + count */
     const struct block_listener *listener;
     void *listener_opaque;
 };
@@ -33,7 +33,7 @@ fake_block_new(const char *id,
 void fake_block_free(struct block *b);
 void fake_block_fill(struct block *b);
 bool fake_block_complete(struct block *b,
-                         unsigned index); /* the index-th oldest; false if there is none */
-void fake_block_complete_all(struct block *b);                  /* also those submitted meanwhile */
+                         unsigned index);      /* the index-th oldest; false if there is none */
+void fake_block_complete_all(struct block *b); /* also those submitted meanwhile */
 
 #endif

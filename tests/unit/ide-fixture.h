@@ -27,21 +27,22 @@
 
 struct ide_test {
     struct machine *m;
-    struct device *ide, *hd, *cd;       /* primary master, secondary master */
+    struct device *ide, *hd, *cd; /* primary master, secondary master */
     struct block *disk, *disc;
-    unsigned channel;                   /* the one the helpers below use */
+    unsigned channel; /* the one the helpers below use */
 
-    unsigned errors, trays, unplugs;    /* events */
+    unsigned errors, trays, unplugs; /* events */
     char last_op[16];
     int last_error;
     bool tray_open;
 };
 
 void ide_test_new(struct ide_test *t);
-void ide_test_build(struct ide_test *t);        /* the same, but it never ran: for machine_load() */
+void ide_test_build(struct ide_test *t); /* the same, but it never ran: for machine_load() */
 void ide_test_free(struct ide_test *t);
-void ide_test_firmware(struct ide_test *t);     /* what hvmloader does: decoding, BAR, command register */
-void ide_test_reset(struct ide_test *t);        /* S3 and back */
+/* what hvmloader does: decoding, BAR, command register */
+void ide_test_firmware(struct ide_test *t);
+void ide_test_reset(struct ide_test *t); /* S3 and back */
 struct device *ide_test_drive(struct ide_test *t, const struct device_class *class, const char *id,
                               struct block *b, unsigned bus, unsigned unit);
 
@@ -59,7 +60,7 @@ uint8_t settle(struct ide_test *t);
 /* Address, count and command; 28 or 48 bits. */
 void command28(struct ide_test *t, uint8_t code, unsigned unit, uint32_t lba, uint8_t count);
 void command48(struct ide_test *t, uint8_t code, unsigned unit, uint64_t lba, uint16_t count);
-void pio_in(struct ide_test *t, void *buf, size_t len, unsigned width);     /* by string I/O */
+void pio_in(struct ide_test *t, void *buf, size_t len, unsigned width); /* by string I/O */
 void pio_out(struct ide_test *t, const void *buf, size_t len, unsigned width);
 
 /* A descriptor table at `table`: triples address, bytes (0 as 64 KiB); the last gets the end bit.

@@ -49,7 +49,7 @@ static inline void count_line(void *opaque, const char *text)
 static inline void fuzz_step(struct machine *m, GRand *rand, const struct fuzz_range *ranges,
                              int devfn)
 {
-    static const unsigned sizes[] = { 1, 2, 4 };
+    static const unsigned sizes[] = {1, 2, 4};
     uint32_t choice = g_rand_int(rand);
     uint32_t value = g_rand_int(rand);
     unsigned size = sizes[choice % 3];

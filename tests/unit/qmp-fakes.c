@@ -22,7 +22,11 @@ static void describe(struct device *dev, void (*line)(void *opaque, const char *
 }
 
 static const struct pci_info info = {
-    .vendor = 0x5853, .device = 1, .class = 0xff8000, .intx_pin = 1, .bar = {{.type = PCI_BAR_MEM32}},
+    .vendor = 0x5853,
+    .device = 1,
+    .class = 0xff8000,
+    .intx_pin = 1,
+    .bar = {{.type = PCI_BAR_MEM32}},
 };
 static const struct device_class class = {.name = "fake", .pci = &info, .describe = describe};
 static struct pci_device functions[2];
@@ -36,14 +40,17 @@ struct machine *fake_qmp_machine(void)
         g_ptr_array_add(machine.devices, &functions[0]);
     }
     machine.vcpus = 4;
-    machine.display = (struct display *)&machine;   /* only handed on */
+    machine.display = (struct display *)&machine; /* only handed on */
     machine.input = (struct input *)&machine;
     disk.id = (char *)"ide0-hd0";
     cd.id = (char *)"ide-5632";
-    functions[0] = (struct pci_device){.dev = {.class = &class, .id = (char *)"fake-pci"}, .devfn = PCI_DEVFN(3, 1)};
+    functions[0] = (struct pci_device){.dev = {.class = &class, .id = (char *)"fake-pci"},
+                                       .devfn = PCI_DEVFN(3, 1)};
     functions[0].bar[0].size = 4096;
     functions[0].bar[0].address = 0xf0000000;
-    functions[1] = (struct pci_device){.dev = {.class = &class, .id = (char *)"pulled"}, .devfn = 255, .powered_down = true};
+    functions[1] = (struct pci_device){.dev = {.class = &class, .id = (char *)"pulled"},
+                                       .devfn = 255,
+                                       .powered_down = true};
     return &machine;
 }
 
@@ -102,7 +109,8 @@ bool pci_msix_enabled(const struct pci_device *pci)
     return true;
 }
 
-void aspace_foreach(struct aspace *as, void (*fn)(void *opaque, const struct region *r), void *opaque)
+void aspace_foreach(struct aspace *as, void (*fn)(void *opaque, const struct region *r),
+                    void *opaque)
 {
     fn(opaque, &region);
 }

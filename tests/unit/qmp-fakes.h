@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The machine that test-qmp shows to QMP: the functions of the core, board, drives, screen and keys, at link time. */
+/*
+ * The machine that test-qmp shows to QMP: the functions of the core, board, drives, screen and
+ * keys, at link time.
+ */
 #ifndef QMP_FAKES_H
 #define QMP_FAKES_H
 
@@ -12,8 +15,8 @@ struct fake_qmp {
     bool tray_locked, tray_open;
     bool disk_unplugged;
     unsigned resets;
-    char keys[64];              /* the last combination */
-    char screendump[64];        /* the last file */
+    char keys[64];       /* the last combination */
+    char screendump[64]; /* the last file */
 };
 extern struct fake_qmp fake_qmp;
 

@@ -64,7 +64,8 @@ static void op_save(void *opaque, int fd, bool live, struct qmp_call *call)
     if (write(fd, "state", 5) == 5) {
         qmp_call_finish(call, NULL);
     } else {
-        qmp_call_finish(call, g_error_new(g_quark_from_static_string("test"), 1, "write: %s", g_strerror(errno)));
+        qmp_call_finish(call, g_error_new(g_quark_from_static_string("test"), 1, "write: %s",
+                                          g_strerror(errno)));
     }
     close(fd);
 }
@@ -80,7 +81,8 @@ static void op_quit(void *opaque)
     ((struct fake_dm *)opaque)->quits++;
 }
 
-static bool op_describe(void *opaque, const char *topic, void (*line)(void *to, const char *text), void *to)
+static bool op_describe(void *opaque, const char *topic, void (*line)(void *to, const char *text),
+                        void *to)
 {
     if (strcmp(topic, "mapcache") != 0) {
         return false;
@@ -90,8 +92,13 @@ static bool op_describe(void *opaque, const char *topic, void (*line)(void *to, 
 }
 
 static const struct qmp_ops ops = {
-    .status = op_status, .cont = op_cont, .stop = op_stop, .save = op_save, .set_log_dirty = op_log_dirty,
-    .quit = op_quit, .describe = op_describe,
+    .status = op_status,
+    .cont = op_cont,
+    .stop = op_stop,
+    .save = op_save,
+    .set_log_dirty = op_log_dirty,
+    .quit = op_quit,
+    .describe = op_describe,
 };
 
 struct fake_dm *dm_new(bool machine)
@@ -108,13 +115,39 @@ struct fake_dm *dm_new(bool machine)
     dm->disk_file = g_strdup_printf("%s/disk", dm->dir);
     g_assert_true(g_file_set_contents(dm->disk_file, "0123456789", 10, NULL));
     chardev1 = g_strdup_printf("socket,id=libxl-cmd,path=%s,server=on,wait=off", dm->path);
-    chardev2 = g_strdup_printf("socket,id=libxenstat-cmd,path=%s,server=on,wait=off", dm->quiet_path);
-    drive = g_strdup_printf("file=%s,if=ide,index=0,media=disk,format=raw,cache=writeback", dm->disk_file);
+    chardev2 =
+        g_strdup_printf("socket,id=libxenstat-cmd,path=%s,server=on,wait=off", dm->quiet_path);
+    drive = g_strdup_printf("file=%s,if=ide,index=0,media=disk,format=raw,cache=writeback",
+                            dm->disk_file);
     char *const argv[] = {
-        "xendm", "-xen-domid", "7", "-machine", machine ? "xenfv" : "none", "-m", "64", "-name", "g\xff,1", "-chardev",
-        chardev1, "-mon", "chardev=libxl-cmd,mode=control", "-chardev", chardev2, "-mon",
-        "chardev=libxenstat-cmd,mode=control", "-smp", "2,maxcpus=4", "-serial", "null", "-vnc", "127.0.0.1:0,to=99",
-        "-drive", drive, "-drive", "if=none,readonly=on,id=ide-5632", "-device",
+        "xendm",
+        "-xen-domid",
+        "7",
+        "-machine",
+        machine ? "xenfv" : "none",
+        "-m",
+        "64",
+        "-name",
+        "g\xff,1",
+        "-chardev",
+        chardev1,
+        "-mon",
+        "chardev=libxl-cmd,mode=control",
+        "-chardev",
+        chardev2,
+        "-mon",
+        "chardev=libxenstat-cmd,mode=control",
+        "-smp",
+        "2,maxcpus=4",
+        "-serial",
+        "null",
+        "-vnc",
+        "127.0.0.1:0,to=99",
+        "-drive",
+        drive,
+        "-drive",
+        "if=none,readonly=on,id=ide-5632",
+        "-device",
         "ide-cd,id=ide-5632,drive=ide-5632,bus=ide.1,unit=0",
     };
     dm->desc = machine_desc_parse(G_N_ELEMENTS(argv), (char **)argv, &done, &err);
@@ -126,7 +159,10 @@ struct fake_dm *dm_new(bool machine)
         g_assert_no_error(err);
     }
     if (machine) {
-        struct block_options disk = {.id = "ide0-hd0", .file = dm->disk_file, .format = "raw", .fd = -1};
+        struct block_options disk = {.id = "ide0-hd0",
+                                     .file = dm->disk_file,
+                                     .format = "raw",
+                                     .fd = -1};
         struct block_options cd = {.id = "ide-5632", .format = "raw", .read_only = true, .fd = -1};
 
         dm->drives[0] = block_open(&disk, &err);
@@ -276,7 +312,8 @@ JsonNode *at(JsonNode *node, const char *path)
             guint64 i = g_ascii_strtoull(*part, NULL, 10);
             JsonArray *array = json_node_get_array(node);
 
-            node = i < json_array_get_length(array) ? json_array_get_element(array, (guint)i) : NULL;
+            node =
+                i < json_array_get_length(array) ? json_array_get_element(array, (guint)i) : NULL;
         } else {
             node = NULL;
         }
@@ -313,7 +350,8 @@ void assert_ok(struct client *c, const char *command)
     g_assert_nonnull(at(reply, "return"));
 }
 
-void assert_error(struct client *c, const char *command, const char *class, const char *part_of_desc)
+void assert_error(struct client *c, const char *command, const char *class,
+                  const char *part_of_desc)
 {
     g_autoptr(JsonNode) reply = ask(c, command);
 
@@ -390,7 +428,10 @@ void say_with_fds(struct client *c, const char *text, const int *fds, unsigned n
     char control[CMSG_SPACE(32 * sizeof(int))] __attribute__((aligned(8))) = {0};
     struct iovec iov = {.iov_base = (void *)text, .iov_len = 1};
     struct msghdr msg = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(nfds * sizeof(int)),
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control,
+        .msg_controllen = CMSG_SPACE(nfds * sizeof(int)),
     };
     struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
 

@@ -40,7 +40,7 @@ static void send_packet(struct ide_test *t, const uint8_t packet[12], unsigned l
     wr(t, LBA_HIGH, (uint8_t)(limit >> 8));
     wr(t, STATUS, 0xa0);
     g_assert_cmphex(alt(t), ==, 0x58);
-    g_assert_cmphex(rd(t, COUNT) & 3, ==, 1);           /* command to drive */
+    g_assert_cmphex(rd(t, COUNT) & 3, ==, 1); /* command to drive */
     g_assert_false(irq_high(t));
     pio_out(t, packet, 12, 2);
 }
@@ -248,7 +248,7 @@ static void test_tables(struct ide_test *t, gconstpointer data)
     g_assert_cmpuint(be32(buf + 16), ==, CD_BLOCKS);
     g_assert_cmpint(simple(t, PACKET(0x43, 2, 0, 0, 0, 0, 0, 1, 0), buf), ==, 20);
     g_assert_cmphex(be32(buf + 8), ==, 0x000200);
-    g_assert_cmphex(be32(buf + 16), ==, 15u << 8 | 49u);   /* 1174 frames are 0:15:49 */
+    g_assert_cmphex(be32(buf + 16), ==, 15u << 8 | 49u); /* 1174 frames are 0:15:49 */
     g_assert_cmpint(simple(t, PACKET(0x43, 0, 0, 0, 0, 0, 0xaa, 1, 0), buf), ==, 12);
     g_assert_cmpint(simple(t, PACKET(0x43, 0, 0, 0, 0, 0, 2, 1, 0), buf), ==, -1);
     g_assert_cmpint(simple(t, PACKET(0x43, 0, 0, 0, 0, 0, 0, 1, 0, 0x40), buf), ==, 12);

@@ -23,16 +23,18 @@ static void request_done(struct block_request *req, int error)
 {
     struct wait *w = req->opaque;
 
-    g_assert_false(w->submitting);      /* never from inside block_submit() */
-    g_assert_false(w->done);            /* once */
+    g_assert_false(w->submitting); /* never from inside block_submit() */
+    g_assert_false(w->done);       /* once */
     w->done = true;
     w->error = error;
 }
 
-static void start(struct block *b, struct wait *w, enum block_op op, uint64_t offset, struct iovec *iov, unsigned niov)
+static void start(struct block *b, struct wait *w, enum block_op op, uint64_t offset,
+                  struct iovec *iov, unsigned niov)
 {
     memset(w, 0, sizeof(*w));
-    w->req = (struct block_request){.op = op, .offset = offset, .iov = iov, .niov = niov, .done = request_done, .opaque = w};
+    w->req = (struct block_request){
+        .op = op, .offset = offset, .iov = iov, .niov = niov, .done = request_done, .opaque = w};
     for (unsigned i = 0; i < niov; i++) {
         w->req.length += iov[i].iov_len;
     }
@@ -72,7 +74,8 @@ static char *make_file(uint64_t size)
 static struct block *open_file(const char *file, bool read_only)
 {
     GError *err = NULL;
-    struct block *b = block_open(&(struct block_options){.id = "d", .file = file, .read_only = read_only, .fd = -1}, &err);
+    struct block *b = block_open(
+        &(struct block_options){.id = "d", .file = file, .read_only = read_only, .fd = -1}, &err);
 
     g_assert_no_error(err);
     g_assert_nonnull(b);
@@ -130,7 +133,10 @@ static void test_refusals(void)
     g_unlink(file);
 }
 
-/* The tail of an image whose size is no multiple of 512 reads as zeros; an image that shrank gives an error. */
+/*
+ * The tail of an image whose size is no multiple of 512 reads as zeros; an image that shrank gives
+ * an error.
+ */
 static void test_odd_sizes(void)
 {
     g_autofree char *file = make_file(1000);
@@ -159,13 +165,15 @@ static void test_zero_discard(void)
     memset(buf, 0x5a, 1 << 20);
     g_assert_cmpint(transfer(b, BLOCK_WRITE, 0, buf, 1 << 20), ==, 0);
     start(b, &w, BLOCK_ZERO, 0, NULL, 0);
-    g_assert_cmpint(finish(&w), ==, 0);         /* nothing to do */
+    g_assert_cmpint(finish(&w), ==, 0); /* nothing to do */
     memset(&w, 0, sizeof(w));
-    w.req = (struct block_request){.op = BLOCK_ZERO, .offset = 1000, .length = 200000, .done = request_done, .opaque = &w};
+    w.req = (struct block_request){
+        .op = BLOCK_ZERO, .offset = 1000, .length = 200000, .done = request_done, .opaque = &w};
     block_submit(b, &w.req);
     g_assert_cmpint(finish(&w), ==, 0);
     memset(&w, 0, sizeof(w));
-    w.req = (struct block_request){.op = BLOCK_DISCARD, .offset = 524288, .length = 4096, .done = request_done, .opaque = &w};
+    w.req = (struct block_request){
+        .op = BLOCK_DISCARD, .offset = 524288, .length = 4096, .done = request_done, .opaque = &w};
     block_submit(b, &w.req);
     g_assert_cmpint(finish(&w), ==, 0);
     g_assert_cmpint(transfer(b, BLOCK_READ, 0, buf, 1 << 20), ==, 0);
@@ -178,7 +186,10 @@ static void test_zero_discard(void)
     g_unlink(file);
 }
 
-/* More requests at once than the ring has entries, drained without the main loop; every one completes, each once. */
+/*
+ * More requests at once than the ring has entries, drained without the main loop; every one
+ * completes, each once.
+ */
 static void test_many_and_drain(void)
 {
     enum { COUNT = 600 };
@@ -224,19 +235,26 @@ static void test_open_errors(void)
 {
     g_autofree char *empty = make_file(0);
 
-    expect_error((struct block_options){.id = "ide0-hd0", .file = "/nonexistent/x,y.img", .fd = -1}, "/nonexistent/x,y.img");
-    expect_error((struct block_options){.id = "ide0-hd0", .file = "/nonexistent/x,y.img", .fd = -1}, "ide0-hd0");
+    expect_error((struct block_options){.id = "ide0-hd0", .file = "/nonexistent/x,y.img", .fd = -1},
+                 "/nonexistent/x,y.img");
+    expect_error((struct block_options){.id = "ide0-hd0", .file = "/nonexistent/x,y.img", .fd = -1},
+                 "ide0-hd0");
     expect_error((struct block_options){.id = "d", .file = empty, .fd = -1}, "no usable size");
-    expect_error((struct block_options){.id = "d", .file = "/tmp", .read_only = true, .fd = -1}, "neither a file");
+    expect_error((struct block_options){.id = "d", .file = "/tmp", .read_only = true, .fd = -1},
+                 "neither a file");
     {
         g_autofree char *fifo = g_strdup_printf("%s/block-fifo-%d", g_get_tmp_dir(), (int)getpid());
 
-        g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);     /* nobody writes: opening it would wait for ever */
-        expect_error((struct block_options){.id = "d", .file = fifo, .read_only = true, .fd = -1}, "neither a file");
+        /* nobody writes: opening it would wait for ever */
+        g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);
+        expect_error((struct block_options){.id = "d", .file = fifo, .read_only = true, .fd = -1},
+                     "neither a file");
         unlink(fifo);
     }
-    expect_error((struct block_options){.id = "d", .file = empty, .format = "qcow2", .fd = -1}, "qcow2");
-    expect_error((struct block_options){.id = "d", .file = "", .fd = open("/dev/null", O_RDONLY)}, "not open for writing");
+    expect_error((struct block_options){.id = "d", .file = empty, .format = "qcow2", .fd = -1},
+                 "qcow2");
+    expect_error((struct block_options){.id = "d", .file = "", .fd = open("/dev/null", O_RDONLY)},
+                 "not open for writing");
     g_unlink(empty);
 }
 
@@ -252,7 +270,8 @@ static void test_media(void)
     static const struct block_listener listener = {.medium_changed = medium_changed};
     g_autofree char *file = make_file(2048 * 10);
     GError *err = NULL;
-    struct block *b = block_open(&(struct block_options){.id = "ide-5632", .read_only = true, .fd = -1}, &err);
+    struct block *b =
+        block_open(&(struct block_options){.id = "ide-5632", .read_only = true, .fd = -1}, &err);
     struct block_options o = {.id = "ide-5632", .file = file, .read_only = true, .fd = -1};
 
     g_assert_no_error(err);
@@ -275,7 +294,10 @@ static void test_media(void)
     g_unlink(file);
 }
 
-/* A write that the host cannot store is reported, not acknowledged: /dev/full has no size, so a tiny tmpfs-like limit. */
+/*
+ * A write that the host cannot store is reported, not acknowledged: /dev/full has no size, so a
+ * tiny tmpfs-like limit.
+ */
 static void test_no_space(void)
 {
     g_autofree char *file = make_file(1 << 20);
@@ -285,7 +307,10 @@ static void test_no_space(void)
     struct wait w;
     struct iovec iov = {buf, sizeof(buf)};
 
-    /* A sealed or full host file cannot be had without mounts; a descriptor made unwritable behind our back can. */
+    /*
+     * A sealed or full host file cannot be had without mounts; a descriptor made unwritable behind
+     * our back can.
+     */
     b = open_file(file, false);
     g_assert_cmpint(transfer(b, BLOCK_WRITE, 0, buf, sizeof(buf)), ==, 0);
     close(fd);
@@ -295,7 +320,8 @@ static void test_no_space(void)
     for (int i = 3; i < 64; i++) {
         struct stat a, c;
 
-        if (i != fd && fstat(i, &a) == 0 && stat(file, &c) == 0 && a.st_ino == c.st_ino && a.st_dev == c.st_dev) {
+        if (i != fd && fstat(i, &a) == 0 && stat(file, &c) == 0 && a.st_ino == c.st_ino &&
+            a.st_dev == c.st_dev) {
             g_assert_cmpint(dup2(fd, i), ==, i);
         }
     }
@@ -312,8 +338,8 @@ static void test_no_space(void)
 }
 
 /*
- * A read that hangs until somebody was told that we wait: in the place of the C library's, for the engine with threads.
- * (io_uring's hang in the kernel.)
+ * A read that hangs until somebody was told that we wait: in the place of the C library's, for the
+ * engine with threads. (io_uring's hang in the kernel.)
  */
 static int hang;
 static unsigned told;
@@ -350,7 +376,8 @@ static void test_hang(void)
 {
     g_autofree char *file = make_file(1 << 20);
     struct block *b = open_file(file, false);
-    g_autofree char *buf = g_malloc(1 << 19);   /* so much is given to the engine, wherever the file is */
+    /* so much is given to the engine, wherever the file is */
+    g_autofree char *buf = g_malloc(1 << 19);
     struct iovec iov = {buf, 1 << 19};
     struct wait w;
 
@@ -370,7 +397,10 @@ static void test_hang(void)
     g_unlink(file);
 }
 
-/* A write that the host cuts short and then refuses: what was possible is done, the rest is an error, once for each. */
+/*
+ * A write that the host cuts short and then refuses: what was possible is done, the rest is an
+ * error, once for each.
+ */
 static void test_file_limit(void)
 {
     g_autofree char *file = make_file(1 << 20);

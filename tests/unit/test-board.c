@@ -13,7 +13,7 @@
 
 #include "pc-common.h"
 
-static char *directory;         /* firmware and disk images */
+static char *directory; /* firmware and disk images */
 
 static uint8_t cmos(struct machine *m, unsigned index)
 {
@@ -191,7 +191,7 @@ static void test_slots(struct fixture *f, gconstpointer data)
     g_assert_cmpuint(functions, ==, 7);
     g_assert_nonnull(f->m->input);
     g_assert_nonnull(f->m->display);
-    g_assert_cmphex(in(f->m, 0xae0c, 4), ==, 0xfffffff4);   /* chip set and VGA stay */
+    g_assert_cmphex(in(f->m, 0xae0c, 4), ==, 0xfffffff4); /* chip set and VGA stay */
 }
 
 static void test_ports(struct fixture *f, gconstpointer data)
@@ -265,7 +265,7 @@ static void test_cmos_big(struct fixture *f, gconstpointer data)
     g_assert_cmphex(cmos(f->m, 0x24), ==, 0xff);
     g_assert_cmphex(cmos(f->m, 0x25), ==, 0x3f);
     g_assert_cmphex(cmos(f->m, 0x2c), ==, 0x3f);
-    g_assert_cmphex(cmos(f->m, 0x39), ==, 0x05);    /* 100 MiB need no translation */
+    g_assert_cmphex(cmos(f->m, 0x39), ==, 0x05); /* 100 MiB need no translation */
     g_assert_cmphex(cmos(f->m, 0x3d), ==, 0x04);
     g_assert_cmphex(cmos(f->m, 0x38), ==, 0x00);
 }
@@ -312,7 +312,7 @@ static void test_lean(struct fixture *f, gconstpointer data)
     f->desc.acpi = false;
     f->desc.vga = VGA_NONE;
     chardev_close(f->serial[0]);
-    f->serial[0] = NULL;            /* -serial none */
+    f->serial[0] = NULL; /* -serial none */
     build(f);
     g_assert_cmphex(id_at(f->m, 1, 3), ==, 0xffffffff);
     g_assert_cmphex(id_at(f->m, 2, 0), ==, 0xffffffff);
@@ -378,7 +378,7 @@ static void test_failures(struct fixture *f, gconstpointer data)
     build_fails(f, "device-id");
     g_hash_table_insert(d->properties, g_strdup("device-id"), g_strdup("0xc000"));
     g_hash_table_insert(d->properties, g_strdup("addr"), g_strdup("3"));
-    build_fails(f, "VGA");          /* who has the slot */
+    build_fails(f, "VGA"); /* who has the slot */
     g_hash_table_insert(d->properties, g_strdup("addr"), g_strdup("32"));
     build_fails(f, "32");
     g_hash_table_insert(d->properties, g_strdup("addr"), g_strdup("4"));
@@ -412,7 +412,7 @@ static void test_whole_state(struct fixture *f, gconstpointer data)
     setup(&g, NULL);
     build(f);
     fuzz(f->m, 0xb0a2d, ranges, PCI_DEVFN(2, 0), 20000);
-    machine_stop(f->m);             /* from whatever the guest brought it to */
+    machine_stop(f->m); /* from whatever the guest brought it to */
     while (machine_busy(f->m)) {
         g_main_context_iteration(NULL, TRUE);
     }

@@ -44,8 +44,10 @@ static void writable(void *opaque)
     ((struct front *)opaque)->writable++;
 }
 
-static const struct chardev_frontend frontend = {
-    .can_receive = can_receive, .receive = receive, .event = event, .writable = writable};
+static const struct chardev_frontend frontend = {.can_receive = can_receive,
+                                                 .receive = receive,
+                                                 .event = event,
+                                                 .writable = writable};
 
 static gboolean too_late(gpointer opaque)
 {
@@ -182,7 +184,10 @@ static void test_file(void)
     g_string_free(f.got, TRUE);
 }
 
-/* Standard output is a pipe whose reader does not read: the guest's output is held back, we are not. */
+/*
+ * Standard output is a pipe whose reader does not read: the guest's output is held back, we are
+ * not.
+ */
 static void test_stdio_stalls(void)
 {
     struct front f = {0};
@@ -194,7 +199,7 @@ static void test_stdio_stalls(void)
     g_assert_cmpint(pipe(fd), ==, 0);
     fflush(stdout);
     dup2(fd[1], STDOUT_FILENO);
-    dup2(fd[0], STDIN_FILENO);          /* any that is open */
+    dup2(fd[0], STDIN_FILENO); /* any that is open */
     cd = must_open("stdio", &f);
     dup2(out, STDOUT_FILENO);
     dup2(in, STDIN_FILENO);
@@ -213,8 +218,14 @@ static void test_stdio_stalls(void)
 
 static void test_bad_specs(void)
 {
-    static const char *const bad[] = {"",      "telnet:localhost:1", "tcp:localhost", "tcp:localhost:4000,frobnicate",
-                                      "file:", "unix:",              "vc",            "ptyx",
+    static const char *const bad[] = {"",
+                                      "telnet:localhost:1",
+                                      "tcp:localhost",
+                                      "tcp:localhost:4000,frobnicate",
+                                      "file:",
+                                      "unix:",
+                                      "vc",
+                                      "ptyx",
                                       "mon:stdio"};
     GError *err = NULL;
 

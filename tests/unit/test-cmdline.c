@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The command line parser in-process: what tests/cmdline/table cannot show. The table has the options one by one.
+ * The command line parser in-process: what tests/cmdline/table cannot show. The table has the
+ * options one by one.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,7 +14,8 @@
 static struct machine_desc *parse(char *const *argv, GError **err)
 {
     bool done = true;
-    struct machine_desc *desc = machine_desc_parse((int)g_strv_length((char **)argv), (char **)argv, &done, err);
+    struct machine_desc *desc =
+        machine_desc_parse((int)g_strv_length((char **)argv), (char **)argv, &done, err);
 
     g_assert_false(done);
     return desc;
@@ -23,11 +25,46 @@ static struct machine_desc *parse(char *const *argv, GError **err)
 static void test_fields(void)
 {
     char *const argv[] = {
-        "xendm", "-xen-domid", "3", "-machine", "pc,accel=xen", "-m", "1G", "-name", "a,b", "-k", "fr", "-vnc", ":1",
-        "-boot", "d", "-serial", "pty", "-serial", "null", "-chardev", "pty,id=ch", "-chardev",
-        "socket,id=m,fd=5,server=on,wait=off", "-mon", "m,mode=control", "-device", "xen-pvdevice,device-id=0xc000,id=pv",
-        "-drive", "file=/x,format=raw,id=a,if=none", "-device", "ide-hd,drive=a,bus=ide.1", "-device", "ide-cd",
-        "-chroot", "/c", "-runas", "nobody", "--log", "all=debug,qmp=error", NULL,
+        "xendm",
+        "-xen-domid",
+        "3",
+        "-machine",
+        "pc,accel=xen",
+        "-m",
+        "1G",
+        "-name",
+        "a,b",
+        "-k",
+        "fr",
+        "-vnc",
+        ":1",
+        "-boot",
+        "d",
+        "-serial",
+        "pty",
+        "-serial",
+        "null",
+        "-chardev",
+        "pty,id=ch",
+        "-chardev",
+        "socket,id=m,fd=5,server=on,wait=off",
+        "-mon",
+        "m,mode=control",
+        "-device",
+        "xen-pvdevice,device-id=0xc000,id=pv",
+        "-drive",
+        "file=/x,format=raw,id=a,if=none",
+        "-device",
+        "ide-hd,drive=a,bus=ide.1",
+        "-device",
+        "ide-cd",
+        "-chroot",
+        "/c",
+        "-runas",
+        "nobody",
+        "--log",
+        "all=debug,qmp=error",
+        NULL,
     };
     GError *err = NULL;
     struct machine_desc *desc = parse(argv, &err);
@@ -44,7 +81,8 @@ static void test_fields(void)
     g_assert_cmpint(monitor->fd, ==, 5);
     g_assert_null(monitor->path);
     g_assert_cmpuint(desc->drives->len, ==, 2);
-    drive = g_ptr_array_index(desc->drives, 0);         /* by index, not by order of the arguments */
+    /* by index, not by order of the arguments */
+    drive = g_ptr_array_index(desc->drives, 0);
     g_assert_cmpint(drive->kind, ==, DRIVE_IDE_CD);
     g_assert_cmpuint(drive->index, ==, 0);
     g_assert_cmpstr(drive->id, ==, "ide0-cd0");
@@ -64,7 +102,8 @@ static void test_fields(void)
 /* The dump is valid JSON, the same twice, its members in one order. */
 static void test_json(void)
 {
-    char *const argv[] = {"xendm", "-xen-domid", "3", "-machine", "xenfv", "-m", "8", "-name", "\xff\"\\\n", NULL};
+    char *const argv[] = {"xendm", "-xen-domid", "3",     "-machine",   "xenfv",
+                          "-m",    "8",          "-name", "\xff\"\\\n", NULL};
     GError *err = NULL;
     struct machine_desc *desc = parse(argv, &err);
     g_autofree char *first = NULL, *second = NULL;
@@ -81,7 +120,9 @@ static void test_json(void)
     members = json_object_get_members(json_node_get_object(node));
     g_assert_cmpstr(members->data, ==, "machine");
     g_assert_cmpstr(g_list_last(members)->data, ==, "log-levels");
-    g_assert_true(g_str_has_suffix(json_object_get_string_member(json_node_get_object(node), "name"), "\"\\\n"));
+    g_assert_true(
+        g_str_has_suffix(json_object_get_string_member(json_node_get_object(node), "name"),
+                         "\"\\\n"));
     machine_desc_free(desc);
 }
 
@@ -122,12 +163,57 @@ static void test_no_arguments(void)
 static void test_random(void)
 {
     static const char *const words[] = {
-        "-xen-domid", "-machine", "-m", "-smp", "-boot", "-drive", "-device", "-chardev", "-mon", "-serial", "-run-with", "-vnc",
-        "-incoming", "--log", "-net", "-runas", "xenfv", "7", "504", "none", "pty", "fd:3", "order=c", "=", ",", ",,", "a=b",
-        "file=/a,if=ide,index=0,media=disk,format=raw,cache=writeback", "if=none,readonly=on,id=ide-1,file=,format=raw",
-        "file=", ",format=raw", "if=none,id=a", "ide-cd,drive=a", "ide-hd,drive=a,bus=ide.0,unit=1", "VGA", "VGA,", "cirrus-vga,vgamem_mb=",
-        "socket,id=a,path=/a,server=on,wait=off", "socket,id=,path=,server=on,wait=off", "chardev=a,mode=control", "", "chroot=/,user=1:1",
-        "xen-pvdevice,device-id=", "socket,path=/x,id=", "18446744073709551616", "-1", "0x", "T", "1T", "=,=,=", "id=a,id=a",
+        "-xen-domid",
+        "-machine",
+        "-m",
+        "-smp",
+        "-boot",
+        "-drive",
+        "-device",
+        "-chardev",
+        "-mon",
+        "-serial",
+        "-run-with",
+        "-vnc",
+        "-incoming",
+        "--log",
+        "-net",
+        "-runas",
+        "xenfv",
+        "7",
+        "504",
+        "none",
+        "pty",
+        "fd:3",
+        "order=c",
+        "=",
+        ",",
+        ",,",
+        "a=b",
+        "file=/a,if=ide,index=0,media=disk,format=raw,cache=writeback",
+        "if=none,readonly=on,id=ide-1,file=,format=raw",
+        "file=",
+        ",format=raw",
+        "if=none,id=a",
+        "ide-cd,drive=a",
+        "ide-hd,drive=a,bus=ide.0,unit=1",
+        "VGA",
+        "VGA,",
+        "cirrus-vga,vgamem_mb=",
+        "socket,id=a,path=/a,server=on,wait=off",
+        "socket,id=,path=,server=on,wait=off",
+        "chardev=a,mode=control",
+        "",
+        "chroot=/,user=1:1",
+        "xen-pvdevice,device-id=",
+        "socket,path=/x,id=",
+        "18446744073709551616",
+        "-1",
+        "0x",
+        "T",
+        "1T",
+        "=,=,=",
+        "id=a,id=a",
     };
     GRand *rand = g_rand_new_with_seed(3);
 
@@ -140,7 +226,9 @@ static void test_random(void)
 
         for (int i = 1; i < argc; i++) {
             const char *a = words[g_rand_int_range(rand, 0, G_N_ELEMENTS(words))];
-            const char *b = g_rand_int_range(rand, 0, 4) ? "" : words[g_rand_int_range(rand, 0, G_N_ELEMENTS(words))];
+            const char *b = g_rand_int_range(rand, 0, 4)
+                                ? ""
+                                : words[g_rand_int_range(rand, 0, G_N_ELEMENTS(words))];
 
             argv[i] = g_strconcat(a, b, NULL);
         }

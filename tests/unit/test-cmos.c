@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "pc-common.h"
 
-static const struct fuzz_range ranges[] = { { 0x70, 2 }, { 0 } };
+static const struct fuzz_range ranges[] = {{0x70, 2}, {0}};
 
 static struct machine *new_machine(struct device **dev)
 {
@@ -22,20 +22,20 @@ static void test_ram(void)
         outb(m, 0x71, (uint8_t)(i ^ 0x5a));
     }
     for (unsigned i = 14; i < 128; i++) {
-        outb(m, 0x70, (uint8_t)(i | 0x80));     /* bit 7 masks NMI and is no address */
+        outb(m, 0x70, (uint8_t)(i | 0x80)); /* bit 7 masks NMI and is no address */
         g_assert_cmphex(inb(m, 0x71), ==, i ^ 0x5a);
     }
     g_assert_cmphex(inb(m, 0x70), ==, 0xff);
     machine_reset(m, RESET_COLD);
     outb(m, 0x70, 0x40);
-    g_assert_cmphex(inb(m, 0x71), ==, 0x40 ^ 0x5a);     /* battery */
+    g_assert_cmphex(inb(m, 0x71), ==, 0x40 ^ 0x5a); /* battery */
     outb(m, 0x70, 0x0f);
     g_assert_cmphex(inb(m, 0x71), ==, 0x0f ^ 0x5a);
     machine_reset(m, RESET_WAKEUP);
     outb(m, 0x70, 0x40);
     g_assert_cmphex(inb(m, 0x71), ==, 0x40 ^ 0x5a);
     outb(m, 0x70, 0x0f);
-    g_assert_cmphex(inb(m, 0x71), ==, 0xfe);            /* "wake up, do not boot" */
+    g_assert_cmphex(inb(m, 0x71), ==, 0xfe); /* "wake up, do not boot" */
     fake_machine_free(m);
 }
 
@@ -45,7 +45,7 @@ static void test_clock_registers(void)
     struct device *dev;
     struct machine *m = new_machine(&dev);
 
-    g_assert_cmphex(inb(m, 0x71), ==, 0xff);    /* no index yet */
+    g_assert_cmphex(inb(m, 0x71), ==, 0xff); /* no index yet */
     for (unsigned i = 0; i < 14; i++) {
         outb(m, 0x70, (uint8_t)i);
         outb(m, 0x71, 0x12);
@@ -62,7 +62,7 @@ static void test_state(void)
     outb(m, 0x70, 0x3d);
     outb(m, 0x71, 0x32);
     fake_state_round_trip(dev, other);
-    g_assert_cmphex(inb(m2, 0x71), ==, 0x32);   /* contents and index */
+    g_assert_cmphex(inb(m2, 0x71), ==, 0x32); /* contents and index */
     fake_machine_free(m);
     fake_machine_free(m2);
 }

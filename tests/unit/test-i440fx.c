@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "pc-common.h"
 
-static const struct fuzz_range ranges[] = { { 0xcf8, 8 }, { 0 } };
+static const struct fuzz_range ranges[] = {{0xcf8, 8}, {0}};
 
 static struct machine *new_machine(struct device **dev)
 {

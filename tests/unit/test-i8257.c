@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "pc-common.h"
 
-static const struct fuzz_range ranges[] = { { 0x00, 16 }, { 0x81, 15 }, { 0xc0, 32 }, { 0 } };
+static const struct fuzz_range ranges[] = {{0x00, 16}, {0x81, 15}, {0xc0, 32}, {0}};
 
 static struct machine *new_machine(struct device **dev)
 {
@@ -26,7 +26,7 @@ static void test_address_and_count(void)
     g_assert_cmphex(inb(m, 0x04), ==, 0x34);
     g_assert_cmphex(inb(m, 0x04), ==, 0x12);
     g_assert_cmphex(inb(m, 0x05), ==, 0x78);
-    outb(m, 0x0c, 0);           /* the flip-flop is the controller's, not the register's */
+    outb(m, 0x0c, 0); /* the flip-flop is the controller's, not the register's */
     g_assert_cmphex(inb(m, 0x05), ==, 0x78);
     g_assert_cmphex(inb(m, 0x05), ==, 0x56);
 
@@ -59,7 +59,7 @@ static void test_mask_and_status(void)
     g_assert_cmphex(inb(m, 0x08), ==, 0);
     outb(m, 0x09, 5);
     g_assert_cmphex(inb(m, 0x08), ==, 0x20);
-    outb(m, 0x0d, 0);           /* master clear */
+    outb(m, 0x0d, 0); /* master clear */
     g_assert_cmphex(inb(m, 0x08), ==, 0);
     g_assert_cmphex(inb(m, 0x0d), ==, 0);
     g_assert_cmphex(inb(m, 0x0f), ==, 0xff);
@@ -71,8 +71,8 @@ static void test_pages(void)
     struct device *dev;
     struct machine *m = new_machine(&dev);
 
-    g_assert_cmphex(inb(m, 0x80), ==, 0xff);        /* not ours */
-    g_assert_cmphex(inb(m, 0x88), !=, 0x1f);        /* hvmloader's battery */
+    g_assert_cmphex(inb(m, 0x80), ==, 0xff); /* not ours */
+    g_assert_cmphex(inb(m, 0x88), !=, 0x1f); /* hvmloader's battery */
     for (unsigned port = 0x81; port <= 0x8f; port++) {
         outb(m, (uint16_t)port, (uint8_t)(port * 3));
     }
@@ -89,7 +89,7 @@ static void test_state(void)
     struct device *dev, *other;
     struct machine *m = new_machine(&dev), *m2 = new_machine(&other);
 
-    outb(m, 0x04, 0x34);        /* half-written: the flip-flop is state */
+    outb(m, 0x04, 0x34); /* half-written: the flip-flop is state */
     outb(m, 0x8b, 0x77);
     outb(m, 0xd6, 0xc0);
     outb(m, 0xd4, 0);

@@ -54,7 +54,7 @@ static void test_read_write(struct ide_test *t, gconstpointer data)
     (void)data;
     put_table(t, TABLE, &one, 1, true);
     command28(t, 0xc8, 0, 50, 8);
-    g_assert_cmphex(alt(t), ==, 0x58);                  /* waits for the engine */
+    g_assert_cmphex(alt(t), ==, 0x58); /* waits for the engine */
     bm_start(t, TABLE, true);
     g_assert_cmphex(bm_rd(t, 2, 1), ==, 0x61);
     g_assert_cmphex(alt(t), ==, 0xd0);
@@ -193,9 +193,9 @@ static void test_no_end(struct ide_test *t, gconstpointer data)
 static void test_bad_memory(struct ide_test *t, gconstpointer data)
 {
     static const struct prd lists[][2] = {
-        {{BUFFER, 512}, {0xf0000000, 512}},             /* no memory there */
-        {{BUFFER, 512}, {0x00600000, 512}},             /* ballooned out */
-        {{BUFFER, 512}, {0xfffffe00, 1024}},            /* at the end of the address space */
+        {{BUFFER, 512}, {0xf0000000, 512}},  /* no memory there */
+        {{BUFFER, 512}, {0x00600000, 512}},  /* ballooned out */
+        {{BUFFER, 512}, {0xfffffe00, 1024}}, /* at the end of the address space */
     };
 
     (void)data;

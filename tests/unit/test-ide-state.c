@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Saved state of the IDE devices as an enemy would write it: records with changed bytes are refused, or loaded and then
- * lived with. What a good stream must bring is in test-ide.c, test-ide-dma.c and test-atapi.c.
+ * Saved state of the IDE devices as an enemy would write it: records with changed bytes are
+ * refused, or loaded and then lived with. What a good stream must bring is in test-ide.c,
+ * test-ide-dma.c and test-atapi.c.
  */
 #include <errno.h>
 #include <string.h>
@@ -25,21 +26,21 @@ static void prepare(struct ide_test *t, unsigned what)
     switch (what) {
     case 0:
         break;
-    case 1:                             /* PIO in, in the middle of a block */
+    case 1: /* PIO in, in the middle of a block */
         t->disk->cached = true;
         command48(t, 0x29, 0, 40, 300);
         aspace_read(t->m->pio, 0x1f0, 4);
         break;
-    case 2:                             /* PIO out */
+    case 2: /* PIO out */
         command48(t, 0x39, 0, 40, 300);
         aspace_write(t->m->pio, 0x1f0, 1, 4);
         break;
-    case 3:                             /* waits for the image */
+    case 3: /* waits for the image */
         t->disk->cached = false;
         machine_stop(t->m);
         command48(t, 0x24, 0, 40, 300);
         return;
-    case 4:                             /* bus master, between chunks */
+    case 4: /* bus master, between chunks */
         bm_start(t, TABLE, true);
         command48(t, 0x25, 0, 0, 8192);
         break;
@@ -118,8 +119,8 @@ static uint8_t *find_value(GByteArray *record, const char *name, uint32_t *lengt
 }
 
 /*
- * One record with some values changed. The stream around it has a checksum, which an enemy would make fit; that of the
- * frame (names, types, lengths) is tested with the core.
+ * One record with some values changed. The stream around it has a checksum, which an enemy would
+ * make fit; that of the frame (names, types, lengths) is tested with the core.
  */
 static bool load_changed(struct device *from, struct device *to, unsigned changes, GRand *r)
 {
@@ -179,8 +180,9 @@ static void test_hostile(gconstpointer data)
 }
 
 /*
- * The disk beside a CD drive was unplugged, the CD drive has an interrupt pending: taking the disk off the cable again while
- * the state is loaded must not lower the line, which Xen has as it was saved.
+ * The disk beside a CD drive was unplugged, the CD drive has an interrupt pending: taking the disk
+ * off the cable again while the state is loaded must not lower the line, which Xen has as it was
+ * saved.
  */
 static void test_unplugged_neighbour(void)
 {
@@ -205,7 +207,8 @@ static void test_unplugged_neighbour(void)
     g_assert_cmpuint(to.m->hv->isa_changes[14], ==, 0);
     machine_start(to.m);
     g_assert_cmphex(rd(&to, STATUS) & 0x08, ==, 0x08);
-    g_assert_cmpuint(to.m->hv->isa_changes[14], ==, 1);     /* the drive's interrupt was there to be taken */
+    /* the drive's interrupt was there to be taken */
+    g_assert_cmpuint(to.m->hv->isa_changes[14], ==, 1);
     g_assert_false(irq_high(&to));
     ide_test_free(&from);
     ide_test_free(&to);

@@ -374,7 +374,7 @@ static void test_plain_commands(struct ide_test *t, gconstpointer data)
     command28(t, 0xe0, 0, 0, 0);
     settle(t);
     command28(t, 0xe5, 0, 0, 0);
-    g_assert_cmphex(rd(t, COUNT), ==, 0x00);            /* standby */
+    g_assert_cmphex(rd(t, COUNT), ==, 0x00); /* standby */
     command28(t, 0x40, 0, 0, 1);
     command28(t, 0xe5, 0, 0, 0);
     g_assert_cmphex(rd(t, COUNT), ==, 0xff);
@@ -526,7 +526,7 @@ static void test_unplug(struct ide_test *t, gconstpointer data)
     machine_request_unplug(t->m, aux ? UNPLUG_AUX_DISKS : UNPLUG_DISKS);
     g_assert_cmpuint(t->unplugs, ==, aux ? 1 : 2);
     g_assert_true(ide_drive_unplugged(machine_find(t->m, "ide-832")));
-    g_assert_false(second->present);                    /* the host's file is closed */
+    g_assert_false(second->present); /* the host's file is closed */
     g_assert_nonnull(strchr(second->log->str, 'F'));
     g_assert_cmpint(ide_drive_at(t->ide, 0) != NULL, ==, aux);
     g_assert_null(ide_drive_at(t->ide, 1));
@@ -591,7 +591,7 @@ static void test_quiesce(struct ide_test *t, gconstpointer data)
     (void)data;
     memset(buf, 0xa7, sizeof(buf));
     t->disk->hold = true;
-    command48(t, 0x24, 0, 0, 200);                      /* two chunks */
+    command48(t, 0x24, 0, 0, 200); /* two chunks */
     machine_stop(t->m);
     g_assert_true(machine_busy(t->m));
     fake_block_complete_all(t->disk);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Ioreqs without Xen: what a slot or the ring says becomes an access, whatever it says; nothing is read twice; order, string
- * instructions in both directions, hostile values, a page that changes meanwhile.
+ * Ioreqs without Xen: what a slot or the ring says becomes an access, whatever it says; nothing is
+ * read twice; order, string instructions in both directions, hostile values, a page that changes
+ * meanwhile.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -26,7 +27,10 @@
 #define EPORT 0x11223300u
 #define RING IOREQ_BUFFER_SLOT_NUM
 
-/* A machine with a port that counts, a port with block forms, and memory-mapped bytes; and the two shared pages. */
+/*
+ * A machine with a port that counts, a port with block forms, and memory-mapped bytes; and the two
+ * shared pages.
+ */
 struct rig {
     struct machine *m;
     struct ioreq_core core;
@@ -34,12 +38,12 @@ struct rig {
     struct buffered_iopage *ring;
     struct region port, block_port, mmio;
     uint8_t bytes[MMIO_SIZE];
-    uint32_t next;                      /* what the ports read next, and then +1 */
-    GArray *log;                        /* struct note: writes, in order */
+    uint32_t next; /* what the ports read next, and then +1 */
+    GArray *log;   /* struct note: writes, in order */
     unsigned notified[VCPUS];
-    size_t block_units;                 /* served by the block forms */
+    size_t block_units; /* served by the block forms */
     size_t block_limit;
-    void (*inside)(struct rig *r);      /* called in every access */
+    void (*inside)(struct rig *r); /* called in every access */
 };
 
 struct note {
@@ -50,7 +54,7 @@ struct note {
 
 static void note(struct rig *r, bool mmio, uint64_t offset, uint64_t value, unsigned size)
 {
-    struct note n = { mmio, offset, value, size };
+    struct note n = {mmio, offset, value, size};
 
     g_array_append_val(r->log, n);
     if (r->inside != NULL) {
@@ -71,7 +75,7 @@ static uint64_t port_read(void *opaque, uint64_t offset, unsigned size)
     if (r->inside != NULL) {
         r->inside(r);
     }
-    return r->next++ | UINT64_C(0xdead) << 48;      /* bits above the size are nobody's */
+    return r->next++ | UINT64_C(0xdead) << 48; /* bits above the size are nobody's */
 }
 
 static void port_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
@@ -93,7 +97,8 @@ static size_t port_read_block(void *opaque, uint64_t offset, void *buf, unsigned
     return n;
 }
 
-static size_t port_write_block(void *opaque, uint64_t offset, const void *buf, unsigned size, size_t count)
+static size_t port_write_block(void *opaque, uint64_t offset, const void *buf, unsigned size,
+                               size_t count)
 {
     struct rig *r = opaque;
     size_t n = MIN(count, r->block_limit);
@@ -127,11 +132,15 @@ static void mmio_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
     note(r, true, offset, value, size);
 }
 
-static const struct region_ops port_ops = { .read = port_read, .write = port_write, .impl_max = 4 };
+static const struct region_ops port_ops = {.read = port_read, .write = port_write, .impl_max = 4};
 static const struct region_ops block_ops = {
-    .read = port_read, .write = port_write, .read_block = port_read_block, .write_block = port_write_block, .impl_max = 4,
+    .read = port_read,
+    .write = port_write,
+    .read_block = port_read_block,
+    .write_block = port_write_block,
+    .impl_max = 4,
 };
-static const struct region_ops mmio_ops = { .read = mmio_read, .write = mmio_write, .impl_max = 8 };
+static const struct region_ops mmio_ops = {.read = mmio_read, .write = mmio_write, .impl_max = 8};
 
 static void on_notify(void *opaque, unsigned vcpu)
 {
@@ -190,10 +199,16 @@ static void rig_free(struct rig *r)
     g_free(r);
 }
 
-static struct ioreq request(unsigned type, unsigned dir, uint64_t addr, unsigned size, uint64_t data)
+static struct ioreq request(unsigned type, unsigned dir, uint64_t addr, unsigned size,
+                            uint64_t data)
 {
     return (struct ioreq){
-        .type = (uint8_t)type, .dir = (uint8_t)(dir & 1), .addr = addr, .size = size, .count = 1, .data = data,
+        .type = (uint8_t)type,
+        .dir = (uint8_t)(dir & 1),
+        .addr = addr,
+        .size = size,
+        .count = 1,
+        .data = data,
         .state = STATE_IOREQ_READY,
     };
 }
@@ -206,7 +221,7 @@ static uint64_t ask(struct rig *r, unsigned vcpu, struct ioreq req)
 
     req.vp_eport = EPORT + vcpu;
     r->slot[vcpu] = req;
-    do {                        /* a long string instruction may need several turns */
+    do { /* a long string instruction may need several turns */
         g_assert_true(ioreq_core_serve(&r->core, vcpu));
     } while (req.count > 64 && r->notified[vcpu] == before);
     g_assert_cmpuint(r->notified[vcpu], ==, before + 1);
@@ -234,20 +249,29 @@ static void test_simple(void)
     g_assert_cmphex(noted(r, 0)->value, ==, 0x12);
     g_assert_cmpuint(noted(r, 0)->offset, ==, 7);
     g_assert_cmpuint(noted(r, 0)->size, ==, 1);
-    ask(r, 0, request(IOREQ_TYPE_COPY, IOREQ_WRITE, MMIO_BASE + 0x100, 8, UINT64_C(0x1122334455667788)));
+    ask(r, 0,
+        request(IOREQ_TYPE_COPY, IOREQ_WRITE, MMIO_BASE + 0x100, 8, UINT64_C(0x1122334455667788)));
     g_assert_cmphex(ask(r, 0, request(IOREQ_TYPE_COPY, IOREQ_READ, MMIO_BASE + 0x100, 8, 0)), ==,
                     UINT64_C(0x1122334455667788));
-    g_assert_cmphex(ask(r, 0, request(IOREQ_TYPE_COPY, IOREQ_READ, MMIO_BASE + 0x102, 2, 0)), ==, 0x5566);
+    g_assert_cmphex(ask(r, 0, request(IOREQ_TYPE_COPY, IOREQ_READ, MMIO_BASE + 0x102, 2, 0)), ==,
+                    0x5566);
 
     /* Nobody there. */
     g_assert_cmphex(ask(r, 0, request(IOREQ_TYPE_PIO, IOREQ_READ, 0x5e, 2, 0)), ==, 0xffff);
     g_assert_cmphex(ask(r, 0, request(IOREQ_TYPE_PIO, IOREQ_READ, 0xffff, 1, 0)), ==, 0xff);
-    g_assert_cmphex(ask(r, 0, request(IOREQ_TYPE_COPY, IOREQ_READ, MMIO_BASE - 8, 4, 0)), ==, 0xffffffff);
-    g_assert_cmphex(ask(r, 0, request(IOREQ_TYPE_COPY, IOREQ_READ, UINT64_MAX - 7, 8, 0)), ==, UINT64_MAX);
-    g_assert_cmphex(ask(r, 0, request(IOREQ_TYPE_PCI_CONFIG, IOREQ_READ, UINT64_C(0x1f) << 32 | 2, 2, 0)), ==, 0xffff);
-    g_assert_cmphex(ask(r, 0, request(IOREQ_TYPE_PCI_CONFIG, IOREQ_READ, UINT64_C(0x10000) << 32, 4, 0)), ==, 0xffffffff);
+    g_assert_cmphex(ask(r, 0, request(IOREQ_TYPE_COPY, IOREQ_READ, MMIO_BASE - 8, 4, 0)), ==,
+                    0xffffffff);
+    g_assert_cmphex(ask(r, 0, request(IOREQ_TYPE_COPY, IOREQ_READ, UINT64_MAX - 7, 8, 0)), ==,
+                    UINT64_MAX);
+    g_assert_cmphex(ask(r, 0,
+                        request(IOREQ_TYPE_PCI_CONFIG, IOREQ_READ, UINT64_C(0x1f) << 32 | 2, 2, 0)),
+                    ==, 0xffff);
+    g_assert_cmphex(ask(r, 0,
+                        request(IOREQ_TYPE_PCI_CONFIG, IOREQ_READ, UINT64_C(0x10000) << 32, 4, 0)),
+                    ==, 0xffffffff);
     g_assert_cmphex(ask(r, 0, request(IOREQ_TYPE_PCI_CONFIG, IOREQ_READ, 0xfff, 1, 0)), ==, 0xff);
-    g_assert_cmphex(ask(r, 0, request(IOREQ_TYPE_PCI_CONFIG, IOREQ_READ, UINT32_MAX, 4, 0)), ==, 0xffffffff);
+    g_assert_cmphex(ask(r, 0, request(IOREQ_TYPE_PCI_CONFIG, IOREQ_READ, UINT32_MAX, 4, 0)), ==,
+                    0xffffffff);
     ask(r, 0, request(IOREQ_TYPE_PCI_CONFIG, IOREQ_WRITE, 0xfe, 4, 1));
     g_assert_cmpuint(r->core.counters.bad, ==, 0);
     g_assert_cmpuint(r->core.counters.pio_reads, ==, 5);
@@ -264,36 +288,36 @@ static void test_senseless(void)
         uint8_t ptr, df;
         uint64_t data;
     } bad[] = {
-        { IOREQ_TYPE_PIO, PORT, 0, 1, 0, 0, 0 },
-        { IOREQ_TYPE_PIO, PORT, 3, 1, 0, 0, 0 },
-        { IOREQ_TYPE_PIO, PORT, 8, 1, 0, 0, 0 },
-        { IOREQ_TYPE_PIO, PORT, 0x80000001, 1, 0, 0, 0 },
-        { IOREQ_TYPE_PIO, PORT, UINT32_MAX, 1, 1, 0, 0 },
-        { IOREQ_TYPE_PIO, PORT, 1, 0, 0, 0, 0 },
-        { IOREQ_TYPE_PIO, PORT, 1, 2, 0, 0, 0 },
-        { IOREQ_TYPE_PIO, 0xffff, 2, 1, 0, 0, 0 },
-        { IOREQ_TYPE_PIO, 0x10000 + PORT, 1, 1, 0, 0, 0 },
-        { IOREQ_TYPE_PIO, UINT64_MAX, 1, 1, 0, 0, 0 },
-        { IOREQ_TYPE_PIO, PORT, 1, UINT32_MAX, 1, 0, 0 },
-        { IOREQ_TYPE_PIO, PORT, 1, IOREQ_COUNT_MAX + 1, 1, 0, 0 },
-        { IOREQ_TYPE_PIO, PORT, 4, 2, 1, 0, UINT64_MAX - 6 },
-        { IOREQ_TYPE_PIO, PORT, 4, 2, 1, 1, 3 },
-        { IOREQ_TYPE_COPY, MMIO_BASE, 0, 1, 0, 0, 0 },
-        { IOREQ_TYPE_COPY, MMIO_BASE, 16, 1, 0, 0, 0 },
-        { IOREQ_TYPE_COPY, MMIO_BASE, 6, 1, 0, 0, 0 },
-        { IOREQ_TYPE_COPY, MMIO_BASE, 4, 0, 0, 0, 0 },
-        { IOREQ_TYPE_COPY, MMIO_BASE, 4, UINT32_MAX, 0, 0, 0 },
-        { IOREQ_TYPE_COPY, MMIO_BASE, 4, UINT32_MAX, 1, 0, 0 },
-        { IOREQ_TYPE_COPY, UINT64_MAX, 2, 1, 0, 0, 0 },
-        { IOREQ_TYPE_COPY, UINT64_MAX - 7, 8, 2, 0, 0, 0 },
-        { IOREQ_TYPE_COPY, 4, 4, 3, 0, 1, 0 },
-        { IOREQ_TYPE_PCI_CONFIG, 0, 8, 1, 0, 0, 0 },
-        { IOREQ_TYPE_PCI_CONFIG, 0, 4, 3, 0, 0, 0 },
-        { IOREQ_TYPE_PCI_CONFIG, 0, 0, 1, 0, 0, 0 },
-        { 3, PORT, 1, 1, 0, 0, 0 },
-        { 6, PORT, 1, 1, 0, 0, 0 },
-        { 9, PORT, 1, 1, 0, 0, 0 },
-        { 255, PORT, 1, 1, 0, 0, 0 },
+        {IOREQ_TYPE_PIO, PORT, 0, 1, 0, 0, 0},
+        {IOREQ_TYPE_PIO, PORT, 3, 1, 0, 0, 0},
+        {IOREQ_TYPE_PIO, PORT, 8, 1, 0, 0, 0},
+        {IOREQ_TYPE_PIO, PORT, 0x80000001, 1, 0, 0, 0},
+        {IOREQ_TYPE_PIO, PORT, UINT32_MAX, 1, 1, 0, 0},
+        {IOREQ_TYPE_PIO, PORT, 1, 0, 0, 0, 0},
+        {IOREQ_TYPE_PIO, PORT, 1, 2, 0, 0, 0},
+        {IOREQ_TYPE_PIO, 0xffff, 2, 1, 0, 0, 0},
+        {IOREQ_TYPE_PIO, 0x10000 + PORT, 1, 1, 0, 0, 0},
+        {IOREQ_TYPE_PIO, UINT64_MAX, 1, 1, 0, 0, 0},
+        {IOREQ_TYPE_PIO, PORT, 1, UINT32_MAX, 1, 0, 0},
+        {IOREQ_TYPE_PIO, PORT, 1, IOREQ_COUNT_MAX + 1, 1, 0, 0},
+        {IOREQ_TYPE_PIO, PORT, 4, 2, 1, 0, UINT64_MAX - 6},
+        {IOREQ_TYPE_PIO, PORT, 4, 2, 1, 1, 3},
+        {IOREQ_TYPE_COPY, MMIO_BASE, 0, 1, 0, 0, 0},
+        {IOREQ_TYPE_COPY, MMIO_BASE, 16, 1, 0, 0, 0},
+        {IOREQ_TYPE_COPY, MMIO_BASE, 6, 1, 0, 0, 0},
+        {IOREQ_TYPE_COPY, MMIO_BASE, 4, 0, 0, 0, 0},
+        {IOREQ_TYPE_COPY, MMIO_BASE, 4, UINT32_MAX, 0, 0, 0},
+        {IOREQ_TYPE_COPY, MMIO_BASE, 4, UINT32_MAX, 1, 0, 0},
+        {IOREQ_TYPE_COPY, UINT64_MAX, 2, 1, 0, 0, 0},
+        {IOREQ_TYPE_COPY, UINT64_MAX - 7, 8, 2, 0, 0, 0},
+        {IOREQ_TYPE_COPY, 4, 4, 3, 0, 1, 0},
+        {IOREQ_TYPE_PCI_CONFIG, 0, 8, 1, 0, 0, 0},
+        {IOREQ_TYPE_PCI_CONFIG, 0, 4, 3, 0, 0, 0},
+        {IOREQ_TYPE_PCI_CONFIG, 0, 0, 1, 0, 0, 0},
+        {3, PORT, 1, 1, 0, 0, 0},
+        {6, PORT, 1, 1, 0, 0, 0},
+        {9, PORT, 1, 1, 0, 0, 0},
+        {255, PORT, 1, 1, 0, 0, 0},
     };
     struct rig *r = rig_new();
 
@@ -336,8 +360,8 @@ static uint8_t *mem(struct rig *r, uint64_t gpa)
     return fake_guestmem_ptr(r->m->memory, gpa);
 }
 
-static struct ioreq string_request(unsigned type, unsigned dir, uint64_t addr, unsigned size, uint32_t count, uint64_t data,
-                                   bool df)
+static struct ioreq string_request(unsigned type, unsigned dir, uint64_t addr, unsigned size,
+                                   uint32_t count, uint64_t data, bool df)
 {
     struct ioreq req = request(type, dir, addr, size, data);
 
@@ -347,7 +371,8 @@ static struct ioreq string_request(unsigned type, unsigned dir, uint64_t addr, u
     return req;
 }
 
-static void expect_units(struct rig *r, uint64_t first_gpa, int64_t step, unsigned size, uint32_t count, uint32_t first)
+static void expect_units(struct rig *r, uint64_t first_gpa, int64_t step, unsigned size,
+                         uint32_t count, uint32_t first)
 {
     for (uint32_t i = 0; i < count; i++) {
         uint32_t v = 0, want = first + i;
@@ -359,17 +384,18 @@ static void expect_units(struct rig *r, uint64_t first_gpa, int64_t step, unsign
 
 static void test_string_in(void)
 {
-    static const uint32_t ports[] = { PORT, BLOCK_PORT };
+    static const uint32_t ports[] = {PORT, BLOCK_PORT};
     struct rig *r = rig_new();
 
     for (unsigned p = 0; p < 2; p++) {
         for (unsigned size = 1; size <= 4; size *= 2) {
-            uint64_t gpa = 0x5ff0 + p;      /* across pages, once not aligned */
+            uint64_t gpa = 0x5ff0 + p; /* across pages, once not aligned */
             uint32_t count = 1000;
 
             memset(mem(r, 0x5000), 0xcc, 0x3000);
             r->next = 1;
-            ask(r, 0, string_request(IOREQ_TYPE_PIO, IOREQ_READ, ports[p], size, count, gpa, false));
+            ask(r, 0,
+                string_request(IOREQ_TYPE_PIO, IOREQ_READ, ports[p], size, count, gpa, false));
             expect_units(r, gpa, size, size, count, 1);
             g_assert_cmphex(*mem(r, gpa - 1), ==, 0xcc);
             g_assert_cmphex(*mem(r, gpa + (uint64_t)size * count), ==, 0xcc);
@@ -456,7 +482,9 @@ static void test_string_out(void)
             uint64_t gpa = df ? 0x6100 : 0x5f00;
 
             g_array_set_size(r->log, 0);
-            ask(r, 0, string_request(IOREQ_TYPE_PIO, IOREQ_WRITE, p ? BLOCK_PORT : PORT, 2, 300, gpa, df));
+            ask(r, 0,
+                string_request(IOREQ_TYPE_PIO, IOREQ_WRITE, p ? BLOCK_PORT : PORT, 2, 300, gpa,
+                               df));
             g_assert_cmpuint(r->log->len, ==, 300);
             for (unsigned i = 0; i < 300; i++) {
                 uint16_t want;
@@ -497,7 +525,10 @@ static unsigned serve_in_turns(struct rig *r, unsigned vcpu)
     return turns;
 }
 
-/* A string of 200 units of which each takes 200 µs gets its turns, and every unit is done once and in order. */
+/*
+ * A string of 200 units of which each takes 200 µs gets its turns, and every unit is done once and
+ * in order.
+ */
 static void test_string_turns(void)
 {
     enum { N = 200 };
@@ -506,8 +537,9 @@ static void test_string_turns(void)
     for (unsigned how = 0; how < 8; how++) {
         struct rig *r = rig_new();
         bool read = how & 1, down = how & 2, mmio = how & 4;
-        struct ioreq req = request(mmio ? IOREQ_TYPE_COPY : IOREQ_TYPE_PIO, read ? IOREQ_READ : IOREQ_WRITE,
-                                   mmio ? MMIO_BASE + 0x1000 : PORT, 2, 0x20000);
+        struct ioreq req =
+            request(mmio ? IOREQ_TYPE_COPY : IOREQ_TYPE_PIO, read ? IOREQ_READ : IOREQ_WRITE,
+                    mmio ? MMIO_BASE + 0x1000 : PORT, 2, 0x20000);
         unsigned units = 0;
 
         req.count = N;
@@ -524,11 +556,12 @@ static void test_string_turns(void)
         r->slot[1] = req;
         if (mmio && read) {
             for (unsigned i = 0; i < N; i++) {
-                memcpy(r->bytes + (down ? 0x1000 - 2 * i : 0x1000 + 2 * i), &(uint16_t){ (uint16_t)i }, 2);
+                memcpy(r->bytes + (down ? 0x1000 - 2 * i : 0x1000 + 2 * i),
+                       &(uint16_t){(uint16_t)i}, 2);
             }
         }
         if (mmio && read) {
-            serve_in_turns(r, 1);       /* reads of the rig's memory are quick */
+            serve_in_turns(r, 1); /* reads of the rig's memory are quick */
         } else {
             g_assert_cmpuint(serve_in_turns(r, 1), >, 3);
             g_assert_cmpuint(r->core.counters.string_turns, >, 1);
@@ -542,7 +575,10 @@ static void test_string_turns(void)
         for (unsigned i = 0; i < r->log->len; i++) {
             if (noted(r, i)->value != 0xee) {
                 g_assert_cmphex(noted(r, i)->value, ==, out[down ? N - 1 - units : units]);
-                g_assert_cmphex(noted(r, i)->offset, ==, !mmio ? 0 : down ? 0x1000 - 2 * units : 0x1000 + 2 * units);
+                g_assert_cmphex(noted(r, i)->offset, ==,
+                                !mmio  ? 0
+                                : down ? 0x1000 - 2 * units
+                                       : 0x1000 + 2 * units);
                 units++;
             }
         }
@@ -576,9 +612,11 @@ static void test_string_mmio(void)
         r->bytes[i] = (uint8_t)(i * 13 + i / 256);
     }
     /* REP MOVS from the device, up and down: both addresses step. */
-    ask(r, 0, string_request(IOREQ_TYPE_COPY, IOREQ_READ, MMIO_BASE + 0xff0, 4, 512, 0x5ff8, false));
+    ask(r, 0,
+        string_request(IOREQ_TYPE_COPY, IOREQ_READ, MMIO_BASE + 0xff0, 4, 512, 0x5ff8, false));
     g_assert_cmpint(memcmp(mem(r, 0x5ff8), r->bytes + 0xff0, 2048), ==, 0);
-    ask(r, 0, string_request(IOREQ_TYPE_COPY, IOREQ_READ, MMIO_BASE + 0x4000, 8, 512, 0xa000, true));
+    ask(r, 0,
+        string_request(IOREQ_TYPE_COPY, IOREQ_READ, MMIO_BASE + 0x4000, 8, 512, 0xa000, true));
     for (unsigned i = 0; i < 512; i++) {
         g_assert_cmpint(memcmp(mem(r, 0xa000 - 8 * i), r->bytes + 0x4000 - 8 * i, 8), ==, 0);
     }
@@ -586,7 +624,8 @@ static void test_string_mmio(void)
     for (unsigned i = 0; i < 4096; i++) {
         mem(r, 0x9000)[i] = (uint8_t)(i ^ 0x5a);
     }
-    ask(r, 0, string_request(IOREQ_TYPE_COPY, IOREQ_WRITE, MMIO_BASE + 0x2000, 1, 4096, 0x9000, false));
+    ask(r, 0,
+        string_request(IOREQ_TYPE_COPY, IOREQ_WRITE, MMIO_BASE + 0x2000, 1, 4096, 0x9000, false));
     g_assert_cmpint(memcmp(mem(r, 0x9000), r->bytes + 0x2000, 4096), ==, 0);
     g_array_set_size(r->log, 0);
     ask(r, 0, string_request(IOREQ_TYPE_COPY, IOREQ_WRITE, MMIO_BASE + 0x3ffc, 4, 2, 0x9ffc, true));
@@ -605,12 +644,16 @@ static void test_string_mmio(void)
     g_assert_cmphex(noted(r, 2)->value, ==, 0xabcd);
 
     /* Off the device's end: the rest is nobody's. */
-    ask(r, 0, string_request(IOREQ_TYPE_COPY, IOREQ_READ, MMIO_BASE + MMIO_SIZE - 4, 4, 2, 0x5000, false));
+    ask(r, 0,
+        string_request(IOREQ_TYPE_COPY, IOREQ_READ, MMIO_BASE + MMIO_SIZE - 4, 4, 2, 0x5000,
+                       false));
     g_assert_cmpint(memcmp(mem(r, 0x5000), r->bytes + MMIO_SIZE - 4, 4), ==, 0);
     g_assert_cmphex(*(uint32_t *)mem(r, 0x5004), ==, 0xffffffff);
 
     /* REP INSD from 0xCFC becomes one of these. */
-    ask(r, 0, string_request(IOREQ_TYPE_PCI_CONFIG, IOREQ_READ, UINT64_C(0x50) << 32, 4, 3, 0x5000, false));
+    ask(r, 0,
+        string_request(IOREQ_TYPE_PCI_CONFIG, IOREQ_READ, UINT64_C(0x50) << 32, 4, 3, 0x5000,
+                       false));
     g_assert_cmphex(*(uint32_t *)mem(r, 0x5008), ==, 0xffffffff);
     g_assert_cmpuint(r->core.counters.bad, ==, 0);
     rig_free(r);
@@ -665,7 +708,8 @@ static void *attack(void *opaque)
         x ^= x >> 7;
         x ^= x << 17;
         __atomic_store_n(&slot[x % (VCPUS * 4)], x * 0x9e3779b97f4a7c15, __ATOMIC_RELAXED);
-        __atomic_store_n((uint8_t *)slot + 30 + x / 16 % VCPUS * 32, STATE_IOREQ_READY | (x >> 32 & 0xf0), __ATOMIC_RELAXED);
+        __atomic_store_n((uint8_t *)slot + 30 + x / 16 % VCPUS * 32,
+                         STATE_IOREQ_READY | (x >> 32 & 0xf0), __ATOMIC_RELAXED);
         __atomic_store_n(&ring[x >> 40 & 511], x, __ATOMIC_RELAXED);
     }
     return NULL;
@@ -673,7 +717,7 @@ static void *attack(void *opaque)
 
 static void test_concurrent(void)
 {
-    struct attacker a = { .r = rig_new() };
+    struct attacker a = {.r = rig_new()};
     pthread_t thread;
 
     g_assert_cmpint(pthread_create(&thread, NULL, attack, &a), ==, 0);
@@ -688,11 +732,13 @@ static void test_concurrent(void)
 /* Random requests whose fields are each plausible now and then. */
 static void test_random(void)
 {
-    static const uint64_t addrs[] = { PORT, BLOCK_PORT, MMIO_BASE, MMIO_BASE + 0xffc, 0, 0xa0000, UINT64_MAX - 3, 0xfffe };
-    static const uint64_t datas[] = { 0, 0x5000, 0x5ffe, UINT64_C(0xffffff), UINT64_C(0x100000000), UINT64_MAX, 1 };
-    static const uint32_t counts[] = { 0, 1, 1, 1, 2, 512, 4096, 4097, UINT32_MAX };
-    static const uint32_t sizes[] = { 0, 1, 2, 3, 4, 8, 16, UINT32_MAX };
-    static const uint8_t types[] = { 0, 1, 2, 7, 8, 3, 255 };
+    static const uint64_t addrs[] = {PORT, BLOCK_PORT, MMIO_BASE,      MMIO_BASE + 0xffc,
+                                     0,    0xa0000,    UINT64_MAX - 3, 0xfffe};
+    static const uint64_t datas[] = {
+        0, 0x5000, 0x5ffe, UINT64_C(0xffffff), UINT64_C(0x100000000), UINT64_MAX, 1};
+    static const uint32_t counts[] = {0, 1, 1, 1, 2, 512, 4096, 4097, UINT32_MAX};
+    static const uint32_t sizes[] = {0, 1, 2, 3, 4, 8, 16, UINT32_MAX};
+    static const uint8_t types[] = {0, 1, 2, 7, 8, 3, 255};
     struct rig *r = rig_new();
 
     for (unsigned i = 0; i < 20000; i++) {
@@ -702,7 +748,9 @@ static void test_random(void)
             .count = counts[g_test_rand_int_range(0, G_N_ELEMENTS(counts))],
             .size = sizes[g_test_rand_int_range(0, G_N_ELEMENTS(sizes))],
             .type = types[g_test_rand_int_range(0, G_N_ELEMENTS(types))],
-            .dir = g_test_rand_bit() & 1, .df = g_test_rand_bit() & 1, .data_is_ptr = g_test_rand_bit() & 1,
+            .dir = g_test_rand_bit() & 1,
+            .df = g_test_rand_bit() & 1,
+            .data_is_ptr = g_test_rand_bit() & 1,
             .state = STATE_IOREQ_READY,
         };
 
@@ -716,7 +764,10 @@ static void test_random(void)
 
 static void post(struct rig *r, unsigned type, uint32_t addr, unsigned size_code, uint64_t data)
 {
-    struct buf_ioreq item = { .type = (uint8_t)type, .size = size_code & 3, .addr = addr & 0xfffff, .data = (uint32_t)data };
+    struct buf_ioreq item = {.type = (uint8_t)type,
+                             .size = size_code & 3,
+                             .addr = addr & 0xfffff,
+                             .data = (uint32_t)data};
     uint32_t write = r->ring->write_pointer;
 
     r->ring->buf_ioreq[write % RING] = item;
@@ -759,7 +810,7 @@ static void on_rtc_offset(void *opaque, int64_t seconds)
 
 static void test_ring_items(void)
 {
-    static const struct machine_events events = { .rtc_offset = on_rtc_offset };
+    static const struct machine_events events = {.rtc_offset = on_rtc_offset};
     struct rig *r = rig_new();
 
     r->m->events = &events;
@@ -797,7 +848,8 @@ static void test_ring_items(void)
 
 static void test_ring_pointers(void)
 {
-    static const uint32_t garbage[][2] = { { 0, 512 }, { 1, 0 }, { 5, 0x80000000 }, { UINT32_MAX, 600 }, { 600, 20 } };
+    static const uint32_t garbage[][2] = {
+        {0, 512}, {1, 0}, {5, 0x80000000}, {UINT32_MAX, 600}, {600, 20}};
     struct rig *r = rig_new();
     uint32_t posted = 0;
 
@@ -831,7 +883,10 @@ static void test_ring_pointers(void)
     rig_free(r);
 }
 
-/* Xen's part of mode 2, between any two items: both pointers are lowered by multiples of the ring's size. */
+/*
+ * Xen's part of mode 2, between any two items: both pointers are lowered by multiples of the ring's
+ * size.
+ */
 static void canonicalise(struct rig *r)
 {
     uint64_t old = __atomic_load_n((uint64_t *)r->ring, __ATOMIC_ACQUIRE);

@@ -702,7 +702,7 @@ static void test_description(void)
     s->data[at + 8] ^= 1;
     refused_and_free(s, "description does not match its hash");
     s = changed(good);
-    s->data[20] ^= 1;       /* the program's line is not part of the machine */
+    s->data[20] ^= 1; /* the program's line is not part of the machine */
     fix_checksum(s);
     kit_init(&n);
     g_assert_cmpint(machine_load(n.m, s->data, s->len, &err), ==, 0);
@@ -746,7 +746,8 @@ static void test_other_machine(void)
     fake_device(k.m, &part_class, "c", NULL);
     machine_complete(k.m);
     s = save(k.m);
-    refused(s->data, s->len, "no device c (section part) (saved by another machine: it has 'part c'");
+    refused(s->data, s->len,
+            "no device c (section part) (saved by another machine: it has 'part c'");
     g_byte_array_free(s, TRUE);
     fake_machine_free(k.m);
 }

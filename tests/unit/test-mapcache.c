@@ -13,13 +13,13 @@
 #define BUCKET (PAGES * (uint64_t)GUEST_PAGE_SIZE)
 
 /*
- * The guest has memory everywhere but in [hole_first, hole_last]. Real memory behind it: none but what is mapped; the first
- * eight bytes of each mapped page hold its frame number.
+ * The guest has memory everywhere but in [hole_first, hole_last]. Real memory behind it: none but
+ * what is mapped; the first eight bytes of each mapped page hold its frame number.
  */
 struct room {
     uint64_t hole_first, hole_last;
     unsigned maps, unmaps, single_maps;
-    unsigned fail;              /* errno for that many map calls … */
+    unsigned fail; /* errno for that many map calls … */
     unsigned fail_count;
     uint64_t modified_first;
     unsigned modified_pages, modified_calls;
@@ -36,7 +36,8 @@ static void *room_map(void *opaque, uint64_t gfn, unsigned pages, int *errs)
         return NULL;
     }
     *(pages == 1 ? &room->single_maps : &room->maps) += 1;
-    p = mmap(NULL, (size_t)pages * GUEST_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    p = mmap(NULL, (size_t)pages * GUEST_PAGE_SIZE, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     g_assert_true(p != MAP_FAILED);
     for (unsigned i = 0; i < pages; i++) {
         uint64_t frame = gfn + i;
@@ -44,7 +45,8 @@ static void *room_map(void *opaque, uint64_t gfn, unsigned pages, int *errs)
         if (frame >= room->hole_first && frame <= room->hole_last) {
             errs[i] = EINVAL;
             /* As on Xen: touching it is a fault. */
-            g_assert_cmpint(mprotect(p + (size_t)i * GUEST_PAGE_SIZE, GUEST_PAGE_SIZE, PROT_NONE), ==, 0);
+            g_assert_cmpint(mprotect(p + (size_t)i * GUEST_PAGE_SIZE, GUEST_PAGE_SIZE, PROT_NONE),
+                            ==, 0);
         } else {
             errs[i] = 0;
             memcpy(p + (size_t)i * GUEST_PAGE_SIZE, &frame, sizeof(frame));
@@ -72,11 +74,11 @@ static void room_modified(void *opaque, uint64_t gfn, unsigned pages)
     room->modified_calls++;
 }
 
-static const struct mapcache_ops ops = { room_map, room_unmap, room_modified };
+static const struct mapcache_ops ops = {room_map, room_unmap, room_modified};
 
 static struct guestmem *cache_new(struct room *room, unsigned buckets, unsigned idle_seconds)
 {
-    struct mapcache_limits limits = { PAGES, buckets * BUCKET, idle_seconds };
+    struct mapcache_limits limits = {PAGES, buckets * BUCKET, idle_seconds};
 
     memset(room, 0, sizeof(*room));
     room->hole_first = UINT64_MAX;
@@ -133,7 +135,7 @@ static void test_eviction(void)
     for (unsigned i = 0; i < 4; i++) {
         frame_at(gm, i * BUCKET);
     }
-    frame_at(gm, 0);                /* now 1 is the oldest */
+    frame_at(gm, 0); /* now 1 is the oldest */
     frame_at(gm, 4 * BUCKET);
     mapcache_counters(gm, &c);
     g_assert_cmpuint(c.evictions, ==, 1);
@@ -142,7 +144,7 @@ static void test_eviction(void)
     frame_at(gm, 0);
     frame_at(gm, 2 * BUCKET);
     g_assert_cmpuint(room.maps, ==, 5);
-    frame_at(gm, 1 * BUCKET);       /* was dropped */
+    frame_at(gm, 1 * BUCKET); /* was dropped */
     g_assert_cmpuint(room.maps, ==, 6);
     mapcache_free(gm);
     g_assert_cmpuint(room.maps, ==, room.unmaps);
@@ -231,7 +233,7 @@ static void test_holes(void)
     for (unsigned i = 0; i < 100; i++) {
         g_assert_cmpint(guestmem_get(gm, 0x7000, 8, false, &ref), ==, -EFAULT);
     }
-    g_assert_cmpuint(room.maps, ==, 1);     /* asked page by page, without giving up the bucket */
+    g_assert_cmpuint(room.maps, ==, 1); /* asked page by page, without giving up the bucket */
     g_assert_cmpuint(room.single_maps, ==, 100);
 
     /* Populated again: works at once, although the old mapping is in use; and that stays valid. */
@@ -287,7 +289,9 @@ static void test_invalidate(void)
     g_assert_cmpuint(c.buckets, ==, 1);
     g_assert_cmpuint(room.unmaps, ==, 2);
 
-    /* The pinned view is still memory, but is not found any more, and goes with its last reference. */
+    /*
+     * The pinned view is still memory, but is not found any more, and goes with its last reference.
+     */
     memset(pin[0].ptr, 0x55, 8);
     g_assert_cmpuint(frame_at(gm, 0x1000), ==, 1);
     g_assert_cmpuint(room.maps, ==, 4);
@@ -314,7 +318,8 @@ static void test_sparse(void)
     uint64_t gpa = 0;
 
     for (unsigned i = 0; i < 5000; i++) {
-        gpa = (gpa * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407)) & ((UINT64_C(1) << 40) - 4096);
+        gpa = (gpa * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407)) &
+              ((UINT64_C(1) << 40) - 4096);
         g_assert_cmpuint(frame_at(gm, gpa), ==, gpa >> 12);
         mapcache_counters(gm, &c);
         g_assert_cmpuint(c.buckets, <=, 16);

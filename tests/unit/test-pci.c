@@ -367,7 +367,7 @@ static void test_bar_overlap(void)
     struct machine *m = new_machine(&c);
     struct card *s =
         DEVICE_CAST(struct card, fake_pci_device(m, &small_class, PCI_DEVFN(6, 0), NULL));
-    uint64_t mistakes = log_guest_count(ROOM_PCI);
+    uint64_t mistakes = log_guest_count(LOG_PCI);
     struct region fixed;
 
     wr(m, CARD, 0x10, 0xc000, 4);
@@ -376,7 +376,7 @@ static void test_bar_overlap(void)
     wr(m, s->pci.devfn, 4, 1, 2);
     g_assert_true(aspace_find(m->pio, 0xc000) == &c->pci.bar[0].region);
     g_assert_cmphex(s->pci.bar[0].address, ==, PCI_BAR_UNMAPPED);
-    g_assert_cmpuint(log_guest_count(ROOM_PCI), ==, mistakes + 1);
+    g_assert_cmpuint(log_guest_count(LOG_PCI), ==, mistakes + 1);
     /* The first moves away: the other is decoded without being touched. */
     wr(m, CARD, 0x10, 0xc040, 4);
     g_assert_true(aspace_find(m->pio, 0xc000) == &s->pci.bar[0].region);

@@ -3,7 +3,7 @@
 
 #define DEVFN PCI_DEVFN(1, 0)
 
-static const struct fuzz_range ranges[] = { { 0x92, 1 }, { 0 } };
+static const struct fuzz_range ranges[] = {{0x92, 1}, {0}};
 
 static struct machine *new_machine(struct device **dev)
 {
@@ -31,7 +31,7 @@ static void test_ids(void)
 
 static void test_routes(void)
 {
-    static const uint8_t hvmloader[4] = { 5, 10, 11, 5 };
+    static const uint8_t hvmloader[4] = {5, 10, 11, 5};
     struct device *dev;
     struct machine *m = new_machine(&dev);
 
@@ -39,7 +39,7 @@ static void test_routes(void)
         pci_config_write(m->pci, DEVFN, 0x60 + link, hvmloader[link], 1);
         g_assert_cmpuint(m->hv->link_route[link], ==, hvmloader[link]);
     }
-    pci_config_write(m->pci, DEVFN, 0x61, 0x8a, 1);     /* _DIS: or 0x80 */
+    pci_config_write(m->pci, DEVFN, 0x61, 0x8a, 1); /* _DIS: or 0x80 */
     g_assert_cmpuint(m->hv->link_route[1], ==, 0);
     g_assert_cmphex(pci_config_read(m->pci, DEVFN, 0x61, 1), ==, 0x8a);
     pci_config_write(m->pci, DEVFN, 0x60, 0x7b7b7b7b, 4);

@@ -7,7 +7,7 @@
 
 #define DEVFN PCI_DEVFN(2, 0)
 
-static const struct fuzz_range ranges[] = { { 0x10, 4 }, { 0xc000, 256 }, { 0 } };
+static const struct fuzz_range ranges[] = {{0x10, 4}, {0xc000, 256}, {0}};
 
 /* Sees what is unplugged. */
 struct probe {
@@ -68,7 +68,7 @@ static void test_unplug(void)
     struct device *dev;
     struct machine *m = new_machine(&dev);
     struct probe *p = DEVICE_CAST(struct probe, fake_device(m, &probe_class, NULL, NULL));
-    uint64_t complaints = log_guest_count(ROOM_PLATFORM);
+    uint64_t complaints = log_guest_count(LOG_PLATFORM);
 
     g_assert_cmphex(in(m, 0x10, 2), ==, 0x49d2);
     g_assert_cmphex(inb(m, 0x12), ==, 1);
@@ -79,17 +79,17 @@ static void test_unplug(void)
     out(m, 0x10, 0x0003, 2);
     g_assert_cmpuint(p->calls, ==, 1);
     g_assert_cmphex(p->what, ==, UNPLUG_DISKS | UNPLUG_NICS);
-    out(m, 0x10, 0x0005, 2);            /* all disks override auxiliary ones */
+    out(m, 0x10, 0x0005, 2); /* all disks override auxiliary ones */
     g_assert_cmphex(p->what, ==, UNPLUG_DISKS);
     out(m, 0x10, 0x0004, 2);
     g_assert_cmphex(p->what, ==, UNPLUG_AUX_DISKS);
     out(m, 0x10, 0x0008, 2);
     g_assert_cmphex(p->what, ==, UNPLUG_NVME);
     g_assert_cmpuint(p->calls, ==, 4);
-    g_assert_cmpuint(log_guest_count(ROOM_PLATFORM), ==, complaints);
+    g_assert_cmpuint(log_guest_count(LOG_PLATFORM), ==, complaints);
     out(m, 0x10, 0xfff0, 2);
     g_assert_cmpuint(p->calls, ==, 4);
-    g_assert_cmpuint(log_guest_count(ROOM_PLATFORM), ==, complaints + 1);
+    g_assert_cmpuint(log_guest_count(LOG_PLATFORM), ==, complaints + 1);
     fake_machine_free(m);
 }
 
@@ -97,20 +97,20 @@ static void test_log(void)
 {
     struct device *dev;
     struct machine *m = new_machine(&dev);
-    uint64_t lines = log_guest_count(ROOM_PLATFORM);
+    uint64_t lines = log_guest_count(LOG_PLATFORM);
 
     for (const char *c = "PV drivers say hello"; *c; c++) {
         outb(m, 0x12, (uint8_t)*c);
     }
-    g_assert_cmpuint(log_guest_count(ROOM_PLATFORM), ==, lines);
+    g_assert_cmpuint(log_guest_count(LOG_PLATFORM), ==, lines);
     outb(m, 0x12, '\n');
-    g_assert_cmpuint(log_guest_count(ROOM_PLATFORM), ==, lines + 1);
-    outb(m, 0x12, '\n');                /* empty lines are none */
-    g_assert_cmpuint(log_guest_count(ROOM_PLATFORM), ==, lines + 1);
+    g_assert_cmpuint(log_guest_count(LOG_PLATFORM), ==, lines + 1);
+    outb(m, 0x12, '\n'); /* empty lines are none */
+    g_assert_cmpuint(log_guest_count(LOG_PLATFORM), ==, lines + 1);
     for (unsigned i = 0; i < 256 * 4 + 1; i++) {
         outb(m, 0x12, (uint8_t)(i | 0x80));
     }
-    g_assert_cmpuint(log_guest_count(ROOM_PLATFORM), ==, lines + 5);
+    g_assert_cmpuint(log_guest_count(LOG_PLATFORM), ==, lines + 5);
     fake_machine_free(m);
 }
 
@@ -118,7 +118,7 @@ static void test_bars(void)
 {
     struct device *dev;
     struct machine *m = new_machine(&dev);
-    uint64_t lines = log_guest_count(ROOM_PLATFORM);
+    uint64_t lines = log_guest_count(LOG_PLATFORM);
 
     map_bars(m);
     g_assert_cmphex(inb(m, 0x10), ==, 0);
@@ -130,7 +130,7 @@ static void test_bars(void)
     g_assert_cmphex(inb(m, 0xc004), ==, 0xff);
     outb(m, 0xc008, 'x');
     outb(m, 0xc008, '\n');
-    g_assert_cmpuint(log_guest_count(ROOM_PLATFORM), ==, lines + 1);
+    g_assert_cmpuint(log_guest_count(LOG_PLATFORM), ==, lines + 1);
     aspace_write(m->mmio, 0xf0000004, 1, 4); /* SUSE's unofficial unplug before 2011: no effect */
     g_assert_cmphex(aspace_read(m->mmio, 0xf0000000, 8), ==, 0);
     g_assert_cmphex(aspace_read(m->mmio, 0xf0ffffff, 1), ==, 0);

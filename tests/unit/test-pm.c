@@ -54,7 +54,7 @@ static void test_sci_enable(void)
     struct device *dev;
     struct machine *m = new_machine(&dev);
 
-    g_assert_cmphex(in(m, 0xb004, 2), ==, 0xffff);      /* not decoded yet */
+    g_assert_cmphex(in(m, 0xb004, 2), ==, 0xffff); /* not decoded yet */
     hvmloader(m);
     g_assert_cmphex(in(m, 0xb004, 2), ==, 0x0001);
     g_assert_cmphex(in(m, 0xb004, 4), ==, 0x00000001);
@@ -86,10 +86,10 @@ static void test_move(void)
     g_assert_cmphex(in(m, 0x1f44, 2), ==, 0xffff);
 
     /* On top of our own CPU map: refused, nothing decoded, and it can move on from there. */
-    complaints = log_guest_count(ROOM_ACPI);
+    complaints = log_guest_count(LOG_ACPI);
     pci_config_write(m->pci, DEVFN, 0x40, 0xaf01, 4);
     pci_config_write(m->pci, DEVFN, 0x80, 1, 1);
-    g_assert_cmpuint(log_guest_count(ROOM_ACPI), ==, complaints + 1);
+    g_assert_cmpuint(log_guest_count(LOG_ACPI), ==, complaints + 1);
     g_assert_cmphex(inb(m, 0xaf04), ==, 0);
     pci_config_write(m->pci, DEVFN, 0x40, 0xb001, 4);
     g_assert_cmphex(in(m, 0xb004, 2), ==, 0x0001);
@@ -104,10 +104,10 @@ static void test_poweroff(void)
     hvmloader(m);
     out(m, 0xb004, 0x0001, 2);
     g_assert_cmpuint(m->hv->shutdowns, ==, 0);
-    out(m, 0xb004, 0x3c01, 2);      /* type 7: unknown */
+    out(m, 0xb004, 0x3c01, 2); /* type 7: unknown */
     g_assert_cmpuint(m->hv->shutdowns, ==, 0);
     g_assert_cmphex(in(m, 0xb004, 2), ==, 0x1c01);
-    out(m, 0xb004, 0x2001, 2);      /* type 0: S5 */
+    out(m, 0xb004, 0x2001, 2); /* type 0: S5 */
     g_assert_cmpuint(m->hv->shutdowns, ==, 1);
     g_assert_cmpint(m->hv->shutdown_reason, ==, HV_SHUTDOWN_POWEROFF);
     fake_machine_free(m);
@@ -120,11 +120,11 @@ static void test_suspend(void)
 
     inb(m, 0xb102);
     for (unsigned i = 0; i < 32; i++) {
-        outb(m, 0xb107, (uint8_t)i);            /* to the end of the block */
+        outb(m, 0xb107, (uint8_t)i); /* to the end of the block */
     }
     hvmloader(m);
     out(m, 0xafe2, 0x0006, 2);
-    out(m, 0xb004, 0x2401, 2);      /* type 1: S3 */
+    out(m, 0xb004, 0x2401, 2); /* type 1: S3 */
     g_assert_cmpuint(m->hv->s_state, ==, 3);
     g_assert_cmpint(m->state, ==, MACHINE_SUSPENDED);
     g_assert_cmpint(machine_wakeup(m, NULL), ==, 0);
@@ -159,7 +159,7 @@ static void test_cpu_map(void)
     g_assert_false(m->hv->isa_level[9]);
     g_assert_cmphex(in(m, 0xafe0, 4), ==, 0x00040000);
 
-    g_assert_false(acpi_vcpu_online(dev, 17));          /* already */
+    g_assert_false(acpi_vcpu_online(dev, 17)); /* already */
     g_assert_false(acpi_vcpu_online(dev, ACPI_VCPU_MAX));
     g_assert_false(acpi_vcpu_is_online(dev, UINT32_MAX));
     g_assert_false(m->hv->isa_level[9]);
@@ -179,19 +179,19 @@ static void test_sci_line(void)
     unsigned changes = m->hv->isa_changes[9];
 
     g_assert_cmpuint(changes, ==, 0);
-    g_assert_true(acpi_vcpu_online(dev, 5));            /* not enabled: no interrupt */
+    g_assert_true(acpi_vcpu_online(dev, 5)); /* not enabled: no interrupt */
     outb(m, 0xafe0, 0x02);
     g_assert_cmpuint(m->hv->isa_changes[9], ==, 0);
-    outb(m, 0xafe2, 0x04);                              /* pending when it is enabled */
+    outb(m, 0xafe2, 0x04); /* pending when it is enabled */
     g_assert_cmpuint(m->hv->isa_changes[9], ==, 1);
     g_assert_true(m->hv->isa_level[9]);
     m->hv->isa_level[9] = false; /* Xen dropped the line for a PM1a event of its own */
-    outb(m, 0xafe0, 0x02);                              /* another GPE; ours stays pending */
+    outb(m, 0xafe0, 0x02);       /* another GPE; ours stays pending */
     g_assert_true(m->hv->isa_level[9]);
     outb(m, 0xafe2, 0x00);
     g_assert_false(m->hv->isa_level[9]);
     g_assert_cmphex(inb(m, 0xafe0), ==, 0x04);
-    m->hv->isa_level[9] = true;                         /* now Xen's event */
+    m->hv->isa_level[9] = true; /* now Xen's event */
     outb(m, 0xafe0, 0x04);
     g_assert_true(m->hv->isa_level[9]);
     fake_machine_free(m);
@@ -201,15 +201,15 @@ static void test_pci_slots(void)
 {
     struct device *dev;
     struct machine *m = new_machine(&dev);
-    uint64_t complaints = log_guest_count(ROOM_ACPI);
+    uint64_t complaints = log_guest_count(LOG_ACPI);
 
     fake_pci_device(m, &i440fx_class, 0, NULL);
     g_assert_cmphex(in(m, 0xae00, 4), ==, 0);
     g_assert_cmphex(in(m, 0xae04, 4), ==, 0);
-    g_assert_cmphex(in(m, 0xae0c, 4), ==, 0xfffffffc);  /* not the chip set */
+    g_assert_cmphex(in(m, 0xae0c, 4), ==, 0xfffffffc); /* not the chip set */
     g_assert_cmphex(in(m, 0xae0d, 1), ==, 0xff);
     out(m, 0xae08, 1u << 1, 4);
-    g_assert_cmpuint(log_guest_count(ROOM_ACPI), ==, complaints + 1);
+    g_assert_cmpuint(log_guest_count(LOG_ACPI), ==, complaints + 1);
     g_assert_cmphex(pci_config_read(m->pci, DEVFN, 0, 4), ==, 0x71138086);
     fake_machine_free(m);
 }
@@ -252,9 +252,9 @@ static void test_state(void)
     g_assert_cmphex(inb(m2, 0xaf00), ==, 0x87);
     g_assert_cmphex(inb(m2, 0xb044), ==, 0x11);
     g_assert_cmphex(inb(m2, 0xb100), ==, 0xff);
-    g_assert_cmpuint(m2->hv->isa_changes[9], ==, 0);    /* Xen restored the line itself */
+    g_assert_cmpuint(m2->hv->isa_changes[9], ==, 0); /* Xen restored the line itself */
     outb(m2, 0xafe0, 0x04);
-    g_assert_cmpuint(m2->hv->isa_changes[9], ==, 1);    /* but now it falls */
+    g_assert_cmpuint(m2->hv->isa_changes[9], ==, 1); /* but now it falls */
     g_assert_false(m2->hv->isa_level[9]);
     fake_machine_free(m);
     fake_machine_free(m2);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QMP's commands and the human monitor, on a fake machine (qmp-fakes.c): what libxl asks, what it gets, and what becomes of
- * nonsense.
+ * QMP's commands and the human monitor, on a fake machine (qmp-fakes.c): what libxl asks, what it
+ * gets, and what becomes of nonsense.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -22,17 +22,24 @@ static void test_errors(void)
     struct client *c = client_new(dm->path);
 
     assert_error(c, "{\"execute\":\"no-such-command\"}", "CommandNotFound", "no-such-command");
-    assert_error(c, "{\"execute\":\"device_del\",\"arguments\":{\"id\":\"x\"}}", "CommandNotFound", "device_del");
-    assert_error(c, "{\"execute\":\"query-status\",\"arguments\":{\"x\":1}}", "GenericError", "'x'");
-    assert_error(c, "{\"execute\":\"xen-set-global-dirty-log\"}", "GenericError", "'enable' is missing");
-    assert_error(c, "{\"execute\":\"xen-set-global-dirty-log\",\"arguments\":{\"enable\":1}}", "GenericError",
-                 "'enable' must be a boolean");
-    assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":\"1\"}}", "GenericError", "'id' must be an integer");
-    assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":1.5}}", "GenericError", "'id' must be an integer");
-    assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":{}}}", "GenericError", "'id' must be an integer");
-    assert_error(c, "{\"execute\":\"change-vnc-password\",\"arguments\":{\"password\":null}}", "GenericError",
-                 "'password' must be a string");
-    assert_error(c, "{\"execute\":\"eject\",\"arguments\":{\"id\":\"nothing\"}}", "DeviceNotFound", "nothing");
+    assert_error(c, "{\"execute\":\"device_del\",\"arguments\":{\"id\":\"x\"}}", "CommandNotFound",
+                 "device_del");
+    assert_error(c, "{\"execute\":\"query-status\",\"arguments\":{\"x\":1}}", "GenericError",
+                 "'x'");
+    assert_error(c, "{\"execute\":\"xen-set-global-dirty-log\"}", "GenericError",
+                 "'enable' is missing");
+    assert_error(c, "{\"execute\":\"xen-set-global-dirty-log\",\"arguments\":{\"enable\":1}}",
+                 "GenericError", "'enable' must be a boolean");
+    assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":\"1\"}}", "GenericError",
+                 "'id' must be an integer");
+    assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":1.5}}", "GenericError",
+                 "'id' must be an integer");
+    assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":{}}}", "GenericError",
+                 "'id' must be an integer");
+    assert_error(c, "{\"execute\":\"change-vnc-password\",\"arguments\":{\"password\":null}}",
+                 "GenericError", "'password' must be a string");
+    assert_error(c, "{\"execute\":\"eject\",\"arguments\":{\"id\":\"nothing\"}}", "DeviceNotFound",
+                 "nothing");
     assert_error(c, "{\"execute\":\"eject\"}", "GenericError", "'id'");
     client_close(c);
     dm_free(dm);
@@ -44,8 +51,9 @@ static void test_life(void)
         enum qmp_status status;
         const char *name;
     } statuses[] = {
-        {QMP_STATUS_PRELAUNCH, "prelaunch"}, {QMP_STATUS_INMIGRATE, "inmigrate"}, {QMP_STATUS_PAUSED, "paused"},
-        {QMP_STATUS_RUNNING, "running"},     {QMP_STATUS_SUSPENDED, "suspended"}, {QMP_STATUS_SHUTDOWN, "shutdown"},
+        {QMP_STATUS_PRELAUNCH, "prelaunch"}, {QMP_STATUS_INMIGRATE, "inmigrate"},
+        {QMP_STATUS_PAUSED, "paused"},       {QMP_STATUS_RUNNING, "running"},
+        {QMP_STATUS_SUSPENDED, "suspended"}, {QMP_STATUS_SHUTDOWN, "shutdown"},
     };
     struct fake_dm *dm = dm_new(true);
     struct client *c = client_new(dm->quiet_path);
@@ -56,7 +64,8 @@ static void test_life(void)
         dm->status = statuses[i].status;
         reply = ask(c, "{\"execute\":\"query-status\"}");
         assert_text(reply, "return/status", statuses[i].name);
-        g_assert_true(json_node_get_boolean(at(reply, "return/running")) == (dm->status == QMP_STATUS_RUNNING));
+        g_assert_true(json_node_get_boolean(at(reply, "return/running")) ==
+                      (dm->status == QMP_STATUS_RUNNING));
     }
     dm->stop_at_once = true;
     assert_ok(c, "{\"execute\":\"cont\"}");
@@ -100,7 +109,7 @@ static void test_queries(void)
     assert_int(pci, "return/0/devices/0/function", 1);
     assert_text(pci, "return/0/devices/0/qdev_id", "fake-pci");
     assert_int(pci, "return/0/devices/0/regions/0/address", 0xf0000000);
-    g_assert_null(at(pci, "return/0/devices/1"));       /* the unplugged one is not shown */
+    g_assert_null(at(pci, "return/0/devices/1")); /* the unplugged one is not shown */
     for (guint i = 0; i < json_array_get_length(all); i++) {
         JsonNode *option = json_array_get_element(all, i);
 
@@ -125,19 +134,26 @@ static void test_cpus(void)
     assert_int(fast, "return/0/cpu-index", 0);
     assert_int(fast, "return/1/cpu-index", 1);
     g_assert_null(at(fast, "return/2"));
-    add = g_strdup_printf("{\"execute\":\"device_add\",\"arguments\":{\"id\":\"cpu-2\",\"driver\":\"%s\",\"socket-id\":2,"
-                          "\"core-id\":0,\"thread-id\":0}}", text_at(pluggable, "return/0/type"));
+    add = g_strdup_printf("{\"execute\":\"device_add\",\"arguments\":{\"id\":\"cpu-2\",\"driver\":"
+                          "\"%s\",\"socket-id\":2,"
+                          "\"core-id\":0,\"thread-id\":0}}",
+                          text_at(pluggable, "return/0/type"));
     assert_ok(c, add);
     g_assert_true(fake_qmp.vcpu_online[2]);
     assert_ok(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":3}}");
     g_assert_true(fake_qmp.vcpu_online[3]);
     assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":4}}", "GenericError", "4");
     assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":-1}}", "GenericError", "-1");
-    assert_error(c, "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"usb-host\",\"bus\":\"x\"}}", "GenericError",
-                 "usb-host");
-    assert_error(c, "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"xen-vcpu\",\"socket-id\":\"1\"}}", "GenericError",
-                 "'socket-id' must be an integer");
-    assert_error(c, "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"xen-vcpu\",\"socket-id\":1,\"x\":2}}",
+    assert_error(
+        c, "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"usb-host\",\"bus\":\"x\"}}",
+        "GenericError", "usb-host");
+    assert_error(
+        c,
+        "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"xen-vcpu\",\"socket-id\":\"1\"}}",
+        "GenericError", "'socket-id' must be an integer");
+    assert_error(c,
+                 "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"xen-vcpu\",\"socket-id\":"
+                 "1,\"x\":2}}",
                  "GenericError", "'x'");
     client_close(c);
     dm_free(dm);
@@ -149,9 +165,11 @@ static void test_cd(void)
     struct fake_dm *dm = dm_new(true);
     struct client *c = client_new(dm->path);
     g_autofree char *iso = g_strdup_printf("%s/a,b.iso", dm->dir);
-    g_autofree char *add = g_strdup_printf("{\"execute\":\"add-fd\",\"arguments\":{\"opaque\":\"raw:%s\"}}", iso);
-    static const char *const change = "{\"execute\":\"blockdev-change-medium\",\"arguments\":{\"id\":\"ide-5632\","
-                                      "\"filename\":\"/dev/fdset/0\",\"format\":\"raw\"}}";
+    g_autofree char *add =
+        g_strdup_printf("{\"execute\":\"add-fd\",\"arguments\":{\"opaque\":\"raw:%s\"}}", iso);
+    static const char *const change =
+        "{\"execute\":\"blockdev-change-medium\",\"arguments\":{\"id\":\"ide-5632\","
+        "\"filename\":\"/dev/fdset/0\",\"format\":\"raw\"}}";
     unsigned before;
 
     g_assert_true(g_file_set_contents(iso, "iso", 3, NULL));
@@ -166,22 +184,29 @@ static void test_cd(void)
         assert_text(full, "return/1/device", "ide-5632");
         assert_text(full, "return/1/inserted/file", iso);
         g_assert_true(json_node_get_boolean(at(full, "return/1/inserted/ro")));
-        assert_ok(c, "{\"execute\":\"eject\",\"arguments\":{\"device\":\"ide-5632\",\"force\":true}}");
+        assert_ok(c,
+                  "{\"execute\":\"eject\",\"arguments\":{\"device\":\"ide-5632\",\"force\":true}}");
         empty = ask(c, "{\"execute\":\"query-block\"}");
         g_assert_null(at(empty, "return/1/inserted"));
     }
     g_assert_cmpuint(open_fds(), ==, before);
     assert_error(c, change, "GenericError", "/dev/fdset/0");
     fake_qmp.tray_locked = true;
-    assert_error(c, "{\"execute\":\"eject\",\"arguments\":{\"id\":\"ide-5632\"}}", "GenericError", "locked");
+    assert_error(c, "{\"execute\":\"eject\",\"arguments\":{\"id\":\"ide-5632\"}}", "GenericError",
+                 "locked");
     g_assert_cmpint(add_fd(c, open_file(iso, O_RDONLY), add), ==, 0);
     assert_error(c, change, "GenericError", "locked");
-    g_assert_cmpuint(open_fds(), ==, before);           /* not kept */
+    g_assert_cmpuint(open_fds(), ==, before); /* not kept */
     fake_qmp.tray_locked = false;
-    assert_error(c, "{\"execute\":\"eject\",\"arguments\":{\"id\":\"ide0-hd0\"}}", "GenericError", "ide0-hd0");
-    assert_error(c, "{\"execute\":\"blockdev-change-medium\",\"arguments\":{\"id\":\"ide-5632\",\"filename\":\"/nowhere\"}}",
+    assert_error(c, "{\"execute\":\"eject\",\"arguments\":{\"id\":\"ide0-hd0\"}}", "GenericError",
+                 "ide0-hd0");
+    assert_error(c,
+                 "{\"execute\":\"blockdev-change-medium\",\"arguments\":{\"id\":\"ide-5632\","
+                 "\"filename\":\"/nowhere\"}}",
                  "GenericError", "nowhere");
-    assert_error(c, "{\"execute\":\"blockdev-change-medium\",\"arguments\":{\"id\":\"ide-5632\",\"filename\":\"\"}}",
+    assert_error(c,
+                 "{\"execute\":\"blockdev-change-medium\",\"arguments\":{\"id\":\"ide-5632\","
+                 "\"filename\":\"\"}}",
                  "GenericError", "filename");
     /* The guest unplugged its disk: it is no longer listed. */
     fake_qmp.disk_unplugged = true;
@@ -199,17 +224,46 @@ static void test_cd(void)
 static void test_human(void)
 {
     static const char *const infos[][2] = {
-        {"info status", "VM status: running\r\n"}, {"info version", "xendm "}, {"  info   name \\t", "g"},
-        {"info block", "ide0-hd0"}, {"info chardev", "serial0: filename=null"}, {"info mtree", "fake-region"},
-        {"info pci", "00:03.1 5853:0001"}, {"info cpus", "vCPU 1: plugged"}, {"info irq", "ISA  1: low"},
-        {"info devices", "fake-pci"}, {"info device fake-pci", "says this"}, {"info device nope", "Error: "},
-        {"info device", "Error: "}, {"info recorder", "\r\n"}, {"info recorder 3", "\r\n"}, {"info recorder 0", "Error: "},
-        {"info recorder x", "Error: "}, {"info log", "ide: info"}, {"info mapcache", "buckets 3\r\n"},
-        {"info nonsense", "Error: "}, {"info registers", "xenctx 7"}, {"info", "info block"}, {"info help", "info block"},
-        {"help", "screendump -- FILE"}, {"", ""}, {"nonsense \\\"a}", "Error: "}, {"log ide debug", ""}, {"info log", "ide: debug"},
-        {"log ide", "Error: "}, {"log x debug", "Error: "}, {"log ide info", ""}, {"sendkey ctrl-alt-delete 100", ""},
-        {"sendkey ctrl-nokey", "nokey"}, {"sendkey a x", "Error: "}, {"sendkey", "Error: "}, {"screendump", "Error: "},
-        {"screendump /tmp/a b.png", ""}, {"cont", ""}, {"c", ""}, {"system_reset", ""},
+        {"info status", "VM status: running\r\n"},
+        {"info version", "xendm "},
+        {"  info   name \\t", "g"},
+        {"info block", "ide0-hd0"},
+        {"info chardev", "serial0: filename=null"},
+        {"info mtree", "fake-region"},
+        {"info pci", "00:03.1 5853:0001"},
+        {"info cpus", "vCPU 1: plugged"},
+        {"info irq", "ISA  1: low"},
+        {"info devices", "fake-pci"},
+        {"info device fake-pci", "says this"},
+        {"info device nope", "Error: "},
+        {"info device", "Error: "},
+        {"info recorder", "\r\n"},
+        {"info recorder 3", "\r\n"},
+        {"info recorder 0", "Error: "},
+        {"info recorder x", "Error: "},
+        {"info log", "ide: info"},
+        {"info mapcache", "buckets 3\r\n"},
+        {"info nonsense", "Error: "},
+        {"info registers", "xenctx 7"},
+        {"info", "info block"},
+        {"info help", "info block"},
+        {"help", "screendump -- FILE"},
+        {"", ""},
+        {"nonsense \\\"a}", "Error: "},
+        {"log ide debug", ""},
+        {"info log", "ide: debug"},
+        {"log ide", "Error: "},
+        {"log x debug", "Error: "},
+        {"log ide info", ""},
+        {"sendkey ctrl-alt-delete 100", ""},
+        {"sendkey ctrl-nokey", "nokey"},
+        {"sendkey a x", "Error: "},
+        {"sendkey", "Error: "},
+        {"screendump", "Error: "},
+        {"screendump /tmp/a b.png", ""},
+        {"cont", ""},
+        {"c", ""},
+        {"system_reset", ""},
     };
     struct fake_dm *dm = dm_new(true);
     struct client *c = client_new(dm->quiet_path);
@@ -225,7 +279,8 @@ static void test_human(void)
     }
     g_assert_cmpstr(fake_qmp.keys, ==, "ctrl-alt-delete");
     g_assert_cmpstr(fake_qmp.screendump, ==, "/tmp/a b.png");
-    say(c, "{\"execute\":\"human-monitor-command\",\"id\":8,\"arguments\":{\"command-line\":\"stop\"}}");
+    say(c, "{\"execute\":\"human-monitor-command\",\"id\":8,\"arguments\":{\"command-line\":"
+           "\"stop\"}}");
     assert_silence(c);
     finish_stop(dm);
     reply = get(c);
@@ -242,8 +297,10 @@ static void test_probe(void)
     struct client *c = client_new(dm->path);
 
     assert_ok(c, "{\"execute\":\"query-command-line-options\",\"id\":1}");
-    assert_ok(c, "{\"execute\":\"query-command-line-options\",\"arguments\":{\"option\":\"run-with\"}}");
-    assert_error(c, "{\"execute\":\"query-command-line-options\",\"arguments\":{\"option\":\"x\"}}", "GenericError", "'x'");
+    assert_ok(
+        c, "{\"execute\":\"query-command-line-options\",\"arguments\":{\"option\":\"run-with\"}}");
+    assert_error(c, "{\"execute\":\"query-command-line-options\",\"arguments\":{\"option\":\"x\"}}",
+                 "GenericError", "'x'");
     assert_ok(c, "{\"execute\":\"query-block\"}");
     assert_ok(c, "{\"execute\":\"query-chardev\"}");
     assert_error(c, "{\"execute\":\"cont\"}", "GenericError", "machine");
@@ -262,12 +319,27 @@ static void test_probe(void)
 static void test_every_command(void)
 {
     static const char *const values[] = {
-        "0", "-1", "9223372036854775807", "1.5", "\"\"", "\"/dev/fdset/0\"", "\"ide-5632\"", "\"ide0-hd0\"", "\"xen-vcpu\"",
-        "true", "null", "{}", "[]", "\"\\u0000\"", "\"info recorder\"",
+        "0",
+        "-1",
+        "9223372036854775807",
+        "1.5",
+        "\"\"",
+        "\"/dev/fdset/0\"",
+        "\"ide-5632\"",
+        "\"ide0-hd0\"",
+        "\"xen-vcpu\"",
+        "true",
+        "null",
+        "{}",
+        "[]",
+        "\"\\u0000\"",
+        "\"info recorder\"",
     };
     static const char *const names[] = {
-        "id", "device", "filename", "format", "force", "enable", "live", "driver", "socket-id", "core-id", "thread-id",
-        "fdset-id", "fd", "opaque", "command-line", "password", "option", "query-nodes", "read-only-mode",
+        "id",        "device",   "filename",    "format",         "force",
+        "enable",    "live",     "driver",      "socket-id",      "core-id",
+        "thread-id", "fdset-id", "fd",          "opaque",         "command-line",
+        "password",  "option",   "query-nodes", "read-only-mode",
     };
     struct fake_dm *dm = dm_new(true);
     struct client *c = client_new(dm->quiet_path);
@@ -285,8 +357,10 @@ static void test_every_command(void)
 
         g_string_printf(text, "{\"execute\":\"%s\",\"id\":%u,\"arguments\":{", name, round);
         for (int k = g_rand_int_range(rand, 0, 4); k > 0; k--) {
-            g_string_append_printf(text, "\"%s\":%s%s", names[g_rand_int_range(rand, 0, G_N_ELEMENTS(names))],
-                                   values[g_rand_int_range(rand, 0, G_N_ELEMENTS(values))], k > 1 ? "," : "");
+            g_string_append_printf(text, "\"%s\":%s%s",
+                                   names[g_rand_int_range(rand, 0, G_N_ELEMENTS(names))],
+                                   values[g_rand_int_range(rand, 0, G_N_ELEMENTS(values))],
+                                   k > 1 ? "," : "");
         }
         g_string_append(text, "}}");
         reply = ask(c, text->str);
@@ -302,10 +376,13 @@ static void test_every_command(void)
 static void test_mutations(void)
 {
     static const char conversation[] =
-        "{\"execute\":\"qmp_capabilities\"}\r\n{\"execute\":\"query-block\",\"id\":{\"a\":[1,2,\"\\\"}\"]}}\n"
+        "{\"execute\":\"qmp_capabilities\"}\r\n{\"execute\":\"query-block\",\"id\":{\"a\":[1,2,"
+        "\"\\\"}\"]}}\n"
         "{\"execute\":\"eject\",\"arguments\":{\"id\":\"ide-5632\",\"force\":true},\"id\":-3}"
-        "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"info mtree\"}}\r\n"
-        "{\"execute\":\"add-fd\"}{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"xen-vcpu\",\"socket-id\":1}}";
+        "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"info "
+        "mtree\"}}\r\n"
+        "{\"execute\":\"add-fd\"}{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"xen-"
+        "vcpu\",\"socket-id\":1}}";
     struct fake_dm *dm = dm_new(true);
     struct client *witness = client_new(dm->quiet_path);
     GRand *rand = g_rand_new_with_seed(2);
@@ -317,7 +394,8 @@ static void test_mutations(void)
         size_t len = sizeof(conversation) - 1;
 
         for (int k = g_rand_int_range(rand, 0, 6); k > 0; k--) {
-            static const char interesting[] = "{}[]\"\\,:\n\0\xff" "0a";
+            static const char interesting[] = "{}[]\"\\,:\n\0\xff"
+                                              "0a";
             size_t where = (size_t)g_rand_int_range(rand, 0, (gint32)len);
 
             if (g_rand_int_range(rand, 0, 3) == 0) {

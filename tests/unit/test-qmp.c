@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QMP's transport over real UNIX sockets: the clients do what libxl and xentop do (toolstack-contract.md 2.1, 2.3), and what a
- * hostile client would. Also what waits for what, and descriptors.
+ * QMP's transport over real UNIX sockets: the clients do what libxl and xentop do
+ * (toolstack-contract.md 2.1, 2.3), and what a hostile client would. Also what waits for what, and
+ * descriptors.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +42,8 @@ static void test_greeting(void)
 
 static void test_byte_at_a_time(void)
 {
-    static const char command[] = " {\"execute\" : \"query-name\", \"arguments\": {}, \"id\": 2020372736}\r\n";
+    static const char command[] =
+        " {\"execute\" : \"query-name\", \"arguments\": {}, \"id\": 2020372736}\r\n";
     struct fake_dm *dm = dm_new(true);
     struct client *c = client_new(dm->path);
     g_autoptr(JsonNode) reply = NULL;
@@ -82,7 +84,15 @@ static void test_several_in_one_write(void)
 static void test_ids(void)
 {
     static const char *const ids[] = {
-        "0", "-5", "9223372036854775807", "\"a}{\\\"\\\\\"", "{\"x\":[1,{}]}", "[[],\"]\"]", "null", "true", "1.5",
+        "0",
+        "-5",
+        "9223372036854775807",
+        "\"a}{\\\"\\\\\"",
+        "{\"x\":[1,{}]}",
+        "[[],\"]\"]",
+        "null",
+        "true",
+        "1.5",
     };
     struct fake_dm *dm = dm_new(true);
     struct client *c = client_new(dm->path);
@@ -119,12 +129,34 @@ static void test_strings_with_braces(void)
 static void test_garbage(void)
 {
     static const char *const bad[] = {
-        "hello\n", "}\n", "]\n", "{]\n", "[}\n", "{\"execute\":\"query-status\"]\n", "\"x\"\n", "12\n", "[1,2]\n", "[]\n", "{}\n",
-        "{\"execute\":1}\n", "{\"execute\":{}}\n", "{\"execute\":\"query-status\",\"arguments\":[]}\n",
-        "{\"execute\":\"query-status\",\"arguments\":null}\n", "{\"exec-oob\":\"query-status\"}\n",
-        "{\"execute\":\"query-status\",\"extra\":1}\n", "{,}\n", "{\"execute\" \"query-status\"}\n", "{\"\xff\":1}\n",
-        "{\"execute\":\"\xc3\x28\"}\n", "{execute:query-status}\n", "\xff\n", "{\"execute\":\"query-status\",}\n",
-        "{\"a\":\"\\ud800\"}\n", "{\"a\":1e99999}\n", "/* { */ x\n", "{ /* } \n",
+        "hello\n",
+        "}\n",
+        "]\n",
+        "{]\n",
+        "[}\n",
+        "{\"execute\":\"query-status\"]\n",
+        "\"x\"\n",
+        "12\n",
+        "[1,2]\n",
+        "[]\n",
+        "{}\n",
+        "{\"execute\":1}\n",
+        "{\"execute\":{}}\n",
+        "{\"execute\":\"query-status\",\"arguments\":[]}\n",
+        "{\"execute\":\"query-status\",\"arguments\":null}\n",
+        "{\"exec-oob\":\"query-status\"}\n",
+        "{\"execute\":\"query-status\",\"extra\":1}\n",
+        "{,}\n",
+        "{\"execute\" \"query-status\"}\n",
+        "{\"\xff\":1}\n",
+        "{\"execute\":\"\xc3\x28\"}\n",
+        "{execute:query-status}\n",
+        "\xff\n",
+        "{\"execute\":\"query-status\",}\n",
+        "{\"a\":\"\\ud800\"}\n",
+        "{\"a\":1e99999}\n",
+        "/* { */ x\n",
+        "{ /* } \n",
     };
     struct fake_dm *dm = dm_new(true);
     struct client *c = client_new(dm->path);
@@ -169,7 +201,10 @@ static void test_deep(void)
     dm_free(dm);
 }
 
-/* An error and the end of the connection, whatever the endless thing is; others are served all the while. */
+/*
+ * An error and the end of the connection, whatever the endless thing is; others are served all the
+ * while.
+ */
 static void endless(const char *begin, const char *unit)
 {
     struct fake_dm *dm = dm_new(true);
@@ -201,12 +236,14 @@ static void endless(const char *begin, const char *unit)
 
 static void test_endless_command(void)
 {
-    endless("{\"execute\":\"", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    endless("{\"execute\":\"", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+                               "aaaaaaaaaaaaaaaaaaaaaaaaaaaa");
 }
 
 static void test_endless_garbage(void)
 {
-    endless("x", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[");
+    endless("x", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["
+                 "[[[[[[[[[[[[[[[");
 }
 
 /* xentop: no newline, no id, each answer one document (contract 2.3), and no event in between. */
@@ -224,7 +261,8 @@ static void test_libxenstat(void)
     for (int i = 0; i < 3; i++) {
         g_autoptr(JsonParser) parser = json_parser_new();
 
-        say(c, i == 1 ? "{ \"execute\": \"query-block\" }" : "{ \"execute\": \"query-blockstats\" }");
+        say(c,
+            i == 1 ? "{ \"execute\": \"query-block\" }" : "{ \"execute\": \"query-blockstats\" }");
         qmp_event(dm->qmp, "STOP");
         qmp_event_tray_moved(dm->qmp, "ide-5632", true);
         settle();
@@ -287,7 +325,10 @@ static void test_events(void)
     dm_free(dm);
 }
 
-/* Neither replies nor events of someone who does not read grow without bound, and others do not wait. */
+/*
+ * Neither replies nor events of someone who does not read grow without bound, and others do not
+ * wait.
+ */
 static void test_slow_client(void)
 {
     static const char command[] = "{\"execute\":\"query-commands\"}";
@@ -337,7 +378,9 @@ static void test_slow_client(void)
 static void test_no_hangup_after_reply(void)
 {
     static const char *const commands[] = {
-        "{\"execute\":\"query-status\"}", "{\"execute\":\"nonsense\"}", "{\"execute\":\"quit\"}",
+        "{\"execute\":\"query-status\"}",
+        "{\"execute\":\"nonsense\"}",
+        "{\"execute\":\"quit\"}",
     };
     struct fake_dm *dm = dm_new(true);
     struct client *c = client_new(dm->path);
@@ -386,7 +429,7 @@ static void test_many_clients(void)
         settle();
     }
     for (size_t i = 0; i < G_N_ELEMENTS(c); i++) {
-        g_autoptr(JsonNode) greeting = get(c[i]);   /* those who wait come when the first ones go */
+        g_autoptr(JsonNode) greeting = get(c[i]); /* those who wait come when the first ones go */
 
         g_assert_nonnull(at(greeting, "QMP"));
         assert_ok(c[i], "{\"execute\":\"qmp_capabilities\"}");
@@ -434,11 +477,14 @@ static void test_bad_sockets(void)
     g_autofree char *longer = g_strnfill(200, 'a');
     GError *err = NULL;
 
-    g_assert_cmpint(qmp_listen(dm->qmp, &(struct monitor_desc){"a", longer, -1}, &err), ==, -ENAMETOOLONG);
+    g_assert_cmpint(qmp_listen(dm->qmp, &(struct monitor_desc){"a", longer, -1}, &err), ==,
+                    -ENAMETOOLONG);
     g_clear_error(&err);
-    g_assert_cmpint(qmp_listen(dm->qmp, &(struct monitor_desc){"a", "/nowhere/at/all", -1}, &err), ==, -ENOENT);
+    g_assert_cmpint(qmp_listen(dm->qmp, &(struct monitor_desc){"a", "/nowhere/at/all", -1}, &err),
+                    ==, -ENOENT);
     g_clear_error(&err);
-    g_assert_cmpint(qmp_listen(dm->qmp, &(struct monitor_desc){"a", NULL, 987654}, &err), ==, -EBADF);
+    g_assert_cmpint(qmp_listen(dm->qmp, &(struct monitor_desc){"a", NULL, 987654}, &err), ==,
+                    -EBADF);
     g_clear_error(&err);
     dm_free(dm);
 }
@@ -455,11 +501,12 @@ static void test_asynchronous_stop(void)
     say(c, "{\"execute\":\"stop\",\"id\":1}{\"execute\":\"query-status\",\"id\":2}");
     say(other, "{\"execute\":\"query-status\",\"id\":10}");
     settle();
-    assert_silence(c);                          /* still draining, and the next command keeps its place */
+    /* still draining, and the next command keeps its place */
+    assert_silence(c);
     r1 = get(other);
-    assert_text(r1, "return/status", "running");    /* queries elsewhere do not wait */
+    assert_text(r1, "return/status", "running"); /* queries elsewhere do not wait */
     say(other, "{\"execute\":\"cont\",\"id\":11}{\"execute\":\"query-status\",\"id\":12}");
-    assert_silence(other);                      /* but this does */
+    assert_silence(other); /* but this does */
     g_assert_cmpuint(dm->conts, ==, 0);
     finish_stop(dm);
     g_assert_cmpuint(dm->conts, ==, 1);
@@ -475,7 +522,8 @@ static void test_asynchronous_stop(void)
 static void test_client_vanishes(void)
 {
     struct fake_dm *dm = dm_new(true);
-    struct client *c = client_new(dm->path), *waiting = client_new(dm->path), *witness = client_new(dm->quiet_path);
+    struct client *c = client_new(dm->path), *waiting = client_new(dm->path),
+                  *witness = client_new(dm->quiet_path);
 
     /* In the middle of a command. */
     struct client *partial = client_new(dm->path);
@@ -492,7 +540,7 @@ static void test_client_vanishes(void)
     client_close(c);
     settle();
     finish_stop(dm);
-    g_assert_cmpuint(dm->conts, ==, 0);         /* nobody is there who wants it */
+    g_assert_cmpuint(dm->conts, ==, 0); /* nobody is there who wants it */
     assert_ok(witness, "{\"execute\":\"cont\"}");
 
     /* Before it reads the reply. */
@@ -520,7 +568,7 @@ static void test_end_with_calls_under_way(void)
     call = dm->stop;
     g_assert_nonnull(call);
     dm_free(dm);
-    qmp_call_finish(call, NULL);                /* whoever has it may still end it */
+    qmp_call_finish(call, NULL); /* whoever has it may still end it */
     client_close(c);
     client_close(waiting);
 }
@@ -535,14 +583,16 @@ static void test_save(void)
     unsigned before = open_fds();
 
     for (int i = 0; i < 100; i++) {
-        gint64 id = add_fd(c, open_file(file, O_WRONLY | O_CREAT), "{\"execute\":\"add-fd\",\"id\":5}\r\n");
-        g_autofree char *command = g_strdup_printf("{\"execute\":\"xen-save-devices-state\",\"id\":6,\"arguments\":"
-                                                   "{\"live\":%s,\"filename\":\"/dev/fdset/%" G_GINT64_FORMAT "\"}}\r\n",
-                                                   i & 1 ? "true" : "false", id);
+        gint64 id =
+            add_fd(c, open_file(file, O_WRONLY | O_CREAT), "{\"execute\":\"add-fd\",\"id\":5}\r\n");
+        g_autofree char *command =
+            g_strdup_printf("{\"execute\":\"xen-save-devices-state\",\"id\":6,\"arguments\":"
+                            "{\"live\":%s,\"filename\":\"/dev/fdset/%" G_GINT64_FORMAT "\"}}\r\n",
+                            i & 1 ? "true" : "false", id);
 
         assert_ok(c, command);
         g_assert_true(dm->save_live == (i & 1));
-        assert_error(c, command, "GenericError", "/dev/fdset/");        /* used up */
+        assert_error(c, command, "GenericError", "/dev/fdset/"); /* used up */
     }
     g_assert_cmpuint(dm->saves, ==, 100);
     g_assert_cmpuint(open_fds(), ==, before);
@@ -551,12 +601,16 @@ static void test_save(void)
 
     /* Open the wrong way: refused, and not kept either. */
     add_fd(c, open_file(file, O_RDONLY), "{\"execute\":\"add-fd\"}");
-    assert_error(c, "{\"execute\":\"xen-save-devices-state\",\"arguments\":{\"filename\":\"/dev/fdset/0\"}}", "GenericError",
-                 "writing");
+    assert_error(
+        c, "{\"execute\":\"xen-save-devices-state\",\"arguments\":{\"filename\":\"/dev/fdset/0\"}}",
+        "GenericError", "writing");
     g_assert_cmpuint(open_fds(), ==, before);
-    assert_error(c, "{\"execute\":\"xen-save-devices-state\",\"arguments\":{\"filename\":\"/tmp/x\"}}", "GenericError", "/tmp/x");
-    assert_error(c, "{\"execute\":\"xen-save-devices-state\",\"arguments\":{\"filename\":\"/dev/fdset/x\"}}", "GenericError",
-                 "/dev/fdset/x");
+    assert_error(c,
+                 "{\"execute\":\"xen-save-devices-state\",\"arguments\":{\"filename\":\"/tmp/x\"}}",
+                 "GenericError", "/tmp/x");
+    assert_error(
+        c, "{\"execute\":\"xen-save-devices-state\",\"arguments\":{\"filename\":\"/dev/fdset/x\"}}",
+        "GenericError", "/dev/fdset/x");
     g_unlink(file);
     client_close(c);
     dm_free(dm);
@@ -573,18 +627,22 @@ static void test_fdsets(void)
 
     assert_error(c, "{\"execute\":\"add-fd\"}", "GenericError", "descriptor");
     fd = open_file("/dev/null", O_RDONLY);
-    g_assert_cmpint(add_fd(c, fd, "{\"execute\":\"add-fd\",\"arguments\":{\"opaque\":\"raw:/x\"}}"), ==, 0);
+    g_assert_cmpint(add_fd(c, fd, "{\"execute\":\"add-fd\",\"arguments\":{\"opaque\":\"raw:/x\"}}"),
+                    ==, 0);
     fd = open_file("/dev/null", O_RDONLY);
     g_assert_cmpint(add_fd(c, fd, "{\"execute\":\"add-fd\"}"), ==, 1);
     fd = open_file("/dev/null", O_RDONLY);
-    g_assert_cmpint(add_fd(c, fd, "{\"execute\":\"add-fd\",\"arguments\":{\"fdset-id\":1}}"), ==, 1);
+    g_assert_cmpint(add_fd(c, fd, "{\"execute\":\"add-fd\",\"arguments\":{\"fdset-id\":1}}"), ==,
+                    1);
     list = ask(c, "{\"execute\":\"query-fdsets\"}");
     assert_int(list, "return/0/fdset-id", 0);
     assert_text(list, "return/0/fds/0/opaque", "raw:/x");
     g_assert_nonnull(at(list, "return/1/fds/1/fd"));
     assert_ok(c, "{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":1}}");
-    assert_error(c, "{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":1}}", "GenericError", "remove-fd");
-    assert_error(c, "{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":0,\"fd\":-1}}", "GenericError", "remove-fd");
+    assert_error(c, "{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":1}}", "GenericError",
+                 "remove-fd");
+    assert_error(c, "{\"execute\":\"remove-fd\",\"arguments\":{\"fdset-id\":0,\"fd\":-1}}",
+                 "GenericError", "remove-fd");
     g_assert_cmpuint(open_fds(), ==, before + 1);
 
     /* Bounded, and gone with the last client. */
@@ -597,7 +655,7 @@ static void test_fdsets(void)
     g_assert_cmpuint(open_fds(), <=, before + 64);
     client_close(c);
     settle();
-    g_assert_cmpuint(open_fds(), ==, before - 2);       /* both ends of the connection */
+    g_assert_cmpuint(open_fds(), ==, before - 2); /* both ends of the connection */
 
     /* Passed and never named: gone with their client. More than anyone needs: the client goes. */
     c = client_new(dm->path);

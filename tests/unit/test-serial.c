@@ -8,7 +8,7 @@
 #define BASE 0x3f8
 #define IRQ 4
 
-static const struct fuzz_range ranges[] = { { BASE, 8 }, { 0 } };
+static const struct fuzz_range ranges[] = {{BASE, 8}, {0}};
 
 /* ---- a character back end whose other end is the test ---- */
 
@@ -16,10 +16,10 @@ struct chardev {
     const struct chardev_frontend *frontend;
     void *opaque;
     GString *out;
-    size_t room;                /* how many bytes the host takes */
+    size_t room; /* how many bytes the host takes */
     bool connected;
     unsigned writes, accepts;
-    GString *in;                /* waits until the device takes it */
+    GString *in; /* waits until the device takes it */
 };
 
 static void deliver(struct chardev *cd)
@@ -226,9 +226,9 @@ static void test_interrupt_output(struct fixture *f, gconstpointer data)
 
     wr(f, 2, 0x01);
     wr(f, 1, 0x02);
-    g_assert_true(line(f));                 /* empty when it is enabled */
+    g_assert_true(line(f)); /* empty when it is enabled */
     g_assert_cmphex(rd(f, 2), ==, 0xc2);
-    g_assert_false(line(f));                /* told */
+    g_assert_false(line(f)); /* told */
     g_assert_cmphex(rd(f, 2), ==, 0xc1);
     changes = f->m->hv->isa_changes[IRQ];
     for (const char *c = "0123456789"; *c; c++) {
@@ -252,7 +252,7 @@ static void test_interrupt_output(struct fixture *f, gconstpointer data)
     g_assert_cmpint(vclock_next_deadline(f->m->clock), ==, VTIMER_OFF);
     wr(f, 1, 0x00);
     g_assert_false(line(f));
-    wr(f, 1, 0x02);                         /* Linux' test for lost THRE interrupts */
+    wr(f, 1, 0x02); /* Linux' test for lost THRE interrupts */
     g_assert_true(line(f));
 }
 
@@ -269,13 +269,13 @@ static void test_input(struct fixture *f, gconstpointer data)
     g_assert_true(line(f));
     g_assert_cmphex(rd(f, 0), ==, 'b');
     g_assert_false(line(f));
-    g_assert_cmphex(rd(f, 0), ==, 'b');     /* empty: the last one again */
+    g_assert_cmphex(rd(f, 0), ==, 'b'); /* empty: the last one again */
     g_assert_cmphex(rd(f, 5), ==, 0x60);
 }
 
 static void test_trigger_and_timeout(struct fixture *f, gconstpointer data)
 {
-    static const uint8_t level[4] = { 1, 4, 8, 14 };
+    static const uint8_t level[4] = {1, 4, 8, 14};
 
     /* 9600 8N1: four characters are 4 * 10 / 9600 s. */
     wr(f, 3, 0x83);
@@ -301,10 +301,10 @@ static void test_trigger_and_timeout(struct fixture *f, gconstpointer data)
     g_assert_true(line(f));
     g_assert_cmphex(rd(f, 2), ==, 0xcc);
     rd(f, 0);
-    g_assert_false(line(f));                /* and it counts anew */
+    g_assert_false(line(f)); /* and it counts anew */
     fake_clock_step(f->m, 5 * NS_PER_MS);
     g_assert_cmphex(rd(f, 2), ==, 0xcc);
-    wr(f, 2, 0x03);                         /* cleared */
+    wr(f, 2, 0x03); /* cleared */
     g_assert_cmphex(rd(f, 2), ==, 0xc1);
     g_assert_cmphex(rd(f, 5), ==, 0x60);
     g_assert_cmpint(vclock_next_deadline(f->m->clock), ==, VTIMER_OFF);
@@ -327,27 +327,27 @@ static void test_back_pressure(struct fixture *f, gconstpointer data)
         g_string_append_c(got, (char)rd(f, 0));
     }
     g_assert_cmpstr(got->str, ==, "The quick brown fox jumps over the lazy dog");
-    g_assert_cmphex(rd(f, 5), ==, 0x60);    /* no overrun */
+    g_assert_cmphex(rd(f, 5), ==, 0x60); /* no overrun */
 }
 
 static void test_priorities(struct fixture *f, gconstpointer data)
 {
     wr(f, 2, 0x01);
     wr(f, 1, 0x0f);
-    wr(f, 4, 0x10);                         /* loopback: all lines fall: modem status */
+    wr(f, 4, 0x10); /* loopback: all lines fall: modem status */
     type(f->cd, "x");
     g_assert_cmpuint(f->cd->in->len, ==, 1);
     wr(f, 4, 0x00);
     f->cd->frontend->event(f->cd->opaque, CHARDEV_BREAK);
     g_assert_cmphex(rd(f, 5 + 2), ==, 0x00);
-    g_assert_cmphex(rd(f, 2), ==, 0xc4);    /* 'x' first; the break waits behind it */
+    g_assert_cmphex(rd(f, 2), ==, 0xc4); /* 'x' first; the break waits behind it */
     g_assert_cmphex(rd(f, 0), ==, 'x');
-    g_assert_cmphex(rd(f, 2), ==, 0xc6);    /* on top now: line status */
+    g_assert_cmphex(rd(f, 2), ==, 0xc6); /* on top now: line status */
     g_assert_cmphex(rd(f, 5), ==, 0xf1);
-    g_assert_cmphex(rd(f, 2), ==, 0xc4);    /* its zero character */
+    g_assert_cmphex(rd(f, 2), ==, 0xc4); /* its zero character */
     g_assert_cmphex(rd(f, 0), ==, 0x00);
-    g_assert_cmphex(rd(f, 2), ==, 0xc2);    /* transmitter */
-    g_assert_cmphex(rd(f, 2), ==, 0xc0);    /* modem */
+    g_assert_cmphex(rd(f, 2), ==, 0xc2); /* transmitter */
+    g_assert_cmphex(rd(f, 2), ==, 0xc0); /* modem */
     g_assert_true(line(f));
     g_assert_cmphex(rd(f, 6), ==, 0xbb);
     g_assert_cmphex(rd(f, 2), ==, 0xc1);
@@ -358,20 +358,20 @@ static void test_priorities(struct fixture *f, gconstpointer data)
 static void test_loopback(struct fixture *f, gconstpointer data)
 {
     wr(f, 2, 0x01);
-    wr(f, 4, 0x1a);                         /* LOOP, RTS, OUT2: Linux' probe */
+    wr(f, 4, 0x1a); /* LOOP, RTS, OUT2: Linux' probe */
     g_assert_cmphex(rd(f, 6) & 0xf0, ==, 0x90);
-    wr(f, 4, 0x15);                         /* DTR, OUT1 */
+    wr(f, 4, 0x15); /* DTR, OUT1 */
     g_assert_cmphex(rd(f, 6) & 0xf0, ==, 0x60);
     rd(f, 6);
-    wr(f, 4, 0x11);                         /* RI falls: the trailing edge is told */
+    wr(f, 4, 0x11); /* RI falls: the trailing edge is told */
     g_assert_cmphex(rd(f, 6), ==, 0x24);
-    wr(f, 4, 0x15);                         /* RI rises: is not */
+    wr(f, 4, 0x15); /* RI rises: is not */
     g_assert_cmphex(rd(f, 6), ==, 0x60);
     for (unsigned i = 0; i < 20; i++) {
         wr(f, 0, (uint8_t)('a' + i));
     }
     g_assert_cmpuint(f->cd->out->len, ==, 0);
-    g_assert_cmphex(rd(f, 5), ==, 0x63);    /* overrun */
+    g_assert_cmphex(rd(f, 5), ==, 0x63); /* overrun */
     g_assert_cmphex(rd(f, 5), ==, 0x61);
     for (unsigned i = 0; i < 16; i++) {
         g_assert_cmphex(rd(f, 0), ==, 'a' + i);
@@ -433,11 +433,11 @@ static void test_stopped(struct fixture *f, gconstpointer data)
 
 static void test_four_ports(void)
 {
-    static const uint16_t port[4] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
-    static const uint8_t irq[4] = { 4, 3, 4, 3 };
+    static const uint16_t port[4] = {0x3f8, 0x2f8, 0x3e8, 0x2e8};
+    static const uint8_t irq[4] = {4, 3, 4, 3};
 
     for (unsigned i = 0; i < 4; i++) {
-        char index[2] = { (char)('0' + i), 0 };
+        char index[2] = {(char)('0' + i), 0};
         struct chardev *cd = chardev_new();
         struct device *dev;
         struct machine *m = machine_with(cd, index, "off", &dev);

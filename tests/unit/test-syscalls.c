@@ -238,8 +238,8 @@ static void test_threads(void)
         pthread_t t;
         int fd[2];
 
-        if (pipe(fd) < 0 || pthread_create(&t, NULL, wait_and_trace, &fd[0]) != 0 || syscalls_restrict(false, NULL) < 0 ||
-            write(fd[1], "x", 1) != 1) {
+        if (pipe(fd) < 0 || pthread_create(&t, NULL, wait_and_trace, &fd[0]) != 0 ||
+            syscalls_restrict(false, NULL) < 0 || write(fd[1], "x", 1) != 1) {
             _exit(1);
         }
         pthread_join(t, NULL);

@@ -1018,12 +1018,14 @@ static void test_bars(void)
     config_write(k, 0x04, 0, 2); /* unmapped: it stays */
     g_assert_cmphex(hv->vram_gfn, ==, 0xf1000);
 
-    /* A guest that gave a page of it away can have this all day: what is logged has to be limited. */
-    uint64_t complaints = log_guest_count(ROOM_DISPLAY);
+    /*
+     * A guest that gave a page of it away can have this all day: what is logged has to be limited.
+     */
+    uint64_t complaints = log_guest_count(LOG_DISPLAY);
     hv->fail_relocate = EINVAL;
     config_write(k, 0x10, 0xf2000000, 4);
     config_write(k, 0x04, 2, 2);
-    g_assert_cmpuint(log_guest_count(ROOM_DISPLAY), ==, complaints + 1);
+    g_assert_cmpuint(log_guest_count(LOG_DISPLAY), ==, complaints + 1);
     g_assert_cmphex(hv->vram_gfn, ==, 0xf1000);
     hv->fail_relocate = 0;
     config_write(k, 0x04, 0, 2);

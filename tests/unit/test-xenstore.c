@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The xenstore client on a make-believe libxenstore: a tree in memory, watches that fire as xenstored's do (once when set,
- * for the node and everything below), and failures on demand. What is tested here is our side; tests/xenemu runs it
- * against a real xenstored.
+ * The xenstore client on a make-believe libxenstore: a tree in memory, watches that fire as
+ * xenstored's do (once when set, for the node and everything below), and failures on demand. What
+ * is tested here is our side; tests/xenemu runs it against a real xenstored.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -33,15 +33,15 @@ struct fake_watch {
 };
 
 static struct {
-    GTree *tree;                /* path → value (GBytes) */
+    GTree *tree; /* path → value (GBytes) */
     GPtrArray *watches;
-    GQueue events;              /* char **, as xs_check_watch() returns them */
+    GQueue events; /* char **, as xs_check_watch() returns them */
     int pipe[2];
     bool introduced;
     unsigned calls;
-    unsigned eagain;            /* so many commits fail */
+    unsigned eagain; /* so many commits fail */
     unsigned commits, aborts;
-    bool lost;                  /* the connection is */
+    bool lost; /* the connection is */
 } fake;
 
 static int path_order(const void *a, const void *b, void *opaque)
@@ -100,7 +100,7 @@ static gboolean collect_below(void *key, void *value, void *opaque)
 static void fake_remove(const char *path)
 {
     g_autoptr(GPtrArray) gone = g_ptr_array_new_with_free_func(g_free);
-    void *arg[2] = { (void *)path, gone };
+    void *arg[2] = {(void *)path, gone};
 
     g_tree_foreach(fake.tree, collect_below, arg);
     for (unsigned i = 0; i < gone->len; i++) {
@@ -205,7 +205,8 @@ void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path, unsigne
     return copy;
 }
 
-bool xs_write(struct xs_handle *h, xs_transaction_t t, const char *path, const void *data, unsigned int len)
+bool xs_write(struct xs_handle *h, xs_transaction_t t, const char *path, const void *data,
+              unsigned int len)
 {
     fake.calls++;
     g_tree_replace(fake.tree, g_strdup(path), g_bytes_new(data, len));
@@ -223,7 +224,7 @@ bool xs_rm(struct xs_handle *h, xs_transaction_t t, const char *path)
 char **xs_directory(struct xs_handle *h, xs_transaction_t t, const char *path, unsigned int *num)
 {
     g_autoptr(GPtrArray) below = g_ptr_array_new_with_free_func(g_free);
-    void *arg[2] = { (void *)path, below };
+    void *arg[2] = {(void *)path, below};
     size_t bytes = 0, skip = strlen(path) + 1;
     char **vec, *p;
 
@@ -285,7 +286,7 @@ bool xs_is_domain_introduced(struct xs_handle *h, unsigned int domid)
 struct seen {
     unsigned gone, commands, changes;
     char *command, *path;
-    struct xenstore_watch *drop;    /* ended by the callback */
+    struct xenstore_watch *drop; /* ended by the callback */
 };
 
 static void on_gone(void *opaque)
@@ -324,7 +325,7 @@ static void settle(void)
 
 static struct xenstore *client_new(struct seen *seen, bool with_directory)
 {
-    static const struct xenstore_events events = { on_gone, on_command };
+    static const struct xenstore_events events = {on_gone, on_command};
     GError *err = NULL;
     struct xenstore *xs;
 
@@ -350,7 +351,9 @@ static void client_free(struct xenstore *xs, struct seen *seen)
 
 static void test_numbers(void)
 {
-    static const char *const bad[] = { "", " 1", "1 ", "+1", "-1", "0x10", "1.0", "\xff", "99999999999999999999x" };
+    static const char *const bad[] = {"",    " 1",   "1 ",
+                                      "+1",  "-1",   "0x10",
+                                      "1.0", "\xff", "99999999999999999999x"};
     uint64_t v = 42;
 
     for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
@@ -368,8 +371,9 @@ static void test_numbers(void)
 
 static void test_tokens(void)
 {
-    static const char *const strange[] = { "", "x", "xendm", "xendm:", "xendm:0", "xendm:g", "xendm:123456789", "xendm:-1" };
-    static const uint32_t serials[] = { 1, 0xabc, UINT32_MAX };
+    static const char *const strange[] = {"",        "x",       "xendm",           "xendm:",
+                                          "xendm:0", "xendm:g", "xendm:123456789", "xendm:-1"};
+    static const uint32_t serials[] = {1, 0xabc, UINT32_MAX};
     char token[XENSTORE_TOKEN_SIZE];
 
     for (unsigned i = 0; i < G_N_ELEMENTS(strange); i++) {
@@ -462,13 +466,13 @@ static void test_transactions(void)
 
 static void test_watches(void)
 {
-    struct seen seen, other = { 0 };
+    struct seen seen, other = {0};
     struct xenstore *xs = client_new(&seen, true);
     struct xenstore_watch *w = xenstore_watch(xs, "/a", on_change, &seen);
     struct xenstore_watch *v = xenstore_watch(xs, "/b", on_change, &other);
 
     settle();
-    g_assert_cmpuint(seen.changes, ==, 1);      /* as xenstored does */
+    g_assert_cmpuint(seen.changes, ==, 1); /* as xenstored does */
     g_assert_cmpstr(seen.path, ==, "/a");
     fake_set("/a/b/c", "1");
     settle();
@@ -557,7 +561,7 @@ static void test_gone(void)
 
     settle();
     fake_set(DM "/state", "running");
-    fake_fire("@releaseDomain");        /* some other domain */
+    fake_fire("@releaseDomain"); /* some other domain */
     settle();
     g_assert_cmpuint(seen.gone, ==, 0);
     fake_remove(DM);
@@ -600,7 +604,7 @@ static void test_restricted(void)
     seen.changes = 0;
     fake_set("/a", "1");
     xenstore_restricted(xs);
-    calls = fake.calls;                 /* none may be made any more: it would hang */
+    calls = fake.calls; /* none may be made any more: it would hang */
     fake_remove(DM);
     settle();
     g_assert_cmpuint(seen.changes, ==, 0);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The floor of the benchmarks: an ioreq server that answers every read with all ones and does nothing else. What it takes
- * is what the shared page and the event channels take; no device model can be quicker in the same way of waiting.
+ * The floor of the benchmarks: an ioreq server that answers every read with all ones and does
+ * nothing else. What it takes is what the shared page and the event channels take; no device model
+ * can be quicker in the same way of waiting.
  *
  *     floor-dm -xen-domid N [--look US] [anything that libxl adds]
  *
- * Without --look it sleeps in poll() after each answer. With it, it looks at the slots that long before it sleeps, with the
- * ports masked, which is the quickest way to wait that there is.
+ * Without --look it sleeps in poll() after each answer. With it, it looks at the slots that long
+ * before it sleeps, with the ports masked, which is the quickest way to wait that there is.
  */
 #include <errno.h>
 #include <poll.h>
@@ -129,7 +130,8 @@ static void start(domid_t domid)
     ioservid_t id;
 
     evtchn = xenevtchn_open(NULL, 0);
-    if (!dmod || !fmem || !evtchn || xendevicemodel_nr_vcpus(dmod, domid, &vcpus) < 0 || vcpus > VCPUS_MAX) {
+    if (!dmod || !fmem || !evtchn || xendevicemodel_nr_vcpus(dmod, domid, &vcpus) < 0 ||
+        vcpus > VCPUS_MAX) {
         die("open");
     }
     if (xendevicemodel_create_ioreq_server(dmod, domid, 2, &id) < 0 ||

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the mapcache costs, against the size of the guest: hits (one hot page; random pages of a working set that fits) and
- * misses (every access to another bucket, so that one is mapped and, once the cache is full, one unmapped). The guest is a
- * sparse memfd; a map call is one mmap, as foreign memory is mapped without its hypercall.
+ * What the mapcache costs, against the size of the guest: hits (one hot page; random pages of a
+ * working set that fits) and misses (every access to another bucket, so that one is mapped and,
+ * once the cache is full, one unmapped). The guest is a sparse memfd; a map call is one mmap, as
+ * foreign memory is mapped without its hypercall.
  *
  * One JSON object per line: {"gb": …, "what": …, "ns": …}.
  */
@@ -25,8 +26,8 @@ static int memory_fd;
 
 static void *memory_map(void *opaque, uint64_t gfn, unsigned pages, int *errs)
 {
-    void *p = mmap(NULL, (size_t)pages << GUEST_PAGE_SHIFT, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd,
-                   (off_t)(gfn << GUEST_PAGE_SHIFT));
+    void *p = mmap(NULL, (size_t)pages << GUEST_PAGE_SHIFT, PROT_READ | PROT_WRITE, MAP_SHARED,
+                   memory_fd, (off_t)(gfn << GUEST_PAGE_SHIFT));
 
     return p == MAP_FAILED ? NULL : p;
 }
@@ -40,7 +41,9 @@ static void memory_modified(void *opaque, uint64_t gfn, unsigned count)
 {
 }
 
-static const struct mapcache_ops ops = {.map = memory_map, .unmap = memory_unmap, .modified = memory_modified};
+static const struct mapcache_ops ops = {.map = memory_map,
+                                        .unmap = memory_unmap,
+                                        .modified = memory_modified};
 
 static double now_ns(void)
 {
@@ -106,7 +109,8 @@ int main(void)
         printf("{\"gb\": %" PRIu64 ", \"what\": \"hit, random in %u MB\", \"ns\": %.1f}\n", gb,
                (unsigned)(set >> 20), measure(gm, HITS, set, GUEST_PAGE_SIZE));
         mapcache_trim(gm);
-        printf("{\"gb\": %" PRIu64 ", \"what\": \"miss\", \"ns\": %.1f}\n", gb, measure(gm, MISSES, size, bucket));
+        printf("{\"gb\": %" PRIu64 ", \"what\": \"miss\", \"ns\": %.1f}\n", gb,
+               measure(gm, MISSES, size, bucket));
         mapcache_free(gm);
     }
     return 0;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Times a device model's start: run in its place with libxl's arguments, it becomes $BENCH_DM by exec, while a child of
- * its own watches until QMP has answered a command and xenstore says "running". $BENCH_OUT then holds one line: nanoseconds
- * from exec to the QMP answer, and to `running`.
+ * Times a device model's start: run in its place with libxl's arguments, it becomes $BENCH_DM by
+ * exec, while a child of its own watches until QMP has answered a command and xenstore says
+ * "running". $BENCH_OUT then holds one line: nanoseconds from exec to the QMP answer, and to
+ * `running`.
  */
 #include <errno.h>
 #include <poll.h>
@@ -90,8 +91,10 @@ static void watch(struct watcher *w, int ready_fd, int start_fd)
     }
     end = begin + GIVE_UP_NS;
     while ((!w->answered || !w->running) && now_ns() < end) {
-        struct pollfd p[2] = {{.fd = xs_fileno(w->xs), .events = POLLIN}, {.fd = w->qmp_fd, .events = POLLIN}};
-        struct timespec look = {.tv_sec = w->qmp_fd < 0 ? 0 : 1, .tv_nsec = w->qmp_fd < 0 ? LOOK_NS : 0};
+        struct pollfd p[2] = {{.fd = xs_fileno(w->xs), .events = POLLIN},
+                              {.fd = w->qmp_fd, .events = POLLIN}};
+        struct timespec look = {.tv_sec = w->qmp_fd < 0 ? 0 : 1,
+                                .tv_nsec = w->qmp_fd < 0 ? LOOK_NS : 0};
         char **event;
 
         ppoll(p, 2, &look, NULL);
@@ -127,7 +130,8 @@ int main(int argc, char **argv)
         const char *path = strstr(argv[i + 1], "id=libxl-cmd,path=");
 
         if (!strcmp(argv[i], "-xen-domid")) {
-            snprintf(w.state_path, sizeof(w.state_path), "/local/domain/0/device-model/%s/state", argv[i + 1]);
+            snprintf(w.state_path, sizeof(w.state_path), "/local/domain/0/device-model/%s/state",
+                     argv[i + 1]);
         } else if (!strcmp(argv[i], "-chardev") && path) {
             path += strlen("id=libxl-cmd,path=");
             snprintf(w.qmp.sun_path, sizeof(w.qmp.sun_path), "%.*s", (int)strcspn(path, ","), path);

@@ -20,8 +20,8 @@ static const struct {
 static int usage(FILE *to)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(commands); i++) {
-        fprintf(to, "%s xendmctl %s %s %s\n", i ? "      " : "usage:", commands[i].noun, commands[i].verb,
-                commands[i].arguments);
+        fprintf(to, "%s xendmctl %s %s %s\n", i ? "      " : "usage:", commands[i].noun,
+                commands[i].verb, commands[i].arguments);
     }
     fprintf(to, "       xendmctl " UPDATE_USAGE "\n");
     return to == stdout ? 0 : 2;

@@ -35,7 +35,7 @@ struct record {
 
 struct stream {
     uint32_t format;
-    char *text;         /* the machine, for people */
+    char *text; /* the machine, for people */
     size_t text_len;
     char *hash;         /* of its devices, in hex; NULL: none in the stream */
     GPtrArray *records; /* struct record * */

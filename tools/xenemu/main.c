@@ -57,8 +57,8 @@ static int ctl_main(int argc, char **argv)
 }
 
 /*
- * For a build with sanitizers: one run and it ends, so what is allocated once is not given back. Leaks
- * of the device model are what matters here, and the host counts those.
+ * For a build with sanitizers: one run and it ends, so what is allocated once is not given back.
+ * Leaks of the device model are what matters here, and the host counts those.
  */
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void)

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * benchseq: what a guest's driver does for one request, repeated and timed in this process, so that no command socket
- * is between the accesses.
+ * benchseq: what a guest's driver does for one request, repeated and timed in this process, so that
+ * no command socket is between the accesses.
  *
  *     benchseq COUNT [gap=US] [lba=rand|seq,LIMIT[,STEP]] OP ; OP ; ...
  *
  * OP is an access as in `bench`, or
  *     until in* PORT MASK VALUE      polls like a driver that waits for a status bit
- *     irq GSI                        waits until the line is high, as a vCPU in HLT does: asleep, whatever `spin` says
- * A value may be $0 ... $3: the bytes of this turn's LBA. gap: so long a pause between the turns (not timed), which lets
- * the device model go to sleep.
+ *     irq GSI                        waits until the line is high, as a vCPU in HLT does: asleep,
+ *                                    whatever `spin` says
+ * A value may be $0 ... $3: the bytes of this turn's LBA. gap: so long a pause between the turns
+ * (not timed), which lets the device model go to sleep.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -259,5 +260,6 @@ char *bench_sequence(struct session *s, char **w, unsigned int n)
         return bench_loop(&b, count, gap);
 usage:
     return g_strdup_printf("FAIL usage: benchseq COUNT [gap=US] [lba=rand|seq,LIMIT[,STEP]] "
-                           "OP [; OP]...; at word %u", i + 1);
+                           "OP [; OP]...; at word %u",
+                           i + 1);
 }

@@ -360,8 +360,8 @@ static char *cmd_bench(struct cmd *c)
 }
 
 /*
- * poll in*|read*|pciread… MS MASK VALUE [not]: repeats a read until masked it is (is not) the value, or
- * for so long. → the last value, so that a script or a comparison sees what it was.
+ * poll in*|read*|pciread… MS MASK VALUE [not]: repeats a read until masked it is (is not) the
+ * value, or for so long. → the last value, so that a script or a comparison sees what it was.
  */
 static char *cmd_poll(struct cmd *c)
 {

@@ -38,8 +38,8 @@
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 
 static const int watched[] = {
-    __NR_pread64,  __NR_preadv,  __NR_preadv2, __NR_pwrite64,  __NR_pwritev,
-    __NR_pwritev2, __NR_fsync,   __NR_fdatasync, __NR_fallocate,
+    __NR_pread64,  __NR_preadv, __NR_preadv2,   __NR_pwrite64,  __NR_pwritev,
+    __NR_pwritev2, __NR_fsync,  __NR_fdatasync, __NR_fallocate,
 };
 
 /* The listener's descriptor, or -1. */
@@ -283,8 +283,10 @@ bool disk_faults_watch(int sock, FILE *control)
 {
     char ok = 0, buf[CMSG_SPACE(sizeof(int))] = {0};
     struct iovec iov = {&ok, 1};
-    struct msghdr m = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = buf, .msg_controllen = sizeof(buf)};
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = buf,
+                       .msg_controllen = sizeof(buf)};
     struct watcher *w;
     struct cmsghdr *cm;
     pthread_t t;

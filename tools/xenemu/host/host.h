@@ -144,9 +144,11 @@ struct fault {
     unsigned int after; /* calls that still succeed */
     unsigned int count; /* calls that then fail; UINT_MAX = all */
     int err;
-    uint64_t gfn, gfn_end; /* only requests that touch these; XE_INVALID_GFN = any. Disks: sectors */
-    uint64_t shorter;      /* disks: not an error, but at most so many bytes; FAULT_FAILS = an error */
-    char drive[4];         /* disks: "hda" …; "" = any */
+    /* only requests that touch these; XE_INVALID_GFN = any. Disks: sectors */
+    uint64_t gfn, gfn_end;
+    /* disks: not an error, but at most so many bytes; FAULT_FAILS = an error */
+    uint64_t shorter;
+    char drive[4]; /* disks: "hda" …; "" = any */
     uint32_t hits;
 };
 
@@ -212,7 +214,7 @@ struct conn {
     uint32_t pid;
     int64_t restrict_domid; /* -1 = unrestricted */
     bool is_dm;
-    int stream; /* evtchn: our end */
+    int stream;            /* evtchn: our end */
     uint64_t stream_inode; /* of the process's end: names it to whoever inherits it */
     bool orphan; /* the handle is closed, but the stream is open: somebody may inherit it */
     struct source stream_src;

@@ -39,8 +39,8 @@ enum xe_op {
     XE_OP_EVTCHN_VIRQ,        /* a0: virq → a0: port, fd */
     XE_OP_EVTCHN_UNBIND,      /* a0: port */
     XE_OP_EVTCHN_NOTIFY,      /* a0: port; only for handles that lost the descriptor */
-    XE_OP_EVTCHN_ADOPT,       /* a0: inode of an inherited stream → a0: how many ports are bound */
-    XE_OP_EVTCHN_PORT,        /* a0: index below that → a0: port, fd */
+    XE_OP_EVTCHN_ADOPT, /* a0: inode of an inherited stream → a0: how many ports are bound */
+    XE_OP_EVTCHN_PORT,  /* a0: index below that → a0: port, fd */
 
     XE_OP_POPULATE = 60,       /* n gfns, a0: order → ret: extents done */
     XE_OP_DECREASE,            /* n gfns, a0: order → ret: extents done */
