@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,21 +27,86 @@ struct display {
     void *device_opaque;
     GPtrArray *watches;
     unsigned calling; /* depth of viewers' callbacks */
-    uint32_t *pixels;
+    uint32_t *pixels; /* mapped from fd, which a viewer's process may have, too */
+    int fd;
     unsigned width, height;
+    struct display_cursor *cursor; /* NULL: none */
+    int cursor_x, cursor_y;
+    bool cursor_visible;
 };
+
+/* Calls `member` of all viewers; one may leave meanwhile, even the one that is called. */
+#define DISPLAY_TELL(d, member, ...) \
+    do { \
+        (d)->calling++; \
+        for (guint i_ = 0; i_ < (d)->watches->len; i_++) { \
+            struct display_watch *w_ = g_ptr_array_index((d)->watches, i_); \
+            if (!w_->gone && w_->viewer->member) { \
+                w_->viewer->member(w_->opaque, ##__VA_ARGS__); \
+            } \
+        } \
+        (d)->calling--; \
+    } while (0)
 
 struct display *display_new(void)
 {
     struct display *d = g_new0(struct display, 1);
     d->watches = g_ptr_array_new_with_free_func(g_free);
+    d->fd = -1;
     return d;
+}
+
+static size_t surface_bytes(unsigned width, unsigned height)
+{
+    return (size_t)width * height * sizeof(uint32_t);
+}
+
+static void surface_free(struct display *d)
+{
+    if (d->pixels) {
+        munmap(d->pixels, surface_bytes(d->width, d->height));
+        close(d->fd);
+    }
+    d->pixels = NULL;
+    d->fd = -1;
+    d->width = d->height = 0;
+}
+
+/*
+ * Whoever is given the descriptor can neither shorten the memory, which would end us by SIGBUS, nor
+ * map it for writing.
+ */
+static bool surface_new(struct display *d, unsigned width, unsigned height)
+{
+    size_t bytes = surface_bytes(width, height);
+    int fd = memfd_create("xendm-display", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    void *p = MAP_FAILED;
+
+    if (fd < 0) {
+        return false;
+    }
+    if (ftruncate(fd, (off_t)bytes) == 0) {
+        p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    }
+    if (p == MAP_FAILED ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) <
+            0) {
+        if (p != MAP_FAILED) {
+            munmap(p, bytes);
+        }
+        close(fd);
+        return false;
+    }
+    d->pixels = p;
+    d->fd = fd;
+    d->width = width;
+    d->height = height;
+    return true;
 }
 
 static void display_drop_surface(struct display *d)
 {
-    g_clear_pointer(&d->pixels, g_free);
-    d->width = d->height = 0;
+    surface_free(d);
     if (d->device && d->device->unwatched) {
         d->device->unwatched(d->device_opaque);
     }
@@ -52,14 +118,15 @@ void display_free(struct display *d)
         return;
     }
     g_ptr_array_free(d->watches, TRUE);
-    g_free(d->pixels);
+    surface_free(d);
+    g_free(d->cursor);
     g_free(d);
 }
 
 void display_set_device(struct display *d, const struct display_device *device, void *opaque)
 {
-    g_clear_pointer(&d->pixels, g_free);
-    d->width = d->height = 0;
+    surface_free(d);
+    display_cursor_set(d, NULL);
     d->device = device;
     d->device_opaque = opaque;
 }
@@ -77,6 +144,16 @@ static void display_sweep(struct display *d)
     }
 }
 
+static bool display_is_watched(const struct display *d)
+{
+    for (guint i = 0; i < d->watches->len; i++) {
+        if (!((struct display_watch *)g_ptr_array_index(d->watches, i))->gone) {
+            return true;
+        }
+    }
+    return false;
+}
+
 uint32_t *display_resize(struct display *d, unsigned width, unsigned height)
 {
     if (width < 1 || width > DISPLAY_WIDTH_MAX || height < 1 || height > DISPLAY_HEIGHT_MAX) {
@@ -85,21 +162,11 @@ uint32_t *display_resize(struct display *d, unsigned width, unsigned height)
     if (d->pixels && width == d->width && height == d->height) {
         return d->pixels;
     }
-    g_free(d->pixels);
-    d->pixels = g_try_new0(uint32_t, (size_t)width * height);
-    d->width = d->pixels ? width : 0;
-    d->height = d->pixels ? height : 0;
-    if (!d->pixels) {
+    surface_free(d);
+    if (!surface_new(d, width, height)) {
         return NULL;
     }
-    d->calling++;
-    for (guint i = 0; i < d->watches->len; i++) {
-        struct display_watch *w = g_ptr_array_index(d->watches, i);
-        if (!w->gone && w->viewer->resized) {
-            w->viewer->resized(w->opaque, width, height);
-        }
-    }
-    d->calling--;
+    DISPLAY_TELL(d, resized, width, height);
     return d->pixels;
 }
 
@@ -113,14 +180,81 @@ void display_damage(struct display *d, unsigned x, unsigned y, unsigned width, u
     if (width == 0 || height == 0) {
         return;
     }
-    d->calling++;
-    for (guint i = 0; i < d->watches->len; i++) {
-        struct display_watch *w = g_ptr_array_index(d->watches, i);
-        if (!w->gone && w->viewer->damaged) {
-            w->viewer->damaged(w->opaque, x, y, width, height);
-        }
+    DISPLAY_TELL(d, damaged, x, y, width, height);
+}
+
+/* After calls to viewers outside a refresh: who left is forgotten. */
+static void display_told(struct display *d, bool had_watches)
+{
+    if (d->calling > 0) {
+        return;
     }
-    d->calling--;
+    display_sweep(d);
+    if (had_watches && !display_is_watched(d)) {
+        display_drop_surface(d);
+    }
+}
+
+void display_changed(struct display *d)
+{
+    bool had = d->watches->len > 0;
+
+    DISPLAY_TELL(d, changed);
+    display_told(d, had);
+}
+
+void display_cursor_set(struct display *d, const struct display_cursor *cursor)
+{
+    bool had = d->watches->len > 0;
+
+    if (!cursor && !d->cursor) {
+        return;
+    }
+    g_clear_pointer(&d->cursor, g_free);
+    if (cursor && cursor->width >= 1 && cursor->width <= DISPLAY_CURSOR_MAX &&
+        cursor->height >= 1 && cursor->height <= DISPLAY_CURSOR_MAX) {
+        d->cursor = g_memdup2(cursor, sizeof(*cursor));
+        d->cursor->hot_x = MIN(cursor->hot_x, cursor->width - 1);
+        d->cursor->hot_y = MIN(cursor->hot_y, cursor->height - 1);
+    }
+    DISPLAY_TELL(d, cursor_set, d->cursor);
+    display_told(d, had);
+}
+
+void display_cursor_move(struct display *d, int x, int y, bool visible)
+{
+    bool had = d->watches->len > 0;
+
+    if (x == d->cursor_x && y == d->cursor_y && visible == d->cursor_visible) {
+        return;
+    }
+    d->cursor_x = x;
+    d->cursor_y = y;
+    d->cursor_visible = visible;
+    DISPLAY_TELL(d, cursor_moved, x, y, visible);
+    display_told(d, had);
+}
+
+bool display_cursor_get(const struct display *d, const struct display_cursor **cursor, int *x,
+                        int *y)
+{
+    *cursor = d->cursor;
+    *x = d->cursor_x;
+    *y = d->cursor_y;
+    return d->cursor && d->cursor_visible;
+}
+
+int display_surface_fd(const struct display *d)
+{
+    return d->fd;
+}
+
+void display_wish(struct display *d, unsigned width, unsigned height)
+{
+    if (d->device && d->device->wish && width >= 1 && width <= DISPLAY_WIDTH_MAX && height >= 1 &&
+        height <= DISPLAY_HEIGHT_MAX) {
+        d->device->wish(d->device_opaque, width, height);
+    }
 }
 
 struct display_watch *display_watch(struct display *d, const struct display_viewer *viewer,
@@ -132,16 +266,6 @@ struct display_watch *display_watch(struct display *d, const struct display_view
     w->opaque = opaque;
     g_ptr_array_add(d->watches, w);
     return w;
-}
-
-static bool display_is_watched(const struct display *d)
-{
-    for (guint i = 0; i < d->watches->len; i++) {
-        if (!((struct display_watch *)g_ptr_array_index(d->watches, i))->gone) {
-            return true;
-        }
-    }
-    return false;
 }
 
 void display_unwatch(struct display_watch *w)
@@ -167,10 +291,7 @@ const uint32_t *display_refresh(struct display *d, bool full, unsigned *width, u
         d->calling++;
         d->device->refresh(d->device_opaque, full || !d->pixels);
         d->calling--;
-        display_sweep(d);
-        if (had_watches && !display_is_watched(d)) {
-            display_drop_surface(d);
-        }
+        display_told(d, had_watches);
     }
     *width = d->width;
     *height = d->height;

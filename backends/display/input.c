@@ -14,8 +14,14 @@ struct attached {
     void *opaque;
 };
 
+struct watching {
+    const struct input_viewer *viewer;
+    void *opaque;
+};
+
 struct input {
     GArray *devices; /* struct attached, the last attached last */
+    GArray *viewers; /* struct watching */
     unsigned leds;
 };
 
@@ -23,6 +29,7 @@ struct input *input_new(void)
 {
     struct input *in = g_new0(struct input, 1);
     in->devices = g_array_new(FALSE, FALSE, sizeof(struct attached));
+    in->viewers = g_array_new(FALSE, FALSE, sizeof(struct watching));
     return in;
 }
 
@@ -30,24 +37,8 @@ void input_free(struct input *in)
 {
     if (in) {
         g_array_free(in->devices, TRUE);
+        g_array_free(in->viewers, TRUE);
         g_free(in);
-    }
-}
-
-void input_attach(struct input *in, const struct input_device *device, void *opaque)
-{
-    struct attached a = {device, opaque};
-    g_array_append_val(in->devices, a);
-}
-
-void input_detach(struct input *in, const struct input_device *device, void *opaque)
-{
-    for (guint i = in->devices->len; i-- > 0;) {
-        const struct attached *a = &g_array_index(in->devices, struct attached, i);
-        if (a->device == device && a->opaque == opaque) {
-            g_array_remove_index(in->devices, i);
-            return;
-        }
     }
 }
 
@@ -61,6 +52,67 @@ void input_detach(struct input *in, const struct input_device *device, void *opa
         } \
         found_; \
     })
+
+/* Calls `member` of all viewers; backwards, so that the one that is called may leave. */
+#define INPUT_TELL(in, member, ...) \
+    do { \
+        for (guint i_ = (in)->viewers->len; i_-- > 0;) { \
+            const struct watching *w_ = &g_array_index((in)->viewers, struct watching, i_); \
+            if (w_->viewer->member) { \
+                w_->viewer->member(w_->opaque, __VA_ARGS__); \
+            } \
+        } \
+    } while (0)
+
+static void tell_absolute(struct input *in, bool before)
+{
+    bool now = input_is_absolute(in);
+
+    if (now != before) {
+        INPUT_TELL(in, absolute, now);
+    }
+}
+
+void input_attach(struct input *in, const struct input_device *device, void *opaque)
+{
+    struct attached a = {device, opaque};
+    bool before = input_is_absolute(in);
+
+    g_array_append_val(in->devices, a);
+    tell_absolute(in, before);
+}
+
+void input_detach(struct input *in, const struct input_device *device, void *opaque)
+{
+    bool before = input_is_absolute(in);
+
+    for (guint i = in->devices->len; i-- > 0;) {
+        const struct attached *a = &g_array_index(in->devices, struct attached, i);
+        if (a->device == device && a->opaque == opaque) {
+            g_array_remove_index(in->devices, i);
+            tell_absolute(in, before);
+            return;
+        }
+    }
+}
+
+void input_watch(struct input *in, const struct input_viewer *viewer, void *opaque)
+{
+    struct watching w = {viewer, opaque};
+
+    g_array_append_val(in->viewers, w);
+}
+
+void input_unwatch(struct input *in, const struct input_viewer *viewer, void *opaque)
+{
+    for (guint i = in->viewers->len; i-- > 0;) {
+        const struct watching *w = &g_array_index(in->viewers, struct watching, i);
+        if (w->viewer == viewer && w->opaque == opaque) {
+            g_array_remove_index(in->viewers, i);
+            return;
+        }
+    }
+}
 
 void input_key(struct input *in, unsigned code, bool down)
 {
@@ -143,7 +195,10 @@ int input_send_keys(struct input *in, const char *combination, char **bad)
 
 void input_set_leds(struct input *in, unsigned leds)
 {
-    in->leds = leds & 7;
+    if (in->leds != (leds & 7)) {
+        in->leds = leds & 7;
+        INPUT_TELL(in, leds, in->leds);
+    }
 }
 
 unsigned input_leds(const struct input *in)

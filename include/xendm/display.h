@@ -29,6 +29,19 @@ struct display_device {
     void (*refresh)(void *opaque, bool full);
     /* The last viewer went: stop tracking what the guest draws, give memory back. May be NULL. */
     void (*unwatched)(void *opaque);
+    /*
+     * A viewer's window has this size: a device that can change its mode by itself (vfb, virtio)
+     * may tell the guest. May be NULL: the guest alone decides.
+     */
+    void (*wish)(void *opaque, unsigned width, unsigned height);
+};
+
+#define DISPLAY_CURSOR_MAX 64u /* pixels each way; the largest of the chips here */
+
+struct display_cursor {
+    unsigned width, height;
+    unsigned hot_x, hot_y;
+    uint32_t argb[DISPLAY_CURSOR_MAX * DISPLAY_CURSOR_MAX]; /* not premultiplied; width a row */
 };
 
 struct display *display_new(void);
@@ -41,12 +54,28 @@ void display_set_device(struct display *d, const struct display_device *device, 
  */
 uint32_t *display_resize(struct display *d, unsigned width, unsigned height);
 void display_damage(struct display *d, unsigned x, unsigned y, unsigned width, unsigned height);
-/* Text-mode cursor and hardware cursors are drawn into the surface by the device. */
+/* The cursor of text modes is drawn into the surface by the device, as the chip does. */
+
+/*
+ * For the device, at any time. display_changed(): there is something to draw, for devices that are
+ * told by the guest (vfb's updates); the others are asked at the viewers' rate.
+ */
+void display_changed(struct display *d);
+/*
+ * A hardware cursor, kept out of the surface: viewers that can draw it themselves do. It is copied;
+ * NULL: none. display_cursor_move() gives the place of the hot spot.
+ */
+void display_cursor_set(struct display *d, const struct display_cursor *cursor);
+void display_cursor_move(struct display *d, int x, int y, bool visible);
 
 /* For viewers. */
 struct display_viewer {
     void (*resized)(void *opaque, unsigned width, unsigned height);
     void (*damaged)(void *opaque, unsigned x, unsigned y, unsigned width, unsigned height);
+    /* Of the following each may be NULL. */
+    void (*changed)(void *opaque); /* a refresh would show something new */
+    void (*cursor_set)(void *opaque, const struct display_cursor *cursor); /* NULL: none */
+    void (*cursor_moved)(void *opaque, int x, int y, bool visible);
 };
 struct display_watch;
 struct display_watch *display_watch(struct display *d, const struct display_viewer *viewer,
@@ -57,6 +86,16 @@ void display_unwatch(struct display_watch *w);
  * or no memory.
  */
 const uint32_t *display_refresh(struct display *d, bool full, unsigned *width, unsigned *height);
+
+/*
+ * The surface's memory, for a viewer in another process: a descriptor that can be mapped read-only,
+ * width * height * 4 bytes; the display's own, another one after each resize. -1: no surface.
+ */
+int display_surface_fd(const struct display *d);
+/* What a newly come viewer has to know; false: no cursor, or not visible. */
+bool display_cursor_get(const struct display *d, const struct display_cursor **cursor, int *x,
+                        int *y);
+void display_wish(struct display *d, unsigned width, unsigned height);
 
 /*
  * Writes a picture of the screen: PNG when `file` ends in .png or `png` is set, else binary PPM

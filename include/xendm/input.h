@@ -55,4 +55,15 @@ int input_send_keys(struct input *in, const char *combination, char **bad);
 void input_set_leds(struct input *in, unsigned leds);
 unsigned input_leds(const struct input *in);
 
+/*
+ * Viewers: told when an absolute pointer comes or goes (a tablet that the guest has set up), and
+ * when the guest switches its LEDs; each may be NULL.
+ */
+struct input_viewer {
+    void (*absolute)(void *opaque, bool absolute);
+    void (*leds)(void *opaque, unsigned leds);
+};
+void input_watch(struct input *in, const struct input_viewer *viewer, void *opaque);
+void input_unwatch(struct input *in, const struct input_viewer *viewer, void *opaque);
+
 #endif

@@ -2,6 +2,7 @@
 /* The head: surface life, viewers, screen dumps. */
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <glib.h>
@@ -113,6 +114,128 @@ static void test_viewers(void)
     display_free(d);
 }
 
+struct told {
+    unsigned changed, set, moved;
+    const struct display_cursor *cursor;
+    int x, y;
+    bool visible;
+    struct display_watch *watch;
+};
+
+static void on_changed(void *opaque)
+{
+    struct told *t = opaque;
+    t->changed++;
+    if (t->changed == 2) {
+        display_unwatch(t->watch);
+    }
+}
+
+static void on_cursor_set(void *opaque, const struct display_cursor *cursor)
+{
+    struct told *t = opaque;
+    t->set++;
+    t->cursor = cursor;
+}
+
+static void on_cursor_moved(void *opaque, int x, int y, bool visible)
+{
+    struct told *t = opaque;
+    t->moved++;
+    t->x = x, t->y = y, t->visible = visible;
+}
+
+static const struct display_viewer told_viewer = {
+    .changed = on_changed,
+    .cursor_set = on_cursor_set,
+    .cursor_moved = on_cursor_moved,
+};
+
+static void test_cursor(void)
+{
+    struct display *d = display_new();
+    struct told t = {0};
+    struct display_cursor c = {.width = 2, .height = 2, .hot_x = 9, .hot_y = 1, .argb = {1, 2, 3}};
+    const struct display_cursor *got;
+    int x, y;
+
+    g_assert_false(display_cursor_get(d, &got, &x, &y));
+    t.watch = display_watch(d, &told_viewer, &t);
+    display_cursor_set(d, &c);
+    c.argb[1] = 77; /* the display has its own copy */
+    g_assert_cmpuint(t.set, ==, 1);
+    g_assert_cmpuint(t.cursor->argb[1], ==, 2);
+    g_assert_cmpuint(t.cursor->hot_x, ==, 1); /* inside the shape */
+    g_assert_false(display_cursor_get(d, &got, &x, &y));
+    display_cursor_move(d, -3, 5, true);
+    display_cursor_move(d, -3, 5, true);
+    g_assert_cmpuint(t.moved, ==, 1);
+    g_assert_true(display_cursor_get(d, &got, &x, &y));
+    g_assert_true(got == t.cursor && x == -3 && y == 5);
+    c.width = DISPLAY_CURSOR_MAX + 1; /* no chip's: taken for none */
+    display_cursor_set(d, &c);
+    g_assert_cmpuint(t.set, ==, 2);
+    g_assert_null(t.cursor);
+    display_changed(d);
+    display_changed(d); /* it leaves here */
+    display_changed(d);
+    g_assert_cmpuint(t.changed, ==, 2);
+    display_free(d);
+}
+
+static void on_wish(void *opaque, unsigned width, unsigned height)
+{
+    struct painter *p = opaque;
+    p->width = width;
+    p->height = height;
+}
+
+static void test_wish(void)
+{
+    static const struct display_device wishful = {.refresh = paint, .wish = on_wish};
+    struct display *d = display_new();
+    struct painter p = {.display = d, .width = 20, .height = 10};
+
+    display_wish(d, 30, 30); /* nobody there */
+    display_set_device(d, &painter_device, &p);
+    display_wish(d, 30, 30); /* nobody who grants it */
+    g_assert_cmpuint(p.width, ==, 20);
+    display_set_device(d, &wishful, &p);
+    display_wish(d, 0, 30);
+    display_wish(d, 30, DISPLAY_HEIGHT_MAX + 1);
+    g_assert_cmpuint(p.width, ==, 20);
+    display_wish(d, 1366, 768);
+    g_assert_cmpuint(p.width, ==, 1366);
+    g_assert_cmpuint(p.height, ==, 768);
+    display_free(d);
+}
+
+/* A viewer's process sees the pixels, and can do them no harm. */
+static void test_shared(void)
+{
+    struct display *d = display_new();
+    struct painter p = {.display = d, .width = 20, .height = 10};
+    struct told t = {0};
+    unsigned width, height;
+
+    g_assert_cmpint(display_surface_fd(d), ==, -1);
+    display_set_device(d, &painter_device, &p);
+    t.watch = display_watch(d, &told_viewer, &t);
+    const uint32_t *pixels = display_refresh(d, true, &width, &height);
+    int fd = display_surface_fd(d);
+    g_assert_cmpint(fd, >=, 0);
+    uint32_t *shared = mmap(NULL, 20 * 10 * 4, PROT_READ, MAP_SHARED, fd, 0);
+    g_assert_true(shared != MAP_FAILED);
+    g_assert_cmpmem(shared, 20 * 10 * 4, pixels, 20 * 10 * 4);
+    g_assert_true(mmap(NULL, 4096, PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
+    g_assert_cmpint(ftruncate(fd, 0), <, 0);
+    g_assert_cmpint(pwrite(fd, "x", 1, 0), <, 0);
+    munmap(shared, 20 * 10 * 4);
+    display_unwatch(t.watch);
+    g_assert_cmpint(display_surface_fd(d), ==, -1);
+    display_free(d);
+}
+
 static void test_limits(void)
 {
     struct display *d = display_new();
@@ -213,6 +336,9 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/display/viewers", test_viewers);
+    g_test_add_func("/display/cursor", test_cursor);
+    g_test_add_func("/display/wish", test_wish);
+    g_test_add_func("/display/shared", test_shared);
     g_test_add_func("/display/limits", test_limits);
     g_test_add_func("/display/screendump", test_screendump);
     g_test_add_func("/display/write-fails", test_write_fails);

@@ -95,6 +95,54 @@ static void test_routing(void)
     g_string_free(t.text, TRUE);
 }
 
+struct seat {
+    unsigned changes, leds;
+    bool absolute;
+};
+
+static void on_absolute(void *opaque, bool absolute)
+{
+    struct seat *s = opaque;
+    s->changes++;
+    s->absolute = absolute;
+}
+
+static void on_leds(void *opaque, unsigned leds)
+{
+    ((struct seat *)opaque)->leds = leds;
+}
+
+static void no_absolute(void *opaque, int x, int y)
+{
+}
+
+static void test_viewers(void)
+{
+    static const struct input_viewer viewer = {.absolute = on_absolute, .leds = on_leds};
+    static const struct input_device pen = {.name = "tablet", .absolute = no_absolute};
+    static const struct input_device wheel = {.name = "mouse"};
+    struct input *in = input_new();
+    struct seat s = {0};
+    int other;
+
+    input_watch(in, &viewer, &s);
+    input_attach(in, &wheel, NULL);
+    g_assert_cmpuint(s.changes, ==, 0);
+    input_attach(in, &pen, NULL);
+    g_assert_true(s.changes == 1 && s.absolute);
+    input_attach(in, &pen, &other);
+    input_detach(in, &pen, NULL);
+    g_assert_cmpuint(s.changes, ==, 1);
+    input_detach(in, &pen, &other);
+    g_assert_true(s.changes == 2 && !s.absolute);
+    input_set_leds(in, 5);
+    g_assert_cmpuint(s.leds, ==, 5);
+    input_unwatch(in, &viewer, &s);
+    input_set_leds(in, 1);
+    g_assert_cmpuint(s.leds, ==, 5);
+    input_free(in);
+}
+
 static void test_names(void)
 {
     static const char *const all[] = {
@@ -222,6 +270,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/input/routing", test_routing);
+    g_test_add_func("/input/viewers", test_viewers);
     g_test_add_func("/input/names", test_names);
     g_test_add_func("/input/send-keys", test_send_keys);
     g_test_add_func("/input/leds", test_leds);
