@@ -31,6 +31,7 @@
 #include "spec.h"
 
 #define RECEIVE_MAX 512u
+#define ACCEPT_RETRY_SECONDS 1u
 
 struct chardev {
     char *label;
@@ -38,9 +39,12 @@ struct chardev {
     enum chardev_kind kind;
     int in_fd, out_fd, listen_fd, notify_fd;
     bool connected;
+    bool left; /* the peer of in_fd hung up; the device has not read all it had sent */
     bool nodelay;
-    char *unix_path; /* to unlink at the end */
-    guint in_source, out_source, listen_source, notify_source;
+    char *unix_path; /* we made it: removed at the end if it is still ours */
+    uint64_t device, inode;
+    guint in_source, hup_source, out_source, listen_source, notify_source;
+    bool accept_failed;
     const struct chardev_frontend *frontend;
     void *opaque;
     struct chardev_stats stats;
@@ -66,6 +70,7 @@ static void set_connected(struct chardev *cd, bool connected)
         input_start(cd);
     } else {
         source_remove(&cd->in_source);
+        source_remove(&cd->hup_source);
         source_remove(&cd->out_source);
     }
     if (cd->frontend && cd->frontend->event) {
@@ -77,25 +82,60 @@ static void set_connected(struct chardev *cd, bool connected)
     }
 }
 
+static bool is_socket(const struct chardev *cd)
+{
+    return cd->kind == CHARDEV_UNIX || cd->kind == CHARDEV_TCP;
+}
+
 static void hang_up(struct chardev *cd)
 {
     set_connected(cd, false);
-    switch (cd->kind) {
-    case CHARDEV_PTY:
-        break;
-    case CHARDEV_UNIX:
-    case CHARDEV_TCP:
+    if (is_socket(cd)) {
+        source_remove(&cd->in_source); /* of one that had left */
         if (cd->in_fd >= 0) {
             close(cd->in_fd);
         }
         cd->in_fd = cd->out_fd = -1;
-        break;
-    default:
-        break;
+        cd->left = false;
     }
 }
 
 /* ---- input ---- */
+
+/* The end of standard input is not the end of standard output. */
+static void input_ended(struct chardev *cd)
+{
+    if (is_socket(cd) || cd->kind == CHARDEV_PTY) {
+        hang_up(cd);
+        return;
+    }
+    if (cd->in_fd >= 0 && cd->in_fd != cd->out_fd) {
+        close(cd->in_fd);
+    }
+    cd->in_fd = -1;
+    set_connected(cd, cd->out_fd >= 0);
+}
+
+/*
+ * The peer of a socket is gone while the device had no room: the carrier drops now, what it sent
+ * before is still read when there is room, unless somebody else calls first.
+ */
+static gboolean peer_left(gint fd, GIOCondition condition, gpointer opaque)
+{
+    struct chardev *cd = opaque;
+
+    cd->hup_source = 0;
+    cd->left = true;
+    set_connected(cd, false);
+    return G_SOURCE_REMOVE;
+}
+
+static void input_wait(struct chardev *cd)
+{
+    if (is_socket(cd) && !cd->left && !cd->hup_source) {
+        cd->hup_source = g_unix_fd_add(cd->in_fd, G_IO_HUP | G_IO_ERR, peer_left, cd);
+    }
+}
 
 static gboolean input_ready(gint fd, GIOCondition condition, gpointer opaque)
 {
@@ -107,6 +147,7 @@ static gboolean input_ready(gint fd, GIOCondition condition, gpointer opaque)
 
     if (room == 0) {
         cd->in_source = 0; /* until chardev_accept_input() */
+        input_wait(cd);
         return G_SOURCE_REMOVE;
     }
     n = read(fd, buf, room < sizeof(buf) ? room : sizeof(buf));
@@ -121,15 +162,16 @@ static gboolean input_ready(gint fd, GIOCondition condition, gpointer opaque)
         }
     }
     cd->in_source = 0;
-    hang_up(cd);
+    input_ended(cd);
     return G_SOURCE_REMOVE;
 }
 
 static void input_start(struct chardev *cd)
 {
-    if (cd->in_source || cd->in_fd < 0 || !cd->connected || !cd->frontend) {
+    if (cd->in_source || cd->in_fd < 0 || !(cd->connected || cd->left) || !cd->frontend) {
         return;
     }
+    source_remove(&cd->hup_source);
     cd->in_source = g_unix_fd_add(cd->in_fd, G_IO_IN | G_IO_HUP | G_IO_ERR, input_ready, cd);
 }
 
@@ -139,6 +181,21 @@ void chardev_accept_input(struct chardev *cd)
 }
 
 /* ---- output ---- */
+
+/* Nobody will read any more: of a socket this is the end, elsewhere the input goes on. */
+static void output_ended(struct chardev *cd)
+{
+    source_remove(&cd->out_source);
+    if (is_socket(cd) || cd->kind == CHARDEV_PTY) {
+        hang_up(cd);
+        return;
+    }
+    if (cd->out_fd != cd->in_fd) {
+        close(cd->out_fd);
+    }
+    cd->out_fd = -1;
+    set_connected(cd, cd->in_fd >= 0);
+}
 
 static gboolean output_ready(gint fd, GIOCondition condition, gpointer opaque)
 {
@@ -212,7 +269,7 @@ size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
         cd->stats.dropped += len - done;
         done = len;
         if (cd->kind != CHARDEV_FILE) {
-            hang_up(cd);
+            output_ended(cd);
         }
         return len;
     }
@@ -299,13 +356,49 @@ static void client_arrived(struct chardev *cd, int fd)
     set_connected(cd, true);
 }
 
+/* Whether who is connected can send no more: gone, though what it sent was not read yet. */
+static bool peer_is_gone(const struct chardev *cd)
+{
+    struct pollfd pfd = {.fd = cd->in_fd, .events = POLLRDHUP};
+
+    return cd->left || (poll(&pfd, 1, 0) > 0 && (pfd.revents & (POLLRDHUP | POLLHUP | POLLERR)));
+}
+
+static gboolean listen_ready(gint listen_fd, GIOCondition condition, gpointer opaque);
+
+static gboolean listen_again(gpointer opaque)
+{
+    struct chardev *cd = opaque;
+
+    cd->listen_source = g_unix_fd_add(cd->listen_fd, G_IO_IN, listen_ready, cd);
+    return G_SOURCE_REMOVE;
+}
+
+/* Descriptors or memory are short: not again at once, for the socket stays readable. */
+static void listen_later(struct chardev *cd)
+{
+    if (!cd->accept_failed) {
+        log_warning(LOG_CHAR, "%s: accept: %s; trying again", cd->label, g_strerror(errno));
+    }
+    cd->accept_failed = true;
+    cd->listen_source = g_timeout_add_seconds(ACCEPT_RETRY_SECONDS, listen_again, cd);
+}
+
 static gboolean listen_ready(gint listen_fd, GIOCondition condition, gpointer opaque)
 {
     struct chardev *cd = opaque;
     int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd < 0) {
-        return G_SOURCE_CONTINUE;
+        if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) {
+            return G_SOURCE_CONTINUE;
+        }
+        listen_later(cd);
+        return G_SOURCE_REMOVE;
+    }
+    cd->accept_failed = false;
+    if (cd->in_fd >= 0 && peer_is_gone(cd)) {
+        hang_up(cd);
     }
     if (cd->in_fd >= 0) {
         close(fd); /* one at a time: the cable is plugged in already */
@@ -353,6 +446,7 @@ static int start_server(struct chardev *cd, const struct chardev_spec *spec, int
 static int open_unix(struct chardev *cd, const struct chardev_spec *spec, GError **err)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct stat st;
     int fd;
 
     cd->filename = g_strdup_printf("unix:%s%s", spec->path, spec->server ? ",server=on" : "");
@@ -375,14 +469,20 @@ static int open_unix(struct chardev *cd, const struct chardev_spec *spec, GError
         client_arrived(cd, fd);
         return 0;
     }
-    unlink(spec->path);
+    if (lstat(spec->path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        unlink(spec->path); /* left over by a process that was killed */
+    }
     if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
         int e = errno;
 
         close(fd);
         return socket_error(cd, "bind to", spec->path, e, err);
     }
-    cd->unix_path = g_strdup(spec->path);
+    if (lstat(spec->path, &st) == 0) {
+        cd->unix_path = g_strdup(spec->path);
+        cd->device = st.st_dev;
+        cd->inode = st.st_ino;
+    }
     return start_server(cd, spec, fd, spec->path, err);
 }
 
@@ -554,6 +654,8 @@ void chardev_handles(const struct chardev *cd, struct chardev_handles *out)
     out->out_fd = cd->out_fd;
     out->listen_fd = cd->listen_fd;
     out->filename = cd->filename;
+    out->device = cd->device;
+    out->inode = cd->inode;
 }
 
 struct chardev *chardev_adopt(const char *label, const char *text,
@@ -578,6 +680,8 @@ struct chardev *chardev_adopt(const char *label, const char *text,
     cd->connected = cd->in_fd >= 0 || cd->out_fd >= 0 || spec.kind == CHARDEV_NULL;
     if (spec.kind == CHARDEV_UNIX && spec.server) {
         cd->unix_path = g_strdup(spec.path);
+        cd->device = handles->device;
+        cd->inode = handles->inode;
     }
     if (cd->listen_fd >= 0) {
         cd->listen_source = g_unix_fd_add(cd->listen_fd, G_IO_IN, listen_ready, cd);
@@ -599,10 +703,13 @@ struct chardev *chardev_adopt(const char *label, const char *text,
 
 void chardev_close(struct chardev *cd)
 {
+    struct stat st;
+
     if (!cd) {
         return;
     }
     source_remove(&cd->in_source);
+    source_remove(&cd->hup_source);
     source_remove(&cd->out_source);
     source_remove(&cd->listen_source);
     source_remove(&cd->notify_source);
@@ -618,7 +725,9 @@ void chardev_close(struct chardev *cd)
     if (cd->notify_fd >= 0) {
         close(cd->notify_fd);
     }
-    if (cd->unix_path) {
+    /* Not if a successor for the same domain has put its own there. */
+    if (cd->unix_path && lstat(cd->unix_path, &st) == 0 && st.st_dev == cd->device &&
+        st.st_ino == cd->inode) {
         unlink(cd->unix_path);
     }
     g_free(cd->unix_path);
@@ -630,6 +739,7 @@ void chardev_close(struct chardev *cd)
 void chardev_set_frontend(struct chardev *cd, const struct chardev_frontend *frontend, void *opaque)
 {
     source_remove(&cd->in_source);
+    source_remove(&cd->hup_source);
     cd->frontend = frontend;
     cd->opaque = opaque;
     input_start(cd);

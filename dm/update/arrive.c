@@ -199,6 +199,8 @@ struct chardev *update_chardev(const struct handover *h, const char *group, cons
         .out_fd = handover_fd(h, group, "out"),
         .listen_fd = handover_fd(h, group, "listen"),
         .filename = filename ? filename : "",
+        .device = (uint64_t)handover_int(h, group, "device", 0),
+        .inode = (uint64_t)handover_int(h, group, "inode", 0),
     };
 
     return chardev_adopt(label, spec, &handles, err);

@@ -130,6 +130,8 @@ static void put_chardevs(struct handover *h, const char *kind, struct chardev **
             handover_put_fd(h, group, "out", handles.out_fd);
             handover_put_fd(h, group, "listen", handles.listen_fd);
             handover_put_text(h, group, "filename", handles.filename);
+            handover_put_int(h, group, "device", (int64_t)handles.device);
+            handover_put_int(h, group, "inode", (int64_t)handles.inode);
         }
     }
 }

@@ -52,6 +52,7 @@ void chardev_close(struct chardev *cd);
 struct chardev_handles {
     int in_fd, out_fd, listen_fd; /* -1: none; in and out may be the same */
     const char *filename;         /* of a pty: which one; owned by the chardev */
+    uint64_t device, inode;       /* of the socket that was made for it */
 };
 void chardev_handles(const struct chardev *cd, struct chardev_handles *out);
 struct chardev *chardev_adopt(const char *label, const char *spec,

@@ -2,7 +2,9 @@
 /* Character back ends against real ptys, files and sockets. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -216,6 +218,191 @@ static void test_stdio_stalls(void)
     g_string_free(f.got, TRUE);
 }
 
+/* A unix server in a directory of its own, and what connects to it. */
+struct server {
+    char *dir, *path, *spec;
+};
+
+static void server_init(struct server *s)
+{
+    s->dir = g_dir_make_tmp("xendm-chardev-XXXXXX", NULL);
+    s->path = g_build_filename(s->dir, "serial", NULL);
+    s->spec = g_strdup_printf("unix:%s,server,nowait", s->path);
+}
+
+static void server_clear(struct server *s)
+{
+    g_rmdir(s->dir);
+    g_free(s->dir);
+    g_free(s->path);
+    g_free(s->spec);
+}
+
+static int server_call(const struct server *s)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    g_strlcpy(addr.sun_path, s->path, sizeof(addr.sun_path));
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
+    return fd;
+}
+
+static void run_out(void)
+{
+    while (g_main_context_iteration(NULL, FALSE)) {
+    }
+}
+
+/* Who left with input unread: the carrier drops, the input is still there, nothing spins. */
+static void test_left_unread(void)
+{
+    struct front f = {0};
+    struct server s;
+    struct chardev *cd;
+    int fd;
+
+    server_init(&s);
+    cd = must_open(s.spec, &f);
+    f.room = 2;
+    fd = server_call(&s);
+    g_assert_cmpint(write(fd, "abcdef", 6), ==, 6);
+    WAIT_FOR(f.got->len == 2);
+    close(fd);
+    WAIT_FOR(!chardev_connected(cd));
+    run_out();
+    g_assert_cmpuint(f.closed, ==, 1);
+    f.room = 100;
+    chardev_accept_input(cd);
+    WAIT_FOR(f.got->len == 6);
+    g_assert_cmpstr(f.got->str, ==, "abcdef");
+    run_out();
+    g_assert_cmpuint(f.closed, ==, 1);
+    chardev_close(cd);
+    g_string_free(f.got, TRUE);
+    server_clear(&s);
+}
+
+/* … and the next one is served. */
+static void test_left_unread_next(void)
+{
+    struct front f = {0};
+    struct server s;
+    struct chardev *cd;
+    uint8_t buf[8];
+    int fd;
+
+    server_init(&s);
+    cd = must_open(s.spec, &f);
+    f.room = 2;
+    for (unsigned round = 1; round <= 3; round++) {
+        fd = server_call(&s);
+        WAIT_FOR(f.opened == round);
+        g_assert_cmpint(write(fd, "abcdef", 6), ==, 6);
+        run_out();
+        g_assert_cmpuint(chardev_write(cd, (const uint8_t *)"hi", 2), ==, 2);
+        g_assert_cmpint(read(fd, buf, sizeof(buf)), ==, 2);
+        close(fd);
+    }
+    g_assert_cmpuint(f.got->len, ==, 2);
+    chardev_close(cd);
+    g_string_free(f.got, TRUE);
+    server_clear(&s);
+}
+
+/* No descriptor is free when somebody calls: not tried again and again at once. */
+static void test_no_descriptors(void)
+{
+    struct front f = {0};
+    struct server s;
+    struct chardev *cd;
+    struct rlimit limit, none;
+    int fd, lowest;
+
+    server_init(&s);
+    cd = must_open(s.spec, &f);
+    run_out();
+    fd = server_call(&s);
+    lowest = dup(fd);
+    close(lowest);
+    g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &limit), ==, 0);
+    none = limit;
+    none.rlim_cur = (rlim_t)lowest;
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
+    g_assert_true(g_main_context_iteration(NULL, TRUE));
+    g_assert_false(g_main_context_iteration(NULL, FALSE));
+    g_assert_false(chardev_connected(cd));
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &limit), ==, 0);
+    WAIT_FOR(chardev_connected(cd));
+    close(fd);
+    chardev_close(cd);
+    g_string_free(f.got, TRUE);
+    server_clear(&s);
+}
+
+/* A successor has put its socket there; what is no socket is left alone. */
+static void test_whose_socket(void)
+{
+    struct front f = {0}, g = {0};
+    struct server s;
+    struct chardev *old, *new;
+    GError *err = NULL;
+
+    server_init(&s);
+    old = must_open(s.spec, &f);
+    new = must_open(s.spec, &g);
+    chardev_close(old);
+    close(server_call(&s));
+    WAIT_FOR(g.opened == 1);
+    chardev_close(new);
+    g_assert_cmpint(access(s.path, F_OK), <, 0);
+    g_assert_true(g_file_set_contents(s.path, "x", 1, NULL));
+    g_assert_null(chardev_open("serial0", s.spec, &err));
+    g_assert_nonnull(strstr(err->message, s.path));
+    g_clear_error(&err);
+    g_assert_cmpint(unlink(s.path), ==, 0);
+    g_string_free(f.got, TRUE);
+    g_string_free(g.got, TRUE);
+    server_clear(&s);
+}
+
+/* Standard input at its end: what the guest says still comes out. */
+static void test_stdin_ends(void)
+{
+    struct front f = {0};
+    int out = dup(STDOUT_FILENO), in = dup(STDIN_FILENO), to[2], from[2];
+    struct chardev *cd;
+    uint8_t buf[16];
+
+    g_assert_cmpint(pipe(to), ==, 0);
+    g_assert_cmpint(pipe(from), ==, 0);
+    g_assert_cmpint(write(to[1], "last", 4), ==, 4);
+    fflush(stdout);
+    dup2(from[1], STDOUT_FILENO);
+    dup2(to[0], STDIN_FILENO);
+    cd = must_open("stdio", &f);
+    dup2(out, STDOUT_FILENO);
+    dup2(in, STDIN_FILENO);
+    close(to[1]);
+    WAIT_FOR(f.got->len == 4);
+    run_out();
+    g_assert_true(chardev_connected(cd));
+    g_assert_cmpuint(chardev_write(cd, (const uint8_t *)"hello", 5), ==, 5);
+    g_assert_cmpint(read(from[0], buf, sizeof(buf)), ==, 5);
+    g_assert_cmpuint(chardev_stats(cd)->dropped, ==, 0);
+    /* The other way round: nobody reads any more. */
+    close(from[0]);
+    g_assert_cmpuint(chardev_write(cd, (const uint8_t *)"hello", 5), ==, 5);
+    g_assert_cmpuint(chardev_stats(cd)->dropped, ==, 5);
+    g_assert_false(chardev_connected(cd));
+    chardev_close(cd);
+    close(to[0]);
+    close(from[1]);
+    close(out);
+    close(in);
+    g_string_free(f.got, TRUE);
+}
+
 static void test_bad_specs(void)
 {
     static const char *const bad[] = {"",
@@ -245,11 +432,17 @@ static void test_bad_specs(void)
 
 int main(int argc, char **argv)
 {
+    signal(SIGPIPE, SIG_IGN); /* as the daemon does */
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/chardev/pty", test_pty);
     g_test_add_func("/chardev/back-pressure", test_back_pressure);
     g_test_add_func("/chardev/file", test_file);
     g_test_add_func("/chardev/stdio-stalls", test_stdio_stalls);
+    g_test_add_func("/chardev/stdin-ends", test_stdin_ends);
+    g_test_add_func("/chardev/left-unread", test_left_unread);
+    g_test_add_func("/chardev/left-unread-next", test_left_unread_next);
+    g_test_add_func("/chardev/no-descriptors", test_no_descriptors);
+    g_test_add_func("/chardev/whose-socket", test_whose_socket);
     g_test_add_func("/chardev/bad-specs", test_bad_specs);
     return g_test_run();
 }
