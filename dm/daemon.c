@@ -239,8 +239,8 @@ static int drop_privileges(struct daemon *d, GError **err)
 
 /*
  * Under -S libxl takes query-status for the answer, and confirmation by xenstore on top of it would
- * meet a busy connection (contract 1.3): so nothing is written before the first cont. Restricted,
- * it cannot be written at all.
+ * meet a busy connection (toolstack.md 1.3): so nothing is written before the first cont.
+ * Restricted, it cannot be written at all.
  */
 static int tell_running(struct daemon *d, GError **err)
 {
@@ -296,10 +296,10 @@ int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err
 }
 
 /*
- * PV back ends that libxl leaves to the device model (contract 3.4) and that we do not serve yet.
- * Left in state Initialising they hold up a guest with PV drivers: Linux waits 30 s for a keyboard
- * and 5 minutes for a disk. Closed, their frontends give up at once, and the emulated CD drive,
- * keyboard and mouse do the work.
+ * PV back ends that libxl leaves to the device model (toolstack.md 3.4) and that we do not serve
+ * yet. Left in state Initialising they hold up a guest with PV drivers: Linux waits 30 s for a
+ * keyboard and 5 minutes for a disk. Closed, their frontends give up at once, and the emulated CD
+ * drive, keyboard and mouse do the work.
  */
 static void close_absent_backends(struct daemon *d)
 {

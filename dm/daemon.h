@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The daemon: what main() puts together from the machine description, and its life. Order of
- * start-up (DESIGN.md): parse, open everything, build the machine, create and enable the ioreq
- * server, drop privileges, say that we are running, serve.
+ * start-up (docs/security.md): parse, open everything, build the machine, create and enable the
+ * ioreq server, drop privileges, say that we are running, serve.
  */
 #ifndef DM_DAEMON_H
 #define DM_DAEMON_H

@@ -16,7 +16,8 @@ struct loop_handlers {
 
 /*
  * Blocks the signals the loop takes and installs handlers for fatal ones, which write the flight
- * recorder to stderr. SIGHUP may be inherited as ignored (contract 1.2): it is taken all the same.
+ * recorder to stderr. SIGHUP may be inherited as ignored (toolstack.md 1.2): it is taken all the
+ * same.
  */
 int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err);
 

@@ -53,8 +53,8 @@ static void set_log_levels(const char *text)
 }
 
 /*
- * libxl 4.20 and later asks first, without a domain, what the command line offers (contract 1.9):
- * QMP and nothing else.
+ * libxl 4.20 and later asks first, without a domain, what the command line offers (toolstack.md
+ * 1.9): QMP and nothing else.
  */
 static int serve_probe(struct daemon *d, const struct machine_desc *desc)
 {

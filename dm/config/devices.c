@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Drives, devices, character devices and monitors of the command line (contract 1.4, rows 3-6, 20,
- * 38-41, 43).
+ * Drives, devices, character devices and monitors of the command line (toolstack.md 1.4, rows 3-6,
+ * 20, 38-41, 43).
  */
 #include <errno.h>
 #include <limits.h>
@@ -38,7 +38,7 @@ void cmdline_chardev_arg_free(void *arg)
 
 /* ---- drives ---- */
 
-/* The four ways in which libxl writes a file name (contract 1.4, rows 38 to 41). */
+/* The four ways in which libxl writes a file name (toolstack.md 1.4, rows 38 to 41). */
 static const struct optlist_form drive_forms[] = {
     {{"if=none", "readonly=on", "id=ide-"}, "file", {"format="}},
     {{NULL}, "file", {"id=scsi0-hd", "format=", "if=none", "readonly=", "cache=writeback"}},

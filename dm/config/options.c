@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The command line, as libxl writes it (toolstack-contract.md 1.4, 1.9), into a machine
+ * The command line, as libxl writes it (toolstack.md 1.4, 1.9), into a machine
  * description.
  *
  * Every option that libxl can write is in the table below: parsed, accepted without effect, or

@@ -2,10 +2,10 @@
 /*
  * Option values of the form "word,key=value,key=value…".
  *
- * Two readings. The forms in which libxl writes free text (contract 1.4) are recognised by their
- * fixed keys before and behind that text; it is then taken as it is, commas and all, because libxl
- * never escapes. Anything else is read as QEMU reads it: commas separate, and two commas stand for
- * one.
+ * Two readings. The forms in which libxl writes free text (toolstack.md 1.4) are recognised by
+ * their fixed keys before and behind that text; it is then taken as it is, commas and all, because
+ * libxl never escapes. Anything else is read as QEMU reads it: commas separate, and two commas
+ * stand for one.
  */
 #ifndef DM_OPTLIST_H
 #define DM_OPTLIST_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The ioreq server; see dm/ioreq/ioreq.h, DESIGN.md "The way of a guest access", contract 4.2.
+ * The ioreq server; see dm/ioreq/ioreq.h, docs/design.md "The way of a guest access", toolstack.md
+ * 4.2.
  *
  * A turn: one read(2) takes all pending event channels, which the kernel masks. Requests are
  * served, each with one notify. While they come fast we stay, looking at the slots (32 bytes a

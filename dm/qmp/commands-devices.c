@@ -155,8 +155,8 @@ static void run_eject(struct qmp_call *call, JsonObject *args)
 }
 
 /*
- * add-fd's "<format>:<path>" of libxl (contract 2.2) tells the file's name, which xentop wants to
- * see in query-block.
+ * add-fd's "<format>:<path>" of libxl (toolstack.md 2.2) tells the file's name, which xentop wants
+ * to see in query-block.
  */
 static char *name_of_passed_file(const char *path, const char *opaque)
 {

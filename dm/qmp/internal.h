@@ -9,8 +9,8 @@
 #include "qmp.h"
 
 /*
- * The version we claim decides which commands libxl uses (contract 2.2): 2.11 is the last step that
- * matters.
+ * The version we claim decides which commands libxl uses (toolstack.md 2.2): 2.11 is the last step
+ * that matters.
  */
 #define QMP_VERSION_MAJOR 7
 #define QMP_VERSION_MINOR 2

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * QMP, as dm's main sees it: the monitors of the command line, the commands of
- * toolstack-contract.md section 2, events.
+ * toolstack.md 2, events.
  *
  *   static const struct qmp_ops ops = {...};
  *   static struct qmp_target target = {.desc = desc, .ops = &ops};
@@ -62,8 +62,8 @@ struct qmp_ops {
     /* finish when no I/O is in flight; also when stopped already */
     void (*stop)(void *opaque, struct qmp_call *call);
     /*
-     * Writes the whole state to `fd`, which is the op's to close; truncates it first (contract 5.1,
-     * step 8).
+     * Writes the whole state to `fd`, which is the op's to close; truncates it first (toolstack.md
+     * 5.1, step 8).
      */
     void (*save)(void *opaque, int fd, bool live, struct qmp_call *call);
     /* also answered while stopped */
@@ -130,8 +130,8 @@ struct qmp_update_result {
 void qmp_call_updated(struct qmp_call *call, const struct qmp_update_result *result);
 
 /*
- * Events, to every client that negotiated; none on the monitor of xentop (contract 2.3). Those that
- * a guest can provoke are rate-limited. `name` of qmp_event(): one without data: STOP, RESUME,
+ * Events, to every client that negotiated; none on the monitor of xentop (toolstack.md 2.3). Those
+ * that a guest can provoke are rate-limited. `name` of qmp_event(): one without data: STOP, RESUME,
  * SUSPEND, WAKEUP, POWERDOWN.
  */
 void qmp_event(struct qmp *qmp, const char *name);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * QMP's transport: sockets, clients, where a command begins and ends. toolstack-contract.md 2.1 and
+ * QMP's transport: sockets, clients, where a command begins and ends. toolstack.md 2.1 and
  * 2.3 have the rules that libxl's and xentop's parsers impose; the important ones:
  *   - we speak first; every message is one line that ends in CR LF, with no other CR LF in it;
  *   - a command ends at its closing brace, not at a line's end (xentop sends none);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Writes dm/syscalls-filter.h while the daemon is built: libseccomp makes two programs for the
+ * Writes syscalls-filter.h while the daemon is built: libseccomp makes two programs for the
  * kernel out of lists of names. At run time that would be a sixth of the daemon's start and a fifth
  * of its memory.
  *
@@ -165,7 +165,7 @@ int main(void)
 {
     int rc;
 
-    printf("/* Made by dm/make-syscalls-filter. */\n");
+    printf("/* Made by dm/sandbox/make-syscalls-filter. */\n");
     rc = print("filter_unlocked", false);
     if (rc == 0) {
         rc = print("filter_locked", true);

@@ -17,8 +17,9 @@
  *
  * Xen's: PM1a status/enable (PMBASE + 0) and the PM timer (PMBASE + 8). They stay at 0xB000
  * wherever PMBASE is moved; the ranges are not claimed. Xen raises irq 9 for PM1a events on the
- * same one-bit line (contract 4.7): the line is lowered only when our own last GPE goes away, and
- * raised again, though it is high for us, when the guest clears one GPE while another is pending.
+ * same one-bit line (toolstack.md 4.7): the line is lowered only when our own last GPE goes away,
+ * and raised again, though it is high for us, when the guest clears one GPE while another is
+ * pending.
  *
  * Left out on purpose: SMM, general purpose I/O, device monitors, the SMBus slave functions; block
  * transfers fail like all others because no device answers on the SMBus. PCI hot-plug: nothing is

@@ -243,8 +243,8 @@ void machine_request_suspend(struct machine *m)
     rc = hv_acpi_s_state_set(m->hv, 3);
     if (rc < 0) {
         /*
-         * After the restriction to one domain, HVM parameters are out of reach (contract 4.8). Said
-         * once, because the guest may ask as often as it likes.
+         * After the restriction to one domain, HVM parameters are out of reach (toolstack.md 4.8).
+         * Said once, because the guest may ask as often as it likes.
          */
         if (!machine_private(m)->suspend_refused) {
             machine_private(m)->suspend_refused = true;

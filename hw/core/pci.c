@@ -696,7 +696,7 @@ void pci_device_reset(struct pci_device *pci)
     /*
      * The header and the capabilities that are ours. The chip's own registers are for its
      * class->reset, because some of them have to outlive S3: nobody runs firmware that would
-     * program a chip set again (contract 4.8).
+     * program a chip set again (toolstack.md 4.8).
      */
     memcpy(pci->config, fn->power_on, PCI_HEADER_SIZE);
     reset_capability(pci, fn, pci->cap_pm, 8);

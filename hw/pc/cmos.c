@@ -4,8 +4,8 @@
  * "RAM").
  *
  * The clock itself, registers 0-13, is Xen's: it swallows a write to 0x70 that selects one of them
- * and every access to 0x71 that follows, and forwards the rest (contract 4.4). So an index below 14
- * is never seen here on Xen; in unit tests those registers read all ones. As on the chip,
+ * and every access to 0x71 that follows, and forwards the rest (toolstack.md 4.4). So an index
+ * below 14 is never seen here on Xen; in unit tests those registers read all ones. As on the chip,
  * 0x70 is write-only (its bit 7, the NMI mask, goes nowhere).
  *
  * The contents survive every reset, as the battery keeps them (but see CMOS_SHUTDOWN_STATUS), and a

@@ -9,8 +9,8 @@
  * only, so the byte at 0xCF9 reaches the ISA bridge.
  *
  * Under Xen the configuration cycles arrive as requests of their own and never come through these
- * ports (contract 4.3): Xen keeps its own copy of CONFADD and forwards its writes, so the copy here
- * only answers reads and serves unit tests.
+ * ports (toolstack.md 4.3): Xen keeps its own copy of CONFADD and forwards its writes, so the copy
+ * here only answers reads and serves unit tests.
  *
  * Left out on purpose: what the PAM and SMRAM registers do to the address map. Xen owns it,
  * 0xC0000-0xFFFFF is always RAM, and there is no SMM; the registers keep what firmware writes. No

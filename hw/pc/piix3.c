@@ -6,8 +6,8 @@
  * Source: 82371SB data sheet (290550), chapter 2.2 (configuration registers), 2.5.4 (port 92h).
  *
  * Elsewhere: the interrupt controllers, ELCR, timer, port 0x61 and the RTC clock are Xen's
- * (contract 4.4); CMOS RAM is cmos.c, the DMA controllers i8257.c, reset control 0xCF9 i440fx.c,
- * APM ports 0xB2/0xB3 hw/acpi, IDE function 1 hw/ide.
+ * (toolstack.md 4.4); CMOS RAM is cmos.c, the DMA controllers i8257.c, reset control 0xCF9
+ * i440fx.c, APM ports 0xB2/0xB3 hw/acpi, IDE function 1 hw/ide.
  * Left out on purpose: A20 (Xen has no such gate: the bit reads back what was written), chip
  * selects and ISA timing (kept as written), the SMI registers' effect (no SMM), MBIRQ/MBDMA (no
  * motherboard devices behind them).

@@ -3,7 +3,7 @@
  * Devices: what a chip must offer to be part of the machine, and the order in which the core calls
  * it.
  *
- * A class is one `static const struct device_class` listed in hw/core/classes.c. An instance embeds
+ * A class is one `static const struct device_class` listed in xendm/classes.h. An instance embeds
  * `struct device` (or `struct pci_device`, whose first member it is) as its first member; the core
  * allocates class->size zeroed bytes.
  *
@@ -109,7 +109,7 @@ struct device {
 
 #define DEVICE_CAST(type, dev) ((type *)(dev)) /* the instance embeds struct device first */
 
-/* Class by name, or NULL. The table is in hw/core/classes.c. */
+/* Class by name, or NULL. The table is made by hw/classes.c. */
 const struct device_class *device_class_find(const char *name);
 const struct device_class *const *device_classes(void); /* NULL-terminated */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * What the emulated machine asks of the hypervisor, free of Xen's types. dm/ implements it on
- * libxendevicemodel; unit tests link tests/unit/fake_hypervisor.c. A failed call is logged here
+ * libxendevicemodel; unit tests link tests/unit/fake-hypervisor.c. A failed call is logged here
  * (our or the host's fault, never the guest's), so functions whose callers could do nothing about
  * it return nothing.
  */

@@ -2,7 +2,7 @@
 /*
  * Interrupt lines. A line is a wire with any number of sources; it is high while any source is. The
  * hypervisor is called only when the wire's level changes: Xen keeps one bit per line, shared with
- * its own sources (contract 4.7), so writing a level again is not harmless.
+ * its own sources (toolstack.md 4.7), so writing a level again is not harmless.
  */
 #ifndef XENDM_IRQ_H
 #define XENDM_IRQ_H

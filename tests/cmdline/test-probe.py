@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""libxl's probe run (toolstack-contract.md 1.9) against the daemon itself, which needs no Xen for it; TAP on stdout.
+"""libxl's probe run (toolstack.md 1.9) against the daemon itself, which needs no Xen for it; TAP on stdout.
 
 The question is in the passed socket before the process runs, as libxl has it there.
 """

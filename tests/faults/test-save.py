@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A save that cannot be written, after which the guest goes on; and a soft reset, in which libxl lets a new device model take
-over the state that the old one saved in the same domain (toolstack-contract 5.3). TAP."""
+over the state that the old one saved in the same domain (toolstack.md 5.3). TAP."""
 import os
 import resource
 import shutil

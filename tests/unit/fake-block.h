@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A block back end in memory, in place of backends/host at link time. Requests wait until the test
+ * A block back end in memory, in place of backends/block at link time. Requests wait until the test
  * (or an idle source, or block_drain) completes them; the bytes move at completion, as late as a
  * real device might.
  */

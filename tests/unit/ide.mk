@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Unit tests of ide: on the fakes, with a block back end in memory instead of backends/host.
+# Unit tests of ide: on the fakes, with a block back end in memory instead of backends/block.
 check_LTLIBRARIES += tests/unit/libidefixture.la
 tests_unit_libidefixture_la_SOURCES = tests/unit/fake-block.c tests/unit/fake-block.h \
 	tests/unit/ide-fixture.c tests/unit/ide-fixture.h

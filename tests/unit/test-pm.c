@@ -22,7 +22,7 @@ static struct machine *new_machine(struct device **dev)
     return m;
 }
 
-/* What hvmloader does: contract 4.8. */
+/* What hvmloader does: toolstack.md 4.8. */
 static void hvmloader(struct machine *m)
 {
     pci_config_write(m->pci, DEVFN, 0x20, 0, 4);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * QMP's transport over real UNIX sockets: the clients do what libxl and xentop do
- * (toolstack-contract.md 2.1, 2.3), and what a hostile client would. Also what waits for what, and
+ * (toolstack.md 2.1, 2.3), and what a hostile client would. Also what waits for what, and
  * descriptors.
  */
 #include <errno.h>
@@ -246,7 +246,7 @@ static void test_endless_garbage(void)
                  "[[[[[[[[[[[[[[[");
 }
 
-/* xentop: no newline, no id, each answer one document (contract 2.3), and no event in between. */
+/* xentop (toolstack.md 2.3): no newline, no id, each answer one document, no event in between. */
 static void test_libxenstat(void)
 {
     struct fake_dm *dm = dm_new(true);
@@ -460,7 +460,7 @@ static void test_passed_socket(void)
     g_assert_cmpint(qmp_listen(dm->qmp, &monitor, &err), ==, -EBADF);
     g_clear_error(&err);
     g_assert_cmpint(listen(monitor.fd, 1), ==, 0);
-    /* libxl's query-status is in the socket before we are there (contract 1.2, row 12). */
+    /* libxl's query-status is in the socket before we are there (toolstack.md 1.2, row 12). */
     early = client_open(path);
     g_assert_cmpint(send(early->fd, "{\"execute\":\"qmp_capabilities\"}", 30, 0), ==, 30);
     g_assert_cmpint(qmp_listen(dm->qmp, &monitor, &err), ==, 0);

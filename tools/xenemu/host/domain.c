@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What Xen itself emulates for an HVM guest (toolstack-contract.md 4.4): these accesses never reach
+ * What Xen itself emulates for an HVM guest (toolstack.md 4.4): these accesses never reach
  * the device model. The devices are as simple as a test of a device model needs: registers hold
  * what was written, clocks run, nothing interrupts. Also HVM parameters and shutdown.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Ioreq servers (toolstack-contract.md 4.2, xen/common/ioreq.c): creation, the two ways to reach
+ * Ioreq servers (toolstack.md 4.2, xen/common/ioreq.c): creation, the two ways to reach
  * their pages, ranges, and the life of a request: slot filled, event sent, states watched, answer
  * taken. What would crash the domain on Xen crashes it here, with the reason kept for the test to
  * read.

@@ -32,7 +32,7 @@ int video_mb(void)
     return !strcmp(opt.vga, "none") ? 0 : 8;
 }
 
-/* The nodes that libxl has written when it starts the device model (contract 1.2, 3.1, 3.3). */
+/* The nodes that libxl has written when it starts the device model (toolstack.md 1.2, 3.1, 3.3). */
 bool write_nodes(void)
 {
     struct xs_permissions guest_reads[2] = {
@@ -145,7 +145,7 @@ static void add(GPtrArray *a, const char *fmt, ...)
     va_end(ap);
 }
 
-/* contract 1.4, in its order; the numbers are its rows. */
+/* toolstack.md 1.4, in its order; the numbers are its rows. */
 GPtrArray *dm_arguments(int qmp_fd, int state_fd, char **extra)
 {
     GPtrArray *a = g_ptr_array_new();

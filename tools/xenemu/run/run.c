@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * `xenemu run`: what libxl does around one device model (toolstack-contract.md 1.2 to 1.4, 1.7),
+ * `xenemu run`: what libxl does around one device model (toolstack.md 1.2 to 1.4, 1.7),
  * without root: host process, xenstored, xenstore nodes, argument vector, readiness, QMP, script,
  * the end.
  */
@@ -659,7 +659,7 @@ static int wait_for_end(void)
     return 0;
 }
 
-/* contract 1.7: its directory goes first, then SIGHUP. */
+/* toolstack.md 1.7: its directory goes first, then SIGHUP. */
 static bool end_dm(void)
 {
     char *path = g_strdup_printf("/local/domain/0/device-model/%d", opt.domid);
