@@ -53,6 +53,8 @@ struct guestmem {
     unsigned pinned; /* buckets with references */
     guint trim_source;
     struct mapcache_counters counters;
+    void (*invalidated)(void *opaque); /* the listener */
+    void *invalidated_opaque;
     int *errs; /* bucket_pages, for ops.map */
 };
 
@@ -316,17 +318,22 @@ int guestmem_get(struct guestmem *gm, uint64_t gpa, size_t len, bool write,
     return 0;
 }
 
+void guestmem_written(struct guestmem *gm, uint64_t gpa, size_t len)
+{
+    if (len > 0) {
+        uint64_t first = gpa >> GUEST_PAGE_SHIFT;
+        uint64_t last = (gpa + len - 1) >> GUEST_PAGE_SHIFT;
+
+        gm->ops.modified(gm->opaque, first, (unsigned)(last - first + 1));
+    }
+}
+
 void guestmem_put(struct guestmem *gm, struct guestmem_ref *ref, size_t written)
 {
     struct bucket *b = ref->cookie;
 
     XENDM_ASSERT(b != NULL && b->refs > 0 && written <= ref->len && (written == 0 || ref->write));
-    if (written > 0) {
-        uint64_t first = ref->gpa >> GUEST_PAGE_SHIFT;
-        uint64_t last = (ref->gpa + written - 1) >> GUEST_PAGE_SHIFT;
-
-        gm->ops.modified(gm->opaque, first, (unsigned)(last - first + 1));
-    }
+    guestmem_written(gm, ref->gpa, written);
     ref->cookie = NULL;
     ref->ptr = NULL;
     if (--b->refs > 0) {
@@ -397,9 +404,18 @@ int guestmem_write(struct guestmem *gm, uint64_t gpa, const void *buf, size_t le
     return 0;
 }
 
+void guestmem_set_listener(struct guestmem *gm, void (*invalidated)(void *opaque), void *opaque)
+{
+    gm->invalidated = invalidated;
+    gm->invalidated_opaque = opaque;
+}
+
 void guestmem_invalidate(struct guestmem *gm)
 {
     gm->counters.invalidations++;
+    if (gm->invalidated != NULL) {
+        gm->invalidated(gm->invalidated_opaque);
+    }
     while (gm->oldest != NULL) {
         bucket_drop(gm, gm->oldest);
     }

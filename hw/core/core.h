@@ -37,6 +37,15 @@ void pci_msi_reset(struct pci_device *pci);
 void pci_msix_control_written(struct pci_device *pci);
 void pci_msix_restored(struct pci_device *pci);
 
+/* dma.c */
+int dma_check(struct device *dev, uint64_t gpa, size_t len);
+int dma_note(struct device *dev, enum dma_direction direction, uint64_t gpa, size_t len, int rc);
+
+/* dma-window.c: what the machine tells the windows, and whether a device still has one. */
+void dma_windows_unmap(void *machine); /* guest memory changed */
+void dma_windows_flush(struct machine *m);
+bool dma_window_exists(const struct device *dev);
+
 /* device.c */
 void device_reset(struct device *dev, enum reset_reason why); /* the class' part */
 void device_quiesce(struct device *dev);
@@ -52,6 +61,7 @@ struct machine_private {
     bool started;                   /* ran once: no state is loaded any more */
     bool suspend_refused;           /* logged */
     unsigned unplugged;             /* what was logged of machine_request_unplug() */
+    GPtrArray *windows;             /* struct dma_window * of all devices */
 };
 
 static inline struct machine_private *machine_private(struct machine *m)

@@ -223,6 +223,7 @@ static void unrealize(struct device *dev)
     if (dev->class->unrealize) {
         dev->class->unrealize(dev);
     }
+    XENDM_ASSERT(!dma_window_exists(dev));
     remove_owned(dev);
     if (pci_device_is(dev)) {
         pci_function_release((struct pci_device *)dev);

@@ -7,7 +7,9 @@
 #include <xendm/machine.h>
 #include <xendm/recorder.h>
 
-static int dma_check(struct device *dev, uint64_t gpa, size_t len)
+#include "core.h"
+
+int dma_check(struct device *dev, uint64_t gpa, size_t len)
 {
     /* A device touches no guest memory in realize. */
     XENDM_ASSERT(dev->phase != DEVICE_NEW);
@@ -24,8 +26,7 @@ static int dma_check(struct device *dev, uint64_t gpa, size_t len)
 }
 
 /* Counts and notes the outcome, and returns it. */
-static int dma_note(struct device *dev, enum dma_direction direction, uint64_t gpa, size_t len,
-                    int rc)
+int dma_note(struct device *dev, enum dma_direction direction, uint64_t gpa, size_t len, int rc)
 {
     struct dma_counters *c = &dev->machine->dma;
 

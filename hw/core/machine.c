@@ -61,6 +61,10 @@ struct machine *machine_new(struct hypervisor *hv, struct guestmem *memory, stru
         irq_line_init(&m->isa_irq[i], isa_irq_changed, m, i);
     }
     m->devices = g_ptr_array_new();
+    p->windows = g_ptr_array_new();
+    if (memory) {
+        guestmem_set_listener(memory, dma_windows_unmap, m);
+    }
     m->pci = pci_bus_new(m);
     return m;
 }
@@ -71,6 +75,10 @@ void machine_free(struct machine *m)
         device_free(g_ptr_array_index(m->devices, m->devices->len - 1));
     }
     g_ptr_array_free(m->devices, TRUE);
+    g_ptr_array_free(machine_private(m)->windows, TRUE);
+    if (m->memory) {
+        guestmem_set_listener(m->memory, NULL, NULL);
+    }
     pci_bus_free(m->pci);
     aspace_free(m->mmio);
     aspace_free(m->pio);
@@ -172,6 +180,7 @@ void machine_stop(struct machine *m)
         device_quiesce(device_at(m, i));
     }
     set_state(m, MACHINE_STOPPED);
+    dma_windows_flush(m);
 }
 
 bool machine_busy(struct machine *m)

@@ -292,6 +292,10 @@ static bool vram_move(struct std_vga *s, uint64_t gfn)
 
     vga_tracking_stop(v);
     int rc = hv_memory_relocate(v->hv, v->vram_gfn, gfn, s->pages);
+    /*
+     * What was mapped of the old place shows the pages that left, also when only some of them did.
+     */
+    guestmem_invalidate(s->pci.dev.machine->memory);
     if (rc < 0) {
         /*
          * A guest can have this as often as it likes: it gives back a page of video memory and

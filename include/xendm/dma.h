@@ -13,6 +13,7 @@
 #ifndef XENDM_DMA_H
 #define XENDM_DMA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -43,6 +44,72 @@ struct dma_segment {
 int dma_map(struct device *dev, uint64_t gpa, size_t len, enum dma_direction direction,
             struct dma_segment *segment, unsigned max);
 void dma_unmap(struct device *dev, struct dma_segment *segment, unsigned count, size_t done);
+
+/*
+ * A list of pieces of guest memory, as PRDs, PRPs, SGLs, TRBs and virtio descriptors name them:
+ * built piece by piece, then used as an iovec or copied from and to. Made once, used for each
+ * request.
+ *
+ *   begin → add* → (iov | put | get)* → end
+ *
+ * A piece is checked and mapped when it is added, and stays mapped until the end, whatever becomes
+ * of the address meanwhile. The memory is the guest's, who writes it while we look: nothing in it
+ * may be read twice. dma_list_end() is also for lists that were not used, and harmless for empty
+ * ones.
+ */
+struct dma_list;
+struct dma_list *dma_list_new(struct device *dev, unsigned pieces); /* views it can hold */
+void dma_list_free(struct dma_list *l);                             /* NULL is allowed; ends it */
+void dma_list_begin(struct dma_list *l, enum dma_direction direction);
+/*
+ * Adds [gpa, gpa + len), len > 0, or the beginning of it: returns how many bytes were taken, 0 when
+ * the list is full, or an error of the head of this file with the list as it was before.
+ */
+int64_t dma_list_add(struct dma_list *l, uint64_t gpa, size_t len);
+size_t dma_list_bytes(const struct dma_list *l);
+/*
+ * `len` bytes from `skip` on, or as many as there are, as an iovec of `*count` elements that is
+ * valid until the next call for this list. What is contiguous for us is one element.
+ */
+struct iovec *dma_list_iov(struct dma_list *l, size_t skip, size_t len, unsigned *count);
+/*
+ * Copies into guest memory (FROM_DEVICE) or out of it (TO_DEVICE). -EPERM: bus mastering was
+ * switched off meanwhile; -EINVAL: beyond the end of the list. Nothing is moved then.
+ */
+int dma_list_put(struct dma_list *l, size_t at, const void *buf, size_t len);
+int dma_list_get(struct dma_list *l, size_t at, void *buf, size_t len);
+/*
+ * Unmaps; `done` bytes from the start were transferred: they are counted, and dirty when written.
+ */
+void dma_list_end(struct dma_list *l, size_t done);
+
+/*
+ * Memory that device and guest both go on using: rings, contexts, doorbells in RAM. It is accessed
+ * by offset and never by pointer, with acquire loads and release stores, so that what the guest
+ * wrote before an index is seen after it, and the reverse. Values are little-endian.
+ *
+ * The mapping follows the guest's memory: when that changes (Xen's INVALIDATE, pages that move) it
+ * ends, and the next access maps anew. If that fails, if bus mastering is off, or beyond the end,
+ * loads return all ones, stores vanish, and copies say why; dma_window_error() says what the last
+ * access met. Accesses that are naturally aligned in guest memory are atomic.
+ */
+#define DMA_WINDOW_MAX (8u << 20) /* bytes: twice the largest NVMe queue */
+struct dma_window;
+struct dma_window *dma_window_new(struct device *dev, uint64_t gpa, size_t len, bool write,
+                                  int *error);
+void dma_window_free(struct dma_window *w); /* NULL is allowed */
+uint16_t dma_window_load16(struct dma_window *w, size_t at);
+uint32_t dma_window_load32(struct dma_window *w, size_t at);
+uint64_t dma_window_load64(struct dma_window *w, size_t at);
+void dma_window_store16(struct dma_window *w, size_t at, uint16_t value);
+void dma_window_store32(struct dma_window *w, size_t at, uint32_t value);
+void dma_window_store64(struct dma_window *w, size_t at, uint64_t value);
+/*
+ * Without order among their bytes: for what an index made ours. Maybe some bytes before an error.
+ */
+int dma_window_read(struct dma_window *w, size_t at, void *buf, size_t len);
+int dma_window_write(struct dma_window *w, size_t at, const void *buf, size_t len);
+int dma_window_error(const struct dma_window *w); /* of the last access; 0: none */
 
 /* Totals for status output. */
 struct dma_counters {

@@ -54,10 +54,16 @@ void guestmem_put(struct guestmem *gm, struct guestmem_ref *ref, size_t written)
 int guestmem_read(struct guestmem *gm, uint64_t gpa, void *buf, size_t len);
 int guestmem_write(struct guestmem *gm, uint64_t gpa, const void *buf, size_t len);
 
+/* Marks [gpa, gpa + len), which lies inside a view for writing, as dirty before the view ends. */
+void guestmem_written(struct guestmem *gm, uint64_t gpa, size_t len);
+
 /*
- * Xen's INVALIDATE request: drop every mapping that no reference pins; pinned ones are dropped when
- * released.
+ * What is at some guest addresses is not what was there before: Xen's INVALIDATE request, and
+ * whoever moves pages himself (video memory). Drops every mapping that no reference pins; pinned
+ * ones are dropped when released, and are not found again. The listener is told first: whoever
+ * keeps views for long ends them there. One listener, of the machine; NULL: none.
  */
 void guestmem_invalidate(struct guestmem *gm);
+void guestmem_set_listener(struct guestmem *gm, void (*invalidated)(void *opaque), void *opaque);
 
 #endif

@@ -4,6 +4,7 @@
 and that the other disk goes on. The first tests ask xenemu for the failures (--disk-faults, thread engine), the others have
 them from the kernel, with both engines: an image that shrinks, a limit of file size, a full file system. TAP."""
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -363,6 +364,28 @@ def full(tmp, engine):
     m.end()
 
 
+def test_moved_memory(tmp):
+    """video memory moves: a disk's DMA to its old place finds nothing, and then the new memory there"""
+    m, disk = start(tmp)
+    for lba in (7, 9, 11):
+        with open(os.path.join(tmp, "hda"), "r+b") as f:
+            f.seek(lba * 512)
+            f.write(number(lba))
+    at = int(re.search(r"at 0x([0-9a-f]+)", m.qmp.hmp("info device VGA")).group(1), 16)
+    want(disk.dma(7, 8, False, [(at, 4096)]) == FINE + (4,), "DMA into video memory")
+    m.cpu.do("pciwrite 00:03.0 0x10 4 0xf0000000")
+    m.cpu.do("pciwrite 00:03.0 4 2 3")
+    m.cpu.expect("readl 0xf0000000", 7)
+    got = disk.dma(9, 8, False, [(at, 4096)])
+    want(got[0] != FINE and got[2] & 2, "DMA to where there is no memory", got)
+    m.cpu.expect("readl 0xf0000000", 7)
+    m.cpu.ask("populate 0x%x 1" % (at >> 12))
+    want(disk.dma(11, 8, False, [(at, 4096)]) == FINE + (4,), "DMA to new memory")
+    m.cpu.expect("readl 0x%x" % at, 11)
+    m.cpu.expect("readl 0xf0000000", 7)
+    m.end()
+
+
 def kernel(function, engine, doc):
     def test(tmp):
         function(tmp, engine)
@@ -377,4 +400,4 @@ KERNEL = [kernel(f, engine, doc) for engine in ("io_uring", "threads") for f, do
 
 if __name__ == "__main__":
     sys.exit(tap([test_bad_sector, test_write, test_no_space, test_flush, test_short, test_discard, test_cd, test_rates,
-                  test_unplug] + KERNEL))
+                  test_unplug, test_moved_memory] + KERNEL))

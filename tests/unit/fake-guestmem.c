@@ -23,6 +23,8 @@ struct guestmem {
     unsigned pinned;
     uint64_t dirty_bytes;
     unsigned invalidations;
+    void (*invalidated)(void *opaque);
+    void *invalidated_opaque;
 };
 
 static void *map(uint64_t len)
@@ -68,6 +70,11 @@ void fake_guestmem_hole(struct guestmem *gm, uint64_t gpa, uint64_t len)
     struct hole h = {gpa, len};
 
     g_array_append_val(gm->holes, h);
+}
+
+void fake_guestmem_fill(struct guestmem *gm)
+{
+    g_array_set_size(gm->holes, 0);
 }
 
 /* Bytes of memory from `gpa` on, up to `len`, without a gap; 0 when there is none at all. */
@@ -182,7 +189,27 @@ int guestmem_write(struct guestmem *gm, uint64_t gpa, const void *buf, size_t le
     return copy(gm, gpa, NULL, buf, len);
 }
 
+void guestmem_written(struct guestmem *gm, uint64_t gpa, size_t len)
+{
+    g_assert_cmpuint(gm->pinned, >, 0);
+    gm->dirty_bytes += len;
+}
+
+void guestmem_set_listener(struct guestmem *gm, void (*invalidated)(void *opaque), void *opaque)
+{
+    gm->invalidated = invalidated;
+    gm->invalidated_opaque = opaque;
+}
+
 void guestmem_invalidate(struct guestmem *gm)
 {
     gm->invalidations++;
+    if (gm->invalidated) {
+        gm->invalidated(gm->invalidated_opaque);
+    }
+}
+
+unsigned fake_guestmem_invalidations(struct guestmem *gm)
+{
+    return gm->invalidations;
 }

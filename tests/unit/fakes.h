@@ -22,6 +22,9 @@ struct guestmem *fake_guestmem_new(uint64_t low, uint64_t high);
 void fake_guestmem_free(struct guestmem *gm);
 /* ballooned out from now on */
 void fake_guestmem_hole(struct guestmem *gm, uint64_t gpa, uint64_t len);
+/* all holes have memory again */
+void fake_guestmem_fill(struct guestmem *gm);
+unsigned fake_guestmem_invalidations(struct guestmem *gm);
 /* for the test itself */
 void *fake_guestmem_ptr(struct guestmem *gm, uint64_t gpa);
 unsigned fake_guestmem_pinned(struct guestmem *gm);

@@ -309,6 +309,42 @@ static void test_invalidate(void)
     mapcache_free(gm);
 }
 
+struct keeper {
+    struct guestmem *gm;
+    struct guestmem_ref ref;
+    unsigned told;
+};
+
+static void let_go(void *opaque)
+{
+    struct keeper *k = opaque;
+
+    k->told++;
+    if (k->ref.ptr) {
+        guestmem_put(k->gm, &k->ref, 0);
+    }
+}
+
+/* Whoever keeps a view for long is told, and then nothing of the old mappings is left. */
+static void test_listener(void)
+{
+    struct mapcache_counters c;
+    struct room room;
+    struct guestmem *gm = cache_new(&room, 8, 0);
+    struct keeper k = {.gm = gm};
+
+    guestmem_set_listener(gm, let_go, &k);
+    g_assert_cmpint(guestmem_get(gm, 0x1000, 8, true, &k.ref), ==, 0);
+    guestmem_invalidate(gm);
+    mapcache_counters(gm, &c);
+    g_assert_cmpuint(k.told, ==, 1);
+    g_assert_cmpuint(c.buckets, ==, 0);
+    guestmem_set_listener(gm, NULL, NULL);
+    guestmem_invalidate(gm);
+    g_assert_cmpuint(k.told, ==, 1);
+    mapcache_free(gm);
+}
+
 /* A guest of a terabyte: what the cache holds is bounded, whatever is touched. */
 static void test_sparse(void)
 {
@@ -366,6 +402,7 @@ int main(int argc, char **argv)
     g_test_add_func("/mapcache/views", test_views);
     g_test_add_func("/mapcache/holes", test_holes);
     g_test_add_func("/mapcache/invalidate", test_invalidate);
+    g_test_add_func("/mapcache/listener", test_listener);
     g_test_add_func("/mapcache/sparse", test_sparse);
     g_test_add_func("/mapcache/idle", test_idle);
     return g_test_run();

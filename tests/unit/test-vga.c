@@ -1003,6 +1003,8 @@ static void test_bars(void)
     g_assert_cmpuint(hv->relocations, ==, 0);
     assign_bars(k);
     g_assert_cmpuint(hv->relocations, ==, 1);
+    g_assert_cmpuint(fake_guestmem_invalidations(k->m->memory), ==,
+                     1); /* nobody goes to the old place */
     g_assert_cmphex(hv->vram_gfn, ==, 0xf0000);
     g_assert_cmphex(hv->vram_gfn, !=, first);
     g_assert_true(hv->write_combine);

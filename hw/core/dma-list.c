@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Lists of pieces of guest memory; see xendm/dma.h. */
+#include <errno.h>
+#include <string.h>
+
+#include <xendm/device.h>
+#include <xendm/dma.h>
+#include <xendm/machine.h>
+#include <xendm/recorder.h>
+
+#include "core.h"
+
+struct dma_list {
+    struct device *dev;
+    enum dma_direction direction;
+    unsigned max, count;
+    size_t bytes;
+    struct guestmem_ref *ref; /* max of them, the first `count` in use */
+    struct iovec *iov;        /* max of them */
+};
+
+struct dma_list *dma_list_new(struct device *dev, unsigned pieces)
+{
+    struct dma_list *l = g_new0(struct dma_list, 1);
+
+    XENDM_ASSERT(pieces > 0);
+    l->dev = dev;
+    l->max = pieces;
+    l->ref = g_new0(struct guestmem_ref, pieces);
+    l->iov = g_new0(struct iovec, pieces);
+    return l;
+}
+
+void dma_list_free(struct dma_list *l)
+{
+    if (!l) {
+        return;
+    }
+    dma_list_end(l, 0);
+    g_free(l->ref);
+    g_free(l->iov);
+    g_free(l);
+}
+
+void dma_list_begin(struct dma_list *l, enum dma_direction direction)
+{
+    XENDM_ASSERT(l->count == 0);
+    l->direction = direction;
+}
+
+/* Back to the first `count` pieces. */
+static void list_cut(struct dma_list *l, unsigned count)
+{
+    while (l->count > count) {
+        struct guestmem_ref *ref = &l->ref[--l->count];
+
+        l->bytes -= ref->len;
+        guestmem_put(l->dev->machine->memory, ref, 0);
+    }
+}
+
+int64_t dma_list_add(struct dma_list *l, uint64_t gpa, size_t len)
+{
+    bool write = l->direction == DMA_FROM_DEVICE;
+    unsigned before = l->count;
+    size_t done = 0;
+    int rc = len == 0 || len > INT64_MAX ? -EINVAL : dma_check(l->dev, gpa, len);
+
+    while (rc == 0 && done < len && l->count < l->max) {
+        struct guestmem_ref *ref = &l->ref[l->count];
+
+        rc = guestmem_get(l->dev->machine->memory, gpa + done, len - done, write, ref);
+        if (rc == 0) {
+            XENDM_ASSERT(ref->len >= 1 && ref->len <= len - done);
+            l->count++;
+            l->bytes += ref->len;
+            done += ref->len;
+        }
+    }
+    if (rc < 0) {
+        list_cut(l, before);
+    }
+    if (rc < 0 || done > 0) {
+        dma_note(l->dev, l->direction, gpa, done, rc);
+    }
+    return rc < 0 ? rc : (int64_t)done;
+}
+
+size_t dma_list_bytes(const struct dma_list *l)
+{
+    return l->bytes;
+}
+
+/* Calls of list_walk(): `len` bytes at `ptr`, which are `at` bytes behind the start of the walk. */
+typedef void (*list_step)(void *opaque, uint8_t *ptr, size_t at, size_t len);
+
+static void list_walk(struct dma_list *l, size_t skip, size_t len, list_step step, void *opaque)
+{
+    size_t at = 0;
+
+    for (unsigned i = 0; i < l->count && at < len; i++) {
+        const struct guestmem_ref *ref = &l->ref[i];
+        size_t part;
+
+        if (skip >= ref->len) {
+            skip -= ref->len;
+            continue;
+        }
+        part = MIN(ref->len - skip, len - at);
+        step(opaque, (uint8_t *)ref->ptr + skip, at, part);
+        at += part;
+        skip = 0;
+    }
+}
+
+struct vector {
+    struct iovec *iov;
+    unsigned count;
+};
+
+static void add_to_vector(void *opaque, uint8_t *ptr, size_t at, size_t len)
+{
+    struct vector *v = opaque;
+    struct iovec *last = v->count ? &v->iov[v->count - 1] : NULL;
+
+    if (last && (uint8_t *)last->iov_base + last->iov_len == ptr) {
+        last->iov_len += len;
+    } else {
+        v->iov[v->count++] = (struct iovec){.iov_base = ptr, .iov_len = len};
+    }
+}
+
+struct iovec *dma_list_iov(struct dma_list *l, size_t skip, size_t len, unsigned *count)
+{
+    struct vector v = {.iov = l->iov};
+
+    list_walk(l, skip, len, add_to_vector, &v);
+    *count = v.count;
+    return l->iov;
+}
+
+static int list_check(const struct dma_list *l, size_t at, size_t len)
+{
+    if (l->dev->dma_blocked) {
+        return -EPERM;
+    }
+    return at > l->bytes || len > l->bytes - at ? -EINVAL : 0;
+}
+
+static void copy_in(void *opaque, uint8_t *ptr, size_t at, size_t len)
+{
+    memcpy(ptr, (const uint8_t *)opaque + at, len);
+}
+
+static void copy_out(void *opaque, uint8_t *ptr, size_t at, size_t len)
+{
+    memcpy((uint8_t *)opaque + at, ptr, len);
+}
+
+int dma_list_put(struct dma_list *l, size_t at, const void *buf, size_t len)
+{
+    int rc = list_check(l, at, len);
+
+    XENDM_ASSERT(l->direction == DMA_FROM_DEVICE || len == 0);
+    if (rc == 0) {
+        list_walk(l, at, len, copy_in, (void *)buf);
+    }
+    return rc;
+}
+
+int dma_list_get(struct dma_list *l, size_t at, void *buf, size_t len)
+{
+    int rc = list_check(l, at, len);
+
+    if (rc == 0) {
+        list_walk(l, at, len, copy_out, buf);
+    }
+    return rc;
+}
+
+void dma_list_end(struct dma_list *l, size_t done)
+{
+    struct machine *m = l->dev->machine;
+    bool write = l->direction == DMA_FROM_DEVICE;
+
+    *(write ? &m->dma.bytes_written : &m->dma.bytes_read) += MIN(done, l->bytes);
+    for (unsigned i = 0; i < l->count; i++) {
+        size_t part = MIN(done, l->ref[i].len);
+
+        done -= part;
+        guestmem_put(m->memory, &l->ref[i], write ? part : 0);
+    }
+    l->count = 0;
+    l->bytes = 0;
+}
