@@ -16,20 +16,6 @@
 
 /* ---- drives ---- */
 
-bool qmp_drive_info(struct qmp *qmp, unsigned i, struct drive_info *info)
-{
-    const struct qmp_target *t = qmp->target;
-
-    if (i >= t->desc->drives->len) {
-        return false;
-    }
-    info->desc = g_ptr_array_index(t->desc->drives, i);
-    info->block = t->drives ? t->drives[i] : NULL;
-    info->device = t->machine ? board_drive(t->machine, info->desc->id) : NULL;
-    /* A disk that the guest's PV drivers unplugged is gone until the next reset. */
-    return !t->machine || (info->device && !ide_drive_unplugged(info->device));
-}
-
 static void add_block(JsonBuilder *b, const struct drive_info *drive)
 {
     bool cd = drive->desc->kind == DRIVE_IDE_CD;
@@ -228,10 +214,14 @@ static void add_pci_region(JsonBuilder *b, const struct pci_device *pci, unsigne
     json_builder_end_object(b);
 }
 
-static void add_pci_device(JsonBuilder *b, const struct pci_device *pci)
+static void add_pci_device(void *opaque, struct pci_device *pci)
 {
+    JsonBuilder *b = opaque;
     const struct pci_info *info = pci->dev.class->pci;
 
+    if (pci->powered_down) {
+        return;
+    }
     json_builder_begin_object(b);
     qmp_build_int(b, "bus", 0);
     qmp_build_int(b, "slot", PCI_SLOT(pci->devfn));
@@ -264,7 +254,6 @@ static void add_pci_device(JsonBuilder *b, const struct pci_device *pci)
 
 static void run_query_pci(struct qmp_call *call, JsonObject *args)
 {
-    struct pci_bus *bus = call->qmp->target->machine->pci;
     JsonBuilder *b = json_builder_new();
 
     json_builder_begin_array(b);
@@ -272,12 +261,7 @@ static void run_query_pci(struct qmp_call *call, JsonObject *args)
     qmp_build_int(b, "bus", 0);
     json_builder_set_member_name(b, "devices");
     json_builder_begin_array(b);
-    for (struct pci_device *pci = pci_device_next(bus, 0); pci;
-         pci = pci->devfn < 255 ? pci_device_next(bus, pci->devfn + 1u) : NULL) {
-        if (!pci->powered_down) {
-            add_pci_device(b, pci);
-        }
-    }
+    qmp_foreach_pci(call->qmp, add_pci_device, b);
     json_builder_end_array(b);
     json_builder_end_object(b);
     json_builder_end_array(b);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * QMP commands about the process and the machine's life; those about its devices are in
- * qmp-commands-devices.c.
+ * commands-devices.c.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,22 +16,6 @@
 #include "config/config.h"
 #include "internal.h"
 
-static const char *const status_names[] = {
-    [QMP_STATUS_PRELAUNCH] = "prelaunch", [QMP_STATUS_INMIGRATE] = "inmigrate",
-    [QMP_STATUS_PAUSED] = "paused",       [QMP_STATUS_RUNNING] = "running",
-    [QMP_STATUS_SUSPENDED] = "suspended", [QMP_STATUS_SHUTDOWN] = "shutdown",
-};
-
-const char *qmp_status_name(struct qmp *qmp)
-{
-    return status_names[qmp->target->ops->status(qmp->target->opaque)];
-}
-
-bool qmp_status_running(struct qmp *qmp)
-{
-    return qmp->target->ops->status(qmp->target->opaque) == QMP_STATUS_RUNNING;
-}
-
 /*
  * Ends the call with what an op said; an op that fails without a word is no reason to claim
  * success.
@@ -42,20 +26,6 @@ static void finish(struct qmp_call *call, int rc, GError *err)
         err = g_error_new_literal(XENDM_ERROR, -rc, g_strerror(-rc));
     }
     qmp_call_finish(call, err);
-}
-
-static void run_capabilities(struct qmp_call *call, JsonObject *args)
-{
-    JsonNode *enable = json_object_get_member(args, "enable");
-
-    /* The one there could be, "oob", is not offered. */
-    if (enable && (!JSON_NODE_HOLDS_ARRAY(enable) ||
-                   json_array_get_length(json_node_get_array(enable)) != 0)) {
-        call->client->negotiated = false;
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "qmp_capabilities: no capability was offered");
-        return;
-    }
-    qmp_call_return(call, NULL);
 }
 
 /* ---- queries ---- */
@@ -98,31 +68,6 @@ static void run_query_name(struct qmp_call *call, JsonObject *args)
     }
     json_builder_end_object(b);
     qmp_call_build(call, b);
-}
-
-void qmp_foreach_chardev(struct qmp *qmp, qmp_chardev_fn *fn, void *opaque)
-{
-    const struct qmp_target *t = qmp->target;
-
-    for (guint i = 0; t->serials && i < t->desc->serials->len; i++) {
-        if (t->serials[i]) {
-            fn(opaque, chardev_label(t->serials[i]), chardev_filename(t->serials[i]), true,
-               chardev_connected(t->serials[i]));
-        }
-    }
-    for (guint i = 0; t->chardevs && i < t->desc->chardevs->len; i++) {
-        if (t->chardevs[i]) {
-            fn(opaque, chardev_label(t->chardevs[i]), chardev_filename(t->chardevs[i]), false,
-               chardev_connected(t->chardevs[i]));
-        }
-    }
-    for (guint i = 0; i < qmp->monitors->len; i++) {
-        const struct qmp_monitor *monitor = g_ptr_array_index(qmp->monitors, i);
-        g_autofree char *name = monitor->path ? g_strdup_printf("unix:%s,server=on", monitor->path)
-                                              : g_strdup_printf("fd:%d,server=on", monitor->fd);
-
-        fn(opaque, monitor->id, name, true, monitor->clients->len != 0);
-    }
 }
 
 static void add_chardev(void *opaque, const char *label, const char *filename, bool used,
@@ -217,7 +162,7 @@ static void run_query_command_line_options(struct qmp_call *call, JsonObject *ar
 
 /* ---- life ---- */
 
-static void run_cont(struct qmp_call *call, JsonObject *args)
+void qmp_run_cont(struct qmp_call *call, JsonObject *args)
 {
     GError *err = NULL;
     int rc = call->qmp->target->ops->cont(call->qmp->target->opaque, &err);
@@ -225,7 +170,7 @@ static void run_cont(struct qmp_call *call, JsonObject *args)
     finish(call, rc, err);
 }
 
-static void run_stop(struct qmp_call *call, JsonObject *args)
+void qmp_run_stop(struct qmp_call *call, JsonObject *args)
 {
     call->qmp->target->ops->stop(call->qmp->target->opaque, call);
 }
@@ -265,13 +210,13 @@ static void run_update(struct qmp_call *call, JsonObject *args)
     t->ops->update(t->opaque, binary, call);
 }
 
-static void run_system_reset(struct qmp_call *call, JsonObject *args)
+void qmp_run_system_reset(struct qmp_call *call, JsonObject *args)
 {
     struct qmp *qmp = call->qmp;
 
     machine_request_reset(qmp->target->machine);
     qmp_event_reset(qmp, false, "host-qmp-system-reset");
-    qmp_call_return(call, NULL);
+    qmp_call_finish(call, NULL);
 }
 
 static void run_system_powerdown(struct qmp_call *call, JsonObject *args)
@@ -335,9 +280,12 @@ static void run_human_monitor_command(struct qmp_call *call, JsonObject *args)
     hmp_run(call, line);
 }
 
+static bool human_is_exclusive(JsonObject *args)
+{
+    return hmp_is_exclusive(qmp_arg_string(args, "command-line"));
+}
+
 const struct qmp_command qmp_commands[] = {
-    {"qmp_capabilities", run_capabilities, 0, {{"enable", QMP_ARG_ANY | QMP_ARG_OPTIONAL}}},
-    {"query-commands"},
     {"query-status", run_query_status},
     {"query-version", run_query_version},
     {"query-name", run_query_name},
@@ -348,10 +296,10 @@ const struct qmp_command qmp_commands[] = {
      run_query_command_line_options,
      0,
      {{"option", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
-    {"cont", run_cont, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
-    {"stop", run_stop, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
+    {"cont", qmp_run_cont, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
+    {"stop", qmp_run_stop, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
     {"quit", run_quit},
-    {"system_reset", run_system_reset, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
+    {"system_reset", qmp_run_system_reset, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
     {"system_powerdown", run_system_powerdown, QMP_NEEDS_MACHINE},
     {"system_wakeup", run_system_wakeup, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
     {"xen-set-global-dirty-log", run_log_dirty, QMP_NEEDS_MACHINE, {{"enable", QMP_ARG_BOOL}}},
@@ -366,6 +314,7 @@ const struct qmp_command qmp_commands[] = {
     {"human-monitor-command",
      run_human_monitor_command,
      0,
-     {{"command-line", QMP_ARG_STRING}, {"cpu-index", QMP_ARG_INT | QMP_ARG_OPTIONAL}}},
+     {{"command-line", QMP_ARG_STRING}, {"cpu-index", QMP_ARG_INT | QMP_ARG_OPTIONAL}},
+     human_is_exclusive},
     {NULL},
 };

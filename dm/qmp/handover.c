@@ -84,8 +84,8 @@ int qmp_hand_over(struct qmp *qmp, struct qmp_call *call, struct handover *h, GE
 {
     unsigned n = 0;
 
-    for (guint m = 0; m < qmp->monitors->len; m++) {
-        const struct qmp_monitor *monitor = g_ptr_array_index(qmp->monitors, m);
+    for (guint m = 0; m < qmp->transport.monitors->len; m++) {
+        const struct qmp_monitor *monitor = g_ptr_array_index(qmp->transport.monitors, m);
         g_autofree char *group = g_strdup_printf("monitor %u", m);
 
         handover_put_fd(h, group, "socket", monitor->fd);
@@ -125,8 +125,8 @@ static void take_bytes(const struct handover *h, const char *group, const char *
 
 static bool is_there(const struct qmp *qmp, const struct qmp_client *client)
 {
-    for (guint m = 0; m < qmp->monitors->len; m++) {
-        const struct qmp_monitor *monitor = g_ptr_array_index(qmp->monitors, m);
+    for (guint m = 0; m < qmp->transport.monitors->len; m++) {
+        const struct qmp_monitor *monitor = g_ptr_array_index(qmp->transport.monitors, m);
 
         if (g_ptr_array_find(monitor->clients, client, NULL)) {
             return true;
@@ -141,8 +141,8 @@ static gboolean client_go_on(gpointer opaque)
     g_autoptr(GPtrArray) clients = g_ptr_array_new();
 
     /* What one asks for may end another, and itself. */
-    for (guint m = 0; m < qmp->monitors->len; m++) {
-        const struct qmp_monitor *monitor = g_ptr_array_index(qmp->monitors, m);
+    for (guint m = 0; m < qmp->transport.monitors->len; m++) {
+        const struct qmp_monitor *monitor = g_ptr_array_index(qmp->transport.monitors, m);
 
         for (guint i = 0; i < monitor->clients->len; i++) {
             g_ptr_array_add(clients, g_ptr_array_index(monitor->clients, i));
@@ -166,11 +166,11 @@ static int take_over_client(struct qmp *qmp, const struct handover *h, const cha
     int fd = handover_fd(h, group, "socket");
     struct qmp_client *client;
 
-    if (m < 0 || m >= qmp->monitors->len || fd < 0) {
+    if (m < 0 || m >= qmp->transport.monitors->len || fd < 0) {
         g_set_error(err, XENDM_ERROR, EINVAL, "update manifest: %s makes no sense", group);
         return -EINVAL;
     }
-    client = qmp_client_new(g_ptr_array_index(qmp->monitors, m), fd);
+    client = qmp_client_new(g_ptr_array_index(qmp->transport.monitors, m), fd);
     client->negotiated = handover_int(h, group, "negotiated", 0);
     client->eof = handover_int(h, group, "eof", 0);
     client->closing = handover_int(h, group, "closing", 0);
@@ -214,7 +214,7 @@ int qmp_take_over(struct qmp *qmp, const struct handover *h, struct qmp_call **c
             g_set_error(err, XENDM_ERROR, EINVAL, "update manifest: there is no %s", group);
             return -EINVAL;
         }
-        rc = qmp_monitor_new(qmp, g_ptr_array_index(monitors, m), &socket, err);
+        rc = qmp_monitor_new(&qmp->transport, g_ptr_array_index(monitors, m), &socket, err);
         if (rc < 0) {
             return rc;
         }

@@ -5,32 +5,16 @@
  *
  * Lines end in CR LF, as in QEMU's monitor. Output is bounded by HMP_OUTPUT_MAX.
  */
-#include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include <config.h>
-
-#include <xendm/aspace.h>
-#include <xendm/block.h>
-#include <xendm/chardev.h>
 #include <xendm/display.h>
-#include <xendm/ide.h>
 #include <xendm/input.h>
 #include <xendm/log.h>
-#include <xendm/pci.h>
-#include <xendm/recorder.h>
 
 #include "config/config.h"
 #include "internal.h"
 
-/* ---- output ---- */
-
-static void out(GString *text, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-static void out(GString *text, const char *fmt, ...)
+void hmp_out(GString *text, const char *fmt, ...)
 {
     va_list ap;
 
@@ -42,268 +26,12 @@ static void out(GString *text, const char *fmt, ...)
     }
 }
 
-static void out_line(void *to, const char *line)
+void hmp_out_line(void *to, const char *line)
 {
-    out(to, "%s", line);
+    hmp_out(to, "%s", line);
 }
 
-/* ---- info ---- */
-
-static void info_status(struct qmp *qmp, GString *text, const char *arg)
-{
-    out(text, "VM status: %s", qmp_status_name(qmp));
-}
-
-static void info_version(struct qmp *qmp, GString *text, const char *arg)
-{
-    out(text, "xendm %s", VERSION);
-}
-
-static void info_name(struct qmp *qmp, GString *text, const char *arg)
-{
-    out(text, "%s", qmp->target->desc->name ? qmp->target->desc->name : "");
-}
-
-static void info_block(struct qmp *qmp, GString *text, const char *arg)
-{
-    struct drive_info d;
-
-    for (unsigned i = 0; i < qmp->target->desc->drives->len; i++) {
-        if (!qmp_drive_info(qmp, i, &d)) {
-            out(text, "%s: unplugged by the guest",
-                ((struct drive_desc *)g_ptr_array_index(qmp->target->desc->drives, i))->id);
-            continue;
-        }
-        if (d.block && block_present(d.block)) {
-            const struct block_stats *s = block_stats(d.block);
-
-            out(text, "%s: %s, %" PRIu64 " bytes%s", d.desc->id, block_file(d.block),
-                block_size(d.block), block_read_only(d.block) ? ", read-only" : "");
-            out(text,
-                "    read %" PRIu64 " (%" PRIu64 " bytes, %" PRIu64 " failed), written %" PRIu64
-                " (%" PRIu64 " bytes, %" PRIu64 " failed), flushed %" PRIu64 ", in flight %u",
-                s->ops[BLOCK_READ], s->bytes[BLOCK_READ], s->errors[BLOCK_READ],
-                s->ops[BLOCK_WRITE], s->bytes[BLOCK_WRITE], s->errors[BLOCK_WRITE],
-                s->ops[BLOCK_FLUSH], block_in_flight(d.block));
-        } else {
-            out(text, "%s: empty", d.desc->id);
-        }
-        if (d.desc->kind == DRIVE_IDE_CD && d.device) {
-            out(text, "    tray %s%s", ide_cd_tray_open(d.device) ? "open" : "closed",
-                ide_cd_tray_locked(d.device) ? ", locked by the guest" : "");
-        }
-    }
-    out(text, "engine: %s", block_engine());
-}
-
-static void chardev_line(void *opaque, const char *label, const char *filename, bool used,
-                         bool connected)
-{
-    out(opaque, "%s: filename=%s%s%s", label, filename, used ? "" : ", not used by any device",
-        connected ? "" : ", nobody connected");
-}
-
-static void info_chardev(struct qmp *qmp, GString *text, const char *arg)
-{
-    qmp_foreach_chardev(qmp, chardev_line, text);
-}
-
-static void region_line(void *opaque, const struct region *r)
-{
-    out(opaque, "  %016" PRIx64 "-%016" PRIx64 " %s%s: %" PRIu64 " reads, %" PRIu64 " writes",
-        r->base, r->base + (r->size - 1), r->name, r->hidden ? " (hidden)" : "", r->reads,
-        r->writes);
-}
-
-static void space_lines(GString *text, const char *name, struct aspace *as)
-{
-    const struct aspace_counters *c = aspace_counters(as);
-
-    out(text, "%s: %" PRIu64 " reads and %" PRIu64 " writes found nobody, %" PRIu64 " were refused",
-        name, c->unclaimed_reads, c->unclaimed_writes, c->refused);
-    aspace_foreach(as, region_line, text);
-}
-
-static void info_mtree(struct qmp *qmp, GString *text, const char *arg)
-{
-    struct machine *m = qmp->target->machine;
-
-    space_lines(text, "ports", m->pio);
-    space_lines(text, "memory", m->mmio);
-    out(text, "guest RAM: 0-%" PRIx64 ", 100000000-%" PRIx64, m->ram_low_end, m->ram_high_end);
-    out(text,
-        "DMA: %" PRIu64 " reads (%" PRIu64 " bytes), %" PRIu64 " writes (%" PRIu64
-        " bytes), %" PRIu64 " refused",
-        m->dma.reads, m->dma.bytes_read, m->dma.writes, m->dma.bytes_written, m->dma.refused);
-}
-
-static void info_pci(struct qmp *qmp, GString *text, const char *arg)
-{
-    struct pci_bus *bus = qmp->target->machine->pci;
-
-    for (struct pci_device *pci = pci_device_next(bus, 0); pci;
-         pci = pci->devfn < 255 ? pci_device_next(bus, pci->devfn + 1u) : NULL) {
-        const struct pci_info *info = pci->dev.class->pci;
-
-        out(text, "00:%02x.%u %04x:%04x class %06x %s%s%s", PCI_SLOT(pci->devfn),
-            PCI_FUNCTION(pci->devfn), info->vendor, info->device, info->class, pci->dev.id,
-            pci->powered_down ? ", unplugged" : "", pci->dev.dma_blocked ? "" : ", bus master");
-        for (unsigned n = 0; n <= PCI_BAR_ROM; n++) {
-            if (pci->bar[n].size && pci->bar[n].address != PCI_BAR_UNMAPPED) {
-                out(text, "    BAR%u: %s at %" PRIx64 ", %" PRIu64 " bytes", n,
-                    n < PCI_BAR_COUNT && info->bar[n].type == PCI_BAR_IO ? "ports" : "memory",
-                    pci->bar[n].address, pci->bar[n].size);
-            }
-        }
-        if (info->intx_pin) {
-            out(text, "    INT%c#, line %u", 'A' + info->intx_pin - 1, pci->config[0x3c]);
-        }
-    }
-}
-
-static void info_cpus(struct qmp *qmp, GString *text, const char *arg)
-{
-    struct machine *m = qmp->target->machine;
-
-    for (unsigned vcpu = 0; vcpu < m->vcpus; vcpu++) {
-        out(text, "vCPU %u: %s", vcpu, board_vcpu_is_online(m, vcpu) ? "plugged" : "unplugged");
-    }
-}
-
-static void info_irq(struct qmp *qmp, GString *text, const char *arg)
-{
-    struct machine *m = qmp->target->machine;
-
-    for (unsigned i = 0; i < G_N_ELEMENTS(m->isa_irq); i++) {
-        out(text, "ISA %2u: %s, %" PRIu64 " changes", i,
-            irq_line_level(&m->isa_irq[i]) ? "high" : "low", m->isa_irq[i].changes);
-    }
-    for (struct pci_device *pci = pci_device_next(m->pci, 0); pci;
-         pci = pci->devfn < 255 ? pci_device_next(m->pci, pci->devfn + 1u) : NULL) {
-        if (pci->dev.class->pci->intx_pin) {
-            out(text, "00:%02x.%u INT%c#: %s%s", PCI_SLOT(pci->devfn), PCI_FUNCTION(pci->devfn),
-                'A' + pci->dev.class->pci->intx_pin - 1,
-                pci->intx_asserted ? "asserted" : "not asserted",
-                pci_msi_enabled(pci) || pci_msix_enabled(pci) ? " (MSI in use)" : "");
-        }
-    }
-}
-
-static void info_devices(struct qmp *qmp, GString *text, const char *arg)
-{
-    static const char *const phases[] = {
-        [DEVICE_NEW] = "new",
-        [DEVICE_REALIZED] = "realized",
-        [DEVICE_RUNNING] = "running",
-        [DEVICE_QUIESCED] = "stopped",
-    };
-    struct machine *m = qmp->target->machine;
-
-    for (guint i = 0; i < m->devices->len; i++) {
-        const struct device *dev = g_ptr_array_index(m->devices, i);
-
-        out(text, "%s: %s, %s", dev->id, dev->class->help ? dev->class->help : dev->class->name,
-            phases[dev->phase]);
-    }
-}
-
-static void info_device(struct qmp *qmp, GString *text, const char *arg)
-{
-    struct device *dev = machine_find(qmp->target->machine, arg);
-
-    if (!dev) {
-        out(text, "Error: there is no device '%s'; info devices lists them", arg);
-    } else if (dev->class->describe) {
-        dev->class->describe(dev, out_line, text);
-    } else {
-        out(text, "%s: %s", dev->id, dev->class->name);
-    }
-}
-
-static void info_log(struct qmp *qmp, GString *text, const char *arg)
-{
-    for (unsigned sub = 0; sub < LOG_SUBSYSTEM_COUNT; sub++) {
-        out(text, "%s: %s, %" PRIu64 " complaints about the guest", log_subsystem_name(sub),
-            log_level_name(log_levels[sub]), log_guest_count(sub));
-    }
-}
-
-static void info_recorder(struct qmp *qmp, GString *text, const char *arg)
-{
-    uint64_t max = 0;
-    char buf[4096];
-    ssize_t n;
-    int fd;
-
-    if (*arg && optlist_number(arg, 1, RECORDER_SIZE, &max) < 0) {
-        out(text, "Error: '%s' is not a number of entries (1 to %u)", arg, RECORDER_SIZE);
-        return;
-    }
-    /* recorder_dump() knows descriptors only, for it must work in a signal handler. */
-    fd = memfd_create("recorder", MFD_CLOEXEC);
-    if (fd < 0) {
-        out(text, "Error: memfd_create: %s", g_strerror(errno));
-        return;
-    }
-    recorder_dump(fd, (unsigned)max);
-    lseek(fd, 0, SEEK_SET);
-    while (text->len < HMP_OUTPUT_MAX && (n = read(fd, buf, sizeof(buf))) > 0) {
-        for (ssize_t i = 0; i < n; i++) {
-            if (buf[i] == '\n') {
-                g_string_append_c(text, '\r');
-            }
-            g_string_append_c(text, buf[i]);
-        }
-    }
-    close(fd);
-}
-
-static void info_registers(struct qmp *qmp, GString *text, const char *arg)
-{
-    out(text, "Error: the vCPUs are Xen's; see xenctx %u", qmp->target->desc->domid);
-}
-
-static void info_help(struct qmp *qmp, GString *text, const char *arg);
-
-enum {
-    MACHINE = 1 << 0,   /* needs one */
-    EXCLUSIVE = 1 << 1, /* changes the run state: see struct qmp_ops */
-    ARG = 1 << 2,       /* needs an argument */
-};
-
-static const struct topic {
-    const char *name;
-    void (*show)(struct qmp *qmp, GString *text, const char *arg);
-    unsigned flags;
-    const char *help;
-} topics[] = {
-    {"block", info_block, 0, "drives, their media and counters"},
-    {"chardev", info_chardev, 0, "character devices"},
-    {"cpus", info_cpus, MACHINE, "which vCPUs are plugged"},
-    {"device", info_device, MACHINE | ARG, "ID: what the device says of itself"},
-    {"devices", info_devices, MACHINE, "every device"},
-    {"help", info_help, 0, "this"},
-    {"irq", info_irq, MACHINE, "interrupt lines"},
-    {"log", info_log, 0, "log levels and complaints about the guest, by subsystem"},
-    {"mtree", info_mtree, MACHINE, "address spaces, regions, access counters"},
-    {"name", info_name, 0, "the guest's name"},
-    {"pci", info_pci, MACHINE, "PCI functions"},
-    {"recorder", info_recorder, 0, "[N]: the newest entries of the flight recorder"},
-    {"registers", info_registers, 0, "where to find the vCPUs' registers"},
-    {"status", info_status, 0, "run state"},
-    {"version", info_version, 0, "of xendm"},
-};
-
-static void info_help(struct qmp *qmp, GString *text, const char *arg)
-{
-    for (size_t i = 0; i < G_N_ELEMENTS(topics); i++) {
-        out(text, "info %s -- %s", topics[i].name, topics[i].help);
-    }
-    out(text, "info ioreq, info mapcache … -- what the daemon says of its parts");
-}
-
-/* Cuts the first word off; the rest is without leading blanks. */
-static const char *split_word(char *line)
+const char *hmp_split_word(char *line)
 {
     char *rest = line + strcspn(line, " \t");
 
@@ -313,52 +41,21 @@ static const char *split_word(char *line)
     return rest + strspn(rest, " \t");
 }
 
-static void hmp_info(struct qmp_call *call, const char *arg)
-{
-    struct qmp *qmp = call->qmp;
-    const struct qmp_target *t = qmp->target;
-    g_autofree char *name = g_strdup(*arg ? arg : "help");
-    g_autoptr(GString) text = g_string_new(NULL);
-    const char *rest = split_word(name);
-    const struct topic *topic = topics;
-
-    while (topic < topics + G_N_ELEMENTS(topics) && strcmp(topic->name, name) != 0) {
-        topic++;
-    }
-    if (topic == topics + G_N_ELEMENTS(topics)) {
-        if (!t->ops->describe || !t->ops->describe(t->opaque, name, out_line, text)) {
-            out(text, "Error: there is no topic '%s'; info help lists them", name);
-        }
-    } else if ((topic->flags & MACHINE) && !t->machine) {
-        out(text, "Error: there is no machine");
-    } else if ((topic->flags & ARG) && !*rest) {
-        out(text, "Error: info %s %s", topic->name, topic->help);
-    } else {
-        topic->show(qmp, text, rest);
-    }
-    qmp_call_text(call, text->str);
-}
-
 /* ---- commands ---- */
 
 static void hmp_cont(struct qmp_call *call, const char *arg)
 {
-    GError *err = NULL;
-
-    call->qmp->target->ops->cont(call->qmp->target->opaque, &err);
-    qmp_call_finish(call, err);
+    qmp_run_cont(call, call->args);
 }
 
 static void hmp_stop(struct qmp_call *call, const char *arg)
 {
-    call->qmp->target->ops->stop(call->qmp->target->opaque, call);
+    qmp_run_stop(call, call->args);
 }
 
 static void hmp_system_reset(struct qmp_call *call, const char *arg)
 {
-    machine_request_reset(call->qmp->target->machine);
-    qmp_event_reset(call->qmp, false, "host-qmp-system-reset");
-    qmp_call_text(call, "");
+    qmp_run_system_reset(call, call->args);
 }
 
 static void hmp_screendump(struct qmp_call *call, const char *arg)
@@ -379,7 +76,7 @@ static void hmp_screendump(struct qmp_call *call, const char *arg)
 static void hmp_sendkey(struct qmp_call *call, const char *arg)
 {
     g_autofree char *keys = g_strdup(arg);
-    const char *hold = split_word(keys);
+    const char *hold = hmp_split_word(keys);
     char *bad = NULL;
     uint64_t ms;
 
@@ -400,10 +97,10 @@ static void hmp_sendkey(struct qmp_call *call, const char *arg)
 
 static void hmp_log(struct qmp_call *call, const char *arg)
 {
-    g_autofree char *room = g_strdup(arg);
-    const char *level = split_word(room);
+    g_autofree char *name = g_strdup(arg);
+    const char *level = hmp_split_word(name);
 
-    if (!*level || log_set_level(room, level) < 0) {
+    if (!*level || log_set_level(name, level) < 0) {
         qmp_call_fail(
             call, QMP_GENERIC_ERROR,
             "log SUBSYSTEM LEVEL: a subsystem of info log or all; error, warning, info, debug");
@@ -420,17 +117,18 @@ static const struct hmp_command {
     unsigned flags;
     const char *help;
 } commands[] = {
-    {"c", hmp_cont, MACHINE | EXCLUSIVE, "the same as cont"},
-    {"cont", hmp_cont, MACHINE | EXCLUSIVE, "go on (Xen may still hold the guest: xl unpause)"},
+    {"c", hmp_cont, HMP_MACHINE | HMP_EXCLUSIVE, "the same as cont"},
+    {"cont", hmp_cont, HMP_MACHINE | HMP_EXCLUSIVE,
+     "go on (Xen may still hold the guest: xl unpause)"},
     {"help", hmp_help, 0, "this"},
     {"info", hmp_info, 0, "TOPIC: see info help"},
     {"log", hmp_log, 0, "SUBSYSTEM LEVEL: error, warning, info or debug; subsystem all"},
-    {"screendump", hmp_screendump, MACHINE,
+    {"screendump", hmp_screendump, HMP_MACHINE,
      "FILE: a picture of the screen, PNG if it ends in .png, else PPM"},
-    {"sendkey", hmp_sendkey, MACHINE,
+    {"sendkey", hmp_sendkey, HMP_MACHINE,
      "KEYS [hold]: press and release, as ctrl-alt-delete (the time has no effect)"},
-    {"stop", hmp_stop, MACHINE | EXCLUSIVE, "stop the devices and finish their I/O"},
-    {"system_reset", hmp_system_reset, MACHINE | EXCLUSIVE, "reset the guest"},
+    {"stop", hmp_stop, HMP_MACHINE | HMP_EXCLUSIVE, "stop the devices and finish their I/O"},
+    {"system_reset", hmp_system_reset, HMP_MACHINE | HMP_EXCLUSIVE, "reset the guest"},
 };
 
 static void hmp_help(struct qmp_call *call, const char *arg)
@@ -438,7 +136,7 @@ static void hmp_help(struct qmp_call *call, const char *arg)
     g_autoptr(GString) text = g_string_new(NULL);
 
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
-        out(text, "%s -- %s", commands[i].name, commands[i].help);
+        hmp_out(text, "%s -- %s", commands[i].name, commands[i].help);
     }
     qmp_call_text(call, text->str);
 }
@@ -464,22 +162,22 @@ bool hmp_is_exclusive(const char *line)
     g_autofree char *word = trim(line);
     const struct hmp_command *command;
 
-    split_word(word);
+    hmp_split_word(word);
     command = find(word);
-    return command && (command->flags & EXCLUSIVE);
+    return command && (command->flags & HMP_EXCLUSIVE);
 }
 
 void hmp_run(struct qmp_call *call, const char *line)
 {
     g_autofree char *word = trim(line);
-    const char *arg = split_word(word);
+    const char *arg = hmp_split_word(word);
     const struct hmp_command *command = find(word);
 
     if (!*word) {
         qmp_call_text(call, "");
     } else if (!command) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "there is no command '%s'; help lists them", word);
-    } else if ((command->flags & MACHINE) && !call->qmp->target->machine) {
+    } else if ((command->flags & HMP_MACHINE) && !call->qmp->target->machine) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "there is no machine");
     } else {
         command->run(call, arg);

@@ -22,12 +22,10 @@
 
 #include <glib-unix.h>
 
-#include <config.h>
-
 #include <xendm/device.h>
 #include <xendm/log.h>
 
-#include "internal.h"
+#include "transport.h"
 
 #define BACKLOG 16
 #define READ_SIZE 4096
@@ -48,7 +46,7 @@ static void client_free(void *p)
 {
     struct qmp_client *client = p;
 
-    qmp_abandon(client);
+    client->monitor->transport->ops->gone(client);
     for (unsigned i = 0; i < client->nfds; i++) {
         close(client->fds[i]);
     }
@@ -63,13 +61,13 @@ static void client_free(void *p)
 static void client_close(struct qmp_client *client)
 {
     struct qmp_monitor *monitor = client->monitor;
-    struct qmp *qmp = monitor->qmp;
+    struct qmp_transport *t = monitor->transport;
 
     log_debug(LOG_QMP, "%s: client %u is gone%s", monitor->id, client->number,
               client->events_dropped ? ", it did not read all events" : "");
     g_ptr_array_remove_fast(monitor->clients, client); /* frees it */
-    if (--qmp->clients == 0) {
-        qmp_fdset_free_all(qmp); /* descriptors that nobody can name any more */
+    if (--t->clients == 0) {
+        t->ops->last_gone(t->qmp);
     }
     monitor_update(monitor);
 }
@@ -165,6 +163,11 @@ static bool client_keep_fds(struct qmp_client *client, struct msghdr *msg)
     return ok;
 }
 
+static void client_garbage(struct qmp_client *client, const char *why)
+{
+    client->monitor->transport->ops->garbage(client, why);
+}
+
 /* One read. */
 static void client_read(struct qmp_client *client)
 {
@@ -187,7 +190,7 @@ static void client_read(struct qmp_client *client)
         return;
     }
     if (!client_keep_fds(client, &msg)) {
-        qmp_reject(client, "too many file descriptors");
+        client_garbage(client, "too many file descriptors");
         client->closing = true;
         return;
     }
@@ -286,12 +289,14 @@ static void client_process(struct qmp_client *client)
         enum scan_result result = client_scan(client);
 
         if (result == SCAN_DOCUMENT) {
-            qmp_dispatch(client, (const char *)client->in->data + client->scan.start,
-                         client->scan.at - client->scan.start);
+            client->monitor->transport->ops->document(client,
+                                                      (const char *)client->in->data +
+                                                          client->scan.start,
+                                                      client->scan.at - client->scan.start);
         } else if (result == SCAN_GARBAGE) {
-            qmp_reject(client, "this is no JSON; skipping to the end of the line");
+            client_garbage(client, "this is no JSON; skipping to the end of the line");
         } else if (result == SCAN_DEEP) {
-            qmp_reject(client, "nested too deeply; skipping to the end of the line");
+            client_garbage(client, "nested too deeply; skipping to the end of the line");
         } else {
             break;
         }
@@ -303,7 +308,7 @@ static void client_process(struct qmp_client *client)
         if (!client->closing) {
             log_warning(LOG_QMP, "%s: client %u sent an endless command, hanging up",
                         client->monitor->id, client->number);
-            qmp_reject(client, "the command is too long");
+            client_garbage(client, "the command is too long");
             client->closing = true;
         }
     }
@@ -358,38 +363,13 @@ static gboolean client_dispatch(GSource *source, GSourceFunc callback, gpointer 
 
 static GSourceFuncs client_source_funcs = {.dispatch = client_dispatch};
 
-static JsonNode *make_greeting(void)
-{
-    g_autoptr(JsonBuilder) b = json_builder_new();
-
-    json_builder_begin_object(b);
-    json_builder_set_member_name(b, "QMP");
-    json_builder_begin_object(b);
-    json_builder_set_member_name(b, "version");
-    json_builder_begin_object(b);
-    json_builder_set_member_name(b, "qemu");
-    json_builder_begin_object(b);
-    qmp_build_int(b, "micro", QMP_VERSION_MICRO);
-    qmp_build_int(b, "minor", QMP_VERSION_MINOR);
-    qmp_build_int(b, "major", QMP_VERSION_MAJOR);
-    json_builder_end_object(b);
-    qmp_build_string(b, "package", "xendm " VERSION);
-    json_builder_end_object(b);
-    json_builder_set_member_name(b, "capabilities");
-    json_builder_begin_array(b);
-    json_builder_end_array(b);
-    json_builder_end_object(b);
-    json_builder_end_object(b);
-    return json_builder_get_root(b);
-}
-
 struct qmp_client *qmp_client_new(struct qmp_monitor *monitor, int fd)
 {
     struct qmp_client *client = g_new0(struct qmp_client, 1);
 
     client->monitor = monitor;
     client->fd = fd;
-    client->number = monitor->qmp->next_number++;
+    client->number = monitor->transport->next_number++;
     client->in = g_byte_array_new();
     client->out = g_byte_array_new();
     client->source = g_source_new(&client_source_funcs, sizeof(struct client_source));
@@ -398,17 +378,9 @@ struct qmp_client *qmp_client_new(struct qmp_monitor *monitor, int fd)
     g_source_set_name(client->source, "qmp-client");
     g_source_attach(client->source, NULL);
     g_ptr_array_add(monitor->clients, client);
-    monitor->qmp->clients++;
+    monitor->transport->clients++;
     log_debug(LOG_QMP, "%s: client %u", monitor->id, client->number);
     return client;
-}
-
-static void client_greet(struct qmp_client *client)
-{
-    g_autoptr(JsonNode) greeting = make_greeting();
-
-    qmp_client_send(client, greeting);
-    client_settle(client);
 }
 
 /* ---- monitors ---- */
@@ -428,7 +400,10 @@ static gboolean monitor_accept(gint fd, GIOCondition condition, gpointer data)
     int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
     if (client >= 0) {
-        client_greet(qmp_client_new(monitor, client));
+        struct qmp_client *c = qmp_client_new(monitor, client);
+
+        monitor->transport->ops->arrived(c);
+        client_settle(c);
     } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ECONNABORTED) {
         /* Descriptors or memory are short: not again at once, for the socket stays readable. */
         log_error(LOG_QMP, "%s: accept: %s", monitor->id, g_strerror(errno));
@@ -538,13 +513,14 @@ static int take_socket(struct qmp_monitor *monitor, int fd, GError **err)
     return 0;
 }
 
-int qmp_monitor_new(struct qmp *qmp, const struct monitor_desc *desc,
+int qmp_monitor_new(struct qmp_transport *t, const struct monitor_desc *desc,
                     const struct qmp_socket *inherited, GError **err)
 {
     struct qmp_monitor *monitor = g_new0(struct qmp_monitor, 1);
     int rc;
 
-    monitor->qmp = qmp;
+    monitor->transport = t;
+    monitor->qmp = t->qmp;
     monitor->id = g_strdup(desc->chardev_id);
     monitor->fd = -1;
     monitor->clients = g_ptr_array_new_with_free_func(client_free);
@@ -564,38 +540,20 @@ int qmp_monitor_new(struct qmp *qmp, const struct monitor_desc *desc,
         monitor_free(monitor);
         return rc;
     }
-    g_ptr_array_add(qmp->monitors, monitor);
+    g_ptr_array_add(t->monitors, monitor);
     monitor_update(monitor);
     return 0;
 }
 
-int qmp_listen(struct qmp *qmp, const struct monitor_desc *desc, GError **err)
+void qmp_transport_init(struct qmp_transport *t, const struct qmp_transport_ops *ops,
+                        struct qmp *qmp)
 {
-    return qmp_monitor_new(qmp, desc, NULL, err);
+    t->ops = ops;
+    t->qmp = qmp;
+    t->monitors = g_ptr_array_new_with_free_func(monitor_free);
 }
 
-struct qmp *qmp_new(const struct qmp_target *target)
+void qmp_transport_clear(struct qmp_transport *t)
 {
-    struct qmp *qmp = g_new0(struct qmp, 1);
-
-    qmp->target = target;
-    qmp->monitors = g_ptr_array_new_with_free_func(monitor_free);
-    qmp->fdsets = g_ptr_array_new();
-    g_queue_init(&qmp->waiting);
-    return qmp;
-}
-
-void qmp_free(struct qmp *qmp)
-{
-    if (!qmp) {
-        return;
-    }
-    if (qmp->go_on) {
-        g_source_remove(qmp->go_on);
-    }
-    g_ptr_array_free(qmp->monitors, TRUE);
-    qmp_abandon_all(qmp);
-    qmp_fdset_free_all(qmp);
-    g_ptr_array_free(qmp->fdsets, TRUE);
-    g_free(qmp);
+    g_ptr_array_free(t->monitors, TRUE);
 }

@@ -95,8 +95,12 @@ bool board_vcpu_is_online(struct machine *m, unsigned vcpu)
 
 struct pci_device *pci_device_next(struct pci_bus *bus, unsigned devfn)
 {
-    g_assert_cmpuint(devfn, <, 256);
-    return devfn <= functions[0].devfn ? &functions[0] : &functions[1];
+    for (unsigned i = 0; i < G_N_ELEMENTS(functions); i++) {
+        if (functions[i].devfn >= devfn) {
+            return &functions[i];
+        }
+    }
+    return NULL;
 }
 
 bool pci_msi_enabled(const struct pci_device *pci)
