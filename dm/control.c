@@ -314,15 +314,11 @@ struct control *control_new(struct daemon *d, const struct machine_desc *desc, G
     c->target.ops = &ops;
     c->target.opaque = c;
     c->qmp = qmp_new(&c->target);
-    if (d->heritage) {
-        /* On failure the sockets are not ours to close: they go back to the program before us. */
-        return qmp_take_over(c->qmp, d->heritage, &d->update_call, err) < 0 ? NULL : c;
-    }
-    for (unsigned i = 0; i < desc->monitors->len; i++) {
-        if (qmp_listen(c->qmp, g_ptr_array_index(desc->monitors, i), err) < 0) {
+    if (origin_open_monitors(&d->origin, c->qmp, desc, &d->update_call, err) < 0) {
+        if (!origin_is_inherited(&d->origin)) { /* else the sockets are not ours to close */
             control_free(c);
-            return NULL;
         }
+        return NULL;
     }
     return c;
 }

@@ -14,6 +14,8 @@
 #include <xendm/machine-desc.h>
 #include <xendm/machine.h>
 
+#include "origin.h"
+
 struct block;
 struct chardev;
 struct guestmem;
@@ -26,6 +28,7 @@ struct xenstore;
 
 struct daemon {
     const struct machine_desc *desc;
+    struct origin origin;
     struct xen_handles *xen;
     struct hypervisor *hv;
     struct guestmem *memory;
@@ -44,9 +47,8 @@ struct daemon {
     bool incoming; /* restored from a saved state, here or before a live update */
 
     /* Live update, dm/update/update.h. */
-    const struct handover *heritage; /* until it is complete: what the program before us left */
-    struct qmp_call *update_call;    /* the command that waits for it, or NULL */
-    bool updating;                   /* a stop or start that is nobody's business */
+    struct qmp_call *update_call; /* the command that waits for it, or NULL */
+    bool updating;                /* a stop or start that is nobody's business */
 
     /* A stop on its way: called once the last I/O is done. */
     void (*stopped)(void *opaque);
@@ -64,6 +66,11 @@ int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err
 int daemon_serve(struct daemon *d, GError **err);
 void daemon_end(struct daemon *d);
 
+/* Ends the main loop soon. */
+void daemon_quit(struct daemon *d, const char *why);
+
+/* ---- life.c ---- */
+
 /* QMP cont: the machine runs; the first time, the toolstack is told. No effect when it runs. */
 int daemon_continue(struct daemon *d, GError **err);
 
@@ -73,10 +80,24 @@ void daemon_go_on(struct daemon *d);
 /* QMP stop: `stopped` is called, maybe inside, when no I/O is in flight any more. */
 void daemon_stop(struct daemon *d, void (*stopped)(void *opaque), void *opaque);
 
+/* "running" in xenstore, unless it is there or cannot be written. */
+int daemon_tell_running(struct daemon *d, GError **err);
+
+/* ---- state-file.c ---- */
+
 /* The whole machine into a file, which is truncated first. Only while stopped. */
 int daemon_save(struct daemon *d, int fd, GError **err);
 
-/* Ends the main loop soon. */
-void daemon_quit(struct daemon *d, const char *why);
+/* From where `fd` stands to its end; closes it. Behind the sandbox line only. */
+int state_file_load(struct machine *m, int fd, GError **err);
+
+/* ---- backends.c ---- */
+
+int backends_open(struct daemon *d, GError **err);
+/* Waits a moment for I/O on its way to the host; ends the process when it does not come back. */
+void backends_await_io(struct daemon *d);
+void backends_close(struct daemon *d);
+/* PV back ends that the toolstack left to us and that we do not serve. */
+void backends_close_absent(struct daemon *d);
 
 #endif

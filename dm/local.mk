@@ -4,7 +4,8 @@ dist_man_MANS += docs/xendm.8
 sbin_PROGRAMS += xendm
 xendm_CPPFLAGS = $(AM_CPPFLAGS) -iquote $(top_srcdir)/dm $(XEN_CFLAGS) $(CAPNG_CFLAGS)
 xendm_SOURCES = \
-	dm/control.c dm/control.h dm/daemon.c dm/daemon.h dm/loop.c dm/loop.h dm/main.c \
+	dm/backends.c dm/control.c dm/control.h dm/daemon.c dm/daemon.h dm/life.c dm/loop.c dm/loop.h dm/main.c \
+	dm/origin.c dm/origin.h dm/state-file.c \
 	dm/sandbox/privileges.c dm/sandbox/sandbox.h dm/update/arrive.c dm/update/leave.c dm/update/update.h \
 	hw/classes.c
 xendm_LDADD = \

@@ -94,6 +94,7 @@ static int serve(struct daemon *d, const struct machine_desc *desc)
 int main(int argc, char **argv)
 {
     static struct daemon d;
+    const struct handover *heritage;
     struct machine_desc *desc;
     GError *err = NULL;
     bool done = false;
@@ -101,7 +102,7 @@ int main(int argc, char **argv)
 
     d.argc = argc;
     d.argv = argv;
-    d.heritage = update_inherit(argc, argv, &err);
+    heritage = update_inherit(argc, argv, &err);
     if (err) {
         return fail(err);
     }
@@ -109,6 +110,7 @@ int main(int argc, char **argv)
     if (!desc) {
         return done ? EXIT_SUCCESS : fail(err);
     }
+    origin_init(&d.origin, desc, heritage);
     if (desc->dump_machine) {
         g_autofree char *json = machine_desc_to_json(desc);
 

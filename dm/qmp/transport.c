@@ -531,8 +531,9 @@ int qmp_monitor_new(struct qmp_transport *t, const struct monitor_desc *desc,
         rc = desc->path ? make_socket(monitor, desc->path, err)
                         : take_socket(monitor, desc->fd, err);
     }
-    /* libxl's own socket has a backlog of 1; a second listen() raises it. */
-    if (rc == 0 && listen(monitor->fd, BACKLOG) < 0) {
+    /* libxl's own socket has a backlog of 1; a second listen() raises it. One that is inherited
+     * listens, and goes on naming the process that the toolstack knows as its maker. */
+    if (rc == 0 && !inherited && listen(monitor->fd, BACKLOG) < 0) {
         rc = -errno;
         g_set_error(err, XENDM_ERROR, -rc, "%s: listen: %s", monitor->id, g_strerror(-rc));
     }

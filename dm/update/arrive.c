@@ -14,26 +14,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <xendm/block.h>
-#include <xendm/chardev.h>
 #include <xendm/device.h>
 #include <xendm/log.h>
 #include <xendm/xenstore.h>
 
 #include "daemon.h"
 #include <xendm/handover.h>
-#include "ioreq/ioreq.h"
 #include "qmp/qmp.h"
 #include "update.h"
 #include "xen/xen.h"
 
 #define PATIENCE_SECONDS 20u /* so long a program may take to take over */
-#define STREAM_MAX (64 << 20)
-#define RANGES_MAX 65536u
-#define PORTS_MAX 4096u
 
 static struct handover *heritage;
 static bool checking;
@@ -176,110 +169,6 @@ const struct handover *update_inherit(int argc, char **argv, GError **err)
     return prepare_way_back(argc, argv, option, err) < 0 ? NULL : heritage;
 }
 
-/* ---- back ends ---- */
-
-char *update_drive(const struct handover *h, unsigned i, struct block_options *options)
-{
-    g_autofree char *group = g_strdup_printf("drive %u", i);
-    char *file = handover_text(h, group, "file");
-
-    options->fd = handover_fd(h, group, "medium");
-    options->file = options->fd >= 0 ? file : NULL;
-    options->read_only = handover_int(h, group, "read-only", options->read_only);
-    options->lost = -(int)CLAMP(handover_int(h, group, "lost", 0), 0, 4095);
-    return file;
-}
-
-struct chardev *update_chardev(const struct handover *h, const char *group, const char *label,
-                               const char *spec, GError **err)
-{
-    g_autofree char *filename = handover_text(h, group, "filename");
-    struct chardev_handles handles = {
-        .in_fd = handover_fd(h, group, "in"),
-        .out_fd = handover_fd(h, group, "out"),
-        .listen_fd = handover_fd(h, group, "listen"),
-        .filename = filename ? filename : "",
-        .device = (uint64_t)handover_int(h, group, "device", 0),
-        .inode = (uint64_t)handover_int(h, group, "inode", 0),
-    };
-
-    return chardev_adopt(label, spec, &handles, err);
-}
-
-/* ---- the machine ---- */
-
-int update_load(struct daemon *d, GError **err)
-{
-    int fd = handover_fd(heritage, "update", "stream");
-    g_autofree uint8_t *data = NULL;
-    struct stat st;
-    off_t done = 0;
-
-    if (fd < 0 || fstat(fd, &st) < 0 || st.st_size > STREAM_MAX) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "update manifest: there is no saved machine");
-        return -1;
-    }
-    data = g_malloc((gsize)st.st_size);
-    while (done < st.st_size) {
-        ssize_t n = pread(fd, data + done, (size_t)(st.st_size - done), done);
-
-        if (n <= 0 && !(n < 0 && errno == EINTR)) {
-            g_set_error(err, XENDM_ERROR, EIO, "cannot read the saved machine");
-            return -1;
-        }
-        done += n > 0 ? n : 0;
-    }
-    if (machine_load(d->machine, data, (size_t)st.st_size, err) < 0) {
-        g_prefix_error(err, "the saved state is refused: ");
-        return -1;
-    }
-    return 0;
-}
-
-static GArray *read_ranges(GError **err)
-{
-    GArray *ranges = g_array_new(FALSE, FALSE, sizeof(struct xen_range));
-    g_autofree char *text = handover_text(heritage, "xen", "ranges");
-    g_auto(GStrv) lines = g_strsplit(text ? text : "", "\n", -1);
-
-    for (char **line = lines; *line && **line; line++) {
-        struct xen_range r;
-        int kind;
-
-        if (sscanf(*line, "%d %" SCNx64 " %" SCNx64, &kind, &r.first, &r.last) != 3 ||
-            kind < XEN_RANGE_PIO || kind > XEN_RANGE_PCI || ranges->len == RANGES_MAX) {
-            g_set_error(err, XENDM_ERROR, EINVAL, "update manifest: range '%s'", *line);
-            g_array_free(ranges, TRUE);
-            return NULL;
-        }
-        r.kind = kind;
-        g_array_append_val(ranges, r);
-    }
-    return ranges;
-}
-
-int update_open_ioreq(struct daemon *d, GError **err)
-{
-    g_autoptr(GArray) ports = g_array_new(FALSE, FALSE, sizeof(unsigned));
-    g_autofree char *text = handover_text(heritage, "xen", "ports");
-    char *at = text ? text : (char *)"";
-    char *end;
-
-    while (ports->len < PORTS_MAX) {
-        unsigned long port = strtoul(at, &end, 10);
-        unsigned value = port > UINT_MAX ? UINT_MAX : (unsigned)port;
-
-        if (end == at) {
-            break;
-        }
-        g_array_append_val(ports, value);
-        at = end;
-    }
-    d->ioreq =
-        ioreq_server_adopt(d->xen, d->machine, (unsigned *)(void *)ports->data, ports->len, err);
-    return d->ioreq ? 0 : -1;
-}
-
 /* ---- the end of it ---- */
 
 static void report(struct daemon *d)
@@ -314,7 +203,7 @@ static void report(struct daemon *d)
 
 int update_complete(struct daemon *d, GError **err)
 {
-    g_autoptr(GArray) before = read_ranges(err);
+    g_autoptr(GArray) before = origin_ranges(&d->origin, err);
 
     if (!before) {
         return -1;
@@ -332,7 +221,6 @@ int update_complete(struct daemon *d, GError **err)
         close(old_fd);
         close(back_manifest_fd);
     }
-    close(handover_fd(heritage, "update", "stream"));
     xen_hypervisor_set_log_dirty(d->hv, handover_int(heritage, "xen", "log-dirty", 0));
     xenstore_expect(d->xenstore, handover_int(heritage, "xenstore", "directory-seen", 0));
     d->started = handover_int(heritage, "machine", "started", 1);
@@ -344,6 +232,6 @@ int update_complete(struct daemon *d, GError **err)
     report(d);
     handover_free(heritage);
     heritage = NULL;
-    d->heritage = NULL;
+    d->origin.left = NULL;
     return 0;
 }

@@ -2,7 +2,6 @@
 /* Live update: the side that goes. update-inherit.c is the side that comes; see update.h. */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,15 +12,12 @@
 #include <glib-unix.h>
 #include <linux/close_range.h>
 
-#include <xendm/block.h>
-#include <xendm/chardev.h>
 #include <xendm/device.h>
 #include <xendm/log.h>
 #include <xendm/xenstore.h>
 
 #include "daemon.h"
 #include <xendm/handover.h>
-#include "ioreq/ioreq.h"
 #include "qmp/qmp.h"
 #include "update.h"
 #include "xen/xen.h"
@@ -84,58 +80,6 @@ static void update_end(struct update *u, GError *err)
 
 /* ---- the manifest ---- */
 
-static void put_ranges(const struct daemon *d, struct handover *h)
-{
-    g_autoptr(GString) text = g_string_new(NULL);
-    size_t count = 0, nports = 0;
-    const struct xen_range *range = xen_hypervisor_ranges(d->hv, &count);
-    g_autofree unsigned *port = ioreq_server_ports(d->ioreq, &nports);
-
-    for (size_t i = 0; i < count; i++) {
-        g_string_append_printf(text, "%d %" PRIx64 " %" PRIx64 "\n", (int)range[i].kind,
-                               range[i].first, range[i].last);
-    }
-    handover_put_text(h, "xen", "ranges", text->str);
-    g_string_truncate(text, 0);
-    for (size_t i = 0; i < nports; i++) {
-        g_string_append_printf(text, "%u ", port[i]);
-    }
-    handover_put_text(h, "xen", "ports", text->str);
-    handover_put_int(h, "xen", "server", d->xen->server);
-    handover_put_int(h, "xen", "log-dirty", xen_hypervisor_log_dirty(d->hv));
-}
-
-static void put_drives(const struct daemon *d, struct handover *h)
-{
-    for (unsigned i = 0; i < d->desc->drives->len; i++) {
-        const struct block *b = d->backends.drives[i];
-        g_autofree char *group = g_strdup_printf("drive %u", i);
-
-        handover_put_fd(h, group, "medium", block_fd(b));
-        handover_put_text(h, group, "file", block_file(b));
-        handover_put_int(h, group, "read-only", block_read_only(b));
-        handover_put_int(h, group, "lost", -block_lost(b));
-    }
-}
-
-static void put_chardevs(struct handover *h, const char *kind, struct chardev **list, unsigned len)
-{
-    for (unsigned i = 0; i < len; i++) {
-        g_autofree char *group = g_strdup_printf("%s %u", kind, i);
-        struct chardev_handles handles;
-
-        if (list[i]) {
-            chardev_handles(list[i], &handles);
-            handover_put_fd(h, group, "in", handles.in_fd);
-            handover_put_fd(h, group, "out", handles.out_fd);
-            handover_put_fd(h, group, "listen", handles.listen_fd);
-            handover_put_text(h, group, "filename", handles.filename);
-            handover_put_int(h, group, "device", (int64_t)handles.device);
-            handover_put_int(h, group, "inode", (int64_t)handles.inode);
-        }
-    }
-}
-
 static struct handover *make_manifest(struct update *u, int answer_fd, GError **err)
 {
     struct handover *h = handover_new();
@@ -150,14 +94,7 @@ static struct handover *make_manifest(struct update *u, int answer_fd, GError **
     handover_put_int(h, "update", "held-us", u->held_us);
     handover_put_int(h, "update", "check-pause-us", u->check_us);
     handover_put_int(h, "machine", "running", u->running);
-    handover_put_int(h, "machine", "started", d->started);
-    handover_put_int(h, "machine", "incoming", d->incoming);
-    handover_put_int(h, "machine", "ready", d->ready);
-    handover_put_int(h, "xenstore", "directory-seen", xenstore_directory_seen(d->xenstore));
-    put_ranges(d, h);
-    put_drives(d, h);
-    put_chardevs(h, "serial", d->backends.serials, d->desc->serials->len);
-    put_chardevs(h, "channel", d->channels, d->desc->chardevs->len);
+    origin_hand_over(d, h);
     /* The event channels' descriptor has one owner: the rehearsal does without. */
     if (u->going) {
         handover_put_fd(h, "update", "old", u->old_fd);
@@ -211,7 +148,11 @@ static int save_stream(struct update *u, GError **err)
         g_set_error(err, XENDM_ERROR, errno, "no memory file for the state: %s", g_strerror(errno));
         return -1;
     }
-    return daemon_save(u->d, u->stream_fd, err);
+    if (daemon_save(u->d, u->stream_fd, err) < 0) {
+        return -1;
+    }
+    lseek(u->stream_fd, 0, SEEK_SET); /* it is read from where it stands */
+    return 0;
 }
 
 static void go_on(struct update *u)

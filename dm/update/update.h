@@ -16,8 +16,6 @@
 
 #include <glib.h>
 
-struct block_options;
-struct chardev;
 struct daemon;
 struct handover;
 struct qmp;
@@ -39,15 +37,6 @@ const struct handover *update_inherit(int argc, char **argv, GError **err);
 void update_fail(const char *why);
 /* The same from a signal handler. */
 void update_crashed(void);
-
-struct chardev *update_chardev(const struct handover *h, const char *group, const char *label,
-                               const char *spec, GError **err);
-/* Fills fd, file and read_only; file is the caller's to free. */
-char *update_drive(const struct handover *h, unsigned i, struct block_options *options);
-
-/* The machine, stopped, from the saved stream; and its ioreq server. */
-int update_load(struct daemon *d, GError **err);
-int update_open_ioreq(struct daemon *d, GError **err);
 
 /*
  * All is built. A child that only tries says so and ends here. Else: from here on Xen is told, and

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Running and stopping; see daemon.h. */
+#include <errno.h>
+
+#include <xendm/error.h>
+#include <xendm/log.h>
+#include <xendm/xenstore.h>
+
+#include "daemon.h"
+#include "ioreq/ioreq.h"
+
+/*
+ * Under -S libxl takes query-status for the answer, and confirmation by xenstore on top of it would
+ * meet a busy connection (toolstack.md 1.3): so nothing is written before the first cont.
+ * Restricted, it cannot be written at all.
+ */
+int daemon_tell_running(struct daemon *d, GError **err)
+{
+    int rc;
+
+    if (d->ready || d->desc->restrict_domid) {
+        return 0;
+    }
+    rc = xenstore_write(d->xenstore, "state", "running");
+    if (rc < 0) {
+        g_set_error(err, XENDM_ERROR, -rc, "cannot write our state 'running' to xenstore: %s",
+                    g_strerror(-rc));
+        return rc;
+    }
+    d->ready = true;
+    return 0;
+}
+
+void daemon_go_on(struct daemon *d)
+{
+    d->updating = true;
+    machine_start(d->machine);
+    d->updating = false;
+    ioreq_server_resume(d->ioreq);
+}
+
+int daemon_continue(struct daemon *d, GError **err)
+{
+    if (d->stop_source) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "a stop is on its way");
+        return -EBUSY;
+    }
+    if (d->machine->state == MACHINE_STOPPED) {
+        machine_start(d->machine);
+        ioreq_server_resume(d->ioreq);
+    }
+    if (!d->started) {
+        g_autoptr(GError) untold = NULL;
+
+        d->started = true;
+        if (daemon_tell_running(d, &untold) < 0) { /* whoever said cont has its answer by QMP */
+            log_error(LOG_XENSTORE, "%s", untold->message);
+        }
+    }
+    return 0;
+}
+
+/*
+ * A stop waits for I/O in flight, which completes in the loop: each turn we look again. Nothing is
+ * polled, for completions wake the loop; and nothing blocks, for a disk may hang.
+ */
+struct stop_source {
+    GSource source;
+    struct daemon *d;
+};
+
+static gboolean stop_prepare(GSource *source, gint *timeout)
+{
+    *timeout = -1;
+    return !machine_busy(((struct stop_source *)source)->d->machine);
+}
+
+static gboolean stop_dispatch(GSource *source, GSourceFunc callback, gpointer opaque)
+{
+    struct daemon *d = ((struct stop_source *)source)->d;
+    void (*stopped)(void *) = d->stopped;
+
+    d->stop_source = 0;
+    d->stopped = NULL;
+    stopped(d->stopped_opaque);
+    return G_SOURCE_REMOVE;
+}
+
+static GSourceFuncs stop_funcs = {.prepare = stop_prepare, .dispatch = stop_dispatch};
+
+void daemon_stop(struct daemon *d, void (*stopped)(void *opaque), void *opaque)
+{
+    GSource *source;
+
+    d->stopped = stopped;
+    d->stopped_opaque = opaque;
+    if (d->machine->state != MACHINE_STOPPED) {
+        ioreq_server_pause(d->ioreq);
+        machine_stop(d->machine);
+    }
+    source = g_source_new(&stop_funcs, sizeof(struct stop_source));
+    ((struct stop_source *)source)->d = d;
+    d->stop_source = g_source_attach(source, NULL);
+    g_source_unref(source);
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Where this machine comes from; see origin.h. The names of the values: docs/live-update.md. */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <xendm/block.h>
+#include <xendm/chardev.h>
+#include <xendm/error.h>
+#include <xendm/handover.h>
+#include <xendm/log.h>
+#include <xendm/xenstore.h>
+
+#include "daemon.h"
+#include "ioreq/ioreq.h"
+#include "origin.h"
+#include "qmp/qmp.h"
+#include "xen/xen.h"
+
+#define RANGES_MAX 65536u
+#define PORTS_MAX 4096u
+
+void origin_init(struct origin *o, const struct machine_desc *desc, const struct handover *left)
+{
+    o->left = left;
+    o->incoming_fd = left ? -1 : desc->incoming_fd;
+}
+
+bool origin_is_restored(const struct origin *o)
+{
+    return o->left || o->incoming_fd >= 0;
+}
+
+bool origin_is_inherited(const struct origin *o)
+{
+    return o->left != NULL;
+}
+
+/* ---- Xen ---- */
+
+struct xen_handles *origin_open_xen(const struct origin *o, unsigned domid, GError **err)
+{
+    return xen_handles_open(domid, o->left ? handover_fd(o->left, "xen", "evtchn") : -1, err);
+}
+
+struct hypervisor *origin_open_hypervisor(const struct origin *o, struct xen_handles *xen,
+                                          GError **err)
+{
+    return o->left ? xen_hypervisor_adopt(xen, (unsigned)handover_int(o->left, "xen", "server", 0))
+                   : xen_hypervisor_new(xen, true, err);
+}
+
+static GArray *read_ports(const struct handover *left)
+{
+    GArray *ports = g_array_new(FALSE, FALSE, sizeof(unsigned));
+    g_autofree char *text = handover_text(left, "xen", "ports");
+    char *at = text ? text : (char *)"";
+    char *end;
+
+    while (ports->len < PORTS_MAX) {
+        unsigned long port = strtoul(at, &end, 10);
+        unsigned value = port > UINT_MAX ? UINT_MAX : (unsigned)port;
+
+        if (end == at) {
+            break;
+        }
+        g_array_append_val(ports, value);
+        at = end;
+    }
+    return ports;
+}
+
+struct ioreq_server *origin_open_ioreq(const struct origin *o, struct xen_handles *xen,
+                                       struct machine *m, GError **err)
+{
+    g_autoptr(GArray) ports = NULL;
+
+    if (!o->left) {
+        return ioreq_server_open(xen, m, err);
+    }
+    ports = read_ports(o->left);
+    return ioreq_server_adopt(xen, m, (unsigned *)(void *)ports->data, ports->len, err);
+}
+
+GArray *origin_ranges(const struct origin *o, GError **err)
+{
+    GArray *ranges = g_array_new(FALSE, FALSE, sizeof(struct xen_range));
+    g_autofree char *text = handover_text(o->left, "xen", "ranges");
+    g_auto(GStrv) lines = g_strsplit(text ? text : "", "\n", -1);
+
+    for (char **line = lines; *line && **line; line++) {
+        struct xen_range r;
+        int kind;
+
+        if (sscanf(*line, "%d %" SCNx64 " %" SCNx64, &kind, &r.first, &r.last) != 3 ||
+            kind < XEN_RANGE_PIO || kind > XEN_RANGE_PCI || ranges->len == RANGES_MAX) {
+            g_set_error(err, XENDM_ERROR, EINVAL, "update manifest: range '%s'", *line);
+            g_array_free(ranges, TRUE);
+            return NULL;
+        }
+        r.kind = kind;
+        g_array_append_val(ranges, r);
+    }
+    return ranges;
+}
+
+static void put_xen(const struct daemon *d, struct handover *h)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    size_t count = 0, nports = 0;
+    const struct xen_range *range = xen_hypervisor_ranges(d->hv, &count);
+    g_autofree unsigned *port = ioreq_server_ports(d->ioreq, &nports);
+
+    for (size_t i = 0; i < count; i++) {
+        g_string_append_printf(text, "%d %" PRIx64 " %" PRIx64 "\n", (int)range[i].kind,
+                               range[i].first, range[i].last);
+    }
+    handover_put_text(h, "xen", "ranges", text->str);
+    g_string_truncate(text, 0);
+    for (size_t i = 0; i < nports; i++) {
+        g_string_append_printf(text, "%u ", port[i]);
+    }
+    handover_put_text(h, "xen", "ports", text->str);
+    handover_put_int(h, "xen", "server", d->xen->server);
+    handover_put_int(h, "xen", "log-dirty", xen_hypervisor_log_dirty(d->hv));
+    handover_put_int(h, "xenstore", "directory-seen", xenstore_directory_seen(d->xenstore));
+}
+
+/* ---- back ends ---- */
+
+struct block *origin_open_drive(const struct origin *o, unsigned i, const struct drive_desc *drive,
+                                GError **err)
+{
+    g_autofree char *group = g_strdup_printf("drive %u", i);
+    g_autofree char *file = NULL;
+    struct block_options options = {
+        .id = drive->id,
+        .file = drive->file,
+        .format = drive->format,
+        .read_only = drive->read_only,
+        .fd = -1,
+    };
+
+    if (o->left) {
+        file = handover_text(o->left, group, "file");
+        options.fd = handover_fd(o->left, group, "medium");
+        options.file = options.fd >= 0 ? file : NULL;
+        options.read_only = handover_int(o->left, group, "read-only", options.read_only);
+        options.lost = -(int)CLAMP(handover_int(o->left, group, "lost", 0), 0, 4095);
+    }
+    return block_open(&options, err);
+}
+
+static void put_drives(const struct daemon *d, struct handover *h)
+{
+    for (unsigned i = 0; i < d->desc->drives->len; i++) {
+        const struct block *b = d->backends.drives[i];
+        g_autofree char *group = g_strdup_printf("drive %u", i);
+
+        handover_put_fd(h, group, "medium", block_fd(b));
+        handover_put_text(h, group, "file", block_file(b));
+        handover_put_int(h, group, "read-only", block_read_only(b));
+        handover_put_int(h, group, "lost", -block_lost(b));
+    }
+}
+
+struct chardev *origin_open_chardev(const struct origin *o, const char *kind, unsigned i,
+                                    const char *label, const char *spec, GError **err)
+{
+    g_autofree char *group = g_strdup_printf("%s %u", kind, i);
+    g_autofree char *filename = o->left ? handover_text(o->left, group, "filename") : NULL;
+    struct chardev_handles handles;
+
+    if (!o->left) {
+        return chardev_open(label, spec, err);
+    }
+    handles = (struct chardev_handles){
+        .in_fd = handover_fd(o->left, group, "in"),
+        .out_fd = handover_fd(o->left, group, "out"),
+        .listen_fd = handover_fd(o->left, group, "listen"),
+        .filename = filename ? filename : "",
+    };
+    return chardev_adopt(label, spec, &handles, err);
+}
+
+static void put_chardevs(struct handover *h, const char *kind, struct chardev **list, unsigned len)
+{
+    for (unsigned i = 0; i < len; i++) {
+        g_autofree char *group = g_strdup_printf("%s %u", kind, i);
+        struct chardev_handles handles;
+
+        if (list[i]) {
+            chardev_handles(list[i], &handles);
+            handover_put_fd(h, group, "in", handles.in_fd);
+            handover_put_fd(h, group, "out", handles.out_fd);
+            handover_put_fd(h, group, "listen", handles.listen_fd);
+            handover_put_text(h, group, "filename", handles.filename);
+        }
+    }
+}
+
+int origin_open_monitors(const struct origin *o, struct qmp *qmp, const struct machine_desc *desc,
+                         struct qmp_call **call, GError **err)
+{
+    if (o->left) {
+        return qmp_take_over(qmp, o->left, call, err);
+    }
+    for (unsigned i = 0; i < desc->monitors->len; i++) {
+        if (qmp_listen(qmp, g_ptr_array_index(desc->monitors, i), err) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- the machine ---- */
+
+int origin_load(const struct origin *o, struct machine *m, GError **err)
+{
+    int fd = o->left ? handover_fd(o->left, "update", "stream") : o->incoming_fd;
+
+    if (!origin_is_restored(o)) {
+        return 0;
+    }
+    return state_file_load(m, fd, err);
+}
+
+void origin_hand_over(const struct daemon *d, struct handover *h)
+{
+    handover_put_int(h, "machine", "started", d->started);
+    handover_put_int(h, "machine", "incoming", d->incoming);
+    handover_put_int(h, "machine", "ready", d->ready);
+    put_xen(d, h);
+    put_drives(d, h);
+    put_chardevs(h, "serial", d->backends.serials, d->desc->serials->len);
+    put_chardevs(h, "channel", d->channels, d->desc->chardevs->len);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where this machine comes from: from nothing (fresh), from a saved state (-incoming), or from the
+ * program before us that served it until now (inherited, docs/live-update.md). Whoever opens
+ * something asks here, and so does not ask where from. What is handed on to a successor is written
+ * by the same file that reads it.
+ */
+#ifndef DM_ORIGIN_H
+#define DM_ORIGIN_H
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+struct block;
+struct chardev;
+struct daemon;
+struct drive_desc;
+struct handover;
+struct hypervisor;
+struct ioreq_server;
+struct machine;
+struct machine_desc;
+struct qmp;
+struct qmp_call;
+struct xen_handles;
+
+struct origin {
+    int incoming_fd;             /* of the saved state; -1: it does not come from one */
+    const struct handover *left; /* what the program before us left; NULL: there was none */
+};
+
+void origin_init(struct origin *o, const struct machine_desc *desc, const struct handover *left);
+
+/* The guest's memory is there already, video memory included. */
+bool origin_is_restored(const struct origin *o);
+bool origin_is_inherited(const struct origin *o);
+
+struct xen_handles *origin_open_xen(const struct origin *o, unsigned domid, GError **err);
+struct hypervisor *origin_open_hypervisor(const struct origin *o, struct xen_handles *xen,
+                                          GError **err);
+struct block *origin_open_drive(const struct origin *o, unsigned i, const struct drive_desc *drive,
+                                GError **err);
+/* kind: "serial" or "channel". NULL without error: the specification is "none". */
+struct chardev *origin_open_chardev(const struct origin *o, const char *kind, unsigned i,
+                                    const char *label, const char *spec, GError **err);
+struct ioreq_server *origin_open_ioreq(const struct origin *o, struct xen_handles *xen,
+                                       struct machine *m, GError **err);
+/* `call`: the command that waits for a live update, or NULL. */
+int origin_open_monitors(const struct origin *o, struct qmp *qmp, const struct machine_desc *desc,
+                         struct qmp_call **call, GError **err);
+
+/* The machine's saved state, if it has one. */
+int origin_load(const struct origin *o, struct machine *m, GError **err);
+
+/* What is forwarded to the program before us: struct xen_range; NULL with err. */
+GArray *origin_ranges(const struct origin *o, GError **err);
+
+/* What the successor's functions above read; QMP writes its own part. */
+void origin_hand_over(const struct daemon *d, struct handover *h);
+
+#endif
