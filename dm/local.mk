@@ -7,9 +7,9 @@ xendm_SOURCES = \
 	dm/backends.c dm/control.c dm/control.h dm/daemon.c dm/daemon.h dm/life.c dm/loop.c dm/loop.h dm/main.c \
 	dm/origin.c dm/origin.h dm/state-file.c \
 	dm/sandbox/privileges.c dm/sandbox/sandbox.h dm/update/arrive.c dm/update/leave.c dm/update/update.h \
-	hw/classes.c
+	backends/classes.c hw/classes.c
 xendm_LDADD = \
 	libdmqmp.la libdmconfig.la libdmioreq.la libdmxen.la libdmupdate.la libhwpc.la libhwide.la libhwdisplay.la libhwinput.la \
 	libhwchar.la libhwacpi.la libhwxen.la libhwcore.la libmapcache.la libxenstorewatch.la libbackendsblock.la \
-	libbackendschar.la libbackendsdisplay.la libdmsyscalls.la libbase.la \
+	libbackendschar.la libbackendsdisplay.la libbackends.la libdmsyscalls.la libbase.la \
 	$(JSON_LIBS) $(XEN_LIBS) $(PNG_LIBS) $(CAPNG_LIBS) $(GLIB_LIBS)

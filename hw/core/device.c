@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Device life cycle and properties; see xendm/device.h. The order of calls is asserted here. */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <xendm/aspace.h>
@@ -17,106 +15,26 @@
 
 /* ---- properties ---- */
 
-static const struct property *property_find(const struct device_class *class, const char *name)
-{
-    for (const struct property *p = class->properties; p && p->name; p++) {
-        if (strcmp(p->name, name) == 0) {
-            return p;
-        }
-    }
-    return NULL;
-}
-
 static inline void *property_place(struct device *dev, const struct property *p)
 {
     return (char *)dev + p->offset;
 }
 
-static bool parse_bool(const char *text, bool *value)
-{
-    if (strcmp(text, "on") == 0 || strcmp(text, "yes") == 0 || strcmp(text, "true") == 0) {
-        *value = true;
-    } else if (strcmp(text, "off") == 0 || strcmp(text, "no") == 0 || strcmp(text, "false") == 0) {
-        *value = false;
-    } else {
-        return false;
-    }
-    return true;
-}
-
-/* Decimal or 0x…; no sign, no space, no octal. */
-static bool parse_number(const char *text, uint64_t *value)
-{
-    bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
-    const char *digits = hex ? text + 2 : text;
-    char *end;
-
-    if (!(hex ? g_ascii_isxdigit(digits[0]) : g_ascii_isdigit(digits[0]))) {
-        return false;
-    }
-    errno = 0;
-    *value = g_ascii_strtoull(digits, &end, hex ? 16 : 10);
-    return errno == 0 && *end == '\0';
-}
-
-/* Reads `text` for `p`, and stores it when `dev` is given. */
+/* Reads `text` for `p`, and stores it when `store` says so. */
 static int property_text(struct device *dev, const struct property *p, const char *text, bool store,
                          GError **err)
 {
-    void *place = property_place(dev, p);
-    uint64_t number;
-    bool flag;
+    int rc = property_set(p, store ? dev : NULL, text, err);
 
-    switch (p->type) {
-    case PROP_BOOL:
-        if (!parse_bool(text, &flag)) {
-            g_set_error(err, XENDM_ERROR, EINVAL, "%s: property %s: \"%s\" is neither on nor off",
-                        dev->id, p->name, text);
-            return -EINVAL;
-        }
-        if (store) {
-            *(bool *)place = flag;
-        }
-        return 0;
-    case PROP_UINT32:
-    case PROP_UINT64:
-        if (!parse_number(text, &number)) {
-            g_set_error(err, XENDM_ERROR, EINVAL, "%s: property %s: \"%s\" is no number", dev->id,
-                        p->name, text);
-            return -EINVAL;
-        }
-        if ((p->type == PROP_UINT32 && number > UINT32_MAX) ||
-            ((p->min || p->max) && (number < p->min || number > p->max))) {
-            g_set_error(err, XENDM_ERROR, EINVAL,
-                        "%s: property %s: %s is not in %" PRIu64 "..%" PRIu64, dev->id, p->name,
-                        text, p->min, p->min || p->max ? p->max : (uint64_t)UINT32_MAX);
-            return -EINVAL;
-        }
-        if (!store) {
-        } else if (p->type == PROP_UINT32) {
-            *(uint32_t *)place = (uint32_t)number;
-        } else {
-            *(uint64_t *)place = number;
-        }
-        return 0;
-    case PROP_STRING:
-        if (store) {
-            g_free(*(char **)place);
-            *(char **)place = g_strdup(text);
-        }
-        return 0;
-    case PROP_BLOCK:
-    case PROP_CHARDEV:
-        break;
+    if (rc < 0) {
+        g_prefix_error(err, "%s: ", dev->id);
     }
-    g_set_error(err, XENDM_ERROR, EINVAL, "%s: property %s: \"%s\": a back end is not set by text",
-                dev->id, p->name, text);
-    return -EINVAL;
+    return rc;
 }
 
 int device_set(struct device *dev, const char *property, const char *value, GError **err)
 {
-    const struct property *p = property_find(dev->class, property);
+    const struct property *p = property_find(dev->class->properties, property);
     int rc;
 
     if (!p) {
@@ -140,7 +58,7 @@ int device_set(struct device *dev, const char *property, const char *value, GErr
 static void set_backend(struct device *dev, const char *property, enum property_type type,
                         void *backend)
 {
-    const struct property *p = property_find(dev->class, property);
+    const struct property *p = property_find(dev->class->properties, property);
 
     XENDM_ASSERT(dev->phase == DEVICE_NEW);
     XENDM_ASSERT(p && p->type == type);
@@ -196,13 +114,7 @@ struct device *device_new(struct machine *machine, const struct device_class *cl
     dev->id = id ? g_strdup(id) : free_id(machine, class);
     dev->phase = DEVICE_NEW;
     dev->owned = g_ptr_array_new();
-    for (const struct property *p = class->properties; p && p->name; p++) {
-        if (p->def) {
-            int rc = property_text(dev, p, p->def, true, NULL);
-
-            XENDM_ASSERT(rc == 0);
-        }
-    }
+    property_set_defaults(class->properties, dev);
     g_ptr_array_add(machine->devices, dev);
     return dev;
 }
@@ -287,11 +199,7 @@ void device_free(struct device *dev)
         pci_function_detach((struct pci_device *)dev);
     }
     g_ptr_array_remove(machine->devices, dev);
-    for (const struct property *p = dev->class->properties; p && p->name; p++) {
-        if (p->type == PROP_STRING) {
-            g_free(*(char **)property_place(dev, p));
-        }
-    }
+    property_free_strings(dev->class->properties, dev);
     g_ptr_array_free(dev->owned, TRUE);
     g_free(dev->id);
     g_free(dev);

@@ -26,6 +26,7 @@
 
 #include <xendm/error.h>
 #include <xendm/irq.h>
+#include <xendm/property.h>
 #include <xendm/state.h>
 
 struct device;
@@ -35,24 +36,6 @@ enum reset_reason {
     RESET_COLD,   /* power on, or the guest asked for a reset of the whole machine */
     RESET_WAKEUP, /* S3 wake-up: devices lost power, memory kept its contents */
     RESET_DEVICE, /* this device alone (its own reset bit, PCI function reset) */
-};
-
-enum property_type {
-    PROP_BOOL,   /* bool; "on"/"off" */
-    PROP_UINT32, /* uint32_t; decimal or 0x… */
-    PROP_UINT64,
-    PROP_STRING,  /* char *, g_strdup'd; NULL allowed */
-    PROP_BLOCK,   /* struct block *; set by device_set_block() */
-    PROP_CHARDEV, /* struct chardev *; set by device_set_chardev() */
-};
-
-struct property {
-    const char *name; /* as on the command line */
-    enum property_type type;
-    size_t offset;
-    const char *def;   /* textual default; NULL: zero */
-    uint64_t min, max; /* numbers; both 0: no limit */
-    const char *help;
 };
 
 /*
