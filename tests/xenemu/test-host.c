@@ -5,7 +5,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "../../tools/xenemu/host/host.h"
+#include "../../tools/xenemu/control/words.h"
+#include "../../tools/xenemu/host/domain-life.h"
+#include "../../tools/xenemu/host/domain.h"
+#include "../../tools/xenemu/host/handle.h"
+#include "../../tools/xenemu/rpc/connections.h"
 
 struct fixture {
     struct host *h;
@@ -14,13 +18,19 @@ struct fixture {
     int stream;      /* its end of the event stream */
 };
 
+static void stream_ready(struct host *h, struct source *s, uint32_t events)
+{
+    (void)events;
+    evtchn_stream_ready(h, (struct conn *)((char *)s - offsetof(struct conn, stream_src)));
+}
+
 static void set_up(struct fixture *f, gconstpointer arg)
 {
     const char *err;
     int sv[2];
 
     (void)arg;
-    f->h = host_new();
+    f->h = host_new(NULL);
     f->h->log = NULL;
     f->d = domain_create(f->h, 1, "t", 64 * 1024, 8 * 1024, 0xF0000000, 4, &err);
     g_assert_nonnull(f->d);
@@ -29,7 +39,7 @@ static void set_up(struct fixture *f, gconstpointer arg)
     f->dm->lib = g_strdup("test");
     f->dm->ports = g_ptr_array_new();
     f->dm->stream = f->dm->stream_src.fd = sv[0];
-    f->dm->stream_src.ready = evtchn_stream_ready;
+    f->dm->stream_src.ready = stream_ready;
     f->dm->src.fd = dup(sv[0]);
     f->dm->restrict_domid = -1;
     g_ptr_array_add(f->h->conns, f->dm);
@@ -76,7 +86,7 @@ static void test_memory_layout(struct fixture *f, gconstpointer arg)
 
 static void test_memory_high(void)
 {
-    struct host *h = host_new();
+    struct host *h = host_new(NULL);
     uint64_t left;
     const char *err;
     struct domain *d;

@@ -1,72 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# xenemu: the emulated Xen environment. The drop-in libraries carry foreign sonames and symbol versions,
-# which libtool has no words for: plain rules. They are never sanitized, since any process may load them.
+# xenemu: the emulated Xen environment.
 noinst_LTLIBRARIES += tools/xenemu/libxenemuhost.la
-tools_xenemu_libxenemuhost_la_SOURCES = \
-    tools/xenemu/host/host.h tools/xenemu/rpc/rpc.h \
-    tools/xenemu/host/loop.c tools/xenemu/host/memory.c tools/xenemu/host/ioreq.c tools/xenemu/host/evtchn.c \
-    tools/xenemu/host/gnttab.c tools/xenemu/host/irq.c tools/xenemu/host/domain.c \
-    tools/xenemu/rpc/rpc.c tools/xenemu/control/qtest.c tools/xenemu/control/commands.c tools/xenemu/control/bench.c tools/xenemu/faults/xenstore-proxy.c
+tools_xenemu_libxenemuhost_la_SOURCES =
 tools_xenemu_libxenemuhost_la_CPPFLAGS = $(AM_CPPFLAGS) -D__XEN_TOOLS__ $(XEN_CFLAGS)
 
 bin_PROGRAMS += tools/xenemu/xenemu
-tools_xenemu_xenemu_SOURCES = tools/xenemu/main.c tools/xenemu/run/run.c tools/xenemu/run/libxl.c \
-    tools/xenemu/faults/disk.c tools/xenemu/run/run.h
+tools_xenemu_xenemu_SOURCES = tools/xenemu/main.c
 tools_xenemu_xenemu_CPPFLAGS = $(AM_CPPFLAGS) -D__XEN_TOOLS__ $(XEN_CFLAGS) \
     -DXENEMU_PKGLIBDIR='"$(pkglibdir)/xenemu"'
 tools_xenemu_xenemu_LDADD = tools/xenemu/libxenemuhost.la $(GLIB_LIBS) -lxenstore -lpthread
 # The libraries are found beside the program, so a build tree works without installation.
 tools_xenemu_xenemu_DEPENDENCIES = tools/xenemu/libxenemuhost.la $(xenemu_built)
 
-xenemu_dropins = \
-    tools/xenemu/lib/libxenevtchn.so.1 tools/xenemu/lib/libxenforeignmemory.so.1 \
-    tools/xenemu/lib/libxendevicemodel.so.1 tools/xenemu/lib/libxengnttab.so.1 \
-    tools/xenemu/lib/libxencall.so.1 tools/xenemu/lib/libxenctrl.so.4.17
-xenemu_toolcore = tools/xenemu/lib/libxentoolcore.so.1
-xenemu_xsd = tools/xenemu/lib/libxenemu-xsd.so
-xenemu_built = $(xenemu_dropins) $(xenemu_toolcore) $(xenemu_xsd) tools/xenemu/lib/xds.py
+include tools/xenemu/host/local.mk
+include tools/xenemu/rpc/local.mk
+include tools/xenemu/control/local.mk
+include tools/xenemu/faults/local.mk
+include tools/xenemu/run/local.mk
+include tools/xenemu/lib/local.mk
 
-xenemulibdir = $(pkglibdir)/xenemu
-nodist_xenemulib_DATA = $(xenemu_dropins) $(xenemu_toolcore) $(xenemu_xsd)
-nodist_xenemulib_SCRIPTS = tools/xenemu/lib/xds.py
-
-XENEMU_CC = $(CC) -std=gnu11 $(CPPFLAGS) -D_GNU_SOURCE -D__XEN_TOOLS__ -I$(srcdir)/tools/xenemu/lib \
-    $(CFLAGS) -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -fPIC -shared $(LDFLAGS)
-xenemu_client = tools/xenemu/lib/client.c tools/xenemu/lib/client.h tools/xenemu/rpc/rpc.h \
-    tools/xenemu/lib/gen-stubs.sh
-# One recipe for all: libX.so.N from libX.c, client.c and what gen-stubs.sh makes of libX.syms.
-xenemu_link = stem=tools/xenemu/lib/`echo $(@F) | sed 's/\.so.*//'`; $(MKDIR_P) tools/xenemu/lib && \
-    $(SHELL) $(srcdir)/tools/xenemu/lib/gen-stubs.sh $(srcdir)/$$stem.syms c > $$stem-stubs.c && \
-    $(SHELL) $(srcdir)/tools/xenemu/lib/gen-stubs.sh $(srcdir)/$$stem.syms map > $$stem.map && \
-    $(XENEMU_CC) -Wl,-soname,$(@F) -Wl,--version-script=$$stem.map -o $@ \
-        $(srcdir)/$$stem.c $(srcdir)/tools/xenemu/lib/client.c $$stem-stubs.c
-
-$(xenemu_toolcore): tools/xenemu/lib/libxentoolcore.c tools/xenemu/lib/libxentoolcore.syms $(xenemu_client)
-	$(AM_V_CCLD)$(xenemu_link)
-tools/xenemu/lib/libxenevtchn.so.1: tools/xenemu/lib/libxenevtchn.c tools/xenemu/lib/libxenevtchn.syms
-tools/xenemu/lib/libxenforeignmemory.so.1: tools/xenemu/lib/libxenforeignmemory.c \
-    tools/xenemu/lib/libxenforeignmemory.syms
-tools/xenemu/lib/libxendevicemodel.so.1: tools/xenemu/lib/libxendevicemodel.c \
-    tools/xenemu/lib/libxendevicemodel.syms
-tools/xenemu/lib/libxengnttab.so.1: tools/xenemu/lib/libxengnttab.c tools/xenemu/lib/libxengnttab.syms
-tools/xenemu/lib/libxencall.so.1: tools/xenemu/lib/libxencall.c tools/xenemu/lib/libxencall.syms
-tools/xenemu/lib/libxenctrl.so.4.17: tools/xenemu/lib/libxenctrl.c tools/xenemu/lib/libxenctrl.syms
-$(xenemu_dropins): $(xenemu_client) $(xenemu_toolcore)
-	$(AM_V_CCLD)$(xenemu_link) $(xenemu_toolcore)
-$(xenemu_xsd): tools/xenemu/lib/libxenemu-xsd.c
-	$(AM_V_CCLD)$(MKDIR_P) tools/xenemu/lib && $(XENEMU_CC) -o $@ $(srcdir)/tools/xenemu/lib/libxenemu-xsd.c
-tools/xenemu/lib/xds.py: tools/xenemu/xds.py
-	$(AM_V_GEN)$(MKDIR_P) tools/xenemu/lib && cp $(srcdir)/tools/xenemu/xds.py $@ && chmod +x $@
-
-CLEANFILES += $(xenemu_built) tools/xenemu/lib/*-stubs.c tools/xenemu/lib/*.map
 dist_man_MANS += docs/xenemu.1
-EXTRA_DIST += tools/xenemu/xds.py tools/xenemu/lib/client.c tools/xenemu/lib/client.h \
-    tools/xenemu/lib/gen-stubs.sh tools/xenemu/lib/libxenemu-xsd.c \
-    tools/xenemu/lib/libxentoolcore.c tools/xenemu/lib/libxentoolcore.syms \
-    tools/xenemu/lib/libxenevtchn.c tools/xenemu/lib/libxenevtchn.syms \
-    tools/xenemu/lib/libxenforeignmemory.c tools/xenemu/lib/libxenforeignmemory.syms \
-    tools/xenemu/lib/libxendevicemodel.c tools/xenemu/lib/libxendevicemodel.syms \
-    tools/xenemu/lib/libxengnttab.c tools/xenemu/lib/libxengnttab.syms \
-    tools/xenemu/lib/libxencall.c tools/xenemu/lib/libxencall.syms \
-    tools/xenemu/lib/libxenctrl.c tools/xenemu/lib/libxenctrl.syms \
-    tests/device/run docs/device-scripts.md
+EXTRA_DIST += tools/xenemu/xds.py tests/device/run docs/device-scripts.md

@@ -7,7 +7,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "host/host.h"
+#include "control/qtest.h"
+#include "host/loop.h"
+#include "rpc/connections.h"
+#include "run/run.h"
 
 static const char usage[] =
     "usage: xenemu run [options] [-- device model arguments]\n"
@@ -19,6 +22,16 @@ static const char usage[] =
     "  ctl   send one line to a command socket and print the answer\n"
     "\n"
     "xenemu run --help and xenemu host --help list the options; see xenemu(1).\n";
+
+static void on_accept(struct host *h, int fd, bool library, struct domain *dom)
+{
+    if (library)
+        conn_new(h, fd);
+    else
+        session_new(h, fd, dom);
+}
+
+static const struct host_hooks hooks = {on_accept, session_event};
 
 /* One command, one answer; asynchronous lines are printed, too. */
 static int ctl_main(int argc, char **argv)
@@ -73,7 +86,7 @@ int main(int argc, char **argv)
     if (!strcmp(cmd, "run"))
         return run_main(argc - 1, argv + 1);
     if (!strcmp(cmd, "host"))
-        return host_main(argc - 1, argv + 1);
+        return host_main(argc - 1, argv + 1, &hooks);
     if (!strcmp(cmd, "ctl"))
         return ctl_main(argc - 1, argv + 1);
     if (!strcmp(cmd, "--help") || !strcmp(cmd, "-h") || !strcmp(cmd, "help")) {

@@ -4,23 +4,18 @@
  * plays one virtual CPU (`vcpu N`), so concurrent CPUs are concurrent clients.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "../host/host.h"
+#include "../host/domain.h"
+#include "commands.h"
+#include "qtest.h"
+#include "words.h"
 
 #define MAX_LINE (4u << 20)
 #define MAX_WORDS 128u
-
-bool parse_u64(const char *s, uint64_t *out)
-{
-    char *end;
-
-    errno = 0;
-    *out = strtoull(s, &end, 0);
-    return *s && !*end && !errno && *s != '-';
-}
 
 /* ---- output ---- */
 
@@ -38,24 +33,26 @@ static void session_write(struct session *s, const char *data, size_t len)
     }
 }
 
-/* Called with big held: never blocks on a client, the lines go out with the next write to it. */
-void session_broadcast(struct host *h, struct domain *d, unsigned int what, const char *fmt, ...)
+void session_event(struct host *h, struct domain *d, enum host_event what, const char *fmt,
+                   va_list ap)
 {
     unsigned int i;
 
     for (i = 0; i < h->sessions->len; i++) {
         struct session *s = g_ptr_array_index(h->sessions, i);
-        va_list ap;
+        va_list copy;
 
+        if (s->dom == d && what == EVENT_DOMAIN_GONE)
+            s->dom = NULL;
         if (s->dom != d || !(s->want & what))
             continue;
         pthread_mutex_lock(&s->out_lock);
         if (s->pending->len < MAX_LINE) {
             size_t sent = 0;
 
-            va_start(ap, fmt);
-            g_string_append_vprintf(s->pending, fmt, ap);
-            va_end(ap);
+            va_copy(copy, ap);
+            g_string_append_vprintf(s->pending, fmt, copy);
+            va_end(copy);
             g_string_append_c(s->pending, '\n');
             while (sent < s->pending->len) {
                 ssize_t n = send(s->fd, s->pending->str + sent, s->pending->len - sent,
@@ -73,8 +70,8 @@ void session_broadcast(struct host *h, struct domain *d, unsigned int what, cons
 
 /* ---- accesses ---- */
 
-enum io_result guest_port(struct session *s, bool in, uint16_t port, unsigned int size,
-                          uint64_t *value, const char **why)
+static enum io_result guest_port(struct session *s, bool in, uint16_t port, unsigned int size,
+                                 uint64_t *value, const char **why)
 {
     uint64_t mask = UINT64_MAX >> (64 - 8 * size);
     ioreq_t req = {.type = IOREQ_TYPE_PIO,
@@ -127,8 +124,8 @@ static enum io_result guest_mem_piece(struct session *s, bool read, uint64_t gpa
     return r;
 }
 
-enum io_result guest_mem(struct session *s, bool read, uint64_t gpa, unsigned int size,
-                         uint64_t *value, const char **why)
+static enum io_result guest_mem(struct session *s, bool read, uint64_t gpa, unsigned int size,
+                                uint64_t *value, const char **why)
 {
     unsigned int room = XE_PAGE - (unsigned int)(gpa & (XE_PAGE - 1)), done = 0;
     enum io_result r = IO_OK;
@@ -324,7 +321,7 @@ static char *qtest_run(struct session *s, char **w, unsigned int n)
     if (!strcmp(c, "endianness"))
         return g_strdup("OK little");
     if (!strcmp(c, "irq_intercept_in") || !strcmp(c, "irq_intercept_out")) {
-        s->want |= SESSION_IRQ;
+        s->want |= EVENT_IRQ;
         return g_strdup("OK");
     }
     if (!strcmp(c, "clock_step") || !strcmp(c, "clock_set"))

@@ -27,7 +27,9 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include "../run/control.h"
 #include "../run/run.h"
+#include "disk.h"
 
 #define SECTOR 512u
 #define IOV_MAX_KERNEL 1024u

@@ -6,13 +6,16 @@
  * stays.
  */
 #include <errno.h>
+#include <glib.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include <xenstore_lib.h>
-#include "../host/host.h"
+#include "../host/loop.h"
+#include "faults.h"
+#include "xenstore-proxy.h"
 
 struct proxy {
     struct host *h;
@@ -70,7 +73,7 @@ static int proxy_fault(struct host *h, uint32_t type)
     int err;
 
     pthread_mutex_lock(&h->big);
-    err = -fault_call(h, op);
+    err = -fault_call(h->faults, op);
     pthread_mutex_unlock(&h->big);
     return err;
 }

@@ -2,12 +2,12 @@
 /*
  * What Xen itself emulates for an HVM guest (toolstack.md 4.4): these accesses never reach
  * the device model. The devices are as simple as a test of a device model needs: registers hold
- * what was written, clocks run, nothing interrupts. Also HVM parameters and shutdown.
+ * what was written, clocks run, nothing interrupts. Also HVM parameters.
  */
 #include <errno.h>
 #include <string.h>
 #include <time.h>
-#include "host.h"
+#include "domain.h"
 
 #define RTC_SIZE 14u
 #define PIT_HZ 1193182u
@@ -317,7 +317,7 @@ void xen_write(struct domain *d, const ioreq_t *req, uint64_t a, uint64_t v)
     }
 }
 
-/* ---- parameters and shutdown ---- */
+/* ---- parameters ---- */
 
 static bool param_deprecated(uint32_t index)
 {
@@ -371,33 +371,5 @@ int param_set(struct domain *d, uint32_t index, uint64_t value)
         break;
     }
     d->params[index] = value;
-    return 0;
-}
-
-/* Something ended: xenstored looks which domains are left and fires @releaseDomain. */
-void virq_dom_exc(struct host *h)
-{
-    struct domain *dom0 = domain_find(h, 0);
-    unsigned int i;
-
-    for (i = 1; i < dom0->ports->len; i++) {
-        struct port *p = g_ptr_array_index(dom0->ports, i);
-
-        if (p && p->state == PORT_VIRQ && p->virq == VIRQ_DOM_EXC)
-            port_deliver(p);
-    }
-}
-
-int domain_shutdown(struct domain *d, uint32_t reason)
-{
-
-    if (reason > SHUTDOWN_soft_reset)
-        return -EINVAL;
-    if (d->shutdown)
-        return 0; /* the first reason stays */
-    d->shutdown = true;
-    d->shutdown_reason = reason;
-    host_log(d->host, "d%u: shutdown, reason %u", d->id, reason);
-    virq_dom_exc(d->host);
     return 0;
 }

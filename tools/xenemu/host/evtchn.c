@@ -15,7 +15,10 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "host.h"
+#include "../faults/faults.h"
+#include "domain-life.h"
+#include "domain.h"
+#include "handle.h"
 
 #define MAX_PORTS 4096u
 
@@ -238,17 +241,11 @@ void evtchn_drain(struct host *h, struct conn *c)
     }
 }
 
-void evtchn_stream_ready(struct host *h, struct source *s, uint32_t events)
+void evtchn_stream_ready(struct host *h, struct conn *c)
 {
-    struct conn *c = (struct conn *)((char *)s - offsetof(struct conn, stream_src));
     unsigned int i;
 
     c->stream_armed = false;
-    if (events & (EPOLLHUP | EPOLLERR)) {
-        if (c->orphan)
-            conn_close(h, c);
-        return;
-    }
     evtchn_drain(h, c);
     for (i = 0; i < c->ports->len; i++)
         if (((struct port *)g_ptr_array_index(c->ports, i))->pending) {
@@ -260,29 +257,16 @@ void evtchn_stream_ready(struct host *h, struct source *s, uint32_t events)
 void port_deliver(struct port *p)
 {
     struct host *h = p->dom->host;
-    unsigned int i;
 
     p->events++;
     if (!p->user) {
         p->pending = true;
         if (p->dom->id)
-            session_broadcast(h, p->dom, SESSION_EVTCHN, "EVTCHN %u", p->nr);
+            host_event(h, p->dom, EVENT_EVTCHN, "EVTCHN %u", p->nr);
         return;
     }
-    for (i = 0; i < h->faults->len; i++) { /* an event that gets lost on the way */
-        struct fault *f = &g_array_index(h->faults, struct fault, i);
-
-        if (f->op != UINT32_MAX)
-            continue;
-        if (f->after) {
-            f->after--;
-        } else if (f->count) {
-            if (f->count != UINT32_MAX)
-                f->count--;
-            f->hits++;
-            return;
-        }
-    }
+    if (fault_event(h->faults))
+        return;
     if (p->masked)
         evtchn_drain(h, p->user);
     if (p->masked) {

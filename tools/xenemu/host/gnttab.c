@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Grant tables: which page of the guest a reference names, who may map it, and who does. */
 #include <errno.h>
-#include <unistd.h>
-#include "host.h"
+#include <stdint.h>
+#include <xen/xen.h>
 #include <xen/grant_table.h>
+#include "domain-life.h"
+#include "domain.h"
 
 int gnttab_add(struct domain *d, uint32_t ref, uint32_t domid, uint64_t gfn, bool readonly)
 {

@@ -6,7 +6,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include "host.h"
+#include "domain.h"
 
 unsigned int irq_intx_gsi(unsigned int dev, unsigned int pin)
 {
@@ -24,7 +24,7 @@ static void gsi_add(struct domain *d, unsigned int gsi, int delta)
         return;
     d->gsi_level ^= bit;
     pthread_cond_broadcast(&d->host->idle);
-    session_broadcast(d->host, d, SESSION_IRQ, "IRQ %s %u", level ? "raise" : "lower", gsi);
+    host_event(d->host, d, EVENT_IRQ, "IRQ %s %u", level ? "raise" : "lower", gsi);
 }
 
 static unsigned int isa_gsi(unsigned int irq)
@@ -92,6 +92,6 @@ int irq_inject_msi(struct domain *d, uint64_t addr, uint32_t data)
     d->msi_total++;
     if (d->msi->len < 4096)
         g_array_append_val(d->msi, m);
-    session_broadcast(d->host, d, SESSION_MSI, "MSI 0x%" PRIx64 " 0x%x", addr, data);
+    host_event(d->host, d, EVENT_MSI, "MSI 0x%" PRIx64 " 0x%x", addr, data);
     return 0;
 }

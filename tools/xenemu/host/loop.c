@@ -13,7 +13,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "host.h"
+#include "../faults/faults.h"
+#include "../rpc/rpc.h"
+#include "domain-life.h"
+#include "domain.h"
 
 struct listener {
     struct source src; /* must be first */
@@ -55,6 +58,17 @@ void host_unwatch(struct host *h, struct source *s)
     epoll_ctl(h->epfd, EPOLL_CTL_DEL, s->fd, NULL);
 }
 
+void host_event(struct host *h, struct domain *d, enum host_event what, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!h->hooks)
+        return;
+    va_start(ap, fmt);
+    h->hooks->on_event(h, d, what, fmt, ap);
+    va_end(ap);
+}
+
 static void listener_ready(struct host *h, struct source *s, uint32_t events)
 {
     struct listener *l = (struct listener *)s;
@@ -63,10 +77,10 @@ static void listener_ready(struct host *h, struct source *s, uint32_t events)
     (void)events;
     if (fd < 0)
         return;
-    if (l->library)
-        conn_new(h, fd);
+    if (h->hooks)
+        h->hooks->on_accept(h, fd, l->library, l->domid ? domain_find(h, l->domid) : NULL);
     else
-        session_new(h, fd, l->domid ? domain_find(h, l->domid) : NULL);
+        close(fd);
 }
 
 static int listen_unix(const char *path, int type)
@@ -111,11 +125,12 @@ int host_listen(struct host *h, const char *path, struct domain *dom)
     return host_listen_any(h, path, false, dom ? dom->id : 0);
 }
 
-struct host *host_new(void)
+struct host *host_new(const struct host_hooks *hooks)
 {
     struct host *h = g_new0(struct host, 1);
     const char *err;
 
+    h->hooks = hooks;
     pthread_mutex_init(&h->big, NULL);
     pthread_cond_init(&h->idle, NULL);
     h->epfd = epoll_create1(EPOLL_CLOEXEC);
@@ -164,7 +179,7 @@ static void signal_ready(struct host *h, struct source *s, uint32_t events)
     h->quit = true;
 }
 
-int host_main(int argc, char **argv)
+int host_main(int argc, char **argv, const struct host_hooks *hooks)
 {
     static gchar *lib_path, *cmd_path, *log_path;
     static gint timeout_ms = 10000;
@@ -205,7 +220,7 @@ int host_main(int argc, char **argv)
         setrlimit(RLIMIT_NOFILE, &rl);
     }
     signal(SIGPIPE, SIG_IGN);
-    h = host_new();
+    h = host_new(hooks);
     h->access_timeout_us = (int64_t)timeout_ms * 1000;
     if (log_path) {
         h->log = fopen(log_path, "ae");

@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What libxl has written when it starts a device model: xenstore nodes and the argument vector. */
 #include <errno.h>
+#include <glib.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "../host/host.h"
+#include <xenstore.h>
+#include <stdint.h>
+#include <xen/hvm/params.h>
+#include "control.h"
+#include "libxl.h"
 #include "run.h"
 
 /* ---- xenstore ---- */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Between the two halves of `xenemu run`: the run itself, and what libxl would have written. */
+/* What a run was asked for, and what it has. */
 #ifndef XENEMU_RUN_H
 #define XENEMU_RUN_H
 
 #include <glib.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -31,20 +32,8 @@ struct run {
 
 extern struct run_options opt;
 extern struct run run;
+extern volatile sig_atomic_t stop; /* the signal that ends the run, or 0 */
 
-/* run.c */
-bool complain(const char *fmt, ...) G_GNUC_PRINTF(1, 2); /* says it, returns false */
-/* Answer without "OK ", or NULL with the failure told; lines before it are printed. */
-char *ctl(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
-
-/* disk-faults.c */
-void disk_faults_child(int sock);
-/* The other end of that socket; `control`: a connection to the command socket, which it keeps. */
-bool disk_faults_watch(int sock, FILE *control);
-
-/* run-libxl.c */
-int video_mb(void);
-bool write_nodes(void);
-GPtrArray *dm_arguments(int qmp_fd, int state_fd, char **extra);
+int run_main(int argc, char **argv);
 
 #endif
