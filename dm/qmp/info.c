@@ -10,6 +10,7 @@
 
 #include <xendm/aspace.h>
 #include <xendm/block.h>
+#include <xendm/facts.h>
 #include <xendm/ide.h>
 #include <xendm/log.h>
 #include <xendm/pci.h>
@@ -187,7 +188,11 @@ static void info_device(struct qmp *qmp, GString *text, const char *arg)
     if (!dev) {
         hmp_out(text, "Error: there is no device '%s'; info devices lists them", arg);
     } else if (dev->class->describe) {
-        dev->class->describe(dev, hmp_out_line, text);
+        struct facts *facts = facts_new();
+
+        dev->class->describe(dev, facts);
+        facts_foreach_line(facts, hmp_out_line, text);
+        facts_free(facts);
     } else {
         hmp_out(text, "%s: %s", dev->id, dev->class->name);
     }

@@ -31,6 +31,7 @@
 
 #include <xendm/acpi.h>
 #include <xendm/classes.h>
+#include <xendm/facts.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
@@ -508,26 +509,22 @@ static void pm_post_load(void *base)
     update_blocks(s);
 }
 
-static void pm_describe(struct device *dev, void (*line)(void *opaque, const char *text),
-                        void *opaque)
+static void pm_describe(struct device *dev, struct facts *to)
 {
     struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, dev);
     unsigned online = 0;
-    char text[100];
 
     for (unsigned i = 0; i < ACPI_VCPU_MAX; i++) {
         online += acpi_vcpu_is_online(dev, i);
     }
-    g_snprintf(text, sizeof(text), "PM1a control 0x%04x (ACPI %s)%s", s->control,
-               s->control & PM1_SCI_EN ? "on" : "off", s->pm1_at == NOWHERE ? ", not decoded" : "");
-    line(opaque, text);
-    g_snprintf(text, sizeof(text), "GPE0 status 0x%04x, enable 0x%04x, SCI %s", s->gpe_status,
-               s->gpe_enable, s->sci.level ? "high" : "low");
-    line(opaque, text);
-    g_snprintf(text, sizeof(text), "vCPUs online: %u", online);
-    line(opaque, text);
-    g_snprintf(text, sizeof(text), "SMBus %s", s->smb_at == NOWHERE ? "off" : "on");
-    line(opaque, text);
+    fact_hex(to, "PM1a control", s->control);
+    fact_bool(to, "ACPI enabled", s->control & PM1_SCI_EN);
+    fact_bool(to, "decoded", s->pm1_at != NOWHERE);
+    fact_hex(to, "GPE0 status", s->gpe_status);
+    fact_hex(to, "GPE0 enable", s->gpe_enable);
+    fact_text(to, "SCI", "%s", s->sci.level ? "high" : "low");
+    fact_int(to, "vCPUs online", online);
+    fact_bool(to, "SMBus decoded", s->smb_at != NOWHERE);
 }
 
 static const struct state_desc pm_state = {

@@ -25,6 +25,7 @@
 
 #include <xendm/chardev.h>
 #include <xendm/classes.h>
+#include <xendm/facts.h>
 #include <xendm/machine.h>
 
 #define FIFO_SIZE 16u
@@ -668,24 +669,22 @@ static void serial_resume(struct device *dev)
     }
 }
 
-static void serial_describe(struct device *dev, void (*line)(void *opaque, const char *text),
-                            void *opaque)
+static void serial_describe(struct device *dev, struct facts *to)
 {
     struct isa_serial *s = DEVICE_CAST(struct isa_serial, dev);
-    char text[160];
 
-    g_snprintf(text, sizeof(text), "COM%u at 0x%x, irq %u, %s", s->index + 1, places[s->index].port,
-               places[s->index].irq,
-               s->chardev ? chardev_filename(s->chardev) : "nothing connected");
-    line(opaque, text);
-    g_snprintf(text, sizeof(text),
-               "%u baud, FIFOs %s, IER 0x%02x, IIR 0x%02x, LSR 0x%02x, MCR 0x%02x, MSR 0x%02x",
-               CLOCK_HZ / 16 / (s->divisor ? s->divisor : 1), s->fcr & FCR_ENABLE ? "on" : "off",
-               s->ier, interrupt_id(s), line_status(s), s->mcr, s->msr);
-    line(opaque, text);
-    g_snprintf(text, sizeof(text), "waiting: %u to the guest, %u to the host", s->rx_count,
-               s->tx_count);
-    line(opaque, text);
+    fact_text(to, "place", "COM%u at 0x%x, irq %u", s->index + 1, places[s->index].port,
+              places[s->index].irq);
+    fact_text(to, "connected to", "%s", s->chardev ? chardev_filename(s->chardev) : "nothing");
+    fact_int(to, "baud", CLOCK_HZ / 16 / (s->divisor ? s->divisor : 1));
+    fact_bool(to, "FIFOs", s->fcr & FCR_ENABLE);
+    fact_hex(to, "IER", s->ier);
+    fact_hex(to, "IIR", interrupt_id(s));
+    fact_hex(to, "LSR", line_status(s));
+    fact_hex(to, "MCR", s->mcr);
+    fact_hex(to, "MSR", s->msr);
+    fact_int(to, "waiting for the guest", s->rx_count);
+    fact_int(to, "waiting for the host", s->tx_count);
 }
 
 static const struct property serial_properties[] = {

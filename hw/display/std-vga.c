@@ -24,6 +24,7 @@
 #include <sys/mman.h>
 
 #include <xendm/classes.h>
+#include <xendm/facts.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
@@ -431,27 +432,21 @@ static void std_vga_unrealize(struct device *dev)
     vga_free(&s->vga);
 }
 
-static void std_vga_describe(struct device *dev, void (*line)(void *opaque, const char *text),
-                             void *opaque)
+static void std_vga_describe(struct device *dev, struct facts *to)
 {
     struct std_vga *s = from_pci(dev);
-    char text[160], mode[80];
+    char mode[80];
 
     vga_mode_describe(&s->vga, mode, sizeof(mode));
-    g_snprintf(text, sizeof(text), "mode %s", mode);
-    line(opaque, text);
-    g_snprintf(text, sizeof(text), "memory %" PRIu32 " MiB at 0x%" PRIx64 "%s", s->vgamem_mb,
-               s->vga.vram_gfn << GUEST_PAGE_SHIFT, s->mapped ? "" : ", not mapped");
-    line(opaque, text);
-    g_snprintf(text, sizeof(text),
-               "%" PRIu64 " pictures, %" PRIu64 " rows drawn, dirty tracking %s", s->vga.pictures,
-               s->vga.rows_drawn, s->vga.tracking ? "on" : "off");
-    line(opaque, text);
+    fact_text(to, "mode", "%s", mode);
+    fact_text(to, "memory", "%" PRIu32 " MiB at 0x%" PRIx64 "%s", s->vgamem_mb,
+              s->vga.vram_gfn << GUEST_PAGE_SHIFT, s->mapped ? "" : ", not mapped");
+    fact_int(to, "pictures", (int64_t)s->vga.pictures);
+    fact_int(to, "rows drawn", (int64_t)s->vga.rows_drawn);
+    fact_bool(to, "dirty tracking", s->vga.tracking);
     if (s->refused || s->stuck) {
-        g_snprintf(text, sizeof(text),
-                   "%" PRIu64 " impossible BAR addresses refused, %" PRIu64 " moves failed",
-                   s->refused, s->stuck);
-        line(opaque, text);
+        fact_int(to, "impossible BAR addresses refused", (int64_t)s->refused);
+        fact_int(to, "moves failed", (int64_t)s->stuck);
     }
 }
 

@@ -556,18 +556,15 @@ static void ide_hd_unrealize(struct device *dev)
     ide_drive_unrealize(DEVICE_CAST(struct ide_drive, dev));
 }
 
-static void ide_hd_describe(struct device *dev, void (*line)(void *opaque, const char *text),
-                            void *opaque)
+static void ide_hd_describe(struct device *dev, struct facts *to)
 {
     struct ide_disk *disk = DEVICE_CAST(struct ide_disk, dev);
-    char text[160];
 
-    ide_drive_describe(&disk->d, line, opaque);
-    g_snprintf(text, sizeof(text),
-               "geometry %u/%u/%u, multiple %u, transfer mode 0x%02x, write cache %s",
-               disk->cylinders, disk->heads, disk->sectors, disk->multiple, disk->transfer_mode,
-               disk->write_cache ? "on" : "off");
-    line(opaque, text);
+    ide_drive_describe(&disk->d, to);
+    fact_text(to, "geometry", "%u/%u/%u", disk->cylinders, disk->heads, disk->sectors);
+    fact_int(to, "multiple", disk->multiple);
+    fact_hex(to, "transfer mode", disk->transfer_mode);
+    fact_bool(to, "write cache", disk->write_cache);
 }
 
 static void ide_hd_pre_save(void *base)

@@ -522,17 +522,15 @@ static void ide_cd_unrealize(struct device *dev)
     ide_drive_unrealize(DEVICE_CAST(struct ide_drive, dev));
 }
 
-static void ide_cd_describe(struct device *dev, void (*line)(void *opaque, const char *text),
-                            void *opaque)
+static void ide_cd_describe(struct device *dev, struct facts *to)
 {
     struct ide_cd *cd = DEVICE_CAST(struct ide_cd, dev);
-    char text[160];
 
-    ide_drive_describe(&cd->d, line, opaque);
-    g_snprintf(text, sizeof(text), "tray %s, %s, medium %s, sense %x/%02x/%02x",
-               cd->tray_open ? "open" : "closed", cd->tray_locked ? "locked" : "unlocked",
-               ide_drive_sectors(&cd->d) ? "present" : "absent", cd->sense_key, cd->asc, cd->ascq);
-    line(opaque, text);
+    ide_drive_describe(&cd->d, to);
+    fact_text(to, "tray", "%s, %s", cd->tray_open ? "open" : "closed",
+              cd->tray_locked ? "locked" : "unlocked");
+    fact_bool(to, "medium present", ide_drive_sectors(&cd->d));
+    fact_text(to, "sense", "%x/%02x/%02x", cd->sense_key, cd->asc, cd->ascq);
 }
 
 static void ide_cd_pre_save(void *base)

@@ -701,27 +701,27 @@ struct block *ide_drive_block(const struct device *dev)
     return DEVICE_CAST(const struct ide_drive, dev)->block;
 }
 
-void ide_drive_describe(struct ide_drive *d, void (*line)(void *opaque, const char *text),
-                        void *opaque)
+void ide_drive_describe(struct ide_drive *d, struct facts *to)
 {
     static const char *const phase[] = {"idle",    "PIO in", "PIO out",  "reading",
                                         "writing", "DMA",    "flushing", "discarding"};
-    char text[256];
 
     if (d->unplugged) {
-        line(opaque, "unplugged by the guest");
+        fact_bool(to, "unplugged by the guest", true);
         return;
     }
-    g_snprintf(text, sizeof(text),
-               "ide.%u unit %u, '%s' serial '%s', %" PRIu64 " sectors, file '%s'", d->bus, d->unit,
-               d->model, d->serial, ide_drive_sectors(d), d->block ? block_file(d->block) : "");
-    line(opaque, text);
-    g_snprintf(text, sizeof(text),
-               "%s, status 0x%02x error 0x%02x, %" PRIu64 " commands, %" PRIu64
-               " sectors by PIO, %" PRIu64 " by DMA, %u failures",
-               phase[d->phase], d->status, d->error, d->commands, d->pio_sectors, d->dma_sectors,
-               d->failures);
-    line(opaque, text);
+    fact_text(to, "place", "ide.%u unit %u", d->bus, d->unit);
+    fact_text(to, "model", "%s", d->model);
+    fact_text(to, "serial", "%s", d->serial);
+    fact_int(to, "sectors", (int64_t)ide_drive_sectors(d));
+    fact_text(to, "file", "%s", d->block ? block_file(d->block) : "");
+    fact_text(to, "phase", "%s", phase[d->phase]);
+    fact_hex(to, "status", d->status);
+    fact_hex(to, "error", d->error);
+    fact_int(to, "commands", (int64_t)d->commands);
+    fact_int(to, "sectors by PIO", (int64_t)d->pio_sectors);
+    fact_int(to, "sectors by DMA", (int64_t)d->dma_sectors);
+    fact_int(to, "failures", d->failures);
 }
 
 /* ---- saved state ---- */

@@ -21,6 +21,7 @@
 #include <xendm/block.h>
 #include <xendm/classes.h>
 #include <xendm/dma.h>
+#include <xendm/facts.h>
 #include <xendm/ide.h>
 #include <xendm/irq.h>
 #include <xendm/log.h>
@@ -221,8 +222,7 @@ void ide_drive_unplug(struct ide_drive *d);
 void ide_drive_quiesce(struct device *dev);
 bool ide_drive_busy(struct device *dev);
 void ide_drive_resume(struct device *dev);
-void ide_drive_describe(struct ide_drive *d, void (*line)(void *opaque, const char *text),
-                        void *opaque);
+void ide_drive_describe(struct ide_drive *d, struct facts *to);
 uint64_t ide_drive_sectors(const struct ide_drive *d);
 
 void ide_drive_raise(struct ide_drive *d); /* interrupt */

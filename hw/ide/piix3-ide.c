@@ -193,22 +193,22 @@ static void piix3_ide_reset(struct device *dev, enum reset_reason why)
     decode_update(c);
 }
 
-static void piix3_ide_describe(struct device *dev, void (*line)(void *opaque, const char *text),
-                               void *opaque)
+static void piix3_ide_describe(struct device *dev, struct facts *to)
 {
+    static const char *const names[] = {"channel 0", "channel 1"};
     struct ide_controller *c = controller(dev);
 
     for (unsigned i = 0; i < 2; i++) {
         const struct ide_channel *ch = &c->channel[i];
-        char text[160];
 
-        g_snprintf(text, sizeof(text),
-                   "channel %u: %s, drive %u selected, control 0x%02x, irq %s, bus master command "
-                   "0x%02x status 0x%02x "
-                   "table 0x%08x",
-                   i, ch->command_ports.hidden ? "not decoded" : "decoded", ch->select, ch->control,
-                   ch->irq.level ? "high" : "low", ch->bm.command, ch->bm.status, ch->bm.table);
-        line(opaque, text);
+        fact_group(to, names[i]);
+        fact_bool(to, "decoded", !ch->command_ports.hidden);
+        fact_int(to, "drive selected", ch->select);
+        fact_hex(to, "control", ch->control);
+        fact_text(to, "irq", "%s", ch->irq.level ? "high" : "low");
+        fact_hex(to, "bus master command", ch->bm.command);
+        fact_hex(to, "bus master status", ch->bm.status);
+        fact_hex(to, "bus master table", ch->bm.table);
     }
 }
 

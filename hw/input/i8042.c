@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include <xendm/classes.h>
+#include <xendm/facts.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
 
@@ -307,25 +308,22 @@ static void i8042_reset(struct device *dev, enum reset_reason why)
     i8042_update(s);
 }
 
-static void i8042_describe(struct device *dev, void (*line)(void *opaque, const char *text),
-                           void *opaque)
+static void i8042_describe(struct device *dev, struct facts *to)
 {
     struct i8042 *s = DEVICE_CAST(struct i8042, dev);
-    char text[160];
 
-    g_snprintf(text, sizeof(text), "command byte 0x%02x, output buffer %s", s->mode,
-               !s->full      ? "empty"
-               : s->full_aux ? "full (mouse)"
-                             : "full");
-    line(opaque, text);
-    g_snprintf(text, sizeof(text),
-               "keyboard: scan code set %u%s, scanning %s, LEDs %u, %" G_GUINT64_FORMAT " dropped",
-               s->keyboard.set, s->mode & CB_TRANSLATE ? " (translated)" : "",
-               s->keyboard.scanning ? "on" : "off", s->keyboard.leds, s->keyboard.dropped);
-    line(opaque, text);
-    g_snprintf(text, sizeof(text), "mouse: type %u, reporting %s%s", s->mouse.type,
-               s->mouse.reporting ? "on" : "off", s->mouse.remote ? ", remote mode" : "");
-    line(opaque, text);
+    fact_hex(to, "command byte", s->mode);
+    fact_text(to, "output buffer", "%s", !s->full ? "empty" : s->full_aux ? "mouse" : "keyboard");
+    fact_group(to, "keyboard");
+    fact_int(to, "scan code set", s->keyboard.set);
+    fact_bool(to, "translated", s->mode & CB_TRANSLATE);
+    fact_bool(to, "scanning", s->keyboard.scanning);
+    fact_int(to, "LEDs", s->keyboard.leds);
+    fact_int(to, "dropped", (int64_t)s->keyboard.dropped);
+    fact_group(to, "mouse");
+    fact_int(to, "type", s->mouse.type);
+    fact_bool(to, "reporting", s->mouse.reporting);
+    fact_bool(to, "remote mode", s->mouse.remote);
 }
 
 static const struct state_field i8042_fields[] = {

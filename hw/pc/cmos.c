@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include <xendm/classes.h>
+#include <xendm/facts.h>
 #include <xendm/machine.h>
 
 #include "cmos.h"
@@ -95,16 +96,13 @@ static void cmos_reset(struct device *dev, enum reset_reason why)
     }
 }
 
-static void cmos_describe(struct device *dev, void (*line)(void *opaque, const char *text),
-                          void *opaque)
+static void cmos_describe(struct device *dev, struct facts *to)
 {
     struct cmos *s = DEVICE_CAST(struct cmos, dev);
-    char text[80];
 
-    g_snprintf(text, sizeof(text),
-               "index 0x%02x, boot order 0x3d=%02x 0x38=%02x, translation 0x39=%02x", s->index,
-               s->ram[0x3d], s->ram[0x38], s->ram[0x39]);
-    line(opaque, text);
+    fact_hex(to, "index", s->index);
+    fact_text(to, "boot order", "0x3d=%02x 0x38=%02x", s->ram[0x3d], s->ram[0x38]);
+    fact_hex(to, "translation", s->ram[0x39]);
 }
 
 static const struct state_desc cmos_state = {

@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include <xendm/classes.h>
+#include <xendm/facts.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
@@ -191,15 +192,13 @@ static void i440fx_reset(struct device *dev, enum reset_reason why)
     /* At wake-up the registers above 0x40 stay: under Xen no firmware would program them again. */
 }
 
-static void i440fx_describe(struct device *dev, void (*line)(void *opaque, const char *text),
-                            void *opaque)
+static void i440fx_describe(struct device *dev, struct facts *to)
 {
     struct i440fx *s = DEVICE_CAST(struct i440fx, dev);
-    char text[80];
 
-    g_snprintf(text, sizeof(text), "CONFADD 0x%08x, reset control 0x%02x, SMRAM 0x%02x", s->confadd,
-               s->rcr, s->pci.config[REG_SMRAM]);
-    line(opaque, text);
+    fact_hex(to, "CONFADD", s->confadd);
+    fact_hex(to, "reset control", s->rcr);
+    fact_hex(to, "SMRAM", s->pci.config[REG_SMRAM]);
 }
 
 static const struct state_desc i440fx_state = {

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include <xendm/classes.h>
+#include <xendm/facts.h>
 #include <xendm/machine.h>
 
 struct dma_channel {
@@ -203,17 +204,16 @@ static void i8257_reset(struct device *dev, enum reset_reason why)
     controller_clear(&s->controller[1]);
 }
 
-static void i8257_describe(struct device *dev, void (*line)(void *opaque, const char *text),
-                           void *opaque)
+static void i8257_describe(struct device *dev, struct facts *to)
 {
+    static const char *const names[] = {"channels 0-3", "channels 4-7"};
     struct i8257 *s = DEVICE_CAST(struct i8257, dev);
-    char text[80];
 
     for (unsigned i = 0; i < 2; i++) {
-        g_snprintf(text, sizeof(text), "channels %u-%u: command 0x%02x, mask 0x%x, request 0x%x",
-                   i * 4, i * 4 + 3, s->controller[i].command, s->controller[i].mask,
-                   s->controller[i].request);
-        line(opaque, text);
+        fact_group(to, names[i]);
+        fact_hex(to, "command", s->controller[i].command);
+        fact_hex(to, "mask", s->controller[i].mask);
+        fact_hex(to, "request", s->controller[i].request);
     }
 }
 

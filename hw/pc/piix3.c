@@ -16,6 +16,7 @@
  * read and write them.
  */
 #include <xendm/classes.h>
+#include <xendm/facts.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
@@ -147,17 +148,13 @@ static void piix3_post_load(void *base)
     }
 }
 
-static void piix3_describe(struct device *dev, void (*line)(void *opaque, const char *text),
-                           void *opaque)
+static void piix3_describe(struct device *dev, struct facts *to)
 {
     struct piix3 *s = DEVICE_CAST(struct piix3, dev);
-    char text[80];
 
-    g_snprintf(text, sizeof(text), "PIRQ A-D routed to %u, %u, %u, %u (0: disabled)", s->route[0],
-               s->route[1], s->route[2], s->route[3]);
-    line(opaque, text);
-    g_snprintf(text, sizeof(text), "port 0x92: 0x%02x", s->sysctl);
-    line(opaque, text);
+    fact_text(to, "PIRQ A-D routed to", "%u, %u, %u, %u (0: disabled)", s->route[0], s->route[1],
+              s->route[2], s->route[3]);
+    fact_hex(to, "port 0x92", s->sysctl);
 }
 
 static const struct state_desc piix3_state = {

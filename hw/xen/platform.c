@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include <xendm/classes.h>
+#include <xendm/facts.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
@@ -187,25 +188,20 @@ static void platform_reset(struct device *dev, enum reset_reason why)
     }
 }
 
-static void platform_describe(struct device *dev, void (*line)(void *opaque, const char *text),
-                              void *opaque)
+static void platform_describe(struct device *dev, struct facts *to)
 {
     struct xen_platform *s = DEVICE_CAST(struct xen_platform, dev);
-    char text[120];
 
     if (s->product || s->build) {
-        g_snprintf(text, sizeof(text), "PV drivers: product %u (%s), build %u", s->product,
-                   product_name(s->product), s->build);
-        line(opaque, text);
+        fact_text(to, "PV drivers", "product %u (%s), build %u", s->product,
+                  product_name(s->product), s->build);
     }
-    g_snprintf(text, sizeof(text), "unplugged: %s%s%s%s%s", s->unplugged ? "" : "nothing",
-               s->unplugged & UNPLUG_DISKS ? "disks " : "",
-               s->unplugged & UNPLUG_NICS ? "NICs " : "",
-               s->unplugged & UNPLUG_AUX_DISKS ? "auxiliary disks " : "",
-               s->unplugged & UNPLUG_NVME ? "NVMe " : "");
-    line(opaque, text);
-    g_snprintf(text, sizeof(text), "log lines: %" G_GUINT64_FORMAT, s->log_lines);
-    line(opaque, text);
+    fact_text(to, "unplugged", "%s%s%s%s%s", s->unplugged ? "" : "nothing",
+              s->unplugged & UNPLUG_DISKS ? "disks " : "",
+              s->unplugged & UNPLUG_NICS ? "NICs " : "",
+              s->unplugged & UNPLUG_AUX_DISKS ? "auxiliary disks " : "",
+              s->unplugged & UNPLUG_NVME ? "NVMe " : "");
+    fact_int(to, "log lines", (int64_t)s->log_lines);
 }
 
 /* The devices that were pulled say so in their own state. */

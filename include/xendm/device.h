@@ -30,6 +30,7 @@
 #include <xendm/state.h>
 
 struct device;
+struct facts;
 struct machine;
 
 enum reset_reason {
@@ -66,9 +67,8 @@ struct device_class {
     int (*change)(struct device *dev, const char *property, const char *value, GError **err);
     void (*unplug)(struct device *dev, unsigned what); /* mask of enum unplug */
     void (*unrealize)(struct device *dev);
-    /* One line a fact, for `info device` and the status file; no newline at the end of a fact. */
-    void (*describe)(struct device *dev, void (*line)(void *opaque, const char *text),
-                     void *opaque);
+    /* What it says of itself, for `info device` and the status file. NULL: nothing. */
+    void (*describe)(struct device *dev, struct facts *to);
 
     /* PCI functions only: see pci.h. */
     const struct pci_info *pci;

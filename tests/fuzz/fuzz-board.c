@@ -14,6 +14,7 @@
 
 #include <xendm/chardev.h>
 #include <xendm/display.h>
+#include <xendm/facts.h>
 #include <xendm/ide.h>
 #include <xendm/input.h>
 #include <xendm/log.h>
@@ -835,7 +836,11 @@ static void op_life(struct world *w)
             struct device *dev = g_ptr_array_index(w->m->devices, i);
 
             if (dev->class->describe) {
-                dev->class->describe(dev, line, NULL);
+                struct facts *facts = facts_new();
+
+                dev->class->describe(dev, facts);
+                facts_foreach_line(facts, line, NULL);
+                facts_free(facts);
             }
         }
         break;

@@ -7,6 +7,7 @@
 
 #include <xendm/aspace.h>
 #include <xendm/classes.h>
+#include <xendm/facts.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
 
@@ -125,7 +126,11 @@ static inline void fuzz_state(struct device *dev, uint32_t seed, const struct fu
                 fuzz_step(dev->machine, rand, ranges, devfn);
             }
             if (dev->class->describe) {
-                dev->class->describe(dev, count_line, &lines);
+                struct facts *facts = facts_new();
+
+                dev->class->describe(dev, facts);
+                facts_foreach_line(facts, count_line, &lines);
+                facts_free(facts);
             }
         } else {
             g_assert_nonnull(err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <xendm/display.h>
+#include <xendm/facts.h>
 #include <xendm/ide.h>
 #include <xendm/input.h>
 #include <xendm/pci.h>
@@ -16,9 +17,9 @@ static struct machine machine;
 static struct device disk, cd;
 static struct region region = {.name = "fake-region", .base = 0x1f0, .size = 8, .reads = 3};
 
-static void describe(struct device *dev, void (*line)(void *opaque, const char *text), void *opaque)
+static void describe(struct device *dev, struct facts *to)
 {
-    line(opaque, "says this");
+    fact_text(to, "says", "this");
 }
 
 static const struct pci_info info = {

@@ -234,7 +234,7 @@ static void test_human(void)
         {"info cpus", "vCPU 1: plugged"},
         {"info irq", "ISA  1: low"},
         {"info devices", "fake-pci"},
-        {"info device fake-pci", "says this"},
+        {"info device fake-pci", "says: this"},
         {"info device nope", "Error: "},
         {"info device", "Error: "},
         {"info recorder", "\r\n"},
