@@ -29,18 +29,23 @@ void qmp_call_run(struct qmp_call *call)
 }
 
 struct qmp_call *qmp_call_new(struct qmp_client *client, const struct qmp_command *command,
-                              JsonNode *id, JsonObject *args)
+                              const char *id, JsonObject *args)
 {
     struct qmp_call *call = g_new0(struct qmp_call, 1);
 
     call->qmp = client->monitor->qmp;
     call->client = client;
     call->command = command;
-    call->id = id ? json_node_copy(id) : NULL;
+    call->id = g_strdup(id);
     call->args = args ? json_object_ref(args) : json_object_new();
     call->qmp->calls = g_list_prepend(call->qmp->calls, call);
     client->call = call;
     return call;
+}
+
+uint64_t qmp_call_number(const char *id)
+{
+    return id ? (uint64_t)g_ascii_strtoll(id, NULL, 10) : 0;
 }
 
 /* ---- its end ---- */
@@ -62,13 +67,11 @@ static void end_call(struct qmp_call *call, JsonNode *message, bool error)
     struct qmp *qmp = call->qmp;
 
     if (client) {
-        recorder_note(REC_QMP, client->number,
-                      call->id && JSON_NODE_HOLDS_VALUE(call->id)
-                          ? (uint64_t)json_node_get_int(call->id)
-                          : 0,
-                      error ? 2 : 1);
+        g_autofree char *text = qmp_json_with_id(message, call->id);
+
+        recorder_note(REC_QMP, client->number, qmp_call_number(call->id), error ? 2 : 1);
         client->call = NULL;
-        qmp_client_send(client, message);
+        qmp_client_send(client, text);
     }
     json_node_unref(message);
     if (qmp) {
@@ -77,9 +80,7 @@ static void end_call(struct qmp_call *call, JsonNode *message, bool error)
             qmp->exclusive = NULL;
         }
     }
-    if (call->id) {
-        json_node_unref(call->id);
-    }
+    g_free(call->id);
     json_object_unref(call->args);
     g_free(call);
     /* Those who waited come first: a client with many commands in a row does not keep the turn. */
@@ -102,10 +103,6 @@ void qmp_call_return(struct qmp_call *call, JsonNode *result)
     } else {
         json_builder_begin_object(b);
         json_builder_end_object(b);
-    }
-    if (call->id) {
-        json_builder_set_member_name(b, "id");
-        json_builder_add_value(b, json_node_copy(call->id));
     }
     json_builder_end_object(b);
     end_call(call, json_builder_get_root(b), false);
@@ -135,7 +132,7 @@ static void call_fail(struct qmp_call *call, const char *class, const char *desc
 
         qmp_call_text(call, text);
     } else {
-        end_call(call, qmp_make_error(call->id, class, desc), true);
+        end_call(call, qmp_make_error(class, desc), true);
     }
 }
 

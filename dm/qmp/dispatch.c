@@ -105,18 +105,25 @@ static JsonNode *make_greeting(void)
 static void greet(struct qmp_client *client)
 {
     g_autoptr(JsonNode) greeting = make_greeting();
+    g_autofree char *text = json_to_string(greeting, FALSE);
 
-    qmp_client_send(client, greeting);
+    qmp_client_send(client, text);
+}
+
+static void reject_id(struct qmp_client *client, const char *desc, const char *id)
+{
+    g_autoptr(JsonNode) message = qmp_make_error(QMP_GENERIC_ERROR, desc);
+    g_autofree char *text = qmp_json_with_id(message, id);
+
+    qmp_client_send(client, text);
 }
 
 static void reject(struct qmp_client *client, const char *desc)
 {
-    g_autoptr(JsonNode) message = qmp_make_error(NULL, QMP_GENERIC_ERROR, desc);
-
-    qmp_client_send(client, message);
+    reject_id(client, desc, NULL);
 }
 
-struct qmp_call *qmp_revive(struct qmp_client *client, const char *name, JsonNode *id)
+struct qmp_call *qmp_revive(struct qmp_client *client, const char *name, const char *id)
 {
     const struct qmp_command *command = find_command(name);
     struct qmp_call *call = command ? qmp_call_new(client, command, id, NULL) : NULL;
@@ -127,15 +134,15 @@ struct qmp_call *qmp_revive(struct qmp_client *client, const char *name, JsonNod
     return call;
 }
 
-static void begin_call(struct qmp_client *client, const char *name, JsonNode *id, JsonObject *args)
+static void begin_call(struct qmp_client *client, const char *name, const char *id,
+                       JsonObject *args)
 {
     const struct qmp_command *command = find_command(name);
     struct qmp_call *call = qmp_call_new(client, command, id, args);
     bool negotiation = strcmp(name, "qmp_capabilities") == 0;
     g_autofree char *wrong = NULL;
 
-    recorder_note(REC_QMP, client->number,
-                  id && JSON_NODE_HOLDS_VALUE(id) ? (uint64_t)json_node_get_int(id) : 0, 0);
+    recorder_note(REC_QMP, client->number, qmp_call_number(id), 0);
     log_debug(LOG_QMP, "%s: client %u: %s", client->monitor->id, client->number, name);
 
     if (!client->negotiated && !negotiation) {
@@ -186,31 +193,41 @@ static const char *check_request(JsonNode *root, JsonObject **request)
     return NULL;
 }
 
-static void dispatch(struct qmp_client *client, const char *text, gsize len)
+/* A command in the one form that is left of it. */
+static void dispatch_json(struct qmp_client *client, const struct qmp_json *json)
 {
     g_autoptr(JsonParser) parser = json_parser_new();
     JsonObject *request = NULL;
-    JsonNode *root, *id, *arguments;
+    JsonNode *arguments;
     const char *wrong;
 
-    /* json-glib takes the length as signed, and recurses: both are bounded by the scanner. */
-    if (!g_utf8_validate(text, (gssize)len, NULL) ||
-        !json_parser_load_from_data(parser, text, (gssize)len, NULL)) {
-        reject(client, "this is no JSON");
+    if (!json_parser_load_from_data(parser, json->text, -1, NULL)) {
+        reject_id(client, "this is no JSON", json->id);
         return;
     }
-    root = json_parser_get_root(parser);
-    wrong = check_request(root, &request);
-    id = request ? json_object_get_member(request, "id") : NULL;
+    wrong = check_request(json_parser_get_root(parser), &request);
+    if (!wrong && json_object_get_size(request) != json->members) {
+        wrong = "a member is there twice";
+    }
     if (wrong) {
-        g_autoptr(JsonNode) message = qmp_make_error(id, QMP_GENERIC_ERROR, wrong);
-
-        qmp_client_send(client, message);
+        reject_id(client, wrong, json->id);
         return;
     }
     arguments = json_object_get_member(request, "arguments");
-    begin_call(client, json_object_get_string_member(request, "execute"), id,
+    begin_call(client, json_object_get_string_member(request, "execute"), json->id,
                arguments ? json_node_get_object(arguments) : NULL);
+}
+
+static void dispatch(struct qmp_client *client, const char *text, gsize len)
+{
+    struct qmp_json json;
+
+    if (qmp_json_read(text, len, &json)) {
+        dispatch_json(client, &json);
+    } else {
+        reject_id(client, json.wrong, json.id);
+    }
+    qmp_json_clear(&json);
 }
 
 const struct qmp_transport_ops qmp_dispatch_ops = {

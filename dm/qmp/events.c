@@ -48,12 +48,14 @@ static JsonBuilder *begin_event(const char *name, bool data)
 static void end_event(struct qmp *qmp, JsonBuilder *b, bool data)
 {
     g_autoptr(JsonNode) message = NULL;
+    g_autofree char *text = NULL;
 
     if (data) {
         json_builder_end_object(b);
     }
     json_builder_end_object(b);
     message = json_builder_get_root(b);
+    text = json_to_string(message, FALSE);
     g_object_unref(b);
     for (guint m = 0; m < qmp->transport.monitors->len; m++) {
         struct qmp_monitor *monitor = g_ptr_array_index(qmp->transport.monitors, m);
@@ -67,7 +69,7 @@ static void end_event(struct qmp *qmp, JsonBuilder *b, bool data)
             if (client->out->len - client->written >= QMP_EVENT_HIGH) {
                 client->events_dropped++;
             } else {
-                qmp_client_send(client, message);
+                qmp_client_send(client, text);
             }
         }
     }

@@ -27,15 +27,11 @@ static char *command_text(const struct qmp_call *call)
 
     json_builder_begin_object(b);
     qmp_build_string(b, "execute", call->command->name);
-    if (call->id) {
-        json_builder_set_member_name(b, "id");
-        json_builder_add_value(b, json_node_copy(call->id));
-    }
     json_builder_set_member_name(b, "arguments");
     json_builder_add_value(b, json_node_init_object(json_node_alloc(), call->args));
     json_builder_end_object(b);
     root = json_builder_get_root(b);
-    return json_to_string(root, FALSE);
+    return qmp_json_with_id(root, call->id);
 }
 
 static int hand_over_client(const struct qmp_client *client, const struct qmp_call *update,
@@ -57,9 +53,7 @@ static int hand_over_client(const struct qmp_client *client, const struct qmp_ca
     } else if (client->call) {
         handover_put_int(h, group, "update", 1);
         if (client->call->id) {
-            g_autofree char *id = json_to_string(client->call->id, FALSE);
-
-            handover_put_text(h, group, "id", id);
+            handover_put_text(h, group, "id", client->call->id);
         }
     }
     g_byte_array_append(in, client->in->data, client->in->len);
@@ -186,8 +180,7 @@ static int take_over_client(struct qmp *qmp, const struct handover *h, const cha
         }
     }
     if (handover_int(h, group, "update", 0)) {
-        g_autofree char *text = handover_text(h, group, "id");
-        g_autoptr(JsonNode) id = text ? json_from_string(text, NULL) : NULL;
+        g_autofree char *id = handover_text(h, group, "id");
 
         *call = qmp_revive(client, "xendm-update", id);
     }

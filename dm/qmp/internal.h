@@ -81,7 +81,7 @@ struct qmp_call {
     struct qmp *qmp;           /* NULL: went away */
     struct qmp_client *client; /* NULL: went away */
     const struct qmp_command *command;
-    JsonNode *id; /* NULL: none given */
+    char *id; /* JSON text, echoed as it came; NULL: none given */
     JsonObject *args;
     /* human-monitor-command: success is an empty string, an error is text */
     bool as_text;
@@ -90,11 +90,12 @@ struct qmp_call {
 /* dispatch.c */
 extern const struct qmp_transport_ops qmp_dispatch_ops;
 /* under way, not run */
-struct qmp_call *qmp_revive(struct qmp_client *client, const char *name, JsonNode *id);
+struct qmp_call *qmp_revive(struct qmp_client *client, const char *name, const char *id);
 
 /* call.c */
 struct qmp_call *qmp_call_new(struct qmp_client *client, const struct qmp_command *command,
-                              JsonNode *id, JsonObject *args);
+                              const char *id, JsonObject *args);
+uint64_t qmp_call_number(const char *id);    /* for the recorder; 0: not a number */
 void qmp_call_run(struct qmp_call *call);    /* now, or when it is its turn */
 void qmp_abandon(struct qmp_client *client); /* its call goes on without it */
 void qmp_abandon_all(struct qmp *qmp);
@@ -113,6 +114,17 @@ void qmp_call_fail(struct qmp_call *call, const char *class, const char *fmt, ..
 #define QMP_DEVICE_NOT_FOUND "DeviceNotFound"
 #define QMP_DEVICE_NOT_ACTIVE "DeviceNotActive"
 
+/* json-text.c: what a client wrote */
+struct qmp_json {
+    char *text;        /* for json-glib, with null as the id */
+    char *id;          /* of the outer object, as text; NULL: none */
+    unsigned members;  /* of the outer object, doubles counted */
+    const char *wrong; /* NULL: nothing */
+};
+bool qmp_json_read(const char *text, gsize len, struct qmp_json *json);
+void qmp_json_clear(struct qmp_json *json);
+char *qmp_json_with_id(JsonNode *message, const char *id); /* text; id may be NULL */
+
 /* json.c: arguments; the type was checked. */
 const char *qmp_arg_string(JsonObject *args, const char *name); /* NULL: not given */
 bool qmp_arg_bool(JsonObject *args, const char *name, bool def);
@@ -121,7 +133,7 @@ void qmp_build_string(JsonBuilder *b, const char *name, const char *text); /* an
 void qmp_build_int(JsonBuilder *b, const char *name, gint64 value);
 void qmp_build_bool(JsonBuilder *b, const char *name, bool value);
 
-JsonNode *qmp_make_error(JsonNode *id, const char *class, const char *desc);
+JsonNode *qmp_make_error(const char *class, const char *desc);
 bool qmp_has_type(JsonNode *node, unsigned type);
 /* NULL, or what is wrong with the arguments */
 char *qmp_check_args(const struct qmp_command *command, JsonObject *args);

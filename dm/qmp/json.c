@@ -37,15 +37,11 @@ bool qmp_arg_bool(JsonObject *args, const char *name, bool def)
     return json_object_has_member(args, name) ? json_object_get_boolean_member(args, name) : def;
 }
 
-JsonNode *qmp_make_error(JsonNode *id, const char *class, const char *desc)
+JsonNode *qmp_make_error(const char *class, const char *desc)
 {
     g_autoptr(JsonBuilder) b = json_builder_new();
 
     json_builder_begin_object(b);
-    if (id) {
-        json_builder_set_member_name(b, "id");
-        json_builder_add_value(b, json_node_copy(id));
-    }
     json_builder_set_member_name(b, "error");
     json_builder_begin_object(b);
     qmp_build_string(b, "class", class);

@@ -96,12 +96,10 @@ static void client_write(struct qmp_client *client)
     }
 }
 
-void qmp_client_send(struct qmp_client *client, JsonNode *message)
+void qmp_client_send(struct qmp_client *client, const char *message)
 {
-    g_autofree char *text = json_to_string(message, FALSE);
-
     if (!client->broken) {
-        g_byte_array_append(client->out, (const guint8 *)text, (guint)strlen(text));
+        g_byte_array_append(client->out, (const guint8 *)message, (guint)strlen(message));
         g_byte_array_append(client->out, (const guint8 *)"\r\n", 2);
         client_write(client);
         client_update(client);
@@ -208,58 +206,100 @@ enum scan_result {
     SCAN_DOCUMENT, /* from scan.start, before scan.at */
     SCAN_GARBAGE,  /* not JSON: the rest of the line is skipped */
     SCAN_DEEP,     /* nested too deeply: likewise */
+    SCAN_RESET,    /* a character that JSON has not: what was begun is forgotten */
 };
 
 static enum scan_result scan_garbage(struct qmp_client *client, enum scan_result why)
 {
     client->scan.depth = 0;
-    client->scan.skip = true;
+    client->scan.quote = 0;
+    client->scan.skip = why != SCAN_RESET;
     client->scan.skipped = 0;
     return why;
 }
 
-static enum scan_result client_scan(struct qmp_client *client)
+/*
+ * What QMP's specification has a client send to get a parser into a state that it knows: a control
+ * character, which JSON has neither in strings nor around them, or a byte that UTF-8 has not.
+ */
+static bool is_reset(guint8 ch, bool string)
 {
-    while (client->scan.at < client->in->len) {
-        guint8 ch = client->in->data[client->scan.at++];
+    return ch >= 0xfe || (ch < ' ' && (string || !strchr("\t\r\n", ch) || !ch));
+}
 
-        if (client->scan.skip) {
-            client->scan.skip = ch != '\n';
-            client->scan.skipped++;
-        } else if (client->scan.string) {
-            if (client->scan.escape) {
-                client->scan.escape = false;
-            } else if (ch == '\\') {
-                client->scan.escape = true;
-            } else if (ch == '"') {
-                client->scan.string = false;
-            }
-        } else if (ch == '{' || ch == '[') {
-            if (client->scan.depth == 0) {
-                client->scan.start = client->scan.at - 1;
-            } else if (client->scan.depth == QMP_DEPTH_MAX) {
-                return scan_garbage(client, SCAN_DEEP);
-            }
-            client->scan.brackets &= ~(UINT32_C(1) << client->scan.depth);
-            client->scan.brackets |= (uint32_t)(ch == '[') << client->scan.depth;
-            client->scan.depth++;
-        } else if (client->scan.depth == 0) {
-            if (ch != ' ' && ch != '\t' && ch != '\r' && ch != '\n') {
-                return scan_garbage(client, SCAN_GARBAGE);
-            }
-        } else if (ch == '"') {
-            client->scan.string = true;
-        } else if (ch == '}' || ch == ']') {
-            client->scan.depth--;
-            if ((client->scan.brackets >> client->scan.depth & 1) != (ch == ']')) {
-                return scan_garbage(client, SCAN_GARBAGE);
-            }
-            if (client->scan.depth == 0) {
-                return SCAN_DOCUMENT;
-            }
-        }
+static enum scan_result scan_open(struct qmp_client *client, guint8 ch)
+{
+    unsigned depth = client->scan.depth;
+
+    if (depth == 0) {
+        client->scan.start = client->scan.at - 1;
+    } else if (depth == QMP_DEPTH_MAX) {
+        return scan_garbage(client, SCAN_DEEP);
+    }
+    client->scan.brackets[depth / 8] &= (guint8) ~(1u << depth % 8);
+    client->scan.brackets[depth / 8] |= (guint8)((ch == '[') << depth % 8);
+    client->scan.depth++;
+    return SCAN_MORE;
+}
+
+static enum scan_result scan_close(struct qmp_client *client, guint8 ch)
+{
+    unsigned depth = --client->scan.depth;
+
+    if ((client->scan.brackets[depth / 8] >> depth % 8 & 1) != (ch == ']')) {
+        return scan_garbage(client, SCAN_GARBAGE);
+    }
+    return depth ? SCAN_MORE : SCAN_DOCUMENT;
+}
+
+static enum scan_result scan_string(struct qmp_client *client, guint8 ch)
+{
+    if (client->scan.escape) {
+        client->scan.escape = false;
+    } else if (ch == '\\') {
+        client->scan.escape = true;
+    } else if (ch == client->scan.quote) {
+        client->scan.quote = 0;
     }
     return SCAN_MORE;
+}
+
+static enum scan_result scan_byte(struct qmp_client *client, guint8 ch)
+{
+    if (client->scan.skip) {
+        client->scan.skip = ch != '\n' && !is_reset(ch, false);
+        client->scan.skipped++;
+        return SCAN_MORE;
+    }
+    if (is_reset(ch, client->scan.quote)) {
+        client->scan.escape = false;
+        return scan_garbage(client, SCAN_RESET);
+    }
+    if (client->scan.quote) {
+        return scan_string(client, ch);
+    }
+    if (ch == '{' || ch == '[') {
+        return scan_open(client, ch);
+    }
+    if (client->scan.depth == 0) {
+        return strchr(" \t\r\n", ch) ? SCAN_MORE : scan_garbage(client, SCAN_GARBAGE);
+    }
+    if (ch == '"' || ch == '\'') {
+        client->scan.quote = ch;
+    } else if (ch == '}' || ch == ']') {
+        return scan_close(client, ch);
+    }
+    return SCAN_MORE;
+}
+
+static enum scan_result client_scan(struct qmp_client *client)
+{
+    enum scan_result result = SCAN_MORE;
+
+    while (result == SCAN_MORE && client->scan.at < client->in->len) {
+        result = scan_byte(client, client->in->data[client->scan.at++]);
+    }
+    return result;
 }
 
 /* Drops what is no longer needed of the input. */
@@ -295,6 +335,8 @@ static void client_process(struct qmp_client *client)
                                                       client->scan.at - client->scan.start);
         } else if (result == SCAN_GARBAGE) {
             client_garbage(client, "this is no JSON; skipping to the end of the line");
+        } else if (result == SCAN_RESET) {
+            client_garbage(client, "this is no JSON; starting anew");
         } else if (result == SCAN_DEEP) {
             client_garbage(client, "nested too deeply; skipping to the end of the line");
         } else {

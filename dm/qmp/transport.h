@@ -6,16 +6,14 @@
 #ifndef DM_QMP_TRANSPORT_H
 #define DM_QMP_TRANSPORT_H
 
-#include <json-glib/json-glib.h>
-
 #include "qmp.h"
 
-#define QMP_COMMAND_MAX (64u << 10) /* bytes of one command */
-#define QMP_DEPTH_MAX 32u           /* nesting of one command */
-#define QMP_OUTPUT_HIGH (64u << 10) /* no more input is read while so much output waits */
-#define QMP_EVENT_HIGH (256u << 10) /* events are dropped while so much output waits */
-#define QMP_CLIENTS_MAX 16u         /* per monitor; others stay in the backlog */
-#define QMP_CLIENT_FDS_MAX 8u       /* descriptors received and not yet used by add-fd */
+#define QMP_COMMAND_MAX (256u << 10) /* bytes of one command */
+#define QMP_DEPTH_MAX 1024u          /* nesting of one command */
+#define QMP_OUTPUT_HIGH (64u << 10)  /* no more input is read while so much output waits */
+#define QMP_EVENT_HIGH (256u << 10)  /* events are dropped while so much output waits */
+#define QMP_CLIENTS_MAX 16u          /* per monitor; others stay in the backlog */
+#define QMP_CLIENT_FDS_MAX 8u        /* descriptors received and not yet used by add-fd */
 
 struct qmp_call;
 struct qmp_client;
@@ -64,8 +62,9 @@ struct qmp_client {
         gsize at;    /* first byte of `in` that was not looked at */
         gsize start; /* of the document */
         unsigned depth;
-        uint32_t brackets; /* bit n: level n was opened by '[' */
-        bool string, escape;
+        guint8 brackets[QMP_DEPTH_MAX / 8]; /* bit n: level n was opened by '[' */
+        guint8 quote;                       /* inside a string: what ends it; else 0 */
+        bool escape;
         bool skip; /* garbage: to the end of the line */
         gsize skipped;
     } scan;
@@ -99,7 +98,7 @@ struct qmp_client *qmp_client_new(struct qmp_monitor *monitor, int fd);
 int qmp_monitor_new(struct qmp_transport *t, const struct monitor_desc *desc,
                     const struct qmp_socket *inherited, GError **err);
 
-void qmp_client_send(struct qmp_client *client, JsonNode *message);
+void qmp_client_send(struct qmp_client *client, const char *message); /* JSON on one line */
 /* its call ended: go on with what was read */
 void qmp_client_resume(struct qmp_client *client);
 

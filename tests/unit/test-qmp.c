@@ -120,7 +120,9 @@ static void test_strings_with_braces(void)
     struct client *c = client_new(dm->path);
 
     assert_error(c, "{\"execute\":\"}}]\\\"{\\\\\"}", "CommandNotFound", "}}]\"{\\");
-    assert_error(c, "{\"execute\":\"a\\u0000b\"}", "CommandNotFound", "a");
+    assert_error(c, "{\"execute\":\"a\\u0000b\"}", "GenericError", "NUL");
+    assert_error(c, "{'execute':'}}]\\'{\"\\\"'}", "CommandNotFound", "}}]'{\"\"");
+    assert_error(c, "{'execute':\"it's\"}", "CommandNotFound", "it's");
     assert_ok(c, "{\"execute\":\"query-status\"}");
     client_close(c);
     dm_free(dm);
@@ -148,7 +150,7 @@ static void test_garbage(void)
         "{\"execute\":\"query-status\",\"extra\":1}\n",
         "{,}\n",
         "{\"execute\" \"query-status\"}\n",
-        "{\"\xff\":1}\n",
+        "{\"\xc0\xaf\":1}\n",
         "{\"execute\":\"\xc3\x28\"}\n",
         "{execute:query-status}\n",
         "\xff\n",
@@ -171,11 +173,127 @@ static void test_garbage(void)
         assert_silence(c);
     }
     put(c, "\0\0\n", 3);
-    {
+    for (int i = 0; i < 2; i++) {
         g_autoptr(JsonNode) reply = get(c);
         assert_text(reply, "error/class", "GenericError");
     }
     assert_ok(c, "{\"execute\":\"query-status\"}");
+    client_close(c);
+    dm_free(dm);
+}
+
+/* An id is echoed as it was written, however large or odd it is; single quotes are JSON's then. */
+static void test_ids_as_written(void)
+{
+    static const char *const ids[][2] = {
+        {"12345678901234567890", NULL},
+        {"-170141183460469231731687303715884105728", NULL},
+        {"1e400", NULL},
+        {"0.10000000000000000555", NULL},
+        {"\"\\u0000\\u00e9\\ud83d\\ude00\"", NULL},
+        {"'it\\'s \"so\"'", "\"it's \\\"so\\\"\""},
+        {"{ 'a' : [ 1 ,\n2 ] }", "{\"a\":[1,2]}"},
+    };
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->path);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(ids); i++) {
+        const char *want = ids[i][1] ? ids[i][1] : ids[i][0];
+        g_autofree char *command = g_strdup_printf("{'execute':'query-status','id':%s}", ids[i][0]);
+        g_autofree char *end = g_strdup_printf(",\"id\":%s}", want);
+        g_autofree char *line = NULL;
+
+        say(c, command);
+        line = get_line(c);
+        g_strchomp(line);
+        g_assert_true(g_str_has_suffix(line, end));
+        g_assert_true(g_str_has_prefix(line, "{\"return\":"));
+    }
+    {
+        g_autofree char *text = g_strnfill(200000, 'x');
+        g_autofree char *command = g_strdup_printf("{'execute':'query-name','id':'%s'}", text);
+        g_autoptr(JsonNode) reply = ask(c, command);
+
+        assert_text(reply, "id", text);
+    }
+    client_close(c);
+    dm_free(dm);
+}
+
+/* A client that lost its place sends a byte that JSON has not: one error, and the next command is
+ * answered, on the same line too. */
+static void test_reset(void)
+{
+    static const char *const lost[] = {
+        "{\"execute\":",
+        "{\"execute\":\"quer",
+        "{'execute':'quer\\",
+        "[[[[{",
+        "",
+        "{\"execute\":\"query-name\",\"id\":0",
+    };
+    static const char resets[] = "\x01\x1b\x7\xfe\xff";
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->path);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(lost); i++) {
+        for (const char *reset = resets; *reset; reset++) {
+            g_autoptr(JsonNode) error = NULL;
+
+            say(c, lost[i]);
+            settle();
+            put(c, reset, 1);
+            error = get(c);
+            assert_text(error, "error/class", "GenericError");
+            assert_ok(c, "{\"execute\":\"query-name\",\"id\":13}");
+            assert_silence(c);
+        }
+    }
+    /* Garbage is skipped to the end of the line, or to such a byte. */
+    assert_error(c, "x {", "GenericError", "JSON");
+    put(c, "\xff", 1);
+    assert_ok(c, "{\"execute\":\"query-name\"}");
+    /* A line's end in a string is no part of it. */
+    assert_error(c, "{\"execute\":\"query-\n", "GenericError", "JSON");
+    assert_ok(c, "{\"execute\":\"query-name\"}");
+    assert_silence(c);
+    client_close(c);
+    dm_free(dm);
+}
+
+/* What looks like JSON and is not, on one line; the id is told where it was seen. */
+static void test_grammar(void)
+{
+    static const char *const bad[] = {
+        "{'execute':'query-name','id':01}",
+        "{'execute':'query-name','id':1.}",
+        "{'execute':'query-name','id':-}",
+        "{'execute':'query-name','id':nul}",
+        "{'execute':'query-name','id':tru e}",
+        "{'execute':'query-name',,'id':1}",
+        "{'execute':'query-name' 'id':1}",
+        "{'execute':'query-name','id':'\\x'}",
+        "{'execute':'query-name','id':1,'id':2}",
+        "{'execute':'query-name','execute':'quit'}",
+        "{'execute':'query-name','id':'\\ud800\\u0041'}",
+        "{'execute':'query-name','id':[1,]}",
+        "{'execute':'query-name','id':[,1]}",
+        "{'execute':'query-name','id':+1}",
+    };
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->path);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_autoptr(JsonNode) reply = ask(c, bad[i]);
+
+        assert_text(reply, "error/class", "GenericError");
+        assert_silence(c);
+    }
+    /* No number turns into another one. */
+    assert_error(c, "{'execute':'cpu-add','arguments':{'id':18446744073709551617}}", "GenericError",
+                 "integer");
+    assert_error(c, "{'execute':'cpu-add','arguments':{'id':1.0}}", "GenericError", "integer");
+    g_assert_cmpuint(dm->quits, ==, 0);
     client_close(c);
     dm_free(dm);
 }
@@ -196,6 +314,17 @@ static void test_deep(void)
     assert_error(c, deep->str, "GenericError", "deep");
     g_string_free(deep, TRUE);
     assert_ok(c, "{\"execute\":\"query-status\",\"id\":[[[[[[[[{}]]]]]]]]}");
+    {
+        g_autofree char *open = g_strnfill(1023, '['), *close = g_strnfill(1023, ']');
+        g_autofree char *most =
+            g_strdup_printf("{\"execute\":\"query-status\",\"id\":%s%s}", open, close);
+        g_autofree char *inside =
+            g_strdup_printf("{\"execute\":\"query-status\",\"arguments\":{\"x\":%s%s}}", open + 1,
+                            close + 1);
+
+        assert_ok(c, most);
+        assert_error(c, inside, "GenericError", "'x'");
+    }
     assert_silence(c);
     client_close(c);
     dm_free(dm);
@@ -690,6 +819,9 @@ int main(int argc, char **argv)
     g_test_add_func("/qmp/byte-at-a-time", test_byte_at_a_time);
     g_test_add_func("/qmp/several-in-one-write", test_several_in_one_write);
     g_test_add_func("/qmp/ids", test_ids);
+    g_test_add_func("/qmp/ids-as-written", test_ids_as_written);
+    g_test_add_func("/qmp/reset", test_reset);
+    g_test_add_func("/qmp/grammar", test_grammar);
     g_test_add_func("/qmp/strings-with-braces", test_strings_with_braces);
     g_test_add_func("/qmp/garbage", test_garbage);
     g_test_add_func("/qmp/deep", test_deep);
