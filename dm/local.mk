@@ -11,5 +11,5 @@ xendm_SOURCES = \
 xendm_LDADD = \
 	libdmqmp.la libdmconfig.la libdmioreq.la libdmxen.la libdmupdate.la libhwpc.la libhwide.la libhwdisplay.la libhwinput.la \
 	libhwchar.la libhwacpi.la libhwxen.la libhwcore.la libmapcache.la libxenstorewatch.la libbackendsblock.la \
-	libbackendschar.la libbackendsdisplay.la libbackends.la libdmsyscalls.la libbase.la \
+	libbackendschar.la libbackendsnet.la libbackendsdisplay.la libbackends.la libdmsyscalls.la libbase.la \
 	$(JSON_LIBS) $(XEN_LIBS) $(PNG_LIBS) $(CAPNG_LIBS) $(GLIB_LIBS)

@@ -8,7 +8,9 @@
 
 #include <xendm/backend.h>
 
-#define BACKEND_CLASSES(X)
+#define BACKEND_CLASSES(X) \
+    X(backend_net_socket) \
+    X(backend_net_tap)
 
 #define X(c) extern const struct backend_class c;
 BACKEND_CLASSES(X)

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The core of network back ends: link, flow control, counters, announcements, driver or software.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <xendm/facts.h>
+
+#include "net.h"
+
+#define ANNOUNCE_TIMES 5u
+#define ANNOUNCE_GAP_MS 150u
+
+static size_t iov_bytes(const struct iovec *iov, unsigned niov)
+{
+    size_t total = 0;
+
+    for (unsigned i = 0; i < niov; i++) {
+        total += iov[i].iov_len;
+    }
+    return total;
+}
+
+static size_t iov_copy(const struct iovec *iov, unsigned niov, uint8_t *to, size_t max)
+{
+    size_t done = 0;
+
+    for (unsigned i = 0; i < niov && done < max; i++) {
+        size_t n = MIN(iov[i].iov_len, max - done);
+        memcpy(to + done, iov[i].iov_base, n);
+        done += n;
+    }
+    return done;
+}
+
+void net_init(struct net *n, const struct net_driver *driver)
+{
+    n->driver = driver;
+    n->send_offloads = driver->offloads;
+}
+
+void net_fini(struct net *n)
+{
+    net_disconnect(n);
+}
+
+static bool wants_frames(const struct net *n)
+{
+    return n->device && n->running && !n->link_down && !n->starved;
+}
+
+void net_update_reading(struct net *n)
+{
+    n->driver->set_reading(n, wants_frames(n));
+}
+
+void net_connect(struct net *n, const struct net_device *device, void *opaque,
+                 const uint8_t mac[NET_MAC_LEN], unsigned offloads)
+{
+    n->device = device;
+    n->opaque = opaque;
+    n->offloads = offloads;
+    n->running = n->starved = n->waiting = false;
+    net_set_mac(n, mac);
+    if (n->driver->set_offloads) {
+        n->driver->set_offloads(n, offloads);
+    }
+}
+
+static void stop_announcing(struct net *n)
+{
+    g_clear_handle_id(&n->announce_source, g_source_remove);
+    n->announce_left = 0;
+}
+
+void net_disconnect(struct net *n)
+{
+    stop_announcing(n);
+    if (n->device) {
+        n->device = NULL;
+        net_update_reading(n);
+    }
+}
+
+void net_set_mac(struct net *n, const uint8_t mac[NET_MAC_LEN])
+{
+    memcpy(n->mac, mac, NET_MAC_LEN);
+}
+
+void net_run(struct net *n, bool on)
+{
+    n->running = on;
+    n->starved = false;
+    net_update_reading(n);
+    if (on && n->waiting) {
+        n->waiting = false;
+        n->device->sent(n->opaque);
+    }
+}
+
+void net_receive_again(struct net *n)
+{
+    if (n->starved) {
+        n->starved = false;
+        net_update_reading(n);
+    }
+}
+
+bool net_can_deliver(struct net *n)
+{
+    if (!wants_frames(n)) {
+        return false;
+    }
+    if (!n->device->can_receive(n->opaque)) {
+        n->starved = true;
+        net_update_reading(n);
+        return false;
+    }
+    return true;
+}
+
+bool net_deliver(struct net *n, const uint8_t *frame, size_t len, const struct net_offload *o)
+{
+    if (len < NET_HEADER_LEN || len > NET_FRAME_MAX) {
+        n->stats.rx_dropped++;
+        return true;
+    }
+    if (!net_can_deliver(n)) {
+        return false;
+    }
+    if (n->device->receive(n->opaque, frame, len, o)) {
+        n->stats.rx_frames++;
+        n->stats.rx_bytes += len;
+    } else {
+        n->stats.rx_dropped++;
+    }
+    return true;
+}
+
+void net_writable(struct net *n)
+{
+    if (n->waiting && n->device && n->running) {
+        n->waiting = false;
+        n->device->sent(n->opaque);
+    }
+}
+
+static int send_whole(void *opaque, const uint8_t *frame, size_t len)
+{
+    struct net *n = opaque;
+    struct iovec iov = {(void *)frame, len};
+
+    return n->driver->send(n, &iov, 1, NULL);
+}
+
+/*
+ * What the host cannot do is done on a copy. Segments that no longer fit are lost: TCP sends them
+ * again, and the device cannot go back into the middle of a frame.
+ */
+static int send_in_software(struct net *n, const struct iovec *iov, unsigned niov, size_t len,
+                            const struct net_offload *o)
+{
+    g_autofree uint8_t *copy = g_malloc(len);
+    int error;
+
+    iov_copy(iov, niov, copy, len);
+    if (!(o->flags & (NET_TSO4 | NET_TSO6))) {
+        error = net_fill_csum(copy, len, o);
+        return error ? error : send_whole(n, copy, len);
+    }
+    error = net_cut(copy, len, o, send_whole, n);
+    return error == -EAGAIN ? 0 : error;
+}
+
+int net_send(struct net *n, const struct iovec *iov, unsigned niov, const struct net_offload *o)
+{
+    size_t len = iov_bytes(iov, niov);
+    unsigned wanted = o ? o->flags & (NET_CSUM | NET_TSO4 | NET_TSO6) : 0;
+    uint8_t head[128];
+    int error;
+
+    if (len < NET_HEADER_LEN || len > NET_FRAME_MAX || niov > NET_IOV_MAX) {
+        return -EINVAL;
+    }
+    if (wanted && !net_offload_fits(o, head, iov_copy(iov, niov, head, sizeof(head)), len)) {
+        return -EINVAL;
+    }
+    if (n->link_down) {
+        n->stats.tx_dropped++;
+        return 0;
+    }
+    if (wanted & ~n->send_offloads) {
+        error = send_in_software(n, iov, niov, len, o);
+    } else {
+        error = n->driver->send(n, iov, niov, wanted ? o : NULL);
+    }
+    if (error == -EAGAIN) {
+        n->waiting = true;
+        return error;
+    }
+    if (error) {
+        n->stats.tx_dropped++;
+        return error == -EINVAL ? error : 0;
+    }
+    n->stats.tx_frames++;
+    n->stats.tx_bytes += len;
+    return 0;
+}
+
+bool net_link(const struct net *n)
+{
+    return !n->link_down;
+}
+
+void net_set_link(struct net *n, bool up)
+{
+    if (n->link_down != up) {
+        return;
+    }
+    n->link_down = !up;
+    if (!n->device) {
+        return;
+    }
+    net_update_reading(n);
+    if (n->device->link_changed) {
+        n->device->link_changed(n->opaque, up);
+    }
+    net_writable(n); /* without a link nothing holds frames back either: they are dropped */
+}
+
+/* RFC 903: a reverse request for our own address, which teaches bridges where it is. */
+static void announce_frame(const struct net *n, uint8_t frame[NET_FRAME_MIN])
+{
+    static const uint8_t rarp[] = {0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
+
+    memset(frame, 0, NET_FRAME_MIN);
+    memset(frame, 0xff, NET_MAC_LEN);
+    memcpy(frame + 6, n->mac, NET_MAC_LEN);
+    memcpy(frame + 12, rarp, sizeof(rarp));
+    memcpy(frame + 22, n->mac, NET_MAC_LEN);
+    memcpy(frame + 32, n->mac, NET_MAC_LEN);
+}
+
+static gboolean announce(gpointer opaque)
+{
+    struct net *n = opaque;
+    uint8_t frame[NET_FRAME_MIN];
+
+    if (!n->link_down) {
+        announce_frame(n, frame);
+        send_whole(n, frame, sizeof(frame));
+    }
+    if (--n->announce_left > 0) {
+        return G_SOURCE_CONTINUE;
+    }
+    n->announce_source = 0;
+    return G_SOURCE_REMOVE;
+}
+
+void net_announce(struct net *n)
+{
+    if (!n->device) {
+        return;
+    }
+    stop_announcing(n);
+    n->announce_left = ANNOUNCE_TIMES;
+    if (announce(n)) {
+        n->announce_source = g_timeout_add(ANNOUNCE_GAP_MS, announce, n);
+    }
+}
+
+void net_describe(const struct net *n, struct facts *to)
+{
+    char mac[18];
+
+    net_mac_format(n->mac, mac);
+    fact_text(to, "mac", "%s", n->device ? mac : "none");
+    fact_bool(to, "link", !n->link_down);
+    fact_bool(to, "device has room", !n->starved);
+    fact_bool(to, "host has room", !n->waiting);
+    fact_group(to, "sent");
+    fact_int(to, "frames", (int64_t)n->stats.tx_frames);
+    fact_int(to, "bytes", (int64_t)n->stats.tx_bytes);
+    fact_int(to, "dropped", (int64_t)n->stats.tx_dropped);
+    fact_group(to, "received");
+    fact_int(to, "frames", (int64_t)n->stats.rx_frames);
+    fact_int(to, "bytes", (int64_t)n->stats.rx_bytes);
+    fact_int(to, "dropped", (int64_t)n->stats.rx_dropped);
+    fact_group(to, NULL);
+}
+
+const struct net_stats *net_stats(const struct net *n)
+{
+    return &n->stats;
+}
+
+const char *net_id(const struct net *n)
+{
+    return n->backend.id;
+}
+
+bool net_mac_parse(const char *text, uint8_t mac[NET_MAC_LEN])
+{
+    unsigned v[NET_MAC_LEN];
+    int end = 0;
+
+    if (sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &end) !=
+            NET_MAC_LEN ||
+        text[end] || (v[0] & 1)) {
+        return false;
+    }
+    for (unsigned i = 0; i < NET_MAC_LEN; i++) {
+        mac[i] = (uint8_t)v[i];
+    }
+    return true;
+}
+
+void net_mac_format(const uint8_t mac[NET_MAC_LEN], char text[18])
+{
+    snprintf(text, 18, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
+             mac[5]);
+}
+
+uint32_t net_mac_crc(const uint8_t mac[NET_MAC_LEN])
+{
+    uint32_t crc = UINT32_MAX;
+
+    for (unsigned i = 0; i < NET_MAC_LEN; i++) {
+        for (unsigned bit = 0; bit < 8; bit++) {
+            uint32_t carry = (crc >> 31) ^ (mac[i] >> bit & 1);
+            crc <<= 1;
+            if (carry) {
+                crc ^= 0x04c11db7;
+            }
+        }
+    }
+    return crc;
+}
