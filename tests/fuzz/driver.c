@@ -3,14 +3,18 @@
  * Drives a fuzz target without libFuzzer: reproducible random inputs under whatever sanitizers the
  * build has.
  *
- *     fuzz-NAME                  the short run of `make check`, as TAP
- *     fuzz-NAME -t SECONDS [-s SEED]
- *     fuzz-NAME FILE...          these inputs; a crash leaves its own as crash-NAME
+ *     fuzz-NAME                             the short run of `make check`, as TAP
+ *     fuzz-NAME [-T TARGET] -t SECONDS [-s SEED]
+ *     fuzz-NAME [-T TARGET] FILE...         these inputs; a crash leaves its own as crash-TARGET
+ *     fuzz-NAME -l                          the targets
+ *
+ * A long run tells inputs a second of CPU time, and the input that took longest.
  */
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <xendm/log.h>
@@ -18,7 +22,8 @@
 #include "fuzz.h"
 
 #define SEED 1u
-#define SLOW_US (5 * G_USEC_PER_SEC) /* one input that takes so long is a finding, too */
+/* One input that takes so much of the CPU is a finding, too; under sanitizers, too. */
+#define SLOW_US (5 * G_USEC_PER_SEC)
 
 #if defined(__SANITIZE_ADDRESS__)
 void __sanitizer_set_death_callback(void (*callback)(void));
@@ -26,11 +31,13 @@ void __sanitizer_set_death_callback(void (*callback)(void));
 #endif
 
 static GByteArray *input;
+static unsigned target;
+static gint64 longest;
 
 /* The input at hand, for `fuzz-NAME crash-NAME`. */
 static void keep_input(void)
 {
-    g_autofree char *file = g_strdup_printf("crash-%s", fuzz_name);
+    g_autofree char *file = g_strdup_printf("crash-%s", fuzz_targets[target]);
     FILE *out = input ? fopen(file, "wb") : NULL;
 
     if (out) {
@@ -47,12 +54,22 @@ static void on_abort(int number)
     raise(number);
 }
 
+/* Microseconds of this process, so that other processes do not count. */
+static gint64 cpu_time(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+    return (gint64)ts.tv_sec * G_USEC_PER_SEC + ts.tv_nsec / 1000;
+}
+
 static void run_one(void)
 {
-    gint64 start = g_get_monotonic_time(), took;
+    gint64 start = cpu_time(), took;
 
     LLVMFuzzerTestOneInput(input->data, input->len);
-    took = g_get_monotonic_time() - start;
+    took = cpu_time() - start;
+    longest = MAX(longest, took);
     if (took > SLOW_US) {
         fprintf(stderr, "# one input of %u bytes took %" G_GINT64_FORMAT " ms\n", input->len,
                 took / 1000);
@@ -75,6 +92,44 @@ static unsigned run_random(uint32_t seed, unsigned count, gint64 until)
     return done;
 }
 
+static void run_long(uint32_t seed, long seconds)
+{
+    gint64 start = cpu_time();
+    unsigned done = run_random(seed, 0, g_get_monotonic_time() + seconds * G_USEC_PER_SEC);
+
+    printf("%s: seed %u, %u inputs, %.0f a second, the longest %.1f ms, nothing found\n",
+           fuzz_targets[target], seed, done, done / ((double)(cpu_time() - start) / G_USEC_PER_SEC),
+           (double)longest / 1000);
+}
+
+static void run_short(uint32_t seed)
+{
+    unsigned n = 0, done;
+
+    while (fuzz_targets[n]) {
+        n++;
+    }
+    printf("TAP version 13\n1..%u\n", n);
+    for (target = 0; target < n; target++) {
+        fuzz_choose(target);
+        done = run_random(seed, fuzz_short_run, 0);
+        printf("ok %u - %s: %u random inputs\n", target + 1, fuzz_targets[target], done);
+        fflush(stdout);
+    }
+}
+
+static bool choose(const char *name)
+{
+    for (target = 0; fuzz_targets[target]; target++) {
+        if (strcmp(fuzz_targets[target], name) == 0) {
+            fuzz_choose(target);
+            return true;
+        }
+    }
+    fprintf(stderr, "there is no target %s\n", name);
+    return false;
+}
+
 static int run_files(int argc, char **argv)
 {
     for (int i = 0; i < argc; i++) {
@@ -95,22 +150,32 @@ static int run_files(int argc, char **argv)
 int main(int argc, char **argv)
 {
     uint32_t seed = SEED;
+    const char *name = NULL;
     long seconds = 0;
     int option;
-    unsigned done;
 
     /* --tap is how tests/unit/tap runs everything; TAP is what the short run prints anyway. */
-    static const struct option longer[] = {{"tap", no_argument, NULL, 'T'}, {NULL, 0, NULL, 0}};
+    static const struct option longer[] = {{"tap", no_argument, NULL, 'x'}, {NULL, 0, NULL, 0}};
 
-    while ((option = getopt_long(argc, argv, "t:s:", longer, NULL)) != -1) {
-        if (option == 'T') {
-            continue;
-        }
-        if (option == 't') {
+    while ((option = getopt_long(argc, argv, "t:s:T:l", longer, NULL)) != -1) {
+        switch (option) {
+        case 'x':
+            break;
+        case 't':
             seconds = atol(optarg);
-        } else if (option == 's') {
+            break;
+        case 's':
             seed = (uint32_t)strtoul(optarg, NULL, 0);
-        } else {
+            break;
+        case 'T':
+            name = optarg;
+            break;
+        case 'l':
+            for (unsigned i = 0; fuzz_targets[i]; i++) {
+                puts(fuzz_targets[i]);
+            }
+            return EXIT_SUCCESS;
+        default:
             return EXIT_FAILURE;
         }
     }
@@ -121,16 +186,16 @@ int main(int argc, char **argv)
 #endif
     signal(SIGABRT, on_abort);
     signal(SIGTRAP, on_abort); /* g_error() */
+    if ((seconds > 0 || optind < argc) && !choose(name ? name : fuzz_targets[0])) {
+        return EXIT_FAILURE;
+    }
     if (optind < argc) {
         return run_files(argc - optind, argv + optind);
     }
     if (seconds > 0) {
-        done = run_random(seed, 0, g_get_monotonic_time() + seconds * G_USEC_PER_SEC);
-        printf("%s: seed %u, %u inputs, nothing found\n", fuzz_name, seed, done);
+        run_long(seed, seconds);
     } else {
-        printf("TAP version 13\n1..1\n");
-        done = run_random(seed, fuzz_short_run, 0);
-        printf("ok 1 - %s: %u random inputs\n", fuzz_name, done);
+        run_short(seed);
     }
     g_byte_array_free(input, TRUE);
     return EXIT_SUCCESS;

@@ -12,80 +12,33 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <xendm/chardev.h>
-#include <xendm/display.h>
-#include <xendm/facts.h>
-#include <xendm/ide.h>
-#include <xendm/input.h>
 #include <xendm/log.h>
 #include <xendm/machine-desc.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
 
 #include "../../dm/ioreq/request.h"
-#include "../unit/fake-block.h"
 #include "../unit/fakes.h"
 #include "fuzz.h"
+#include "guest.h"
 
-#define DRIVES 4u
 #define VCPUS 3u
 #define INPUT_MAX 4096u
 #define OPS_MAX 600u
 
-const char fuzz_name[] = "board";
+const char *const fuzz_targets[] = {"board", NULL};
 const unsigned fuzz_short_run = 250;
-
-/* ---- a character back end that takes what the input says ---- */
-
-struct chardev {
-    const struct chardev_frontend *frontend;
-    void *opaque;
-    bool connected;
-    unsigned takes; /* bytes of the next write; more than a FIFO: all */
-};
-
-size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
-{
-    size_t n = MIN(len, cd->takes);
-
-    cd->takes = cd->takes > 16 ? cd->takes : cd->takes - (unsigned)n;
-    return n;
-}
-
-void chardev_set_frontend(struct chardev *cd, const struct chardev_frontend *frontend, void *opaque)
-{
-    cd->frontend = frontend;
-    cd->opaque = opaque;
-}
-
-void chardev_accept_input(struct chardev *cd)
-{
-}
-
-const char *chardev_filename(const struct chardev *cd)
-{
-    return "fuzz";
-}
-
-bool chardev_connected(const struct chardev *cd)
-{
-    return cd->connected;
-}
 
 /* ---- the board ---- */
 
 struct world {
-    struct fuzz_input in;
-    struct machine *m;
+    struct fuzz_guest g; /* first: what its functions get */
     struct machine_desc desc;
     struct machine_backends backends;
-    struct block *block[DRIVES];
-    struct chardev serial[2];
     struct chardev *serials[2];
     struct ioreq_core core;
     struct ioreq slot[VCPUS] __attribute__((aligned(4096)));
     struct buffered_iopage *ring;
-    struct display_watch *watch;
     bool stopped;
     /* was loaded from a changed stream: what it says then need not be the same again */
     bool hostile;
@@ -108,43 +61,12 @@ static void free_device_desc(gpointer p)
     g_free(d);
 }
 
-static const char *firmware(void)
-{
-    static char dir[] = "/tmp/xendm-fuzz-XXXXXX";
-    static bool made;
-
-    if (!made) {
-        g_autofree char *rom = NULL;
-        g_autofree char *data = g_malloc0(4096);
-
-        made = true;
-        if (!mkdtemp(dir)) {
-            abort();
-        }
-        rom = g_build_filename(dir, "vgabios-stdvga.bin", NULL);
-        g_file_set_contents(rom, data, 4096, NULL);
-        setenv("XENDM_FIRMWARE_DIR", dir, 1);
-    }
-    return dir;
-}
-
-/* The image is read into memory when the board is made. */
-static void firmware_gone(void)
-{
-    g_autofree char *rom = g_build_filename(firmware(), "vgabios-stdvga.bin", NULL);
-
-    unlink(rom);
-    rmdir(firmware());
-}
-
 static void on_notify(void *opaque, unsigned vcpu)
 {
 }
 
 static void describe(struct world *w, unsigned flags)
 {
-    static const char *const ids[DRIVES] = {"ide0-hd", "ide0-cd", "ide-5632", "ide1-hd"};
-
     w->desc.type = MACHINE_XENFV;
     w->desc.acpi = true;
     w->desc.boot_order = g_strdup("cda");
@@ -153,24 +75,24 @@ static void describe(struct world *w, unsigned flags)
     w->desc.drives = g_ptr_array_new_with_free_func(free_drive_desc);
     w->desc.serials = g_ptr_array_new_with_free_func(g_free);
     w->desc.devices = g_ptr_array_new_with_free_func(free_device_desc);
-    w->backends.drives = w->block;
+    w->backends.drives = w->g.block;
     w->backends.serials = w->serials;
-    for (unsigned i = 0; i < DRIVES; i++) {
+    for (unsigned i = 0; i < GUEST_DRIVES; i++) {
         struct drive_desc *d = g_new0(struct drive_desc, 1);
-        bool cd = i == 1 || i == 2;
+        bool cd = guest_drive_is_cd(i);
 
         d->kind = cd ? DRIVE_IDE_CD : DRIVE_IDE_DISK;
         d->index = i;
-        d->id = g_strdup(ids[i]);
+        d->id = g_strdup(guest_drive_id[i]);
         g_ptr_array_add(w->desc.drives, d);
-        w->block[i] = fake_block_new(d->id, cd ? 300 * 2048 : 400 * 512);
-        w->block[i]->read_only = cd;
-        w->block[i]->hold = true;
+        w->g.block[i] = fake_block_new(d->id, cd ? 300 * 2048 : 400 * 512);
+        w->g.block[i]->read_only = cd;
+        w->g.block[i]->hold = true;
     }
     for (unsigned i = 0; i < 2; i++) {
         g_ptr_array_add(w->desc.serials, g_strdup("fuzz"));
-        w->serial[i] = (struct chardev){.connected = true, .takes = 17};
-        w->serials[i] = &w->serial[i];
+        w->g.serial[i] = (struct chardev){.connected = true, .takes = 17};
+        w->serials[i] = &w->g.serial[i];
     }
 }
 
@@ -184,23 +106,16 @@ static void build(struct world *w, bool restored)
     m->ram_low_end = UINT64_C(504) << 20;
     m->ram_high_end = UINT64_C(4) << 30;
     w->backends.restored = restored;
-    for (unsigned i = 0; i < DRIVES; i++) {
+    for (unsigned i = 0; i < GUEST_DRIVES; i++) {
         /* opened anew: also what was unplugged */
-        w->block[i]->present = w->block[i]->present || i == 0 || i == 3;
+        w->g.block[i]->present = w->g.block[i]->present || i == 0 || i == 3;
     }
     if (board_build(m, &w->desc, &w->backends, &err) < 0) {
         g_error("%s", err->message);
     }
     machine_complete(m);
-    w->m = m;
+    w->g.m = m;
     w->core.machine = m;
-}
-
-static uint64_t bar_address(struct machine *m, unsigned devfn, unsigned bar)
-{
-    struct pci_device *pci = pci_device_at(m->pci, devfn);
-
-    return pci && pci->bar[bar].address != PCI_BAR_UNMAPPED ? pci->bar[bar].address : 0;
 }
 
 /* What firmware does; without it most of a random input would miss. */
@@ -223,13 +138,6 @@ static void boot(struct machine *m)
     }
 }
 
-static void drain(struct world *w)
-{
-    for (unsigned i = 0; i < DRIVES; i++) {
-        fake_block_complete_all(w->block[i]);
-    }
-}
-
 /* ---- requests ---- */
 
 static bool string_on(const struct world *w, unsigned vcpu)
@@ -239,13 +147,13 @@ static bool string_on(const struct world *w, unsigned vcpu)
 
 static void serve(struct world *w, unsigned vcpu)
 {
-    if (w->in.left % 4 == 0 && string_on(w, vcpu)) {
+    if (w->g.in.left % 4 == 0 && string_on(w, vcpu)) {
         return; /* this vCPU has an instruction under way: the others go on */
     }
     if (ioreq_core_serve(&w->core, vcpu)) {
         unsigned state;
 
-        while (string_on(w, vcpu) && w->in.left % 4 != 0) {
+        while (string_on(w, vcpu) && w->g.in.left % 4 != 0) {
             ioreq_core_serve(&w->core, vcpu);
         }
         if (string_on(w, vcpu)) {
@@ -261,17 +169,26 @@ static void serve(struct world *w, unsigned vcpu)
 
 static void request(struct world *w, struct ioreq r)
 {
-    unsigned vcpu = w->in.left % VCPUS;
+    unsigned vcpu = w->g.in.left % VCPUS;
 
     r.state = STATE_IOREQ_READY;
     w->slot[vcpu] = r;
     serve(w, vcpu);
 }
 
-static void pio_write(struct world *w, uint32_t port, uint64_t value, unsigned size)
+static void pio_write(struct fuzz_guest *g, uint32_t port, uint64_t value, unsigned size)
 {
-    request(w, (struct ioreq){
-                   .type = IOREQ_TYPE_PIO, .addr = port, .size = size, .count = 1, .data = value});
+    request((struct world *)g,
+            (struct ioreq){
+                .type = IOREQ_TYPE_PIO, .addr = port, .size = size, .count = 1, .data = value});
+}
+
+static uint64_t pio_read(struct fuzz_guest *g, uint32_t port, unsigned size)
+{
+    request((struct world *)g,
+            (struct ioreq){
+                .type = IOREQ_TYPE_PIO, .dir = IOREQ_READ, .addr = port, .size = size, .count = 1});
+    return 0; /* what is answered depends on whose turn it is */
 }
 
 static uint32_t some_port(struct world *w)
@@ -284,55 +201,38 @@ static uint32_t some_port(struct world *w)
         {0x2f8, 8},   {0x3f8, 8}, {0xae00, 16}, {0xaf00, 32}, {0xafe0, 4}, {0xb000, 8}, {0xb044, 4},
         {0xb100, 16}, {0xcf8, 8}, {0xc100, 16}, {0xc000, 16}, {0x1f0, 1},  {0x3c0, 16}, {0x1ce, 3},
     };
-    unsigned which = fuzz_u8(&w->in);
+    unsigned which = fuzz_u8(&w->g.in);
 
     if (which >= 250) {
-        return (uint32_t)fuzz_uint(&w->in, 2);
+        return (uint32_t)fuzz_uint(&w->g.in, 2);
     }
     which %= G_N_ELEMENTS(ports);
-    return ports[which].base + fuzz_u8(&w->in) % ports[which].size;
+    return ports[which].base + fuzz_u8(&w->g.in) % ports[which].size;
 }
 
 static uint64_t some_address(struct world *w)
 {
-    unsigned which = fuzz_u8(&w->in);
+    unsigned which = fuzz_u8(&w->g.in);
     uint64_t base;
 
     switch (which % 8) {
     case 0:
     case 1:
     case 2:
-        return 0xa0000 + fuzz_uint(&w->in, 3) % 0x20010;
+        return 0xa0000 + fuzz_uint(&w->g.in, 3) % 0x20010;
     case 3:
-        base = bar_address(w->m, PCI_DEVFN(3, 0), 2);
-        return base + fuzz_uint(&w->in, 2) % 0x1008;
+        base = guest_bar(w->g.m, PCI_DEVFN(3, 0), 2);
+        return base + fuzz_uint(&w->g.in, 2) % 0x1008;
     case 4:
-        base = bar_address(w->m, PCI_DEVFN(2, 0), 1);
-        return base + fuzz_uint(&w->in, 2);
+        base = guest_bar(w->g.m, PCI_DEVFN(2, 0), 1);
+        return base + fuzz_uint(&w->g.in, 2);
     case 5:
-        base = bar_address(w->m, PCI_DEVFN(3, 0), PCI_BAR_ROM);
-        return base + fuzz_uint(&w->in, 2) % 0x1010;
+        base = guest_bar(w->g.m, PCI_DEVFN(3, 0), PCI_BAR_ROM);
+        return base + fuzz_uint(&w->g.in, 2) % 0x1010;
     case 6:
-        return fuzz_uint(&w->in, 8);
+        return fuzz_uint(&w->g.in, 8);
     default:
-        return UINT64_MAX - fuzz_u8(&w->in);
-    }
-}
-
-/* Guest memory: low pages mostly, the ends of RAM, anything. */
-static uint64_t some_memory(struct world *w)
-{
-    unsigned which = fuzz_u8(&w->in);
-
-    switch (which % 8) {
-    case 0:
-        return (UINT64_C(16) << 20) - fuzz_u8(&w->in);
-    case 1:
-        return (UINT64_C(4) << 30) + fuzz_uint(&w->in, 3) - 128;
-    case 2:
-        return fuzz_uint(&w->in, 8);
-    default:
-        return 0x1000 + fuzz_uint(&w->in, 2);
+        return UINT64_MAX - fuzz_u8(&w->g.in);
     }
 }
 
@@ -341,42 +241,42 @@ static uint8_t some_devfn(struct world *w)
     static const uint8_t devfn[] = {PCI_DEVFN(0, 0), PCI_DEVFN(1, 0), PCI_DEVFN(1, 1),
                                     PCI_DEVFN(1, 3), PCI_DEVFN(2, 0), PCI_DEVFN(3, 0),
                                     PCI_DEVFN(3, 0), PCI_DEVFN(1, 1)};
-    unsigned which = fuzz_u8(&w->in);
+    unsigned which = fuzz_u8(&w->g.in);
 
-    return which >= 248 ? fuzz_u8(&w->in) : devfn[which % G_N_ELEMENTS(devfn)];
+    return which >= 248 ? fuzz_u8(&w->g.in) : devfn[which % G_N_ELEMENTS(devfn)];
 }
 
 static void op_pio(struct world *w)
 {
     uint32_t port = some_port(w);
-    unsigned how = fuzz_u8(&w->in);
+    unsigned how = fuzz_u8(&w->g.in);
 
     request(w, (struct ioreq){.type = IOREQ_TYPE_PIO,
                               .dir = how & 1,
                               .addr = port,
                               .size = 1u << (how >> 1) % 3,
                               .count = 1,
-                              .data = fuzz_uint(&w->in, 1u << (how >> 1) % 3)});
+                              .data = fuzz_uint(&w->g.in, 1u << (how >> 1) % 3)});
 }
 
 static void op_mmio(struct world *w)
 {
     uint64_t address = some_address(w);
-    unsigned how = fuzz_u8(&w->in);
+    unsigned how = fuzz_u8(&w->g.in);
 
     request(w, (struct ioreq){.type = IOREQ_TYPE_COPY,
                               .dir = how & 1,
                               .addr = address,
                               .size = 1u << (how >> 1 & 3),
                               .count = 1,
-                              .data = fuzz_uint(&w->in, 1u << (how >> 1 & 3))});
+                              .data = fuzz_uint(&w->g.in, 1u << (how >> 1 & 3))});
 }
 
 static void op_config(struct world *w)
 {
     uint64_t devfn = some_devfn(w);
-    unsigned reg = fuzz_u8(&w->in), how = fuzz_u8(&w->in);
-    uint32_t value = (uint32_t)fuzz_uint(&w->in, 4);
+    unsigned reg = fuzz_u8(&w->g.in), how = fuzz_u8(&w->g.in);
+    uint32_t value = (uint32_t)fuzz_uint(&w->g.in, 4);
 
     if (how & 0x80) {
         static const uint8_t often[] = {0x04, 0x10, 0x14, 0x18, 0x20, 0x30,
@@ -397,7 +297,7 @@ static void op_config(struct world *w)
 
 static void op_string(struct world *w)
 {
-    unsigned how = fuzz_u8(&w->in);
+    unsigned how = fuzz_u8(&w->g.in);
     bool pio = how & 1;
     struct ioreq r = {
         .type = pio ? IOREQ_TYPE_PIO : IOREQ_TYPE_COPY,
@@ -405,11 +305,11 @@ static void op_string(struct world *w)
         .df = how >> 2 & 1,
         .data_is_ptr = (how >> 3 & 3) != 0,
         .size = 1u << (how >> 5) % (pio ? 3 : 4),
-        .count = (uint32_t)fuzz_uint(&w->in, 2) % 700,
+        .count = (uint32_t)fuzz_uint(&w->g.in, 2) % 700,
     };
 
     r.addr = pio ? some_port(w) : some_address(w);
-    r.data = some_memory(w);
+    r.data = guest_some_memory(&w->g);
     if (how >> 3 & 1 && how & 0x80) {
         r.count = 4096;
     }
@@ -419,22 +319,22 @@ static void op_string(struct world *w)
 /* Whatever the page says. */
 static void op_raw(struct world *w)
 {
-    unsigned vcpu = fuzz_u8(&w->in) % VCPUS;
+    unsigned vcpu = fuzz_u8(&w->g.in) % VCPUS;
 
-    fuzz_bytes(&w->in, &w->slot[vcpu], sizeof(w->slot[vcpu]));
+    fuzz_bytes(&w->g.in, &w->slot[vcpu], sizeof(w->slot[vcpu]));
     serve(w, vcpu);
 }
 
 static void op_ring(struct world *w)
 {
-    unsigned how = fuzz_u8(&w->in), n = fuzz_u8(&w->in) % 8;
+    unsigned how = fuzz_u8(&w->g.in), n = fuzz_u8(&w->g.in) % 8;
 
     if (how > 240) {
-        w->ring->read_pointer = (uint32_t)fuzz_uint(&w->in, 4);
-        w->ring->write_pointer = (uint32_t)fuzz_uint(&w->in, 4);
+        w->ring->read_pointer = (uint32_t)fuzz_uint(&w->g.in, 4);
+        w->ring->write_pointer = (uint32_t)fuzz_uint(&w->g.in, 4);
     }
     for (unsigned i = 0; i < n; i++) {
-        fuzz_bytes(&w->in,
+        fuzz_bytes(&w->g.in,
                    &w->ring->buf_ioreq[(w->ring->write_pointer + i) % IOREQ_BUFFER_SLOT_NUM],
                    sizeof(struct buf_ioreq));
     }
@@ -442,247 +342,16 @@ static void op_ring(struct world *w)
     ioreq_core_drain(&w->core);
 }
 
-static void op_memory(struct world *w)
-{
-    uint64_t gpa = 0x1000 + fuzz_uint(&w->in, 2);
-    uint8_t buf[256];
-    size_t len = fuzz_u8(&w->in) + 1u;
-
-    fuzz_bytes(&w->in, buf, len);
-    guestmem_write(w->m->memory, gpa, buf, len);
-}
-
-/* ---- longer patterns, as drivers have them ---- */
-
-static uint8_t ata_code(struct world *w)
-{
-    static const uint8_t codes[] = {0x20, 0x24, 0x25, 0x29, 0x30, 0x34, 0x35, 0x39, 0xc4, 0xc5,
-                                    0xc6, 0xc8, 0xca, 0x06, 0xe7, 0xec, 0xef, 0x91, 0x40, 0x90,
-                                    0x08, 0xa0, 0xa0, 0xa0, 0xa1, 0xe0, 0xf8, 0x27};
-    unsigned which = fuzz_u8(&w->in);
-
-    return which >= 240 ? fuzz_u8(&w->in) : codes[which % sizeof(codes)];
-}
-
-static void op_ata(struct world *w)
-{
-    unsigned how = fuzz_u8(&w->in);
-    uint32_t base = how & 1 ? 0x170 : 0x1f0;
-    uint8_t code = ata_code(w);
-
-    pio_write(w, base + 6, 0xe0 | (how & 2 ? 0x10 : 0) | (how & 0x80 ? 0 : 0x40), 1);
-    for (unsigned reg = 1; reg < 6; reg++) {
-        bool high = (how >> 2 & 3) == 0;
-
-        if (high) {
-            pio_write(w, base + reg, how & 0x20 ? fuzz_u8(&w->in) : 0, 1);
-        }
-        pio_write(w, base + reg,
-                  reg == 3 || reg == 2 || how & 0x10 ? fuzz_u8(&w->in)
-                  : reg == 1                         ? how >> 6
-                                                     : 0,
-                  1);
-    }
-    pio_write(w, base + 7, code, 1);
-    if (code == 0xa0) {
-        for (unsigned i = 0; i < 6; i++) {
-            static const uint8_t first[] = {0x00, 0x03, 0x12, 0x15, 0x1a, 0x1b, 0x1e, 0x25,
-                                            0x28, 0x2b, 0x42, 0x43, 0x46, 0x4a, 0x51, 0x55,
-                                            0x5a, 0xa8, 0xad, 0xbb, 0xbd, 0xbe};
-            unsigned word = (unsigned)fuzz_uint(&w->in, 2);
-
-            if (i == 0) {
-                word = (word & 0xff00) | first[(word & 0xff) % sizeof(first)];
-            } else if (how & 0x40 && i != 4) {
-                word &= 0x0101; /* small numbers: addresses that exist */
-            }
-            pio_write(w, base, word, 2);
-        }
-    }
-}
-
-static void op_bus_master(struct world *w)
-{
-    unsigned how = fuzz_u8(&w->in), n = 1 + fuzz_u8(&w->in) % 12;
-    uint32_t bm = (uint32_t)bar_address(w->m, PCI_DEVFN(1, 1), 4),
-             table = 0x8000 + (how >> 4) * 0x1ffcu;
-
-    for (unsigned i = 0; i < n; i++) {
-        uint32_t prd[2] = {(uint32_t)some_memory(w), (uint32_t)fuzz_uint(&w->in, 2)};
-
-        if (how & 8) {
-            prd[1] = 512u * (prd[1] % 16);
-        }
-        if (i + 1 == n && how & 4) {
-            prd[1] |= 0x80000000;
-        }
-        guestmem_write(w->m->memory, table + i * 8, prd, 8);
-    }
-    bm += how & 1 ? 8 : 0;
-    pio_write(w, bm, 0, 1);
-    pio_write(w, bm + 4, table, 4);
-    pio_write(w, bm, how & 2 ? 9 : 1, 1);
-}
-
-static void op_vbe(struct world *w)
-{
-    unsigned how = fuzz_u8(&w->in);
-
-    for (unsigned index = 1; index < 10; index++) {
-        if (how & 1 || index < 4) {
-            pio_write(w, 0x1ce, index, 2);
-            pio_write(w, 0x1cf,
-                      index == 3 && how & 2 ? 8u * (1 + (how >> 2 & 3)) : fuzz_uint(&w->in, 2), 2);
-        }
-    }
-    pio_write(w, 0x1ce, 4, 2);
-    pio_write(w, 0x1cf, 0x41 | (how >> 4 & 0x0e) << 4, 2);
-}
-
-static void op_vga(struct world *w)
-{
-    static const struct {
-        uint16_t port;
-        uint8_t count;
-    } sets[] = {{0x3c4, 5}, {0x3ce, 9}, {0x3d4, 25}};
-    unsigned which = fuzz_u8(&w->in) % 3, n = fuzz_u8(&w->in) % 12;
-
-    pio_write(w, 0x3c2, 0x67, 1);
-    for (unsigned i = 0; i < n; i++) {
-        pio_write(w, sets[which].port,
-                  fuzz_u8(&w->in) % sets[which].count | (uint32_t)fuzz_u8(&w->in) << 8, 2);
-    }
-    request(w,
-            (struct ioreq){
-                .type = IOREQ_TYPE_PIO, .dir = IOREQ_READ, .addr = 0x3da, .size = 1, .count = 1});
-    pio_write(w, 0x3c0, 0x20 | (fuzz_u8(&w->in) & 0x1f), 1);
-    pio_write(w, 0x3c0, fuzz_u8(&w->in), 1);
-}
-
 /* ---- the outside ---- */
 
-static void on_damage(void *opaque, unsigned x, unsigned y, unsigned width, unsigned height)
+static void op_host(struct world *w)
 {
-    const struct world *w = opaque;
-    unsigned all_width, all_height;
+    unsigned how = fuzz_u8(&w->g.in);
 
-    (void)w;
-    all_width = DISPLAY_WIDTH_MAX;
-    all_height = DISPLAY_HEIGHT_MAX;
-    if (width == 0 || height == 0 || x + width > all_width || y + height > all_height) {
-        g_error("damage outside of the screen");
-    }
-}
-
-static const struct display_viewer viewer = {.damaged = on_damage};
-
-static void op_look(struct world *w)
-{
-    unsigned how = fuzz_u8(&w->in), width, height;
-    uint64_t sum = 0;
-
-    if ((how & 7) == 0 && w->watch) {
-        display_unwatch(w->watch);
-        w->watch = NULL;
-        return;
-    }
-    if (!w->watch) {
-        w->watch = display_watch(w->m->display, &viewer, w);
-    }
-    const uint32_t *pixels = display_refresh(w->m->display, how & 8, &width, &height);
-
-    for (size_t i = 0; pixels && i < (size_t)width * height; i += 97) {
-        sum += pixels[i];
-    }
-    if (sum == 1) { /* for the compiler */
-        g_message("one");
-    }
-}
-
-static void op_disk(struct world *w)
-{
-    unsigned how = fuzz_u8(&w->in);
-    struct block *b = w->block[how & 3];
-
-    switch (how >> 2 & 7) {
-    case 0:
-        b->cached = !b->cached;
-        break;
-    case 1:
-        b->bad_sector = fuzz_uint(&w->in, 2) % 400;
-        b->fail[how >> 5 & 3] = b->fail[how >> 5 & 3] ? 0 : how & 0x80 ? -ENOSPC : -EIO;
-        break;
-    case 2:
-    case 3:
-        fake_block_complete(b, (how >> 5) % MAX(b->pending.length, 1));
-        break;
-    default:
-        fake_block_complete_all(b);
-    }
-}
-
-static void op_medium(struct world *w)
-{
-    unsigned how = fuzz_u8(&w->in), i = 1 + (how & 1);
-    struct device *cd = board_drive(w->m, i == 1 ? "ide0-cd" : "ide-5632");
-
-    if (how & 2) {
-        if (ide_cd_request_eject(cd, how & 4, NULL) == 0) {
-            block_eject(w->block[i]);
-        }
-    } else if (!w->block[i]->present) {
-        block_insert(w->block[i], NULL, NULL);
-    }
-}
-
-static void op_input(struct world *w)
-{
-    unsigned how = fuzz_u8(&w->in);
-    struct chardev *cd = &w->serial[how & 1];
-    uint8_t buf[32];
-    size_t room;
-
-    switch (how >> 1 & 7) {
-    case 0:
-        input_key(w->m->input, (unsigned)fuzz_uint(&w->in, 2) % 300, how & 0x10);
-        break;
-    case 1:
-        input_relative(w->m->input, (int)fuzz_uint(&w->in, 4), (int8_t)fuzz_u8(&w->in),
-                       (int)fuzz_uint(&w->in, 4));
-        input_button(w->m->input, 0x110 + (how >> 4), how & 0x80);
-        input_sync(w->m->input);
-        break;
-    case 2:
-        room = cd->frontend->can_receive(cd->opaque);
-        fuzz_bytes(&w->in, buf, sizeof(buf));
-        cd->frontend->receive(cd->opaque, buf, MIN(room, fuzz_u8(&w->in) % sizeof(buf)));
-        break;
-    case 3:
-        cd->connected = how & 0x10;
-        cd->frontend->event(cd->opaque, how & 0x10   ? CHARDEV_OPENED
-                                        : how & 0x20 ? CHARDEV_BREAK
-                                                     : CHARDEV_CLOSED);
-        break;
-    case 4:
-        cd->takes = how >> 4;
-        break;
-    case 5:
-        cd->takes = 17;
-        cd->frontend->writable(cd->opaque);
-        break;
-    case 6:
-        board_vcpu_online(w->m, how >> 4);
-        break;
-    default:
-        fake_guestmem_hole(w->m->memory, fuzz_uint(&w->in, 2) & ~0xfffu, 0x1000);
-        break;
-    }
-}
-
-static void line(void *opaque, const char *text)
-{
-    if (strchr(text, '\n')) {
-        g_error("a fact of two lines");
+    if (how & 1) {
+        board_vcpu_online(w->g.m, how >> 4);
+    } else {
+        fake_guestmem_hole(w->g.m->memory, fuzz_uint(&w->g.in, 2) & ~0xfffu, 0x1000);
     }
 }
 
@@ -694,30 +363,27 @@ static void stop(struct world *w)
         w->core.patient = false;
         ioreq_core_drain(&w->core);
         w->core.hold = true;
-        machine_stop(w->m);
+        machine_stop(w->g.m);
         w->stopped = true;
     }
-    drain(w);
-    if (machine_busy(w->m)) {
+    guest_drain(&w->g);
+    if (machine_busy(w->g.m)) {
         g_error("busy without a request");
     }
 }
 
 static void start(struct world *w)
 {
-    machine_start(w->m);
+    machine_start(w->g.m);
     w->core.hold = false;
     w->stopped = false;
 }
 
 static void end_machine(struct world *w)
 {
-    struct machine *m = w->m;
+    struct machine *m = w->g.m;
 
-    if (w->watch) {
-        display_unwatch(w->watch);
-        w->watch = NULL;
-    }
+    guest_unwatch(&w->g);
     board_free(m);
     fake_machine_free(m);
 }
@@ -731,9 +397,9 @@ static void damage(struct world *w, GByteArray *stream)
     guint body = stream->len - END_SIZE;
     gsize size = 32;
 
-    for (unsigned n = 1 + fuzz_u8(&w->in) % 6; n > 0; n--) {
-        guint at = (guint)fuzz_uint(&w->in, 3) % body;
-        uint8_t how = fuzz_u8(&w->in), value = fuzz_u8(&w->in);
+    for (unsigned n = 1 + fuzz_u8(&w->g.in) % 6; n > 0; n--) {
+        guint at = (guint)fuzz_uint(&w->g.in, 3) % body;
+        uint8_t how = fuzz_u8(&w->g.in), value = fuzz_u8(&w->g.in);
 
         stream->data[at] = how & 1   ? value
                            : how & 2 ? (uint8_t)(stream->data[at] ^ 1u << (value & 7))
@@ -752,7 +418,7 @@ static void damage(struct world *w, GByteArray *stream)
 static void migrate(struct world *w, bool damaged)
 {
     GByteArray *saved = g_byte_array_new(), *again = g_byte_array_new();
-    struct machine *old = w->m;
+    struct machine *old = w->g.m;
     uint64_t gfn = old->hv->vram_gfn;
     size_t pages = old->hv->vram_pages;
     g_autofree uint8_t *memory = g_malloc(0x20000);
@@ -768,16 +434,16 @@ static void migrate(struct world *w, bool damaged)
     }
     end_machine(w);
     build(w, true);
-    guestmem_write(w->m->memory, 0, memory, 0x20000);
-    w->m->hv->vram = g_steal_pointer(&vram);
-    w->m->hv->vram_gfn = gfn;
-    w->m->hv->vram_pages = pages;
+    guestmem_write(w->g.m->memory, 0, memory, 0x20000);
+    w->g.m->hv->vram = g_steal_pointer(&vram);
+    w->g.m->hv->vram_gfn = gfn;
+    w->g.m->hv->vram_pages = pages;
     if (damaged) {
         GByteArray *bad = g_byte_array_new();
 
         g_byte_array_append(bad, saved->data, saved->len);
         damage(w, bad);
-        damaged = machine_load(w->m, bad->data, bad->len, &err) == 0;
+        damaged = machine_load(w->g.m, bad->data, bad->len, &err) == 0;
         w->hostile |= damaged;
         if (!damaged && (!err || !err->message[0])) {
             g_error("refused without a word");
@@ -785,13 +451,13 @@ static void migrate(struct world *w, bool damaged)
         g_clear_error(&err);
         g_byte_array_free(bad, TRUE);
     }
-    if (!damaged && machine_load(w->m, saved->data, saved->len, &err) < 0) {
+    if (!damaged && machine_load(w->g.m, saved->data, saved->len, &err) < 0) {
         if (!w->hostile) {
             g_error("not loaded: %s", err->message);
         }
         g_clear_error(&err);
     }
-    if (machine_save(w->m, again, &err) < 0) {
+    if (machine_save(w->g.m, again, &err) < 0) {
         g_error("not saved again: %s", err->message);
     }
     if (!w->hostile &&
@@ -807,14 +473,14 @@ static void migrate(struct world *w, bool damaged)
 
 static void op_life(struct world *w)
 {
-    unsigned how = fuzz_u8(&w->in);
+    unsigned how = fuzz_u8(&w->g.in);
 
     switch (how % 16) {
     case 0:
-        machine_reset(w->m, RESET_WAKEUP);
+        machine_reset(w->g.m, RESET_WAKEUP);
         break;
     case 1:
-        machine_wakeup(w->m, NULL);
+        machine_wakeup(w->g.m, NULL);
         break;
     case 2:
     case 3:
@@ -832,49 +498,67 @@ static void op_life(struct world *w)
         migrate(w, true);
         break;
     case 8:
-        for (guint i = 0; i < w->m->devices->len; i++) {
-            struct device *dev = g_ptr_array_index(w->m->devices, i);
-
-            if (dev->class->describe) {
-                struct facts *facts = facts_new();
-
-                dev->class->describe(dev, facts);
-                facts_foreach_line(facts, line, NULL);
-                facts_free(facts);
-            }
-        }
+        guest_describe(&w->g);
         break;
     default:
-        fake_clock_step(w->m, (int64_t)fuzz_uint(&w->in, 2) * NS_PER_US << (how >> 4));
+        fake_clock_step(w->g.m, (int64_t)fuzz_uint(&w->g.in, 2) * NS_PER_US << (how >> 4));
         break;
     }
 }
 
 static void op_boot(struct world *w)
 {
-    boot(w->m);
+    boot(w->g.m);
 }
 
-static void (*const ops[])(struct world *w) = {
-    op_pio,    op_pio,        op_pio,        op_pio,  op_mmio, op_mmio,   op_mmio, op_config,
-    op_config, op_string,     op_string,     op_raw,  op_ring, op_memory, op_ata,  op_ata,
-    op_ata,    op_bus_master, op_bus_master, op_vbe,  op_vga,  op_look,   op_disk, op_disk,
-    op_disk,   op_medium,     op_input,      op_life, op_boot,
+/* Either the board's own or a driver's; how often a line stands here is how often it is tried. */
+static const struct {
+    void (*board)(struct world *w);
+    void (*guest)(struct fuzz_guest *g);
+} ops[] = {
+    {.board = op_pio},           {.board = op_pio},       {.board = op_pio},
+    {.board = op_pio},           {.board = op_mmio},      {.board = op_mmio},
+    {.board = op_mmio},          {.board = op_config},    {.board = op_config},
+    {.board = op_string},        {.board = op_string},    {.board = op_raw},
+    {.board = op_ring},          {.board = op_host},      {.board = op_life},
+    {.board = op_boot},          {.guest = guest_memory}, {.guest = guest_ata},
+    {.guest = guest_ata},        {.guest = guest_ata},    {.guest = guest_bus_master},
+    {.guest = guest_bus_master}, {.guest = guest_vbe},    {.guest = guest_vga},
+    {.guest = guest_look},       {.guest = guest_disk},   {.guest = guest_disk},
+    {.guest = guest_disk},       {.guest = guest_medium}, {.guest = guest_keys},
+    {.guest = guest_serial},
 };
+
+static void one_op(struct world *w)
+{
+    unsigned which = fuzz_u8(&w->g.in) % G_N_ELEMENTS(ops);
+
+    if (ops[which].board) {
+        ops[which].board(w);
+    } else {
+        ops[which].guest(&w->g);
+    }
+}
+
+void fuzz_choose(unsigned target)
+{
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct world *w = NULL;
     unsigned flags;
 
-    firmware();
+    guest_firmware();
     log_set_level("all", "error");
     if (posix_memalign((void **)&w, 4096, sizeof(*w)) != 0) {
         abort();
     }
     memset(w, 0, sizeof(*w));
-    w->in = (struct fuzz_input){data, size};
-    flags = fuzz_u8(&w->in);
+    w->g.in = (struct fuzz_input){data, size};
+    w->g.out = pio_write;
+    w->g.get = pio_read;
+    flags = fuzz_u8(&w->g.in);
     describe(w, flags);
     if (posix_memalign((void **)&w->ring, 4096, 4096) != 0) {
         abort();
@@ -887,18 +571,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     build(w, false);
     start(w);
     if (flags & 0x80) {
-        boot(w->m);
+        boot(w->g.m);
     }
-    for (unsigned n = 0; w->in.left > 0 && n < OPS_MAX; n++) {
-        ops[fuzz_u8(&w->in) % G_N_ELEMENTS(ops)](w);
+    for (unsigned n = 0; w->g.in.left > 0 && n < OPS_MAX; n++) {
+        one_op(w);
     }
     if (flags & 0x40) {
         migrate(w, flags & 0x10);
     }
-    drain(w);
+    guest_drain(&w->g);
     end_machine(w);
-    for (unsigned i = 0; i < DRIVES; i++) {
-        fake_block_free(w->block[i]);
+    for (unsigned i = 0; i < GUEST_DRIVES; i++) {
+        fake_block_free(w->g.block[i]);
     }
     g_ptr_array_unref(w->desc.drives);
     g_ptr_array_unref(w->desc.serials);
@@ -917,8 +601,7 @@ void fuzz_generate(GRand *rand, GByteArray *out)
 
     if (first) {
         first = false;
-        firmware();
-        atexit(firmware_gone);
+        guest_firmware();
     }
     g_byte_array_set_size(out, len);
     for (unsigned i = 0; i < len; i++) {

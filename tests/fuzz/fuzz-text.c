@@ -4,7 +4,7 @@
  * the command line, and the small readers (xenstore values and tokens, option lists, character
  * devices).
  *
- * The first byte of an input says which.
+ * A target each.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,8 +25,7 @@
 #define OUTPUT_MAX (4u << 20) /* what one client may be told for 8 KiB of input */
 #define ARGS_MAX 24
 
-const char fuzz_name[] = "text";
-const unsigned fuzz_short_run = 1500;
+const unsigned fuzz_short_run = 500;
 
 /* ---- QMP ---- */
 
@@ -199,18 +198,10 @@ static void fuzz_cmdline(struct fuzz_input *in)
     }
 }
 
-static void fuzz_readers(struct fuzz_input *in)
+static void fuzz_xenstore(struct fuzz_input *in)
 {
-    static const struct optlist_form forms[] = {
-        {{"if=none", "readonly=on", "id=ide-"}, "file", {"format="}},
-        {{NULL}, "file", {"if=ide", "index=", "media=disk", "format=", "cache=writeback"}},
-        {.key = NULL},
-    };
     g_autofree char *text = g_strndup((const char *)in->data, in->left);
     g_autofree char *path = xenstore_absolute("/local/domain/0/device-model/1", text);
-    struct chardev_spec spec;
-    struct optlist *list;
-    GError *err = NULL;
     uint64_t value = 0;
 
     if (xenstore_parse_uint(text, 1000, &value) == 0 && value > 1000) {
@@ -220,6 +211,21 @@ static void fuzz_readers(struct fuzz_input *in)
         g_error("too long a path");
     }
     xenstore_token_parse(text);
+}
+
+static void fuzz_options(struct fuzz_input *in)
+{
+    static const struct optlist_form forms[] = {
+        {{"if=none", "readonly=on", "id=ide-"}, "file", {"format="}},
+        {{NULL}, "file", {"if=ide", "index=", "media=disk", "format=", "cache=writeback"}},
+        {.key = NULL},
+    };
+    g_autofree char *text = g_strndup((const char *)in->data, in->left);
+    struct chardev_spec spec;
+    struct optlist *list;
+    GError *err = NULL;
+    uint64_t value = 0;
+
     if (optlist_number(text, 10, 2000, &value) == 0 && (value < 10 || value > 2000)) {
         g_error("beyond its limits");
     }
@@ -240,22 +246,25 @@ static void fuzz_readers(struct fuzz_input *in)
     g_clear_error(&err);
 }
 
+enum text_target { TEXT_QMP, TEXT_CMDLINE, TEXT_OPTIONS, TEXT_XENSTORE };
+
+const char *const fuzz_targets[] = {"qmp", "command-line", "options", "xenstore", NULL};
+
+static void (*const run[])(struct fuzz_input *in) = {fuzz_qmp, fuzz_cmdline, fuzz_options,
+                                                     fuzz_xenstore};
+static enum text_target target;
+
+void fuzz_choose(unsigned which)
+{
+    target = (enum text_target)which;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input in = {data, size};
 
     log_set_level("all", "error");
-    switch (fuzz_u8(&in) % 4) {
-    case 0:
-    case 1:
-        fuzz_qmp(&in);
-        break;
-    case 2:
-        fuzz_cmdline(&in);
-        break;
-    default:
-        fuzz_readers(&in);
-    }
+    run[target](&in);
     return 0;
 }
 
@@ -379,30 +388,67 @@ static void add_text(GByteArray *out, GRand *rand, const char *text)
     }
 }
 
+static const char *const values[] = {
+    "1",
+    "0",
+    "999",
+    "1000",
+    "18446744073709551616",
+    "-1",
+    "0x10",
+    " 7",
+    "/local/domain/1/",
+    "..",
+    "//",
+    "device-model/1/state",
+    "token:",
+    "W0x7f",
+    "\xff",
+    "@releaseDomain",
+};
+
+static const char *some_word(GRand *rand)
+{
+    uint32_t which = g_rand_int(rand);
+
+    switch (target) {
+    case TEXT_QMP:
+        return words[which % G_N_ELEMENTS(words)];
+    case TEXT_XENSTORE:
+        return values[which % G_N_ELEMENTS(values)];
+    default:
+        return args[which % G_N_ELEMENTS(args)];
+    }
+}
+
+/* A length, a byte that says how it is sent, and what is sent. */
+static void add_piece(GByteArray *out, GRand *rand)
+{
+    guint at = out->len;
+    uint8_t head[2] = {0, (uint8_t)g_rand_int(rand)};
+
+    g_byte_array_append(out, head, 2);
+    for (unsigned n = g_rand_int(rand) % 4; n > 0; n--) {
+        add_text(out, rand, some_word(rand));
+    }
+    out->data[at] = (uint8_t)MIN(out->len - at - 2, 255);
+}
+
 void fuzz_generate(GRand *rand, GByteArray *out)
 {
-    uint8_t what = (uint8_t)g_rand_int(rand), flags = (uint8_t)g_rand_int(rand);
-    unsigned pieces = 1 + g_rand_int(rand) % 24;
+    uint8_t flags = (uint8_t)g_rand_int(rand);
 
-    g_byte_array_append(out, &what, 1);
-    if (what % 4 < 2) {
+    if (target == TEXT_QMP) {
         g_byte_array_append(out, &flags, 1);
     }
-    for (unsigned i = 0; i < pieces; i++) {
-        if (what % 4 < 2) {
-            guint at = out->len;
-            uint8_t head[2] = {0, (uint8_t)g_rand_int(rand)};
-
-            g_byte_array_append(out, head, 2);
-            for (unsigned n = g_rand_int(rand) % 4; n > 0; n--) {
-                add_text(out, rand, words[g_rand_int(rand) % G_N_ELEMENTS(words)]);
-            }
-            out->data[at] = (uint8_t)MIN(out->len - at - 2, 255);
-        } else {
-            add_text(out, rand, args[g_rand_int(rand) % G_N_ELEMENTS(args)]);
-            if (what % 4 == 2) {
-                g_byte_array_append(out, (const guint8 *)"", 1);
-            }
+    for (unsigned pieces = 1 + g_rand_int(rand) % 24; pieces > 0; pieces--) {
+        if (target == TEXT_QMP) {
+            add_piece(out, rand);
+            continue;
+        }
+        add_text(out, rand, some_word(rand));
+        if (target == TEXT_CMDLINE) {
+            g_byte_array_append(out, (const guint8 *)"", 1);
         }
     }
 }

@@ -16,8 +16,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* For driver.c: the target's name, how many inputs a short run tries, and how to make one. */
-extern const char fuzz_name[];
+/*
+ * A program may hold several targets (NULL behind the last), of which one is chosen before the
+ * first input; under libFuzzer XENDM_FUZZ_TARGET does.
+ */
+extern const char *const fuzz_targets[];
+void fuzz_choose(unsigned target);
+
+/* For driver.c: how many inputs a short run tries of each, and how to make one. */
 extern const unsigned fuzz_short_run;
 void fuzz_generate(GRand *rand, GByteArray *out);
 

@@ -7,12 +7,19 @@ fuzz_driver += tests/fuzz/driver.c
 endif
 
 check_PROGRAMS += tests/fuzz/fuzz-board
-tests_fuzz_fuzz_board_SOURCES = tests/fuzz/fuzz-board.c $(fuzz_driver) dm/ioreq/request.c dm/ioreq/request.h hw/classes.c \
-	tests/unit/fake-block.c tests/unit/fake-block.h
+fuzz_guest = tests/fuzz/guest.c tests/fuzz/guest.h tests/unit/fake-block.c tests/unit/fake-block.h
+tests_fuzz_fuzz_board_SOURCES = tests/fuzz/fuzz-board.c $(fuzz_driver) $(fuzz_guest) dm/ioreq/request.c dm/ioreq/request.h \
+	hw/classes.c
 tests_fuzz_fuzz_board_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
 tests_fuzz_fuzz_board_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
 tests_fuzz_fuzz_board_LDADD = \
 	libhwpc.la libhwide.la libhwacpi.la libhwchar.la libhwinput.la libhwdisplay.la libhwxen.la $(UNIT_LIBS)
+
+check_PROGRAMS += tests/fuzz/fuzz-device
+tests_fuzz_fuzz_device_SOURCES = tests/fuzz/fuzz-device.c $(fuzz_driver) $(fuzz_guest) hw/classes.c
+tests_fuzz_fuzz_device_CPPFLAGS = $(AM_CPPFLAGS)
+tests_fuzz_fuzz_device_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
+tests_fuzz_fuzz_device_LDADD = $(tests_fuzz_fuzz_board_LDADD)
 
 check_PROGRAMS += tests/fuzz/fuzz-text
 tests_fuzz_fuzz_text_SOURCES = tests/fuzz/fuzz-text.c $(fuzz_driver) tests/unit/qmp-fakes.c tests/unit/qmp-fakes.h \
@@ -22,6 +29,6 @@ tests_fuzz_fuzz_text_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
 tests_fuzz_fuzz_text_LDADD = $(qmp_test_libs)
 
 if !FUZZER
-TESTS += tests/fuzz/fuzz-board tests/fuzz/fuzz-text
+TESTS += tests/fuzz/fuzz-board tests/fuzz/fuzz-device tests/fuzz/fuzz-text
 endif
-EXTRA_DIST += tests/fuzz/driver.c
+EXTRA_DIST += tests/fuzz/driver.c tests/fuzz/run

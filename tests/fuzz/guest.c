@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <xendm/facts.h>
+#include <xendm/ide.h>
+#include <xendm/input.h>
+#include <xendm/pci.h>
+
+#include "guest.h"
+
+const char *const guest_drive_id[GUEST_DRIVES] = {"ide0-hd", "ide0-cd", "ide-5632", "ide1-hd"};
+
+static char firmware_dir[] = "/tmp/xendm-fuzz-XXXXXX";
+
+/* The image is read into memory when the board is made. */
+static void firmware_gone(void)
+{
+    g_autofree char *rom = g_build_filename(firmware_dir, "vgabios-stdvga.bin", NULL);
+
+    unlink(rom);
+    rmdir(firmware_dir);
+}
+
+const char *guest_firmware(void)
+{
+    static bool made;
+
+    if (!made) {
+        g_autofree char *rom = NULL;
+        g_autofree char *data = g_malloc0(4096);
+
+        made = true;
+        if (!mkdtemp(firmware_dir)) {
+            abort();
+        }
+        atexit(firmware_gone);
+        rom = g_build_filename(firmware_dir, "vgabios-stdvga.bin", NULL);
+        g_file_set_contents(rom, data, 4096, NULL);
+        setenv("XENDM_FIRMWARE_DIR", firmware_dir, 1);
+    }
+    return firmware_dir;
+}
+
+/* ---- a character back end that takes what the input says ---- */
+
+size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
+{
+    size_t n = MIN(len, cd->takes);
+
+    cd->takes = cd->takes > 16 ? cd->takes : cd->takes - (unsigned)n;
+    return n;
+}
+
+void chardev_set_frontend(struct chardev *cd, const struct chardev_frontend *frontend, void *opaque)
+{
+    cd->frontend = frontend;
+    cd->opaque = opaque;
+}
+
+void chardev_accept_input(struct chardev *cd)
+{
+}
+
+const char *chardev_filename(const struct chardev *cd)
+{
+    return "fuzz";
+}
+
+bool chardev_connected(const struct chardev *cd)
+{
+    return cd->connected;
+}
+
+uint64_t guest_bar(struct machine *m, unsigned devfn, unsigned bar)
+{
+    struct pci_device *pci = pci_device_at(m->pci, devfn);
+
+    return pci && pci->bar[bar].address != PCI_BAR_UNMAPPED ? pci->bar[bar].address : 0;
+}
+
+/* Guest memory: low pages mostly, the ends of RAM, anything. */
+uint64_t guest_some_memory(struct fuzz_guest *g)
+{
+    unsigned which = fuzz_u8(&g->in);
+
+    switch (which % 8) {
+    case 0:
+        return (UINT64_C(16) << 20) - fuzz_u8(&g->in);
+    case 1:
+        return (UINT64_C(4) << 30) + fuzz_uint(&g->in, 3) - 128;
+    case 2:
+        return fuzz_uint(&g->in, 8);
+    default:
+        return 0x1000 + fuzz_uint(&g->in, 2);
+    }
+}
+
+void guest_memory(struct fuzz_guest *g)
+{
+    uint64_t gpa = 0x1000 + fuzz_uint(&g->in, 2);
+    uint8_t buf[256];
+    size_t len = fuzz_u8(&g->in) + 1u;
+
+    fuzz_bytes(&g->in, buf, len);
+    guestmem_write(g->m->memory, gpa, buf, len);
+}
+
+/* ---- longer patterns, as drivers have them ---- */
+
+static uint8_t ata_code(struct fuzz_guest *g)
+{
+    static const uint8_t codes[] = {0x20, 0x24, 0x25, 0x29, 0x30, 0x34, 0x35, 0x39, 0xc4, 0xc5,
+                                    0xc6, 0xc8, 0xca, 0x06, 0xe7, 0xec, 0xef, 0x91, 0x40, 0x90,
+                                    0x08, 0xa0, 0xa0, 0xa0, 0xa1, 0xe0, 0xf8, 0x27};
+    unsigned which = fuzz_u8(&g->in);
+
+    return which >= 240 ? fuzz_u8(&g->in) : codes[which % sizeof(codes)];
+}
+
+static void packet(struct fuzz_guest *g, uint32_t base, bool small)
+{
+    static const uint8_t first[] = {0x00, 0x03, 0x12, 0x15, 0x1a, 0x1b, 0x1e, 0x25,
+                                    0x28, 0x2b, 0x42, 0x43, 0x46, 0x4a, 0x51, 0x55,
+                                    0x5a, 0xa8, 0xad, 0xbb, 0xbd, 0xbe};
+
+    for (unsigned i = 0; i < 6; i++) {
+        unsigned word = (unsigned)fuzz_uint(&g->in, 2);
+
+        if (i == 0) {
+            word = (word & 0xff00) | first[(word & 0xff) % sizeof(first)];
+        } else if (small && i != 4) {
+            word &= 0x0101; /* small numbers: addresses that exist */
+        }
+        g->out(g, base, word, 2);
+    }
+}
+
+static void command(struct fuzz_guest *g, uint8_t code)
+{
+    unsigned how = fuzz_u8(&g->in);
+    uint32_t base = how & 1 ? 0x170 : 0x1f0;
+
+    g->out(g, base + 6, 0xe0 | (how & 2 ? 0x10 : 0) | (how & 0x80 ? 0 : 0x40), 1);
+    for (unsigned reg = 1; reg < 6; reg++) {
+        bool high = (how >> 2 & 3) == 0;
+
+        if (high) {
+            g->out(g, base + reg, how & 0x20 ? fuzz_u8(&g->in) : 0, 1);
+        }
+        g->out(g, base + reg,
+               reg == 3 || reg == 2 || how & 0x10 ? fuzz_u8(&g->in)
+               : reg == 1                         ? how >> 6
+                                                  : 0,
+               1);
+    }
+    g->out(g, base + 7, code, 1);
+    if (code == 0xa0) {
+        packet(g, base, how & 0x40);
+    }
+}
+
+void guest_ata(struct fuzz_guest *g)
+{
+    command(g, ata_code(g));
+}
+
+void guest_atapi(struct fuzz_guest *g)
+{
+    command(g, fuzz_u8(&g->in) & 0xe0 ? 0xa0 : ata_code(g));
+}
+
+/* docs/misc/hvm-emulated-unplug.pandoc of Xen: the magic number is read, then the wish written. */
+void guest_unplug(struct fuzz_guest *g)
+{
+    unsigned how = fuzz_u8(&g->in);
+
+    g->get(g, 0x10, 2);
+    if (how & 1) {
+        g->out(g, 0x12, fuzz_uint(&g->in, 2), 2);
+        g->out(g, 0x10, fuzz_uint(&g->in, 4), 4);
+    }
+    g->out(g, how & 2 ? 0x10 : 0x12, how >> 2, how & 0x80 ? 1 : 2);
+}
+
+/* A command for the controller, the keyboard or the mouse, and what they answer. */
+void guest_keyboard(struct fuzz_guest *g)
+{
+    static const uint8_t codes[] = {0x20, 0x60, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xad,
+                                    0xae, 0xd0, 0xd1, 0xd2, 0xd3, 0xd4, 0xfe};
+    unsigned how = fuzz_u8(&g->in), n = how >> 5;
+
+    if (how & 1) {
+        unsigned code = fuzz_u8(&g->in);
+
+        g->out(g, 0x64, code > 0xf0 ? code : codes[code % sizeof(codes)], 1);
+    }
+    if (how & 2) {
+        g->out(g, 0x60, how & 4 ? 0xe0 | (fuzz_u8(&g->in) & 0x1f) : fuzz_u8(&g->in), 1);
+    }
+    while (n-- > 0) {
+        g->get(g, 0x64, 1);
+        g->get(g, 0x60, 1);
+    }
+}
+
+void guest_bus_master(struct fuzz_guest *g)
+{
+    unsigned how = fuzz_u8(&g->in), n = 1 + fuzz_u8(&g->in) % 12;
+    uint32_t bm = (uint32_t)guest_bar(g->m, PCI_DEVFN(1, 1), 4),
+             table = 0x8000 + (how >> 4) * 0x1ffcu;
+
+    for (unsigned i = 0; i < n; i++) {
+        uint32_t prd[2] = {(uint32_t)guest_some_memory(g), (uint32_t)fuzz_uint(&g->in, 2)};
+
+        if (how & 8) {
+            prd[1] = 512u * (prd[1] % 16);
+        }
+        if (i + 1 == n && how & 4) {
+            prd[1] |= 0x80000000;
+        }
+        guestmem_write(g->m->memory, table + i * 8, prd, 8);
+    }
+    bm += how & 1 ? 8 : 0;
+    g->out(g, bm, 0, 1);
+    g->out(g, bm + 4, table, 4);
+    g->out(g, bm, how & 2 ? 9 : 1, 1);
+}
+
+void guest_vbe(struct fuzz_guest *g)
+{
+    unsigned how = fuzz_u8(&g->in);
+
+    for (unsigned index = 1; index < 10; index++) {
+        if (how & 1 || index < 4) {
+            g->out(g, 0x1ce, index, 2);
+            g->out(g, 0x1cf,
+                   index == 3 && how & 2 ? 8u * (1 + (how >> 2 & 3)) : fuzz_uint(&g->in, 2), 2);
+        }
+    }
+    g->out(g, 0x1ce, 4, 2);
+    g->out(g, 0x1cf, 0x41 | (how >> 4 & 0x0e) << 4, 2);
+}
+
+void guest_vga(struct fuzz_guest *g)
+{
+    static const struct {
+        uint16_t port;
+        uint8_t count;
+    } sets[] = {{0x3c4, 5}, {0x3ce, 9}, {0x3d4, 25}};
+    unsigned which = fuzz_u8(&g->in) % 3, n = fuzz_u8(&g->in) % 12;
+
+    g->out(g, 0x3c2, 0x67, 1);
+    for (unsigned i = 0; i < n; i++) {
+        g->out(g, sets[which].port,
+               fuzz_u8(&g->in) % sets[which].count | (uint32_t)fuzz_u8(&g->in) << 8, 2);
+    }
+    g->get(g, 0x3da, 1);
+    g->out(g, 0x3c0, 0x20 | (fuzz_u8(&g->in) & 0x1f), 1);
+    g->out(g, 0x3c0, fuzz_u8(&g->in), 1);
+}
+
+static void on_damage(void *opaque, unsigned x, unsigned y, unsigned width, unsigned height)
+{
+    if (width == 0 || height == 0 || x + width > DISPLAY_WIDTH_MAX ||
+        y + height > DISPLAY_HEIGHT_MAX) {
+        g_error("damage outside of the screen");
+    }
+}
+
+static const struct display_viewer viewer = {.damaged = on_damage};
+
+void guest_look(struct fuzz_guest *g)
+{
+    unsigned how = fuzz_u8(&g->in), width, height;
+    uint64_t sum = 0;
+
+    if ((how & 7) == 0 && g->watch) {
+        display_unwatch(g->watch);
+        g->watch = NULL;
+        return;
+    }
+    if (!g->watch) {
+        g->watch = display_watch(g->m->display, &viewer, g);
+    }
+    const uint32_t *pixels = display_refresh(g->m->display, how & 8, &width, &height);
+
+    for (size_t i = 0; pixels && i < (size_t)width * height; i += 97) {
+        sum += pixels[i];
+    }
+    if (sum == 1) { /* for the compiler */
+        g_message("one");
+    }
+}
+
+void guest_disk(struct fuzz_guest *g)
+{
+    unsigned how = fuzz_u8(&g->in);
+    struct block *b = g->block[how & 3];
+
+    switch (how >> 2 & 7) {
+    case 0:
+        b->cached = !b->cached;
+        break;
+    case 1:
+        b->bad_sector = fuzz_uint(&g->in, 2) % 400;
+        b->fail[how >> 5 & 3] = b->fail[how >> 5 & 3] ? 0 : how & 0x80 ? -ENOSPC : -EIO;
+        break;
+    case 2:
+    case 3:
+        fake_block_complete(b, (how >> 5) % MAX(b->pending.length, 1));
+        break;
+    default:
+        fake_block_complete_all(b);
+    }
+}
+
+void guest_medium(struct fuzz_guest *g)
+{
+    unsigned how = fuzz_u8(&g->in), i = 1 + (how & 1);
+    struct device *cd = machine_find(g->m, guest_drive_id[i]);
+
+    if (how & 2) {
+        if (ide_cd_request_eject(cd, how & 4, NULL) == 0) {
+            block_eject(g->block[i]);
+        }
+    } else if (!g->block[i]->present) {
+        block_insert(g->block[i], NULL, NULL);
+    }
+}
+
+void guest_keys(struct fuzz_guest *g)
+{
+    unsigned how = fuzz_u8(&g->in);
+
+    if (how & 1) {
+        input_key(g->m->input, (unsigned)fuzz_uint(&g->in, 2) % 300, how & 0x10);
+        return;
+    }
+    input_relative(g->m->input, (int)fuzz_uint(&g->in, 4), (int8_t)fuzz_u8(&g->in),
+                   (int)fuzz_uint(&g->in, 4));
+    input_button(g->m->input, 0x110 + (how >> 4), how & 0x80);
+    input_sync(g->m->input);
+}
+
+void guest_serial(struct fuzz_guest *g)
+{
+    unsigned how = fuzz_u8(&g->in);
+    struct chardev *cd = &g->serial[how & 1];
+    uint8_t buf[32];
+    size_t room;
+
+    switch (how >> 1 & 3) {
+    case 0:
+        room = cd->frontend->can_receive(cd->opaque);
+        fuzz_bytes(&g->in, buf, sizeof(buf));
+        cd->frontend->receive(cd->opaque, buf, MIN(room, fuzz_u8(&g->in) % sizeof(buf)));
+        break;
+    case 1:
+        cd->connected = how & 0x10;
+        cd->frontend->event(cd->opaque, how & 0x10   ? CHARDEV_OPENED
+                                        : how & 0x20 ? CHARDEV_BREAK
+                                                     : CHARDEV_CLOSED);
+        break;
+    case 2:
+        cd->takes = how >> 4;
+        break;
+    default:
+        cd->takes = 17;
+        cd->frontend->writable(cd->opaque);
+        break;
+    }
+}
+
+void guest_drain(struct fuzz_guest *g)
+{
+    for (unsigned i = 0; i < GUEST_DRIVES; i++) {
+        if (g->block[i]) {
+            fake_block_complete_all(g->block[i]);
+        }
+    }
+}
+
+void guest_unwatch(struct fuzz_guest *g)
+{
+    if (g->watch) {
+        display_unwatch(g->watch);
+        g->watch = NULL;
+    }
+}
+
+static void line(void *opaque, const char *text)
+{
+    if (strchr(text, '\n')) {
+        g_error("a fact of two lines");
+    }
+}
+
+void guest_describe(struct fuzz_guest *g)
+{
+    for (guint i = 0; i < g->m->devices->len; i++) {
+        struct device *dev = g_ptr_array_index(g->m->devices, i);
+
+        if (dev->class->describe) {
+            struct facts *facts = facts_new();
+
+            dev->class->describe(dev, facts);
+            facts_foreach_line(facts, line, NULL);
+            facts_free(facts);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a fuzz target does as guest and as host, in the patterns that drivers and back ends have:
+ * random register accesses alone hardly ever start a command. Each function takes what it does from
+ * the input. fuzz-board drives all of them through the ioreq core, fuzz-device one chip's directly.
+ */
+#ifndef XENDM_FUZZ_GUEST_H
+#define XENDM_FUZZ_GUEST_H
+
+#include <xendm/chardev.h>
+#include <xendm/display.h>
+#include <xendm/machine.h>
+
+#include "../unit/fake-block.h"
+#include "fuzz.h"
+
+#define GUEST_DRIVES 4u
+#define GUEST_SERIALS 2u
+
+/* A character back end that takes what the input says. */
+struct chardev {
+    const struct chardev_frontend *frontend;
+    void *opaque;
+    bool connected;
+    unsigned takes; /* bytes of the next write; more than a FIFO: all */
+};
+
+struct fuzz_guest {
+    struct fuzz_input in;
+    struct machine *m;
+    struct block *block[GUEST_DRIVES]; /* disk, CD, CD, disk */
+    struct chardev serial[GUEST_SERIALS];
+    struct display_watch *watch;
+    void (*out)(struct fuzz_guest *g, uint32_t port, uint64_t value, unsigned size);
+    uint64_t (*get)(struct fuzz_guest *g, uint32_t port, unsigned size);
+};
+
+/* Ids of the drives as the board has them, and which of them are CD drives. */
+extern const char *const guest_drive_id[GUEST_DRIVES];
+static inline bool guest_drive_is_cd(unsigned i)
+{
+    return i == 1 || i == 2;
+}
+
+/* A directory with an option ROM for the VGA; it goes when the process ends. */
+const char *guest_firmware(void);
+
+uint64_t guest_bar(struct machine *m, unsigned devfn, unsigned bar);
+/* Guest memory: low pages mostly, the ends of RAM, anything. */
+uint64_t guest_some_memory(struct fuzz_guest *g);
+
+/* The guest. */
+void guest_memory(struct fuzz_guest *g);
+void guest_ata(struct fuzz_guest *g);
+void guest_atapi(struct fuzz_guest *g);
+void guest_bus_master(struct fuzz_guest *g);
+void guest_vbe(struct fuzz_guest *g);
+void guest_vga(struct fuzz_guest *g);
+void guest_keyboard(struct fuzz_guest *g);
+void guest_unplug(struct fuzz_guest *g);
+
+/* The host. */
+void guest_look(struct fuzz_guest *g);
+void guest_unwatch(struct fuzz_guest *g);
+void guest_disk(struct fuzz_guest *g);
+void guest_medium(struct fuzz_guest *g);
+void guest_keys(struct fuzz_guest *g);
+void guest_serial(struct fuzz_guest *g);
+void guest_describe(struct fuzz_guest *g); /* `info device` of all */
+void guest_drain(struct fuzz_guest *g);    /* all disk I/O completes */
+
+#endif
