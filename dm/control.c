@@ -8,6 +8,7 @@
 #include <xendm/log.h>
 #include <xendm/mapcache.h>
 #include <xendm/recorder.h>
+#include <xendm/turn.h>
 #include <xendm/xenstore.h>
 
 #include "control.h"
@@ -149,6 +150,37 @@ static void describe_hypervisor(const struct control *c, line_fn line, void *to)
     line(to, text);
 }
 
+static void describe_longest(const char *when, const struct turn_longest *longest, line_fn line,
+                             void *to)
+{
+    char text[160];
+
+    if (longest->source) {
+        snprintf(text, sizeof(text),
+                 "longest turn %s: %" G_GINT64_FORMAT " us of CPU time, %" G_GINT64_FORMAT
+                 " us in all, most of it %s",
+                 when, longest->cpu_ns / 1000, longest->wall_ns / 1000, longest->source);
+    } else {
+        snprintf(text, sizeof(text), "longest turn %s: less than 1000 us", when);
+    }
+    line(to, text);
+}
+
+static void describe_loop(line_fn line, void *to)
+{
+    const struct turn_counters *n = turn_counters();
+    char text[160];
+
+    snprintf(text, sizeof(text),
+             "turns %" G_GUINT64_FORMAT ", of more than 1 ms of CPU time %" G_GUINT64_FORMAT
+             ", of more than 5 ms %" G_GUINT64_FORMAT,
+             n->turns, n->above_1ms, n->above_5ms);
+    line(to, text);
+    describe_longest("since the start", &n->longest, line, to);
+    describe_longest("since this was last asked", &n->recent, line, to);
+    turn_forget();
+}
+
 static bool op_describe(void *opaque, const char *topic, line_fn line, void *to)
 {
     const struct control *c = opaque;
@@ -162,6 +194,8 @@ static bool op_describe(void *opaque, const char *topic, line_fn line, void *to)
         describe_mapcache(c, line, to);
     } else if (strcmp(topic, "hypervisor") == 0) {
         describe_hypervisor(c, line, to);
+    } else if (strcmp(topic, "loop") == 0) {
+        describe_loop(line, to);
     } else {
         return false;
     }
@@ -209,6 +243,7 @@ static gboolean rtc_again(gpointer opaque)
 {
     struct control *c = opaque;
 
+    turn_of("clock offset");
     if (c->rtc_offset == c->rtc_stored) {
         c->rtc_source = 0;
         return G_SOURCE_REMOVE;

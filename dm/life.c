@@ -4,6 +4,7 @@
 
 #include <xendm/error.h>
 #include <xendm/log.h>
+#include <xendm/turn.h>
 #include <xendm/xenstore.h>
 
 #include "daemon.h"
@@ -80,6 +81,7 @@ static gboolean stop_dispatch(GSource *source, GSourceFunc callback, gpointer op
     struct daemon *d = ((struct stop_source *)source)->d;
     void (*stopped)(void *) = d->stopped;
 
+    turn_of("stop");
     d->stop_source = 0;
     d->stopped = NULL;
     stopped(d->stopped_opaque);

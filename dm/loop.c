@@ -12,6 +12,7 @@
 
 #include <xendm/device.h>
 #include <xendm/recorder.h>
+#include <xendm/turn.h>
 
 #include "loop.h"
 
@@ -22,6 +23,7 @@ static gboolean signal_ready(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct signalfd_siginfo info;
 
+    turn_of("signal");
     while (read(fd, &info, sizeof(info)) == sizeof(info)) {
         if (info.ssi_signo == SIGUSR1) {
             signal_handlers->dump(signal_opaque);
@@ -60,6 +62,17 @@ const char *loop_end_pending(void)
     return NULL;
 }
 
+/* Around GLib's poll(2): what is not in it is a turn. */
+static gint watched_poll(GPollFD *fds, guint count, gint timeout)
+{
+    gint ready;
+
+    turn_end();
+    ready = g_poll(fds, count, timeout);
+    turn_begin();
+    return ready;
+}
+
 int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err)
 {
     static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
@@ -70,6 +83,7 @@ int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err)
 
     signal_handlers = handlers;
     signal_opaque = opaque;
+    g_main_context_set_poll_func(NULL, watched_poll);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a write beyond the file size limit is to fail with EFBIG */
     sigemptyset(&set);
@@ -120,6 +134,7 @@ static gboolean clock_ready(gint fd, GIOCondition condition, gpointer opaque)
     struct clock_timer *t = opaque;
     uint64_t expirations;
 
+    turn_of("timers");
     if (read(fd, &expirations, sizeof(expirations)) == sizeof(expirations)) {
         vclock_run(t->clock);
     }

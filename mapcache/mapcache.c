@@ -22,6 +22,7 @@
 #include <xendm/log.h>
 #include <xendm/mapcache.h>
 #include <xendm/recorder.h>
+#include <xendm/turn.h>
 
 #define BUCKET_PAGES_MAX 1024u
 #define HASH_BITS_MIN 4
@@ -146,6 +147,7 @@ static gboolean trim_idle(gpointer opaque)
     struct guestmem *gm = opaque;
     struct bucket *b = gm->oldest;
 
+    turn_of("mapcache trim");
     while (b != NULL) {
         struct bucket *newer = b->newer;
 

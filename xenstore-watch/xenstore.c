@@ -19,6 +19,7 @@
 
 #include <xendm/device.h>
 #include <xendm/log.h>
+#include <xendm/turn.h>
 #include <xendm/xenstore.h>
 
 #include "logic.h"
@@ -364,6 +365,7 @@ static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer 
     struct xenstore_event *event;
     GIOCondition ready = xs->fd_tag != NULL ? g_source_query_unix_fd(source, xs->fd_tag) : 0;
 
+    turn_of("xenstore");
     if (xs->restricted) {
         stop_listening(xs);
         return G_SOURCE_CONTINUE;

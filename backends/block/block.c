@@ -19,6 +19,7 @@
 #include <xendm/error.h>
 #include <xendm/log.h>
 #include <xendm/recorder.h>
+#include <xendm/turn.h>
 
 #include "engine.h"
 
@@ -80,6 +81,7 @@ static gboolean at_once_check(GSource *source)
 
 static gboolean at_once_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
 {
+    turn_of("disk");
     complete_at_once();
     return G_SOURCE_CONTINUE;
 }

@@ -11,6 +11,8 @@
 #include <glib.h>
 #include <glib-unix.h>
 
+#include <xendm/turn.h>
+
 #include "engine.h"
 
 #define THREADS_MAX 8
@@ -100,6 +102,7 @@ static void threads_submit(struct engine_job *job)
 
 static gboolean wake_ready(gint fd, GIOCondition condition, gpointer opaque)
 {
+    turn_of("disk threads");
     threads_poll();
     return G_SOURCE_CONTINUE;
 }

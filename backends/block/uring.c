@@ -15,6 +15,7 @@
 #include <liburing.h>
 
 #include <xendm/log.h>
+#include <xendm/turn.h>
 
 #include "engine.h"
 
@@ -150,6 +151,7 @@ static gboolean source_check(GSource *source)
 
 static gboolean source_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
 {
+    turn_of("io_uring");
     uring_poll();
     return G_SOURCE_CONTINUE;
 }

@@ -27,6 +27,7 @@
 #include <xendm/chardev.h>
 #include <xendm/error.h>
 #include <xendm/log.h>
+#include <xendm/turn.h>
 
 #include "spec.h"
 
@@ -124,6 +125,7 @@ static gboolean peer_left(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct chardev *cd = opaque;
 
+    turn_of("character input");
     cd->hup_source = 0;
     cd->left = true;
     set_connected(cd, false);
@@ -145,6 +147,7 @@ static gboolean input_ready(gint fd, GIOCondition condition, gpointer opaque)
         cd->frontend && cd->frontend->can_receive ? cd->frontend->can_receive(cd->opaque) : 0;
     ssize_t n;
 
+    turn_of("character input");
     if (room == 0) {
         cd->in_source = 0; /* until chardev_accept_input() */
         input_wait(cd);
@@ -201,6 +204,7 @@ static gboolean output_ready(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct chardev *cd = opaque;
 
+    turn_of("character output");
     cd->out_source = 0;
     if (cd->frontend && cd->frontend->writable) {
         cd->frontend->writable(cd->opaque);
@@ -291,6 +295,7 @@ static gboolean pty_notified(gint fd, GIOCondition condition, gpointer opaque)
     struct chardev *cd = opaque;
     char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
 
+    turn_of("pty");
     while (read(fd, events, sizeof(events)) > 0) {
     }
     set_connected(cd, pty_has_reader(cd));
@@ -370,6 +375,7 @@ static gboolean listen_again(gpointer opaque)
 {
     struct chardev *cd = opaque;
 
+    turn_of("character listen");
     cd->listen_source = g_unix_fd_add(cd->listen_fd, G_IO_IN, listen_ready, cd);
     return G_SOURCE_REMOVE;
 }
@@ -389,6 +395,7 @@ static gboolean listen_ready(gint listen_fd, GIOCondition condition, gpointer op
     struct chardev *cd = opaque;
     int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+    turn_of("character listen");
     if (fd < 0) {
         if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) {
             return G_SOURCE_CONTINUE;

@@ -13,6 +13,7 @@
 #include <xendm/aspace.h>
 #include <xendm/clock.h>
 #include <xendm/guestmem.h>
+#include <xendm/hold.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
@@ -22,11 +23,12 @@
 
 #define PORTS 0x10000u
 #define RING_SLOTS IOREQ_BUFFER_SLOT_NUM
-#define STRING_NS (1 * NS_PER_MS) /* a string instruction has for itself in a turn */
-/* units before it looks at the clock, then twice as many … */
-#define UNITS_LOOK_FIRST 16u
+#define STRING_NS (1 * NS_PER_MS) /* a string instruction's turn when nobody says when it ends */
+/* A string looks at the clock after one unit, then after twice as many while units are quick … */
+#define LOOK_NS (20 * NS_PER_US)
 /* … and at most so many: the look costs as much as a unit or two */
 #define UNITS_LOOK_MAX 32u
+#define ITEMS_LOOK 64u /* the same for the ring, whose items are all alike */
 
 _Static_assert(sizeof(struct ioreq) == 32, "the slot layout is an ABI");
 _Static_assert(sizeof(struct buf_ioreq) == 8, "the ring layout is an ABI");
@@ -123,6 +125,53 @@ static uint64_t unit_address(const struct ioreq *r, uint32_t i)
     return r->df ? r->addr - step : r->addr + step;
 }
 
+/* The device at `addr` of what `r` is for, or NULL. */
+static const struct device *target_device(const struct ioreq_core *core, const struct ioreq *r,
+                                          uint64_t addr)
+{
+    const struct machine *m = core->machine;
+    const struct region *region;
+    const struct pci_device *pci;
+
+    switch (r->type) {
+    case IOREQ_TYPE_PIO:
+        region = aspace_find(m->pio, addr);
+        return region != NULL ? region->owner : NULL;
+    case IOREQ_TYPE_COPY:
+        region = aspace_find(m->mmio, addr);
+        return region != NULL ? region->owner : NULL;
+    case IOREQ_TYPE_PCI_CONFIG:
+        pci = addr >> 32 <= 0xff ? pci_device_at(m->pci, (uint8_t)(addr >> 32)) : NULL;
+        return pci != NULL ? &pci->dev : NULL;
+    default:
+        return NULL;
+    }
+}
+
+static bool target_held(const struct ioreq_core *core, const struct ioreq *r, uint64_t addr)
+{
+    const struct device *dev = target_device(core, r, addr);
+
+    return dev != NULL && device_is_held(dev);
+}
+
+/* Whether the device that unit `i` of `r` is for holds: then it waits, untouched. */
+static bool must_wait(struct ioreq_core *core, const struct ioreq *r, uint32_t i)
+{
+    uint64_t addr;
+
+    if (__builtin_expect(core->machine->holds.held == 0, 1)) {
+        return false;
+    }
+    addr = unit_address(r, i);
+    if (!target_held(core, r, addr) && !target_held(core, r, addr + r->size - 1)) {
+        return false;
+    }
+    core->waited = true;
+    core->counters.waited++;
+    return true;
+}
+
 static const enum recorder_kind read_kind[] = {
     [IOREQ_TYPE_PIO] = REC_PIO_READ,
     [IOREQ_TYPE_COPY] = REC_MMIO_READ,
@@ -144,28 +193,42 @@ static uint64_t recorder_address(const struct ioreq *r)
 
 /* ---- string instructions ---- */
 
-/* How long this turn may last. The clock runs from the first look at it. */
+/* How long this turn may last. */
 struct budget {
-    bool limited;
-    uint32_t units, step; /* since the last look; when to look again */
-    int64_t end;
+    struct device *const *holder; /* a unit that holds its device is the last of the turn */
+    uint32_t units, step;         /* since the last look at the clock; when to look again */
+    int64_t look, end;
+    bool over;
 };
 
-/* `units` more were done: is the time over? */
+static struct budget budget_new(const struct ioreq_core *core)
+{
+    int64_t now = ioreq_now_ns();
+
+    return (struct budget){
+        .holder = &core->machine->holds.by_this,
+        .step = 1,
+        .look = now,
+        .end = core->deadline != 0 ? core->deadline : now + STRING_NS,
+    };
+}
+
+/* `units` more were done: is the turn over? */
 static bool spent(struct budget *b, uint32_t units)
 {
     int64_t now;
 
+    if (*b->holder != NULL) {
+        return true;
+    }
     b->units += units;
-    if (!b->limited || b->units < b->step) {
+    if (b->units < b->step) {
         return false;
     }
-    b->units = 0;
-    b->step = MIN(b->step * 2, UNITS_LOOK_MAX);
     now = ioreq_now_ns();
-    if (b->end == 0) {
-        b->end = now + STRING_NS;
-    }
+    b->step = now - b->look > LOOK_NS ? 1 : MIN(b->step * 2, UNITS_LOOK_MAX);
+    b->look = now;
+    b->units = 0;
     return now >= b->end;
 }
 
@@ -192,7 +255,7 @@ static bool port_has_blocks(const struct ioreq_core *core, const struct ioreq *r
 
 /*
  * Units done + 0 … done + n - 1 of `r` between the device and `buf`, in the order in which the
- * device sees them. Returns how many there was time for, at least one.
+ * device sees them. Returns how many there was time for; fewer than `n`: budget->over.
  */
 static uint32_t device_units(struct ioreq_core *core, const struct ioreq *r, uint32_t done,
                              uint8_t *buf, uint32_t n, struct budget *budget)
@@ -202,28 +265,27 @@ static uint32_t device_units(struct ioreq_core *core, const struct ioreq *r, uin
     uint32_t i = 0;
 
     while (i < n) {
-        uint32_t part = blocks || n - i < UNITS_LOOK_FIRST ? n - i : UNITS_LOOK_FIRST;
         uint8_t *at = buf + (size_t)i * r->size;
+        uint32_t part = 1;
 
-        if (pio && r->dir == IOREQ_READ) {
-            aspace_read_block(m->pio, r->addr, at, r->size, part);
-        } else if (pio) {
-            aspace_write_block(m->pio, r->addr, at, r->size, part);
+        if (must_wait(core, r, done + i)) {
+            budget->over = true;
+            break;
+        }
+        if (blocks && r->dir == IOREQ_READ) {
+            part = (uint32_t)aspace_read_some(m->pio, r->addr, at, r->size, n - i);
+        } else if (blocks) {
+            part = (uint32_t)aspace_write_some(m->pio, r->addr, at, r->size, n - i);
+        } else if (r->dir == IOREQ_READ) {
+            uint64_t value = target_read(core, r, unit_address(r, done + i));
+
+            memcpy(at, &value, r->size);
         } else {
-            for (uint32_t k = 0; k < part; k++, at += r->size) {
-                uint64_t address = unit_address(r, done + i + k);
-
-                if (r->dir == IOREQ_READ) {
-                    uint64_t value = target_read(core, r, address);
-
-                    memcpy(at, &value, r->size);
-                } else {
-                    target_write(core, r, address, unit_load(at, r->size));
-                }
-            }
+            target_write(core, r, unit_address(r, done + i), unit_load(at, r->size));
         }
         i += part;
-        if (spent(budget, part) && i < n) {
+        if (spent(budget, part)) {
+            budget->over = true;
             break;
         }
     }
@@ -253,7 +315,7 @@ static uint32_t string_in_direct(struct ioreq_core *core, const struct ioreq *r,
             }
             guestmem_put(m->memory, &ref, (size_t)n * r->size);
         }
-        if (n == 0) {
+        if (n == 0 && !budget->over) {
             n = (GUEST_PAGE_SIZE - (uint32_t)(gpa & (GUEST_PAGE_SIZE - 1))) / r->size;
             n = n == 0 ? 1 : n < left ? n : left;
             n = device_units(core, r, done, core->bounce, n, budget);
@@ -263,7 +325,7 @@ static uint32_t string_in_direct(struct ioreq_core *core, const struct ioreq *r,
             }
         }
         done += n;
-        if (done < r->count && budget->end != 0 && spent(budget, UNITS_LOOK_MAX)) {
+        if (budget->over) {
             break;
         }
     }
@@ -334,7 +396,7 @@ static uint32_t string_bounced(struct ioreq_core *core, const struct ioreq *r, u
             n = device_units(core, r, done, buf, n, budget);
         }
         done += n;
-        if (done < r->count && budget->end != 0 && spent(budget, UNITS_LOOK_MAX)) {
+        if (budget->over) {
             break;
         }
     }
@@ -349,13 +411,16 @@ static uint32_t string_value(struct ioreq_core *core, const struct ioreq *r, uin
                              struct budget *budget, uint64_t *value)
 {
     while (done < r->count) {
+        if (must_wait(core, r, done)) {
+            break;
+        }
         if (r->dir == IOREQ_READ) {
             *value = target_read(core, r, unit_address(r, done));
         } else {
             target_write(core, r, unit_address(r, done), r->data);
         }
         done++;
-        if (spent(budget, 1) && done < r->count) {
+        if (spent(budget, 1)) {
             break;
         }
     }
@@ -368,7 +433,7 @@ static uint32_t string_value(struct ioreq_core *core, const struct ioreq *r, uin
 static uint32_t string_turn(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu,
                             uint32_t done, uint64_t *answer)
 {
-    struct budget budget = {.limited = !core->patient, .step = UNITS_LOOK_FIRST};
+    struct budget budget = budget_new(core);
 
     *answer = r->data;
     if (!r->data_is_ptr) {
@@ -380,25 +445,13 @@ static uint32_t string_turn(struct ioreq_core *core, const struct ioreq *r, unsi
     return string_bounced(core, r, vcpu, done, &budget);
 }
 
-/* A turn; true when that was the last. Else it is remembered, and `r` is to be given again. */
-static bool string_serve(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu,
-                         uint32_t done, uint64_t *answer)
+/* A turn; the units that are done now. */
+static uint32_t string_serve(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu,
+                             uint32_t done, uint64_t *answer)
 {
     done = string_turn(core, r, vcpu, done, answer);
-    if (done >= r->count) {
-        return true;
-    }
-    core->counters.string_turns++;
-    if (core->string == NULL) {
-        core->string = g_new0(struct ioreq_string, core->vcpus);
-    }
-    core->string[vcpu] = (struct ioreq_string){.r = *r, .done = done, .on = true};
-    return false;
-}
-
-void ioreq_core_clear(struct ioreq_core *core)
-{
-    g_clear_pointer(&core->string, g_free);
+    core->counters.string_turns += done < r->count;
+    return done;
 }
 
 /* ---- one request ---- */
@@ -469,11 +522,11 @@ static void time_offset(struct ioreq_core *core, uint64_t seconds)
 }
 
 /*
- * Does what `r`, a private copy, asks for; the data of the answer. False: a string instruction that
- * is not at its end.
+ * Does what `r`, a private copy, asks for; the data of the answer. Returns how many units of it are
+ * done: all, but for a string instruction that needs more turns.
  */
-static bool request_serve(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu,
-                          uint64_t *answer)
+static uint32_t request_serve(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu,
+                              uint64_t *answer)
 {
     uint32_t aux = (r->size & 0xff) | vcpu << 8;
 
@@ -485,29 +538,29 @@ static bool request_serve(struct ioreq_core *core, const struct ioreq *r, unsign
         break;
     case IOREQ_TYPE_TIMEOFFSET:
         time_offset(core, r->data);
-        return true;
+        return r->count;
     case IOREQ_TYPE_INVALIDATE:
         core->counters.invalidates++;
         guestmem_invalidate(core->machine->memory);
-        return true;
+        return r->count;
     default:
         *answer = bad_request(core, r, vcpu);
-        return true;
+        return r->count;
     }
     if (!request_valid(r)) {
         *answer = bad_request(core, r, vcpu);
-        return true;
+        return r->count;
     }
     count_access(&core->counters, r);
     if (__builtin_expect(r->count == 1 && !r->data_is_ptr, 1)) {
         if (r->dir == IOREQ_READ) {
             *answer = target_read(core, r, r->addr);
             recorder_note(read_kind[r->type], aux, recorder_address(r), *answer);
-            return true;
+            return 1;
         }
         recorder_note(write_kind[r->type], aux, recorder_address(r), r->data & size_mask(r->size));
         target_write(core, r, r->addr, r->data);
-        return true;
+        return 1;
     }
     recorder_note(REC_STRING, aux, recorder_address(r), r->count | (uint64_t)r->dir << 32);
     core->counters.strings++;
@@ -528,26 +581,135 @@ static void request_answer(struct ioreq_core *core, unsigned vcpu, uint64_t word
     core->notify(core->opaque, vcpu);
 }
 
-/* Goes on with a string instruction that had its turns before. */
-static bool string_go_on(struct ioreq_core *core, unsigned vcpu)
+static uint64_t last_word(const struct ioreq *r)
 {
-    struct ioreq_string s = core->string[vcpu];
-    uint64_t word, answer;
-    bool done;
+    uint64_t word;
 
-    if (core->busy || core->hold) {
+    memcpy(&word, (const uint8_t *)r + 24, sizeof(word));
+    return word;
+}
+
+/* ---- requests that take more than one turn, or whose answer comes later ---- */
+
+static void rest_answer(struct ioreq_core *core, unsigned vcpu)
+{
+    struct ioreq_rest *rest = &core->rest[vcpu];
+
+    rest->on = false;
+    request_answer(core, vcpu, last_word(&rest->r), rest->answer, STATE_IORESP_READY);
+}
+
+/*
+ * What was not done yet, as a request of its own, in the slot: whoever serves it next, we or the
+ * program after us, begins there. Xen looks at nothing but state and data of an answer.
+ */
+static void rest_park(struct ioreq_core *core, unsigned vcpu)
+{
+    const struct ioreq_rest *rest = &core->rest[vcpu];
+    struct ioreq *slot = &core->slot[vcpu];
+    uint64_t step = (uint64_t)rest->done * rest->r.size;
+    uint64_t data = rest->r.data;
+
+    if (rest->r.data_is_ptr) {
+        data = rest->r.df ? data - step : data + step;
+    }
+    __atomic_store_n(&slot->addr, unit_address(&rest->r, rest->done), __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->data, data, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->count, rest->r.count - rest->done, __ATOMIC_RELAXED);
+    core->rest[vcpu].on = false;
+}
+
+/*
+ * A turn of `r` came to `done` units. Answers, or remembers what is left: units, or that a device
+ * holds.
+ */
+static void request_came_to(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu,
+                            uint32_t done, uint64_t answer)
+{
+    struct device *holder = core->machine->holds.by_this;
+
+    if (__builtin_expect(done >= r->count && holder == NULL, 1)) {
+        request_answer(core, vcpu, last_word(r), answer, STATE_IORESP_READY);
+        return;
+    }
+    if (core->rest == NULL) {
+        core->rest = g_new0(struct ioreq_rest, core->vcpus);
+    }
+    core->counters.delayed += holder != NULL;
+    core->rest[vcpu] =
+        (struct ioreq_rest){.r = *r, .done = done, .on = true, .waits = holder, .answer = answer};
+}
+
+static bool still_held(const struct ioreq_core *core, const struct device *dev)
+{
+    const GPtrArray *devices = core->machine->devices;
+
+    /* It may be gone, and then nobody holds. */
+    for (unsigned i = 0; i < devices->len; i++) {
+        if (g_ptr_array_index(devices, i) == dev) {
+            return device_is_held(dev);
+        }
+    }
+    return false;
+}
+
+bool ioreq_core_released(struct ioreq_core *core)
+{
+    bool more = false;
+
+    for (unsigned vcpu = 0; core->rest != NULL && vcpu < core->vcpus; vcpu++) {
+        struct ioreq_rest *rest = &core->rest[vcpu];
+
+        if (!rest->on || rest->waits == NULL || still_held(core, rest->waits)) {
+            continue;
+        }
+        rest->waits = NULL;
+        if (rest->done >= rest->r.count) {
+            rest_answer(core, vcpu);
+        } else if (core->hold) {
+            rest_park(core, vcpu);
+        } else {
+            more = true;
+        }
+    }
+    return more || core->waited;
+}
+
+void ioreq_core_park(struct ioreq_core *core)
+{
+    for (unsigned vcpu = 0; core->rest != NULL && vcpu < core->vcpus; vcpu++) {
+        if (core->rest[vcpu].on && core->rest[vcpu].waits == NULL) {
+            rest_park(core, vcpu);
+        }
+    }
+}
+
+/* Goes on with a string instruction that had its turns before. */
+static bool rest_serve(struct ioreq_core *core, unsigned vcpu)
+{
+    struct ioreq_rest rest = core->rest[vcpu];
+    uint64_t answer;
+    uint32_t done;
+
+    if (core->busy || core->hold || rest.waits != NULL || must_wait(core, &rest.r, rest.done)) {
         return false;
     }
     ioreq_core_drain(core);
-    core->busy = true;
-    core->string[vcpu].on = false;
-    done = string_serve(core, &s.r, vcpu, s.done, &answer);
-    core->busy = false;
-    if (done) {
-        memcpy(&word, (const uint8_t *)&s.r + 24, sizeof(word));
-        request_answer(core, vcpu, word, answer, STATE_IORESP_READY);
+    if (core->ring_left) {
+        return false;
     }
+    core->busy = true;
+    core->rest[vcpu].on = false;
+    core->machine->holds.by_this = NULL;
+    done = string_serve(core, &rest.r, vcpu, rest.done, &answer);
+    core->busy = false;
+    request_came_to(core, &rest.r, vcpu, done, answer);
     return true;
+}
+
+void ioreq_core_clear(struct ioreq_core *core)
+{
+    g_clear_pointer(&core->rest, g_free);
 }
 
 bool ioreq_core_serve(struct ioreq_core *core, unsigned vcpu)
@@ -559,11 +721,10 @@ bool ioreq_core_serve(struct ioreq_core *core, unsigned vcpu)
         struct ioreq r;
     } req;
     uint64_t answer;
-    uint8_t state = STATE_IORESP_READY;
-    bool done = true;
+    uint32_t done;
 
-    if (__builtin_expect(core->string != NULL, 0) && core->string[vcpu].on) {
-        return string_go_on(core, vcpu);
+    if (__builtin_expect(core->rest != NULL, 0) && core->rest[vcpu].on) {
+        return rest_serve(core, vcpu);
     }
     /*
      * State and type are in the last word; what it says about the others holds once it says READY.
@@ -583,32 +744,35 @@ bool ioreq_core_serve(struct ioreq_core *core, unsigned vcpu)
     for (unsigned i = 0; i < 3; i++) {
         req.word[i] = __atomic_load_n(&word[i], __ATOMIC_RELAXED);
     }
-    core->busy = true;
     if (__builtin_expect(req.r.state > STATE_IORESP_READY, 0)) {
         /*
          * Nothing that Xen writes. NONE lets a waiting read end with all ones and keeps the slot
          * usable.
          */
         answer = bad_request(core, &req.r, vcpu);
-        state = STATE_IOREQ_NONE;
-    } else {
-        core->busy = false;
-        ioreq_core_drain(core); /* what was posted before must be seen before */
-        core->busy = true;
-        done = request_serve(core, &req.r, vcpu, &answer);
+        request_answer(core, vcpu, req.word[3], answer, STATE_IOREQ_NONE);
+        return true;
     }
+    if (__builtin_expect(must_wait(core, &req.r, 0), 0)) {
+        return false;
+    }
+    ioreq_core_drain(core); /* what was posted before must be seen before */
+    if (__builtin_expect(core->ring_left && req.r.type != IOREQ_TYPE_INVALIDATE, 0)) {
+        return false;
+    }
+    core->busy = true;
+    core->machine->holds.by_this = NULL;
+    done = request_serve(core, &req.r, vcpu, &answer);
     core->busy = false;
-    if (done) {
-        request_answer(core, vcpu, req.word[3], answer, state);
-    }
+    request_came_to(core, &req.r, vcpu, done, answer);
     return true;
 }
 
 /* ---- the ring of posted writes ---- */
 
-static void ring_item(struct ioreq_core *core, const struct buf_ioreq *item, uint64_t data)
+static struct ioreq ring_request(const struct buf_ioreq *item, uint64_t data)
 {
-    struct ioreq r = {
+    return (struct ioreq){
         .addr = item->addr,
         .data = data,
         .count = 1,
@@ -617,7 +781,10 @@ static void ring_item(struct ioreq_core *core, const struct buf_ioreq *item, uin
         .type = item->type,
         .state = STATE_IOREQ_READY,
     };
+}
 
+static void ring_item(struct ioreq_core *core, struct ioreq r, uint64_t data)
+{
     core->counters.buffered++;
     recorder_note(REC_BUFFERED, r.size, r.addr, data);
     if (r.type == IOREQ_TYPE_TIMEOFFSET) {
@@ -654,6 +821,11 @@ static uint64_t *ring_word(struct buffered_iopage *ring, uint32_t pointer)
     return (uint64_t *)ring + 1 + pointer % RING_SLOTS;
 }
 
+bool ioreq_core_late(const struct ioreq_core *core)
+{
+    return core->deadline != 0 && ioreq_now_ns() >= core->deadline;
+}
+
 unsigned ioreq_core_drain(struct ioreq_core *core)
 {
     struct buffered_iopage *ring = core->ring;
@@ -662,6 +834,7 @@ unsigned ioreq_core_drain(struct ioreq_core *core)
     if (ring == NULL || core->hold || core->busy) {
         return 0;
     }
+    core->ring_left = false;
     /* The bound keeps a guest that posts as fast as we drain from keeping us here. */
     while (done < RING_SLOTS) {
         /*
@@ -672,10 +845,15 @@ unsigned ioreq_core_drain(struct ioreq_core *core)
         uint32_t read = (uint32_t)both;
         uint32_t used = (uint32_t)(both >> 32) - read;
         struct buf_ioreq item, high;
+        struct ioreq r;
         uint32_t slots = 1;
         uint64_t word, data;
 
         if (used == 0) {
+            break;
+        }
+        if (done % ITEMS_LOOK == ITEMS_LOOK - 1 && ioreq_core_late(core)) {
+            core->ring_left = true;
             break;
         }
         core->busy = true;
@@ -694,13 +872,17 @@ unsigned ioreq_core_drain(struct ioreq_core *core)
             data |= (uint64_t)high.data << 32;
             slots = 2;
         }
+        r = ring_request(&item, data);
+        if (must_wait(core, &r, 0)) { /* and with it all that comes behind */
+            core->ring_left = true;
+            core->busy = false;
+            break;
+        }
         __atomic_fetch_add(&ring->read_pointer, slots, __ATOMIC_ACQ_REL);
         if (item.size == 3 && slots == 1) {
-            struct ioreq r = {.addr = item.addr, .size = 8, .count = 1, .type = item.type};
-
             bad_request(core, &r, 0); /* half an item: Xen publishes both slots at once */
         } else {
-            ring_item(core, &item, data);
+            ring_item(core, r, data);
         }
         core->busy = false;
         done++;
@@ -718,6 +900,9 @@ unsigned ioreq_core_poll(struct ioreq_core *core, unsigned max)
         core->next_vcpu = vcpu + 1 < core->vcpus ? vcpu + 1 : 0;
         if (ioreq_core_serve(core, vcpu)) {
             done++;
+            if (done > 1 && ioreq_core_late(core)) {
+                break;
+            }
         }
     }
     return done;

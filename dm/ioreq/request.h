@@ -47,13 +47,17 @@ struct ioreq_counters {
     uint64_t bad;
     /* times a request was found while the machine stood still */
     uint64_t held;
+    uint64_t delayed; /* accesses whose device held, so that the answer came later */
+    uint64_t waited;  /* times a request was found whose device was held by another */
 };
 
-/* A string instruction that was begun and takes its turns. */
-struct ioreq_string {
+/* A request that was begun: a string instruction between its turns, or a device holds (hold.h). */
+struct ioreq_rest {
     struct ioreq r; /* as it was read; the slot is not looked at again */
     uint32_t done;  /* units */
     bool on;
+    const struct device *waits; /* who held in it; NULL: it waits for its turn only */
+    uint64_t answer;            /* once all units are done */
 };
 
 struct ioreq_core {
@@ -63,10 +67,12 @@ struct ioreq_core {
     struct buffered_iopage *ring; /* NULL: none */
     /* the machine stands still: answer nothing but INVALIDATE */
     bool hold;
-    bool busy;                   /* a request is being served */
-    bool patient;                /* finish string instructions, however long they take */
-    unsigned next_vcpu;          /* where ioreq_core_poll() goes on */
-    struct ioreq_string *string; /* one per vCPU; NULL until a long one came */
+    bool busy;               /* a request is being served */
+    bool ring_left;          /* the last drain left items: their device is held, or time is up */
+    bool waited;             /* a request was left for later since a device was held */
+    int64_t deadline;        /* ioreq_now_ns() at which the turn of all is over; 0: none */
+    unsigned next_vcpu;      /* where ioreq_core_poll() goes on */
+    struct ioreq_rest *rest; /* one per vCPU; NULL until one was needed */
     void (*notify)(void *opaque, unsigned vcpu);
     void *opaque;
     struct ioreq_counters counters;
@@ -77,11 +83,26 @@ struct ioreq_core {
  * Serves what is in the slot of `vcpu`, after everything that is in the ring, and notifies. False
  * when there was no request, or it has to wait.
  *
- * A string instruction whose units take long (each may clear or move video memory) is left when its
- * millisecond is over, so that a guest cannot keep the main loop for minutes with one instruction:
- * true, but nobody is notified; the next call for this vCPU goes on with it.
+ * A string instruction whose units take long is left when the turn is over, and after a unit that
+ * holds its device, so that a guest cannot keep the main loop with one instruction: true, but nobody
+ * is notified; the next call for this vCPU goes on with it.
  */
 bool ioreq_core_serve(struct ioreq_core *core, unsigned vcpu);
+
+/* Whether the turn is over: what is left is for the next. */
+bool ioreq_core_late(const struct ioreq_core *core);
+
+/*
+ * A device was released: answers whose access waited for just that, also while the machine stands
+ * still. True: there are requests to look at again.
+ */
+bool ioreq_core_released(struct ioreq_core *core);
+
+/*
+ * The machine stands still: of string instructions that were begun, what is left is written into
+ * their slots as requests of their own. So nothing is lost when another program goes on.
+ */
+void ioreq_core_park(struct ioreq_core *core);
 
 /* Frees what was allocated; the pages are the caller's. */
 void ioreq_core_clear(struct ioreq_core *core);
@@ -90,8 +111,8 @@ void ioreq_core_clear(struct ioreq_core *core);
 unsigned ioreq_core_drain(struct ioreq_core *core);
 
 /*
- * Looks at all slots once, from where it stopped last time, and at the ring. Returns how many
- * requests (also parts of long string instructions) and items, ≤ max.
+ * Looks at all slots once, from where it stopped last time, and at the ring, until the turn is
+ * over. Returns how many requests (also parts of long string instructions) and items, ≤ max.
  */
 unsigned ioreq_core_poll(struct ioreq_core *core, unsigned max);
 

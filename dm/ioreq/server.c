@@ -31,6 +31,7 @@
 #include <xendm/hypervisor.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
+#include <xendm/turn.h>
 
 #define SPIN_NS (20 * NS_PER_US) /* how long to look at the slots after an answer */
 /* a wake-up so soon after an answer would have been caught by spinning */
@@ -170,7 +171,8 @@ static unsigned take_ports(struct ioreq_server *s)
     for (unsigned i = 0; i < count; i++) {
         s->masked[s->masked_count++] = port[i];
     }
-    for (unsigned i = 0; i < count; i++) {
+    /* Those that there is no time for are found by looking at the slots. */
+    for (unsigned i = 0; i < count && (i == 0 || !ioreq_core_late(&s->core)); i++) {
         uint16_t who = port[i] < s->ports ? s->port_vcpu[port[i]] : PORT_NONE;
 
         if (who == PORT_RING) {
@@ -221,11 +223,13 @@ static void turn(struct ioreq_server *s, bool event)
 {
     int64_t start = ioreq_now_ns();
     int64_t deadline = 0; /* of the wait that is on, 0 when none is */
-    unsigned served = event ? take_ports(s) : 0;
+    unsigned served;
     unsigned hits = 0;
     bool waited = false, wait = false, decided = false;
 
+    s->core.deadline = start + TURN_NS;
     s->again = false;
+    served = event ? take_ports(s) : 0;
     for (;;) {
         unsigned n = ioreq_core_poll(&s->core, TURN_REQUESTS);
         int64_t now;
@@ -301,6 +305,7 @@ static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer 
         events_broken(s, "error on the descriptor");
         ready = 0;
     }
+    turn_of("ioreq");
     turn(s, (ready & G_IO_IN) != 0);
     return G_SOURCE_CONTINUE;
 }
@@ -462,6 +467,17 @@ static bool several_cpus(void)
     return sysconf(_SC_NPROCESSORS_ONLN) > 1;
 }
 
+static void released(void *opaque)
+{
+    struct ioreq_server *s = opaque;
+
+    if (ioreq_core_released(&s->core)) {
+        s->core.waited = false;
+        s->again = true;
+        g_main_context_wakeup(NULL);
+    }
+}
+
 static struct ioreq_server *server_new(struct xen_handles *xen, struct machine *machine,
                                        GError **err)
 {
@@ -483,6 +499,8 @@ static struct ioreq_server *server_new(struct xen_handles *xen, struct machine *
     s->masked_max = machine->vcpus + 1 + PORTS_PER_READ;
     s->masked = g_new0(evtchn_port_t, s->masked_max);
     s->may_spin = several_cpus();
+    machine->holds.released = released;
+    machine->holds.opaque = s;
     if (!map_pages(s, err)) {
         ioreq_server_close(s);
         return NULL;
@@ -618,6 +636,7 @@ void ioreq_server_close(struct ioreq_server *s)
     if (s->ring_page != NULL) {
         xenforeignmemory_unmap(xen->fmem, s->ring_page, 1);
     }
+    s->core.machine->holds.released = NULL;
     ioreq_core_clear(&s->core);
     g_free(s->port_vcpu);
     g_free(s->vcpu_port);
@@ -630,14 +649,15 @@ void ioreq_server_close(struct ioreq_server *s)
 void ioreq_server_pause(struct ioreq_server *s)
 {
     /*
-     * One round is all that counts: what comes later comes from a guest that runs on, and has to
-     * wait.
+     * One round, of one turn, is all that counts: what comes later comes from a guest that runs on,
+     * and has to wait, as does what there is no time for. What was posted is guest state.
      */
-    s->core.patient = true;
+    s->core.deadline = ioreq_now_ns() + TURN_NS;
     ioreq_core_poll(&s->core, UINT32_MAX);
-    s->core.patient = false;
+    s->core.deadline = 0;
     ioreq_core_drain(&s->core);
     s->core.hold = true;
+    ioreq_core_park(&s->core);
 }
 
 void ioreq_server_set_poll(struct ioreq_server *s, bool (*poll)(void))
@@ -686,6 +706,8 @@ void ioreq_server_describe(const struct ioreq_server *s,
          U(c.requests.ring_resyncs));
     LINE("time offset: %llu, invalidate: %llu, bad: %llu, held: %llu", U(c.requests.time_offsets),
          U(c.requests.invalidates), U(c.requests.bad), U(c.requests.held));
+    LINE("delayed: %llu, waited for a device that was held: %llu times", U(c.requests.delayed),
+         U(c.requests.waited));
     LINE("wakes: %llu (%llu found nothing), ports taken: %llu, notifies: %llu", U(c.wakes),
          U(c.idle_wakes), U(c.ports), U(c.notifies));
     LINE("spins: %llu, successful: %llu; turns cut: %llu, most requests a turn: %u", U(c.spins),

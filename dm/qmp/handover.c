@@ -13,6 +13,7 @@
 
 #include <xendm/error.h>
 #include <xendm/log.h>
+#include <xendm/turn.h>
 
 #include "internal.h"
 
@@ -134,6 +135,7 @@ static gboolean client_go_on(gpointer opaque)
     struct qmp *qmp = opaque;
     g_autoptr(GPtrArray) clients = g_ptr_array_new();
 
+    turn_of("qmp");
     /* What one asks for may end another, and itself. */
     for (guint m = 0; m < qmp->transport.monitors->len; m++) {
         const struct qmp_monitor *monitor = g_ptr_array_index(qmp->transport.monitors, m);

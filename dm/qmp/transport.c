@@ -24,6 +24,7 @@
 
 #include <xendm/device.h>
 #include <xendm/log.h>
+#include <xendm/turn.h>
 
 #include "transport.h"
 
@@ -388,6 +389,7 @@ static gboolean client_dispatch(GSource *source, GSourceFunc callback, gpointer 
     struct qmp_client *client = ((struct client_source *)source)->client;
     GIOCondition is = g_source_query_unix_fd(source, client->tag);
 
+    turn_of("qmp");
     if (is & G_IO_OUT) {
         client_write(client);
     }
@@ -431,6 +433,7 @@ static gboolean monitor_retry(gpointer data)
 {
     struct qmp_monitor *monitor = data;
 
+    turn_of("qmp listen");
     monitor->retry = 0;
     monitor_update(monitor);
     return G_SOURCE_REMOVE;
@@ -441,6 +444,7 @@ static gboolean monitor_accept(gint fd, GIOCondition condition, gpointer data)
     struct qmp_monitor *monitor = data;
     int client = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+    turn_of("qmp listen");
     if (client >= 0) {
         struct qmp_client *c = qmp_client_new(monitor, client);
 

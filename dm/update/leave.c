@@ -18,6 +18,7 @@
 
 #include "daemon.h"
 #include <xendm/handover.h>
+#include <xendm/turn.h>
 #include "qmp/qmp.h"
 #include "update.h"
 #include "xen/xen.h"
@@ -249,6 +250,7 @@ static gboolean answer_ready(gint fd, GIOCondition condition, gpointer opaque)
     char buf[512];
     ssize_t n = read(fd, buf, sizeof(buf));
 
+    turn_of("update");
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
         return G_SOURCE_CONTINUE;
     }
@@ -266,6 +268,7 @@ static gboolean check_timeout(gpointer opaque)
 {
     struct update *u = opaque;
 
+    turn_of("update");
     u->timeout_source = 0;
     kill(u->child, SIGKILL);
     /* Its end ends the pipe, unless it has given that away. */

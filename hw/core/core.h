@@ -51,6 +51,9 @@ void device_reset(struct device *dev, enum reset_reason why); /* the class' part
 void device_quiesce(struct device *dev);
 void device_resume(struct device *dev);
 
+/* hold.c: the device goes */
+void device_release_all(struct device *dev);
+
 /* state.c: asserts that a table makes sense. */
 void state_desc_assert(const struct state_desc *desc);
 

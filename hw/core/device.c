@@ -137,6 +137,7 @@ static void unrealize(struct device *dev)
     }
     XENDM_ASSERT(!dma_window_exists(dev));
     remove_owned(dev);
+    device_release_all(dev);
     if (pci_device_is(dev)) {
         pci_function_release((struct pci_device *)dev);
     }
@@ -236,7 +237,10 @@ void device_resume(struct device *dev)
 static int place(struct device *dev, struct aspace *as, struct region *r, uint64_t address,
                  GError **err)
 {
-    int rc = region_place(as, r, address, err);
+    int rc;
+
+    r->owner = dev;
+    rc = region_place(as, r, address, err);
 
     if (rc < 0) {
         g_prefix_error(err, "%s: ", dev->id);

@@ -185,6 +185,9 @@ void machine_stop(struct machine *m)
 
 bool machine_busy(struct machine *m)
 {
+    if (m->holds.held > 0) {
+        return true;
+    }
     for (unsigned i = 0; i < m->devices->len; i++) {
         struct device *dev = device_at(m, i);
 

@@ -290,6 +290,7 @@ static void bar_place(struct pci_device *pci, unsigned bar, uint64_t address, bo
         }
         return;
     }
+    pci->bar[bar].region.owner = &pci->dev;
     rc = region_place(bar_space(pci, bar), &pci->bar[bar].region, address, &err);
     if (rc == 0) {
         pci->bar[bar].address = address;

@@ -50,6 +50,7 @@
 
 #define VRAM_LOW_END (2ull << 30)
 #define VRAM_GAP (4ull << 30)
+#define MOVE_STEP 64u /* pages */
 
 struct std_vga;
 
@@ -84,6 +85,9 @@ struct std_vga {
     bool mapped;          /* vga.vram is the guest's memory, not a stand-in of ours */
     struct taken *taken;  /* a mapping between fits() and post_load() */
     uint32_t pages;
+    struct device_work move; /* of the pages to gfn move_to; so many are there */
+    uint64_t move_to;
+    uint32_t move_at;
     uint64_t refused; /* BAR addresses we did not move to */
     uint64_t stuck;   /* … and that the hypervisor did not move it to */
 
@@ -286,29 +290,12 @@ static int vram_create(struct std_vga *s, GError **err)
     return 0;
 }
 
-/* The pages keep their contents and our mapping; on failure everything stays as it was. */
-static bool vram_move(struct std_vga *s, uint64_t gfn)
+/* Their caching and our tracking follow the pages. */
+static void vram_arrived(struct std_vga *s, uint64_t gfn)
 {
     struct vga *v = &s->vga;
 
-    vga_tracking_stop(v);
-    int rc = hv_memory_relocate(v->hv, v->vram_gfn, gfn, s->pages);
-    /*
-     * What was mapped of the old place shows the pages that left, also when only some of them did.
-     */
-    guestmem_invalidate(s->pci.dev.machine->memory);
-    if (rc < 0) {
-        /*
-         * A guest can have this as often as it likes: it gives back a page of video memory and
-         * moves the BAR.
-         */
-        s->stuck++;
-        log_guest(LOG_DISPLAY,
-                  "%s: video memory stays at gfn 0x%" PRIx64 ": cannot move it to 0x%" PRIx64
-                  ": %s",
-                  s->pci.dev.id, v->vram_gfn, gfn, g_strerror(-rc));
-        return false;
-    }
+    vga_tracking_stop(v); /* somebody may have looked meanwhile */
     if (s->write_combining) {
         hv_memory_write_combine(v->hv, v->vram_gfn, s->pages, false);
     }
@@ -317,15 +304,67 @@ static bool vram_move(struct std_vga *s, uint64_t gfn)
     log_debug(LOG_DISPLAY, "%s: video memory moved from gfn 0x%" PRIx64 " to 0x%" PRIx64,
               s->pci.dev.id, v->vram_gfn, gfn);
     v->vram_gfn = gfn;
-    return true;
+}
+
+/*
+ * A guest can have this as often as it likes: it gives back a page of video memory and moves the
+ * BAR. What was moved goes back.
+ */
+static void vram_stays(struct std_vga *s, int rc)
+{
+    uint64_t from = s->vga.vram_gfn;
+
+    s->stuck++;
+    log_guest(LOG_DISPLAY,
+              "%s: video memory stays at gfn 0x%" PRIx64 ": cannot move it to 0x%" PRIx64 ": %s",
+              s->pci.dev.id, from, s->move_to, g_strerror(-rc));
+    while (s->move_at > 0) {
+        s->move_at -= MOVE_STEP;
+        hv_memory_relocate(s->vga.hv, s->move_to + s->move_at, from + s->move_at, MOVE_STEP);
+        guestmem_invalidate(s->pci.dev.machine->memory);
+    }
+}
+
+/* Some pages more, of which each costs the hypervisor a microsecond or two. */
+static bool vram_move_step(void *opaque)
+{
+    struct std_vga *s = opaque;
+    uint32_t pages = MIN(s->pages - s->move_at, MOVE_STEP);
+    int rc =
+        hv_memory_relocate(s->vga.hv, s->vga.vram_gfn + s->move_at, s->move_to + s->move_at, pages);
+
+    /* What was mapped of the old place shows the pages that left, even if only some of them did. */
+    guestmem_invalidate(s->pci.dev.machine->memory);
+    if (rc < 0) {
+        vram_stays(s, rc);
+        return false;
+    }
+    s->move_at += pages;
+    if (s->move_at < s->pages) {
+        return true;
+    }
+    vram_arrived(s, s->move_to);
+    return false;
+}
+
+/* The pages keep their contents and our mapping; on failure everything stays as it was. */
+static void vram_move(struct std_vga *s, uint64_t gfn)
+{
+    vga_tracking_stop(&s->vga);
+    s->move_to = gfn;
+    s->move_at = 0;
+    device_work_start(&s->move, &s->pci.dev, vram_move_step, s);
 }
 
 static void std_vga_moved(struct device *dev, unsigned bar, uint64_t address)
 {
     struct std_vga *s = from_pci(dev);
 
-    if (bar != VRAM_BAR || address == PCI_BAR_UNMAPPED || !s->mapped ||
-        address >> GUEST_PAGE_SHIFT == s->vga.vram_gfn) {
+    if (bar != VRAM_BAR || address == PCI_BAR_UNMAPPED || !s->mapped) {
+        return;
+    }
+    device_work_finish(&s->move); /* no access comes between, but a reset of the bus may */
+    if (address >> GUEST_PAGE_SHIFT == s->vga.vram_gfn) {
         return;
     }
     /* A guest that sizes the BAR without switching decoding off lands here, too. */
@@ -384,6 +423,7 @@ static int std_vga_realize(struct device *dev, GError **err)
     s->vga.clock = m->clock;
     s->vga.extension = &extension;
     s->vbe.vga = &s->vga;
+    s->vbe.dev = dev;
     s->pages = s->vga.vram_size / GUEST_PAGE_SIZE;
     edid_make(s->edid);
 
@@ -411,6 +451,8 @@ static int std_vga_realize(struct device *dev, GError **err)
 static void std_vga_reset(struct device *dev, enum reset_reason why)
 {
     struct std_vga *s = from_pci(dev);
+
+    device_work_finish(&s->move);
     vga_reset(&s->vga);
     vbe_reset(&s->vbe);
 }
@@ -419,6 +461,8 @@ static void std_vga_unrealize(struct device *dev)
 {
     struct std_vga *s = from_pci(dev);
 
+    device_work_finish(&s->move);
+    device_work_finish(&s->vbe.clear);
     if (s->vga.display) {
         display_set_device(s->vga.display, NULL, NULL);
     }
@@ -492,6 +536,7 @@ static void std_vga_post_load(void *base)
     if (s->mapped) {
         if (s->saved_gfn != v->vram_gfn) { /* loaded into a machine that made its own */
             vram_move(s, s->saved_gfn);
+            device_work_finish(&s->move);
         }
     } else {
         vram_unmap(s);

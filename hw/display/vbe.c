@@ -17,6 +17,7 @@
 
 #define ID_FIRST 0xb0c0
 #define ID_LAST 0xb0c5
+#define CLEAR_STEP (256u << 10)
 
 static unsigned vbe_bits(const struct vbe *vbe)
 {
@@ -83,6 +84,29 @@ static void vbe_set_window(struct vbe *vbe)
     }
 }
 
+/*
+ * Up to 16 MiB, or 512 with as much memory: in steps, which the access waits for. The guest reads
+ * its memory without us, so that it must be clear when the vCPU goes on.
+ */
+static bool vbe_clear_step(void *opaque)
+{
+    struct vbe *vbe = opaque;
+    uint32_t len = MIN(vbe->clear_end - vbe->clear_at, CLEAR_STEP);
+
+    memset(vbe->vga->vram + vbe->clear_at, 0, len);
+    vga_vram_written(vbe->vga, vbe->clear_at, len);
+    vbe->clear_at += len;
+    return vbe->clear_at < vbe->clear_end;
+}
+
+static void vbe_clear(struct vbe *vbe, uint32_t len)
+{
+    device_work_finish(&vbe->clear);
+    vbe->clear_at = 0;
+    vbe->clear_end = len;
+    device_work_start(&vbe->clear, vbe->dev, vbe_clear_step, vbe);
+}
+
 static void vbe_enable(struct vbe *vbe, uint16_t value)
 {
     bool was_on = vbe->enable & VBE_ENABLED, on = value & VBE_ENABLED;
@@ -94,9 +118,7 @@ static void vbe_enable(struct vbe *vbe, uint16_t value)
         vbe_make_possible(vbe);
         vbe_set_window(vbe);
         if (!(value & VBE_NOCLEARMEM)) {
-            uint32_t len = vbe->yres * vbe_pitch(vbe);
-            memset(vbe->vga->vram, 0, len);
-            vga_vram_written(vbe->vga, 0, len);
+            vbe_clear(vbe, vbe->yres * vbe_pitch(vbe));
         }
     } else if (!on) {
         vbe->bank = 0;
@@ -198,6 +220,7 @@ bool vbe_mode(const struct vbe *vbe, struct vga_mode *m)
 
 void vbe_reset(struct vbe *vbe)
 {
+    device_work_finish(&vbe->clear);
     vbe->index = 0;
     vbe->id = ID_LAST;
     vbe->xres = vbe->yres = vbe->enable = vbe->bank = vbe->virt_width = vbe->x_offset =

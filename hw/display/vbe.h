@@ -3,6 +3,8 @@
 #ifndef XENDM_VBE_H
 #define XENDM_VBE_H
 
+#include <xendm/hold.h>
+
 #include "vga-core.h"
 
 enum vbe_index {
@@ -29,6 +31,9 @@ enum vbe_index {
 
 struct vbe {
     struct vga *vga;
+    struct device *dev;       /* whose registers these are */
+    struct device_work clear; /* of [clear_at, clear_end) of VRAM, which a mode begins with */
+    uint32_t clear_at, clear_end;
     uint16_t index;
     uint16_t id, xres, yres, bpp, enable, bank, virt_width, x_offset, y_offset;
     bool big_endian; /* the frame buffer's byte order, set through QEMU's extended registers */

@@ -54,6 +54,7 @@ struct region_ops {
 };
 
 struct aspace;
+struct device;
 
 /*
  * Embedded in the device. Set up once with region_init(); the space keeps pointers to it while it
@@ -70,6 +71,7 @@ struct region {
     uint64_t base;          /* first address while placed */
     uint64_t reads, writes; /* guest accesses served, for status output */
     bool hidden;            /* see region_set_hidden() */
+    struct device *owner;   /* whose it is, for accesses that wait (hold.h); NULL: nobody's */
 };
 
 /*
@@ -122,6 +124,11 @@ void aspace_write(struct aspace *as, uint64_t addr, uint64_t value, unsigned siz
 void aspace_read_block(struct aspace *as, uint64_t addr, void *buf, unsigned size, size_t count);
 void aspace_write_block(struct aspace *as, uint64_t addr, const void *buf, unsigned size,
                         size_t count);
+
+/* The same, but only what one call of the device serves: at least one unit. Returns how many. */
+size_t aspace_read_some(struct aspace *as, uint64_t addr, void *buf, unsigned size, size_t count);
+size_t aspace_write_some(struct aspace *as, uint64_t addr, const void *buf, unsigned size,
+                         size_t count);
 
 /* The region at `addr`, or NULL. */
 struct region *aspace_find(struct aspace *as, uint64_t addr);

@@ -87,6 +87,7 @@ struct device {
     char *id; /* unique: from the command line, or "<class>" / "<class>.<n>" */
     enum device_phase phase;
     bool dma_blocked; /* PCI: bus master off. Kept by the bus */
+    unsigned holds;   /* hold.h */
     GPtrArray *owned; /* regions placed through device_*; removed at unrealize */
 };
 

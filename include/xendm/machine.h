@@ -17,6 +17,7 @@
 #include <xendm/device.h>
 #include <xendm/dma.h>
 #include <xendm/guestmem.h>
+#include <xendm/hold.h>
 #include <xendm/hypervisor.h>
 #include <xendm/irq.h>
 
@@ -65,6 +66,7 @@ struct machine {
     /* struct device *, in order of creation, which is the order of reset and save */
     GPtrArray *devices;
     struct dma_counters dma;
+    struct machine_holds holds;
     const struct machine_events *events;
     void *events_opaque;
     void *board; /* hw/pc's own */

@@ -9,13 +9,16 @@
  * An input is a sequence of operations, one byte that says which, then its operands.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <xendm/log.h>
 #include <xendm/machine-desc.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
+#include <xendm/turn.h>
 
 #include "../../dm/ioreq/request.h"
 #include "../unit/fakes.h"
@@ -96,6 +99,13 @@ static void describe(struct world *w, unsigned flags)
     }
 }
 
+static void on_released(void *opaque)
+{
+    struct world *w = opaque;
+
+    ioreq_core_released(&w->core);
+}
+
 static void build(struct world *w, bool restored)
 {
     struct machine *m = fake_machine_new();
@@ -115,6 +125,8 @@ static void build(struct world *w, bool restored)
     }
     machine_complete(m);
     w->g.m = m;
+    m->holds.released = on_released;
+    m->holds.opaque = w;
     w->core.machine = m;
 }
 
@@ -140,9 +152,58 @@ static void boot(struct machine *m)
 
 /* ---- requests ---- */
 
+/*
+ * A turn of the main loop: whatever the guest did, the rest of us waits no longer than this. Where
+ * the sanitizers look at every byte it takes longer.
+ */
+#if defined(__SANITIZE_ADDRESS__)
+#define TURN_MAX (10 * TURN_LIMIT_NS)
+#else
+#define TURN_MAX TURN_LIMIT_NS
+#endif
+
+static int64_t longest_turn;
+
+static int64_t cpu_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+    return ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
+static bool turn(struct world *w, unsigned vcpu)
+{
+    int64_t start = cpu_ns(), took;
+    bool served;
+
+    w->core.deadline = ioreq_now_ns() + NS_PER_MS;
+    served = ioreq_core_serve(&w->core, vcpu);
+    w->core.deadline = 0;
+    took = cpu_ns() - start;
+    longest_turn = MAX(longest_turn, took);
+    if (took > TURN_MAX) {
+        g_error("a turn took %" G_GINT64_FORMAT " us of CPU time", took / 1000);
+    }
+    return served;
+}
+
+static void report_turns(void)
+{
+    printf("# longest turn: %" G_GINT64_FORMAT " us of CPU time\n", longest_turn / 1000);
+}
+
+/* Devices that hold (hold.h) come to their ends. */
+static void settle(struct world *w)
+{
+    while (w->g.m->holds.held > 0) {
+        g_main_context_iteration(NULL, FALSE);
+    }
+}
+
 static bool string_on(const struct world *w, unsigned vcpu)
 {
-    return w->core.string != NULL && w->core.string[vcpu].on;
+    return w->core.rest != NULL && w->core.rest[vcpu].on;
 }
 
 static void serve(struct world *w, unsigned vcpu)
@@ -150,11 +211,15 @@ static void serve(struct world *w, unsigned vcpu)
     if (w->g.in.left % 4 == 0 && string_on(w, vcpu)) {
         return; /* this vCPU has an instruction under way: the others go on */
     }
-    if (ioreq_core_serve(&w->core, vcpu)) {
+    if (w->g.in.left % 4 != 0) {
+        settle(w); /* else it may find its device held, and be left */
+    }
+    if (turn(w, vcpu)) {
         unsigned state;
 
         while (string_on(w, vcpu) && w->g.in.left % 4 != 0) {
-            ioreq_core_serve(&w->core, vcpu);
+            settle(w);
+            turn(w, vcpu);
         }
         if (string_on(w, vcpu)) {
             return;
@@ -358,15 +423,17 @@ static void op_host(struct world *w)
 static void stop(struct world *w)
 {
     if (!w->stopped) {
-        w->core.patient = true;
+        w->core.deadline = ioreq_now_ns() + NS_PER_MS;
         ioreq_core_poll(&w->core, UINT32_MAX);
-        w->core.patient = false;
+        w->core.deadline = 0;
         ioreq_core_drain(&w->core);
         w->core.hold = true;
+        ioreq_core_park(&w->core);
         machine_stop(w->g.m);
         w->stopped = true;
     }
     guest_drain(&w->g);
+    settle(w);
     if (machine_busy(w->g.m)) {
         g_error("busy without a request");
     }
@@ -383,6 +450,8 @@ static void end_machine(struct world *w)
 {
     struct machine *m = w->g.m;
 
+    settle(w);
+    m->holds.released = NULL;
     guest_unwatch(&w->g);
     board_free(m);
     fake_machine_free(m);
@@ -602,6 +671,7 @@ void fuzz_generate(GRand *rand, GByteArray *out)
     if (first) {
         first = false;
         guest_firmware();
+        atexit(report_turns);
     }
     g_byte_array_set_size(out, len);
     for (unsigned i = 0; i < len; i++) {

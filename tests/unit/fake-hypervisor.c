@@ -118,11 +118,21 @@ int hv_memory_relocate(struct hypervisor *hv, uint64_t from_gfn, uint64_t to_gfn
     if (hv->fail_relocate) {
         return -abs(hv->fail_relocate);
     }
-    if (!hv->vram || from_gfn != hv->vram_gfn || pages != hv->vram_pages) {
+    if (!hv->vram || pages > hv->vram_pages) {
         return -EINVAL;
     }
-    hv->vram_gfn = to_gfn;
-    hv->relocations++;
+    if (hv->vram_moving && from_gfn - hv->vram_moving <= hv->vram_pages - pages) {
+        return 0; /* back */
+    }
+    if (from_gfn - hv->vram_gfn > hv->vram_pages - pages) {
+        return -EINVAL;
+    }
+    hv->vram_moving = to_gfn - (from_gfn - hv->vram_gfn);
+    if (from_gfn - hv->vram_gfn == hv->vram_pages - pages) {
+        hv->vram_gfn = hv->vram_moving;
+        hv->vram_moving = 0;
+        hv->relocations++;
+    }
     return 0;
 }
 

@@ -54,6 +54,7 @@ struct hypervisor {
     uint8_t *vram;      /* backs hv_memory_map(), made at populate */
     uint64_t vram_gfn;
     size_t vram_pages;
+    uint64_t vram_moving; /* where the first pages of it are already; 0: none */
     unsigned relocations;
     bool write_combine;
     /* what hv_memory_dirty() reports next, NULL: everything */

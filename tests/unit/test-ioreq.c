@@ -41,6 +41,7 @@ struct rig {
     uint32_t next; /* what the ports read next, and then +1 */
     GArray *log;   /* struct note: writes, in order */
     unsigned notified[VCPUS];
+    unsigned looks;     /* releases after which there was something to look at */
     size_t block_units; /* served by the block forms */
     size_t block_limit;
     void (*inside)(struct rig *r); /* called in every access */
@@ -191,6 +192,7 @@ static void rig_free(struct rig *r)
     region_remove(&r->port);
     region_remove(&r->block_port);
     region_remove(&r->mmio);
+    r->m->holds.released = NULL;
     fake_machine_free(r->m);
     ioreq_core_clear(&r->core);
     free(r->slot);
@@ -586,7 +588,10 @@ static void test_string_turns(void)
         rig_free(r);
     }
 
-    /* Patient: before the machine stops, what was begun ends. */
+    /*
+     * The machine stops in the middle: what is left is in the slot, and whoever comes then, perhaps
+     * another program, does just that.
+     */
     struct rig *r = rig_new();
     struct ioreq req = request(IOREQ_TYPE_COPY, IOREQ_WRITE, MMIO_BASE, 4, 7);
 
@@ -596,10 +601,19 @@ static void test_string_turns(void)
     r->slot[0] = req;
     g_assert_true(ioreq_core_serve(&r->core, 0));
     g_assert_cmpuint(r->notified[0], ==, 0);
-    r->core.patient = true;
+    r->core.hold = true;
+    ioreq_core_park(&r->core);
+    g_assert_cmpuint(r->slot[0].state, ==, STATE_IOREQ_READY);
+    g_assert_cmpuint(r->slot[0].count, ==, 100 - r->log->len);
+    ioreq_core_clear(&r->core);
+    r->core.hold = false;
+    r->inside = NULL;
     g_assert_cmpuint(ioreq_core_poll(&r->core, UINT32_MAX), ==, 1);
     g_assert_cmpuint(r->notified[0], ==, 1);
     g_assert_cmpuint(r->log->len, ==, 100);
+    for (unsigned i = 0; i < 100; i++) {
+        g_assert_cmphex(noted(r, i)->offset, ==, 4 * i);
+    }
     rig_free(r);
 }
 
@@ -960,6 +974,257 @@ static void test_hold(void)
     rig_free(r);
 }
 
+/* ---- a device that holds ---- */
+
+#define SLOW_PORT 0x300u
+
+struct slow {
+    struct device dev;
+    struct region region;
+    GArray *writes;
+    unsigned steps; /* of the work that writing 0x80.. begins */
+    struct device_work work;
+    bool hold; /* the next write holds */
+};
+
+static bool slow_step(void *opaque)
+{
+    struct slow *s = opaque;
+
+    g_usleep(300);
+    return --s->steps > 0;
+}
+
+static void slow_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    struct slow *s = opaque;
+
+    g_assert_false(device_is_held(&s->dev)); /* never in the middle of what it does */
+    g_array_append_val(s->writes, value);
+    if (value & 0x80) {
+        s->steps = value & 0x7f;
+        device_work_start(&s->work, &s->dev, slow_step, s);
+    }
+    if (s->hold) {
+        s->hold = false;
+        device_hold(&s->dev);
+    }
+}
+
+static uint64_t slow_read(void *opaque, uint64_t offset, unsigned size)
+{
+    const struct slow *s = opaque;
+
+    g_assert_false(device_is_held(&s->dev));
+    return s->writes->len;
+}
+
+static const struct region_ops slow_ops = {.read = slow_read, .write = slow_write};
+
+static int slow_realize(struct device *dev, GError **err)
+{
+    struct slow *s = DEVICE_CAST(struct slow, dev);
+
+    s->writes = g_array_new(FALSE, FALSE, sizeof(uint64_t));
+    region_init(&s->region, "slow", &slow_ops, s, 4);
+    return device_place_pio(dev, &s->region, SLOW_PORT, err);
+}
+
+static void slow_reset(struct device *dev, enum reset_reason why)
+{
+    device_work_finish(&DEVICE_CAST(struct slow, dev)->work);
+}
+
+static void slow_unrealize(struct device *dev)
+{
+    struct slow *s = DEVICE_CAST(struct slow, dev);
+
+    device_work_finish(&s->work);
+    g_array_free(s->writes, TRUE);
+}
+
+static const struct device_class slow_class = {
+    .name = "slow",
+    .size = sizeof(struct slow),
+    .realize = slow_realize,
+    .reset = slow_reset,
+    .unrealize = slow_unrealize,
+};
+
+static void on_released(void *opaque)
+{
+    struct rig *r = opaque;
+
+    r->looks += ioreq_core_released(&r->core);
+}
+
+static struct slow *slow_new(struct rig *r)
+{
+    r->m->holds.released = on_released;
+    r->m->holds.opaque = r;
+    return DEVICE_CAST(struct slow, fake_device(r->m, &slow_class, "slow", NULL));
+}
+
+static uint64_t slow_wrote(const struct slow *s, unsigned i)
+{
+    g_assert_cmpuint(i, <, s->writes->len);
+    return g_array_index(s->writes, uint64_t, i);
+}
+
+/* Its answer comes later, who wants the same device waits untouched, and all others are served. */
+static void test_device_holds(void)
+{
+    struct rig *r = rig_new();
+    struct slow *s = slow_new(r);
+
+    s->hold = true;
+    r->slot[0] = request(IOREQ_TYPE_PIO, IOREQ_WRITE, SLOW_PORT, 1, 1);
+    r->slot[1] = request(IOREQ_TYPE_PIO, IOREQ_READ, SLOW_PORT, 1, 0);
+    r->slot[2] = request(IOREQ_TYPE_PIO, IOREQ_READ, SLOW_PORT - 2, 4, 0); /* its end is there */
+    r->slot[3] = request(IOREQ_TYPE_PIO, IOREQ_WRITE, PORT, 1, 2);
+    g_assert_cmpuint(ioreq_core_poll(&r->core, 100), ==, 2);
+    g_assert_cmpuint(r->notified[0] + r->notified[1] + r->notified[2], ==, 0);
+    g_assert_cmpuint(r->notified[3], ==, 1);
+    g_assert_true(machine_busy(r->m));
+    g_assert_cmpuint(ioreq_core_poll(&r->core, 100), ==, 0); /* and nothing is done twice */
+    g_assert_cmpuint(s->writes->len, ==, 1);
+
+    /* What is posted for it keeps its place, and so does what comes behind. */
+    post(r, IOREQ_TYPE_PIO, PORT, 0, 3);
+    post(r, IOREQ_TYPE_PIO, SLOW_PORT, 0, 4);
+    post(r, IOREQ_TYPE_PIO, PORT, 0, 5);
+    r->slot[3] = request(IOREQ_TYPE_PIO, IOREQ_WRITE, PORT, 1, 6);
+    g_assert_cmpuint(ioreq_core_poll(&r->core, 100), ==, 1);
+    g_assert_cmpuint(r->log->len, ==, 2);
+    g_assert_cmpuint(noted(r, 1)->value, ==, 3);
+
+    device_release(&s->dev);
+    g_assert_cmpuint(r->looks, ==, 1);
+    g_assert_cmpuint(r->notified[0], ==, 1);
+    g_assert_false(machine_busy(r->m));
+    g_assert_cmpuint(ioreq_core_poll(&r->core, 100), ==, 2 + 3);
+    g_assert_cmpuint(slow_wrote(s, 1), ==, 4);
+    g_assert_cmpuint(noted(r, 2)->value, ==, 5);
+    g_assert_cmpuint(noted(r, 3)->value, ==, 6);
+    g_assert_cmphex(r->slot[1].data, ==, 2);
+    for (unsigned i = 0; i < VCPUS; i++) {
+        g_assert_cmpuint(r->slot[i].state, ==, STATE_IORESP_READY);
+    }
+    rig_free(r);
+}
+
+/* Each unit may hold; what a stop finds begun goes on afterwards, each unit once. */
+static void test_string_holds(void)
+{
+    uint8_t values[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    struct rig *r = rig_new();
+    struct slow *s = slow_new(r);
+    struct ioreq req = request(IOREQ_TYPE_PIO, IOREQ_WRITE, SLOW_PORT, 1, 0x3000);
+
+    guestmem_write(r->m->memory, 0x3000, values, sizeof(values));
+    req.count = sizeof(values);
+    req.data_is_ptr = 1;
+    r->slot[0] = req;
+    s->hold = true;
+    g_assert_true(ioreq_core_serve(&r->core, 0));
+    g_assert_cmpuint(s->writes->len, ==, 1);
+    g_assert_false(ioreq_core_serve(&r->core, 0));
+    s->hold = true;
+    device_release(&s->dev);
+    g_assert_cmpuint(r->notified[0], ==, 0);
+    g_assert_true(ioreq_core_serve(&r->core, 0));
+    g_assert_cmpuint(s->writes->len, ==, 2);
+
+    r->core.hold = true;
+    ioreq_core_park(&r->core); /* too early: the device holds */
+    g_assert_cmpuint(r->slot[0].count, ==, 8);
+    device_release(&s->dev);
+    g_assert_cmpuint(r->slot[0].count, ==, 6);
+    g_assert_cmphex(r->slot[0].data, ==, 0x3002);
+    g_assert_false(ioreq_core_serve(&r->core, 0));
+    r->core.hold = false;
+    g_assert_true(ioreq_core_serve(&r->core, 0));
+    g_assert_cmpuint(r->notified[0], ==, 1);
+    for (unsigned i = 0; i < sizeof(values); i++) {
+        g_assert_cmpuint(slow_wrote(s, i), ==, values[i]);
+    }
+    g_assert_cmpuint(s->writes->len, ==, sizeof(values));
+    rig_free(r);
+}
+
+/* The device goes while an access waits for it: the vCPU does not stay behind. */
+static void test_holder_goes(void)
+{
+    struct rig *r = rig_new();
+    struct slow *s = slow_new(r);
+
+    s->hold = true;
+    r->slot[0] = request(IOREQ_TYPE_PIO, IOREQ_WRITE, SLOW_PORT, 1, 1);
+    r->slot[1] = request(IOREQ_TYPE_PIO, IOREQ_READ, SLOW_PORT, 1, 0);
+    g_assert_cmpuint(ioreq_core_poll(&r->core, 100), ==, 1);
+    device_free(&s->dev);
+    g_assert_cmpuint(r->notified[0], ==, 1);
+    g_assert_cmpuint(ioreq_core_poll(&r->core, 100), ==, 1);
+    g_assert_cmphex(r->slot[1].data & 0xff, ==, 0xff);
+    rig_free(r);
+}
+
+/* Small work is part of the access; large work is the main loop's, and a reset ends it. */
+static void test_device_work(void)
+{
+    struct rig *r = rig_new();
+    struct slow *s = slow_new(r);
+    unsigned turns = 0;
+
+    ask(r, 0, request(IOREQ_TYPE_PIO, IOREQ_WRITE, SLOW_PORT, 1, 0x81));
+    r->slot[0] = request(IOREQ_TYPE_PIO, IOREQ_WRITE, SLOW_PORT, 1, 0x80 + 20);
+    g_assert_true(ioreq_core_serve(&r->core, 0));
+    g_assert_cmpuint(s->steps, ==, 19);
+    while (r->notified[0] == 1) {
+        g_main_context_iteration(NULL, TRUE);
+        turns++;
+    }
+    g_assert_cmpuint(turns, >=, 9); /* 300 us a step, half a millisecond a turn */
+    g_assert_cmpuint(s->steps, ==, 0);
+
+    r->slot[0] = request(IOREQ_TYPE_PIO, IOREQ_WRITE, SLOW_PORT, 1, 0x80 + 20);
+    g_assert_true(ioreq_core_serve(&r->core, 0));
+    slow_class.reset(&s->dev, RESET_COLD);
+    g_assert_cmpuint(s->steps, ==, 0);
+    g_assert_cmpuint(r->notified[0], ==, 3);
+    g_assert_false(g_main_context_iteration(NULL, FALSE));
+    rig_free(r);
+}
+
+/* A turn belongs to all: when its time is over, those that were not served are the next ones. */
+static void test_turn_is_everybodys(void)
+{
+    struct rig *r = rig_new();
+
+    r->inside = slowly;
+    for (unsigned i = 0; i < VCPUS; i++) {
+        r->slot[i] = request(IOREQ_TYPE_PIO, IOREQ_WRITE, PORT, 1, i);
+    }
+    r->core.deadline = 1; /* long ago */
+    g_assert_cmpuint(ioreq_core_poll(&r->core, 100), ==, 2);
+    g_assert_cmpuint(ioreq_core_poll(&r->core, 100), ==, 2);
+    for (unsigned i = 0; i < VCPUS; i++) {
+        g_assert_cmpuint(r->notified[i], ==, 1);
+    }
+
+    struct ioreq req = request(IOREQ_TYPE_PIO, IOREQ_WRITE, PORT, 1, 0x3000);
+
+    req.count = 20;
+    req.data_is_ptr = 1;
+    r->slot[0] = req;
+    for (unsigned i = 1; i <= 20; i++) {
+        g_assert_true(ioreq_core_serve(&r->core, 0));
+        g_assert_cmpuint(r->log->len, ==, VCPUS + i); /* slow units: one a turn that is over */
+    }
+    g_assert_cmpuint(r->notified[0], ==, 2);
+    rig_free(r);
+}
+
 /* No vCPU is forgotten when the budget is smaller than the work. */
 static void test_budget(void)
 {
@@ -997,6 +1262,11 @@ int main(int argc, char **argv)
     g_test_add_func("/ioreq/ring-atomic", test_ring_atomic);
     g_test_add_func("/ioreq/ring-flood", test_ring_flood);
     g_test_add_func("/ioreq/hold", test_hold);
+    g_test_add_func("/ioreq/device-holds", test_device_holds);
+    g_test_add_func("/ioreq/string-holds", test_string_holds);
+    g_test_add_func("/ioreq/holder-goes", test_holder_goes);
+    g_test_add_func("/ioreq/device-work", test_device_work);
+    g_test_add_func("/ioreq/turn", test_turn_is_everybodys);
     g_test_add_func("/ioreq/budget", test_budget);
     return g_test_run();
 }

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Turns of the main loop: from the return of poll(2) to the next call. All sources that are ready
+ * share one, and while it lasts nobody else is served, so that its length is what a hostile guest
+ * or client can make everybody wait. Measured always: the longest ones, in CPU time, and whose they
+ * were.
+ *
+ * Every callback of the loop begins with turn_of(); tests/rules/loop-sources.py looks. The price is
+ * a reading of the clock that is no system call.
+ */
+#ifndef XENDM_TURN_H
+#define XENDM_TURN_H
+
+#include <stdint.h>
+
+/* From here on the turn is `source`'s, a string constant. */
+void turn_of(const char *source);
+
+/* By the loop around poll(2). */
+void turn_begin(void);
+void turn_end(void);
+
+#define TURN_LIMIT_NS 5000000 /* what is too long whatever the guest does */
+
+struct turn_longest {
+    const char *source; /* who had the largest part of it; NULL: there was no long one */
+    int64_t cpu_ns;     /* of the whole turn. A quarter of a millisecond may belong to others */
+    int64_t wall_ns;
+};
+
+struct turn_counters {
+    uint64_t turns;
+    uint64_t above_1ms, above_5ms; /* of CPU time */
+    struct turn_longest longest;   /* since the start */
+    struct turn_longest recent;    /* … and since turn_forget() */
+};
+const struct turn_counters *turn_counters(void);
+void turn_forget(void);
+
+#endif
