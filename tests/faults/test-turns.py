@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a guest can do to the main loop: no turn of it takes more than 5 ms of CPU time, and what the loop has to do for
+others it does meanwhile. Judged by CPU time and counts; `info loop` says whose the longest turn was. TAP."""
+import re
+import sys
+
+sys.dont_write_bytecode = True     # the source tree stays clean
+from faults import Cpu, Machine, note, tap, want
+
+LIMIT_US = 5000
+VCPUS = 16
+SANITIZED = 10          # the sanitizers look at every byte
+
+
+def machine(tmp):
+    m = Machine(tmp, "--vcpus", str(VCPUS), "--access-timeout", "600000")
+    m.cpu.do("pciwrite 00:03.0 0x10 4 0xf0000000"), m.cpu.do("pciwrite 00:03.0 4 2 3")
+    m.qmp.hmp("info loop")
+    return m
+
+
+def vbe(cpu, *values):
+    for index, value in values:
+        cpu.do("outw 0x1ce %d" % index)
+        cpu.do("outw 0x1cf 0x%x" % value)
+
+
+def sanitized(m):
+    with open("/proc/%d/maps" % m.pid()) as f:
+        return "libasan" in f.read()
+
+
+def longest(m):
+    """CPU time of the longest turn since this was last asked, in us."""
+    text = m.qmp.hmp("info loop")
+    line = next(line for line in text.split("\r\n") if "last asked" in line)
+    note(line)
+    return int(re.search(r"(\d+) us", line).group(1))
+
+
+def delayed(m):
+    return int(re.search(r"delayed: (\d+)", m.qmp.hmp("info ioreq")).group(1))
+
+
+def fill(cpu, words, size):
+    cpu.do("write 0x100000 4096 0x" + b"".join(words[i % len(words)].to_bytes(size, "little") for i in range(4096 // size)).hex())
+
+
+def everybody(m, port, size, count, select=None):
+    """Every vCPU in a string instruction of costly units, and QMP in between; then the stop, which does not wait for them."""
+    cpus = [Cpu(m.path, n) for n in range(VCPUS)]
+    for cpu in cpus:
+        if select:
+            cpu.do(select)
+    for cpu in cpus:
+        cpu.send("outs 0x%x %d %d 0x100000" % (port, size, count))
+    for _ in range(20):
+        want(m.qmp.ok("query-status")["running"], "it runs")
+    strings = re.search(r"string: (\d+) requests.*, (\d+) times interrupted", m.qmp.hmp("info ioreq"))
+    want(int(strings.group(2)) > 0, "QMP came to its answers before the strings to their ends", strings.group(0))
+    m.qmp.ok("stop")
+    want(m.qmp.ok("query-status")["status"] == "paused", "stopped in the middle")
+    limit = LIMIT_US * (SANITIZED if sanitized(m) else 1)
+    took = longest(m)
+    want(took <= limit, "a turn took", took, "us of CPU time")
+
+
+def test_vbe(tmp):
+    """a mode is set, which clears 16 MiB, by 16 vCPUs with a thousand units each"""
+    m = machine(tmp)
+    vbe(m.cpu, (4, 0), (1, 2560), (2, 1600), (3, 32), (4, 0))
+    m.cpu.do("outw 0x1ce 4")
+    fill(m.cpu, (0x41, 0), 2)
+    everybody(m, 0x1cf, 2, 2048)
+
+
+def test_bar(tmp):
+    """the video memory moves, 4096 pages, by 16 vCPUs with a thousand units each"""
+    m = machine(tmp)
+    fill(m.cpu, (0xe0000000, 0xe2000000), 4)
+    everybody(m, 0xcfc, 4, 1024, "outl 0xcf8 0x80001810")
+
+
+def test_clear(tmp):
+    """the guest sees the mode's memory cleared when its write is answered, all 16 MiB, though it looks without us"""
+    m = machine(tmp)
+    for at in (0, 0x7ffff8, 2560 * 4 * 1600 - 8):
+        m.cpu.do("writeq 0x%x 0x1122334455667788" % (0xf0000000 + at))
+    before = delayed(m)
+    vbe(m.cpu, (4, 0), (1, 2560), (2, 1600), (3, 32), (4, 1))
+    for at in (0, 0x7ffff8, 2560 * 4 * 1600 - 8):
+        m.cpu.expect("readq 0x%x" % (0xf0000000 + at), 0)
+    want(delayed(m) == before + 1, "the mode's write was answered later")
+    m.cpu.do("pciwrite 00:03.0 0x10 4 0xe0000000")
+    m.cpu.do("writeq 0xe0fffff8 5")
+    m.cpu.expect("readq 0xe0fffff8", 5)
+    want("memory 16 MiB at 0xe0000000" in m.qmp.hmp("info device VGA"), m.qmp.hmp("info device VGA"))
+    m.end()
+
+
+if __name__ == "__main__":
+    sys.exit(tap([test_vbe, test_bar, test_clear]))
