@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <xendm/facts.h>
+#include <xendm/turn.h>
 
 #include "net.h"
 
@@ -248,6 +249,7 @@ static gboolean announce(gpointer opaque)
     struct net *n = opaque;
     uint8_t frame[NET_FRAME_MIN];
 
+    turn_of("net");
     if (!n->link_down) {
         announce_frame(n, frame);
         send_whole(n, frame, sizeof(frame));

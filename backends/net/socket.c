@@ -21,6 +21,7 @@
 #include <xendm/facts.h>
 #include <xendm/handover.h>
 #include <xendm/log.h>
+#include <xendm/turn.h>
 
 #include "net.h"
 
@@ -75,6 +76,7 @@ static gboolean on_writable(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct stream *s = opaque;
 
+    turn_of("net");
     if (!flush_out(s)) {
         return G_SOURCE_CONTINUE;
     }
@@ -156,6 +158,7 @@ static gboolean on_readable(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct stream *s = opaque;
 
+    turn_of("net");
     for (unsigned i = 0; i < FRAMES_A_TURN && receive_one(s); i++) {
     }
     return s->reading ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
@@ -183,6 +186,7 @@ static gboolean accept_again(gpointer opaque)
 {
     struct stream *s = opaque;
 
+    turn_of("net");
     s->accepting = g_unix_fd_add(s->listener, G_IO_IN, on_peer, s);
     return G_SOURCE_REMOVE;
 }
@@ -192,6 +196,7 @@ static gboolean on_peer(gint fd, GIOCondition condition, gpointer opaque)
     struct stream *s = opaque;
     int peer = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
+    turn_of("net");
     if (peer < 0) {
         /* without descriptors the socket stays readable: no spinning on it */
         s->accepting = g_timeout_add_seconds(1, accept_again, s);

@@ -26,6 +26,7 @@
 #include <xendm/facts.h>
 #include <xendm/handover.h>
 #include <xendm/log.h>
+#include <xendm/turn.h>
 
 #include "net.h"
 
@@ -94,6 +95,7 @@ static gboolean on_writable(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct tap *t = opaque;
 
+    turn_of("net");
     t->writable = 0;
     net_writable(&t->net);
     return G_SOURCE_REMOVE;
@@ -164,6 +166,7 @@ static gboolean on_readable(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct tap *t = opaque;
 
+    turn_of("net");
     for (unsigned i = 0; i < FRAMES_A_TURN && receive_one(t); i++) {
     }
     return t->reading ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
