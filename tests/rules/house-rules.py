@@ -7,6 +7,7 @@
     sections  a section of docs/toolstack.md that is cited is there
     top       at most TOP_MAX .c files at dm/'s top; each sub-room of dm/ has the header that bears its name
     contracts each function of include/xendm has a caller outside of the tests, or is in tests/rules/waiting, which says for whom it waits
+    xsa       the tests that docs/security.md names are there, and it names each of tests/xsa
     python    every Python program compiles, and is clean when ruff or flake8 is there
 """
 import ast
@@ -208,6 +209,30 @@ def contract_self_test():
     return problems
 
 
+# ---- advisories ----
+
+def advisory_violations(document, tests):
+    """`tests`: text of all tests. A name that ends in / is a group."""
+    named = re.findall(r"`(/[a-z0-9-]+/[a-z0-9-]*)`", document)
+    problems = []
+    for name in dict.fromkeys(named):
+        group, one = name[1:].split("/")
+        if f'"{name}' not in tests and not (f'"/{group}/"' in tests and f'"{one}"' in tests):
+            problems.append(f"docs/security.md names {name}, which is no test")
+    for name in re.findall(r'ADD\("([^"]*)"|"/xsa/([^"]+)"', tests):
+        full = "/xsa/" + "".join(name)
+        if full not in named:
+            problems.append(f"docs/security.md does not name {full}")
+    return problems
+
+
+def advisory_self_test():
+    tests = '"/ioreq/once" "/xsa/1-a" g_test_add("/xsa/" name) ADD("2-b", f)'
+    problems = [] if not advisory_violations("`/ioreq/once` `/xsa/1-a` `/xsa/2-b`", tests) else ["what is there is not seen"]
+    got = advisory_violations("`/ioreq/gone` `/xsa/1-a`", tests)
+    return problems + ([] if len(got) == 2 else [f"wanted a missing test and a missing name, got {got}"])
+
+
 # ---- Python ----
 
 def is_python(path, text):
@@ -279,6 +304,12 @@ def main():
     headers = {f: t for f, t in texts.items() if f.startswith("include/xendm/")}
     sources = {f: t for f, t in texts.items() if f.endswith(".c") and not f.startswith("tests/")}
     report("contracts: each function has a caller", contract_violations(headers, sources, waiting(texts["tests/rules/waiting"])))
+
+    report("advisories: what breaks them is seen", advisory_self_test())
+    in_tests = {f: t for f, t in texts.items() if f.startswith("tests/") and f.endswith(".c")}
+    xsa = "".join(t for f, t in in_tests.items() if f.startswith("tests/xsa/"))
+    others = "".join(t for f, t in in_tests.items() if not f.startswith("tests/xsa/")).replace("ADD(", "add(")
+    report("advisories: the table is true", advisory_violations(texts["docs/security.md"], xsa + others))
 
     report("python: what breaks it is seen", python_self_test())
     programs = [f for f, t in texts.items() if is_python(f, t)]
