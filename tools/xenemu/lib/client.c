@@ -177,6 +177,35 @@ void xe_client_fini(struct xe_client *c)
     pthread_mutex_destroy(&c->lock);
 }
 
+void *xe_client_open(size_t size, const char *lib,
+                     int (*restrict_callback)(struct xe_active_handle *ah, uint16_t domid))
+{
+    struct xe_client *c = calloc(1, size);
+    int saved;
+
+    if (!c)
+        return NULL;
+    if (xe_client_init(c, lib) < 0) {
+        saved = errno;
+        free(c);
+        errno = saved;
+        return NULL;
+    }
+    c->tc.restrict_callback = restrict_callback;
+    xentoolcore__register_active_handle(&c->tc);
+    return c;
+}
+
+int xe_client_close(struct xe_client *c)
+{
+    if (!c)
+        return 0;
+    xentoolcore__deregister_active_handle(&c->tc);
+    xe_client_fini(c);
+    free(c);
+    return 0;
+}
+
 int xe_memfd_get(struct xe_client *c, uint32_t domid)
 {
     struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_DOMAIN_MEMFD, .domid = domid};

@@ -41,6 +41,11 @@ struct xe_client {
  */
 int xe_client_init(struct xe_client *c, const char *lib);
 void xe_client_fini(struct xe_client *c);
+/* A library's handle of `size` bytes, which begins with a struct xe_client, and its end (0, as the
+ * libraries' functions return; NULL is fine). */
+void *xe_client_open(size_t size, const char *lib,
+                     int (*restrict_callback)(struct xe_active_handle *ah, uint16_t domid));
+int xe_client_close(struct xe_client *c);
 int xe_call(struct xe_client *c, const struct xe_req *req, const void *pay, size_t paylen,
             struct xe_rep *rep, void *rpay, size_t rmax, int *fd);
 int xe_send_oneway(struct xe_client *c, const struct xe_req *req, const void *pay, size_t paylen);

@@ -17,31 +17,13 @@ struct xc_interface_core {
 xc_interface *xc_interface_open(xentoollog_logger *logger, xentoollog_logger *dombuild_logger,
                                 unsigned open_flags)
 {
-    struct xc_interface_core *h = calloc(1, sizeof(*h));
-    int saved;
-
     (void)logger, (void)dombuild_logger, (void)open_flags;
-    if (!h)
-        return NULL;
-    if (xe_client_init(&h->client, "xenctrl") < 0) {
-        saved = errno;
-        free(h);
-        errno = saved;
-        return NULL;
-    }
-    h->client.tc.restrict_callback = xe_restrict_null;
-    xentoolcore__register_active_handle(&h->client.tc);
-    return h;
+    return xe_client_open(sizeof(struct xc_interface_core), "xenctrl", xe_restrict_null);
 }
 
 int xc_interface_close(xc_interface *h)
 {
-    if (!h)
-        return 0;
-    xentoolcore__deregister_active_handle(&h->client.tc);
-    xe_client_fini(&h->client);
-    free(h);
-    return 0;
+    return xe_client_close((struct xe_client *)h);
 }
 
 static int xc_get_infos(xc_interface *h, uint32_t first, unsigned int max, struct xe_dominfo *out)

@@ -20,31 +20,13 @@ static int dm_op(xendevicemodel_handle *h, domid_t domid, unsigned int nr, const
 xendevicemodel_handle *xendevicemodel_open(struct xentoollog_logger *logger,
                                            unsigned int open_flags)
 {
-    struct xendevicemodel_handle *h = calloc(1, sizeof(*h));
-    int saved;
-
     (void)logger, (void)open_flags;
-    if (!h)
-        return NULL;
-    if (xe_client_init(&h->client, "xendevicemodel") < 0) {
-        saved = errno;
-        free(h);
-        errno = saved;
-        return NULL;
-    }
-    h->client.tc.restrict_callback = xe_restrict_rpc;
-    xentoolcore__register_active_handle(&h->client.tc);
-    return h;
+    return xe_client_open(sizeof(struct xendevicemodel_handle), "xendevicemodel", xe_restrict_rpc);
 }
 
 int xendevicemodel_close(xendevicemodel_handle *h)
 {
-    if (!h)
-        return 0;
-    xentoolcore__deregister_active_handle(&h->client.tc);
-    xe_client_fini(&h->client);
-    free(h);
-    return 0;
+    return xe_client_close((struct xe_client *)h);
 }
 
 int xendevicemodel_restrict(xendevicemodel_handle *h, domid_t domid)

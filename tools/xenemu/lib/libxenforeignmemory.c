@@ -23,31 +23,14 @@ struct xenforeignmemory_resource_handle {
 xenforeignmemory_handle *xenforeignmemory_open(struct xentoollog_logger *logger,
                                                unsigned open_flags)
 {
-    struct xenforeignmemory_handle *h = calloc(1, sizeof(*h));
-    int saved;
-
     (void)logger, (void)open_flags;
-    if (!h)
-        return NULL;
-    if (xe_client_init(&h->client, "xenforeignmemory") < 0) {
-        saved = errno;
-        free(h);
-        errno = saved;
-        return NULL;
-    }
-    h->client.tc.restrict_callback = xe_restrict_rpc;
-    xentoolcore__register_active_handle(&h->client.tc);
-    return h;
+    return xe_client_open(sizeof(struct xenforeignmemory_handle), "xenforeignmemory",
+                          xe_restrict_rpc);
 }
 
 int xenforeignmemory_close(xenforeignmemory_handle *h)
 {
-    if (!h)
-        return 0;
-    xentoolcore__deregister_active_handle(&h->client.tc);
-    xe_client_fini(&h->client);
-    free(h);
-    return 0;
+    return xe_client_close((struct xe_client *)h);
 }
 
 int xenforeignmemory_restrict(xenforeignmemory_handle *h, domid_t domid)

@@ -21,31 +21,13 @@ struct xengntdev_handle {
 
 xengnttab_handle *xengnttab_open(struct xentoollog_logger *logger, unsigned open_flags)
 {
-    struct xengntdev_handle *h = calloc(1, sizeof(*h));
-    int saved;
-
     (void)logger, (void)open_flags;
-    if (!h)
-        return NULL;
-    if (xe_client_init(&h->client, "xengnttab") < 0) {
-        saved = errno;
-        free(h);
-        errno = saved;
-        return NULL;
-    }
-    h->client.tc.restrict_callback = xe_restrict_null;
-    xentoolcore__register_active_handle(&h->client.tc);
-    return h;
+    return xe_client_open(sizeof(struct xengntdev_handle), "xengnttab", xe_restrict_null);
 }
 
 int xengnttab_close(xengnttab_handle *h)
 {
-    if (!h)
-        return 0;
-    xentoolcore__deregister_active_handle(&h->client.tc);
-    xe_client_fini(&h->client);
-    free(h);
-    return 0;
+    return xe_client_close((struct xe_client *)h);
 }
 
 int xengnttab_fd(xengnttab_handle *h)
