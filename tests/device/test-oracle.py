@@ -5,12 +5,16 @@ against xendm: tests/state/test-scripts.py."""
 import os
 import sys
 
+sys.dont_write_bytecode = True     # the source tree stays clean
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
+from client import XENSTORED    # noqa: E402
+
 ORACLE = "/usr/libexec/xen-qemu-system-i386"
 
 source = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 build = os.environ.get("XENDM_BUILDDIR") or os.getcwd()
 xenemu = build + "/tools/xenemu/xenemu"
-for program in (ORACLE, xenemu, "/usr/lib/xen-4.17/bin/xenstored"):
+for program in (ORACLE, xenemu, XENSTORED):
     if not os.access(program, os.X_OK):
         print("1..0 # SKIP there is no %s" % program)
         sys.exit(0)

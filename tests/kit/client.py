@@ -3,13 +3,27 @@
 import json
 import os
 import socket
+import subprocess
 import time
 
 BUILD = os.path.abspath(os.environ.get("XENDM_BUILDDIR", "."))
 XENEMU = os.path.join(BUILD, "tools/xenemu/xenemu")
 XENDM = os.path.join(BUILD, "xendm")
 CTL = os.path.join(BUILD, "tools/xendmctl/xendmctl")
-XENSTORED = os.environ.get("XENEMU_XENSTORED", "/usr/lib/xen-4.17/bin/xenstored")
+
+
+def where():
+    """What xenemu would use, by name: xen, xenctrl, xenstored, libraries. Empty if it is not built."""
+    try:
+        out = subprocess.run([XENEMU, "where"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                             check=False).stdout
+    except OSError:
+        return {}
+    return dict(line.split(" ", 1) for line in out.splitlines())
+
+
+WHERE = where()
+XENSTORED = WHERE.get("xenstored", "xenstored (xenemu is not built)")
 PATIENCE = 60           # seconds, for anything
 
 

@@ -105,15 +105,34 @@ static void check_memory(xc_interface *xc, xenforeignmemory_handle *fm, xendevic
     CHECK(xendevicemodel_set_mem_type(dm, domid, HVMMEM_ram_rw, 0xc0, 16) == 0);
 }
 
-static void check_control(xc_interface *xc, xendevicemodel_handle *dm)
+#ifdef XENEMU_DOMINFO /* until Xen 4.17 */
+static void check_domains(xc_interface *xc)
 {
     xc_dominfo_t info[2];
-    uint64_t v;
-    unsigned int n;
 
     CHECK(xc_domain_getinfo(xc, domid, 1, info) == 1 && info[0].domid == domid && info[0].hvm);
     CHECK(info[0].max_memkb == 65 * 1024);
     CHECK(xc_domain_getinfo(xc, 0, 2, info) == 2 && info[0].domid == 0);
+}
+#else
+static void check_domains(xc_interface *xc)
+{
+    xc_domaininfo_t info;
+
+    CHECK(xc_domain_getinfo_single(xc, domid, &info) == 0 && info.domain == domid);
+    CHECK(info.flags & XEN_DOMINF_hvm_guest && info.max_pages == 65 * 256);
+    CHECK(xc_domain_getinfo_single(xc, domid, NULL) == 0);
+    CHECK(xc_domain_getinfo_single(xc, domid + 1, &info) < 0 && errno == ESRCH);
+    CHECK(xc_domain_getinfolist(xc, 0, 1, &info) == 1 && info.domain == 0);
+}
+#endif
+
+static void check_control(xc_interface *xc, xendevicemodel_handle *dm)
+{
+    uint64_t v;
+    unsigned int n;
+
+    check_domains(xc);
     CHECK(xc_hvm_param_get(xc, domid, HVM_PARAM_IOREQ_SERVER_PFN, &v) == 0 && v == 0xfeff0);
     CHECK(xc_hvm_param_get(xc, domid, HVM_PARAM_BUFIOREQ_EVTCHN, &v) < 0 && errno == EINVAL);
     CHECK(xc_hvm_param_set(xc, domid, HVM_PARAM_ACPI_S_STATE, 7) < 0 && errno == EINVAL);

@@ -13,6 +13,7 @@ tests_xenemu_echo_dm_CFLAGS = -std=gnu11 -Wall -Wextra
 tests_xenemu_echo_dm_LDFLAGS =
 tests_xenemu_echo_dm_LDADD = -lxendevicemodel -lxenforeignmemory -lxenevtchn -lxenstore -lxentoolcore
 tests_xenemu_dropin_check_SOURCES = tests/xenemu/dropin-check.c
+tests_xenemu_dropin_check_CPPFLAGS = $(AM_CPPFLAGS) $(XENEMU_CPPFLAGS)
 tests_xenemu_dropin_check_CFLAGS = -std=gnu11 -Wall -Wextra
 tests_xenemu_dropin_check_LDFLAGS =
 tests_xenemu_dropin_check_LDADD = -lxenctrl -lxencall -lxengnttab -lxendevicemodel -lxenforeignmemory \

@@ -7,7 +7,7 @@ tools_xenemu_libxenemuhost_la_CPPFLAGS = $(AM_CPPFLAGS) -D__XEN_TOOLS__ $(XEN_CF
 bin_PROGRAMS += tools/xenemu/xenemu
 tools_xenemu_xenemu_SOURCES = tools/xenemu/main.c
 tools_xenemu_xenemu_CPPFLAGS = $(AM_CPPFLAGS) -D__XEN_TOOLS__ $(XEN_CFLAGS) \
-    -DXENEMU_PKGLIBDIR='"$(pkglibdir)/xenemu"'
+    -DXENEMU_PKGLIBDIR='"$(pkglibdir)/xenemu"' -DXEN_VERSION='"$(XEN_VERSION)"'
 tools_xenemu_xenemu_LDADD = tools/xenemu/libxenemuhost.la $(GLIB_LIBS) -lxenstore -lpthread
 # The libraries are found beside the program, so a build tree works without installation.
 tools_xenemu_xenemu_DEPENDENCIES = tools/xenemu/libxenemuhost.la $(xenemu_built)

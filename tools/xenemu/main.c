@@ -10,16 +10,19 @@
 #include "control/qtest.h"
 #include "host/loop.h"
 #include "rpc/connections.h"
+#include "run/environment.h"
 #include "run/run.h"
 
 static const char usage[] =
     "usage: xenemu run [options] [-- device model arguments]\n"
     "       xenemu host --library-socket PATH --socket PATH\n"
     "       xenemu ctl SOCKET COMMAND...\n"
+    "       xenemu where\n"
     "\n"
     "  run   start a device model as libxl would, drive it, report what it leaves behind\n"
     "  host  the process that stands for the hypervisor; run starts one by itself\n"
     "  ctl   send one line to a command socket and print the answer\n"
+    "  where tell which Xen this is built for, and which xenstored and libraries run would use\n"
     "\n"
     "xenemu run --help and xenemu host --help list the options; see xenemu(1).\n";
 
@@ -87,6 +90,8 @@ int main(int argc, char **argv)
         return run_main(argc - 1, argv + 1);
     if (!strcmp(cmd, "host"))
         return host_main(argc - 1, argv + 1, &hooks);
+    if (!strcmp(cmd, "where"))
+        return where_main();
     if (!strcmp(cmd, "ctl"))
         return ctl_main(argc - 1, argv + 1);
     if (!strcmp(cmd, "--help") || !strcmp(cmd, "-h") || !strcmp(cmd, "help")) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * libxenctrl.so.4.17: the toolstack's library, as far as a device model and xenstored use it. The
- * many other symbols are generated from libxenctrl.syms and fail with ENOSYS by name.
+ * libxenctrl.so, of the version that is installed: the toolstack's library, as far as a device
+ * model and xenstored use it. The many other symbols are generated from libxenctrl.syms and fail
+ * with ENOSYS by name.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -36,6 +37,43 @@ static int xc_get_infos(xc_interface *h, uint32_t first, unsigned int max, struc
     return (int)rep.n;
 }
 
+int xc_domain_getinfolist(xc_interface *h, uint32_t first_domain, unsigned int max_domains,
+                          xc_domaininfo_t *info)
+{
+    unsigned int done = 0;
+
+    while (done < max_domains) {
+        struct xe_dominfo d[64];
+        unsigned int want = max_domains - done < 64 ? max_domains - done : 64;
+        int i, n = xc_get_infos(h, first_domain, want, d);
+
+        if (n < 0)
+            return -1;
+        if (!n)
+            break;
+        for (i = 0; i < n; i++, done++) {
+            xc_domaininfo_t *x = &info[done];
+
+            memset(x, 0, sizeof(*x));
+            x->domain = (domid_t)d[i].domid;
+            x->flags = (d[i].flags & XE_DOM_DYING ? XEN_DOMINF_dying : 0) |
+                       (d[i].flags & XE_DOM_SHUTDOWN ? XEN_DOMINF_shutdown : 0) |
+                       (d[i].flags & XE_DOM_PAUSED ? XEN_DOMINF_paused : XEN_DOMINF_running) |
+                       (d[i].flags & XE_DOM_HVM ? XEN_DOMINF_hvm_guest | XEN_DOMINF_hap : 0) |
+                       d[i].shutdown_reason << XEN_DOMINF_shutdownshift;
+            x->tot_pages = d[i].tot_pages;
+            x->max_pages = d[i].max_kb >> 2;
+            x->nr_online_vcpus = d[i].nr_vcpus;
+            x->max_vcpu_id = d[i].nr_vcpus - 1;
+            memcpy(x->handle, d[i].uuid, 16);
+            x->gpaddr_bits = 46;
+            first_domain = d[i].domid + 1;
+        }
+    }
+    return (int)done;
+}
+
+#ifdef XENEMU_DOMINFO /* until Xen 4.17 */
 int xc_domain_getinfo(xc_interface *h, uint32_t first_domid, unsigned int max_doms,
                       xc_dominfo_t *info)
 {
@@ -78,42 +116,23 @@ int xc_domain_getinfo(xc_interface *h, uint32_t first_domid, unsigned int max_do
     }
     return (int)done;
 }
-
-int xc_domain_getinfolist(xc_interface *h, uint32_t first_domain, unsigned int max_domains,
-                          xc_domaininfo_t *info)
+#else
+int xc_domain_getinfo_single(xc_interface *h, uint32_t domid, xc_domaininfo_t *info)
 {
-    unsigned int done = 0;
+    xc_domaininfo_t found;
+    int n = xc_domain_getinfolist(h, domid, 1, &found);
 
-    while (done < max_domains) {
-        struct xe_dominfo d[64];
-        unsigned int want = max_domains - done < 64 ? max_domains - done : 64;
-        int i, n = xc_get_infos(h, first_domain, want, d);
-
-        if (n < 0)
-            return -1;
-        if (!n)
-            break;
-        for (i = 0; i < n; i++, done++) {
-            xc_domaininfo_t *x = &info[done];
-
-            memset(x, 0, sizeof(*x));
-            x->domain = (domid_t)d[i].domid;
-            x->flags = (d[i].flags & XE_DOM_DYING ? XEN_DOMINF_dying : 0) |
-                       (d[i].flags & XE_DOM_SHUTDOWN ? XEN_DOMINF_shutdown : 0) |
-                       (d[i].flags & XE_DOM_PAUSED ? XEN_DOMINF_paused : XEN_DOMINF_running) |
-                       (d[i].flags & XE_DOM_HVM ? XEN_DOMINF_hvm_guest | XEN_DOMINF_hap : 0) |
-                       d[i].shutdown_reason << XEN_DOMINF_shutdownshift;
-            x->tot_pages = d[i].tot_pages;
-            x->max_pages = d[i].max_kb >> 2;
-            x->nr_online_vcpus = d[i].nr_vcpus;
-            x->max_vcpu_id = d[i].nr_vcpus - 1;
-            memcpy(x->handle, d[i].uuid, 16);
-            x->gpaddr_bits = 46;
-            first_domain = d[i].domid + 1;
-        }
+    if (n < 0)
+        return -1;
+    if (!n || found.domain != domid) {
+        errno = ESRCH;
+        return -1;
     }
-    return (int)done;
+    if (info)
+        *info = found;
+    return 0;
 }
+#endif
 
 static int xc_extents(xc_interface *h, uint32_t op, uint32_t domid, unsigned long nr,
                       unsigned int order, const xen_pfn_t *gfns)

@@ -34,6 +34,47 @@ static bool listen_qmp(int *fd)
     return true;
 }
 
+/*
+ * toolstack.md 1.9: from 4.20 on libxl starts the device model once before, with no machine, and
+ * asks it whether -run-with is the way to change root and user.
+ */
+static bool probe_run_with(void)
+{
+    char *env[] = {library_path(), g_strdup_printf(XE_ENV_SOCKET "=%s", run.lib_sock), NULL};
+    struct child c = {.env = env, .log = run.log, .session = true};
+    char chardev[80];
+    char *argv[] = {opt.dm,
+                    (char *)"-S",
+                    (char *)"-no-user-config",
+                    (char *)"-nodefaults",
+                    (char *)"-nographic",
+                    (char *)"-machine",
+                    (char *)"none,accel=xen",
+                    (char *)"-chardev",
+                    chardev,
+                    (char *)"-mon",
+                    (char *)"chardev=libxl-cmd,mode=control",
+                    NULL};
+    bool found = false;
+    pid_t pid;
+    int fd;
+
+    if (strverscmp(XEN_VERSION, "4.20") < 0 || !listen_qmp(&fd))
+        return false;
+    snprintf(chardev, sizeof(chardev), "socket,id=libxl-cmd,fd=%d,server=on,wait=off", fd);
+    c.argv = argv;
+    pid = spawn(&c);
+    close(fd);
+    if (pid > 0) {
+        found = qmp_tells("query-command-line-options", "run-with");
+        end_child(pid);
+    }
+    unlink(run.qmp_path);
+    g_free(env[0]);
+    g_free(env[1]);
+    return found;
+}
+
 /* `incoming`: file with the state of an earlier device model of this domain, or NULL. */
 bool start_dm(char **extra, const char *incoming)
 {
@@ -64,6 +105,7 @@ bool start_dm(char **extra, const char *incoming)
 
         mkdir(root, 0);
         g_free(root);
+        run.run_with = probe_run_with();
         if (!listen_qmp(&qmp_fd))
             return false;
     }

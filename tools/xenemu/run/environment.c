@@ -20,7 +20,28 @@
 #ifndef XENEMU_PKGLIBDIR
 #define XENEMU_PKGLIBDIR "/usr/lib/xendm/xenemu"
 #endif
-#define XENSTORED "/usr/lib/xen-4.17/bin/xenstored"
+
+/* Where distributions and Xen's own installation put it; it must be of the drop-ins' version. */
+const char *find_xenstored(void)
+{
+    static const char *const places[] = {
+        "/usr/lib/xen-" XEN_VERSION "/bin/xenstored",
+        "/usr/libexec/xen-" XEN_VERSION "/bin/xenstored",
+        "/usr/lib/xen/bin/xenstored",
+        "/usr/libexec/xen/bin/xenstored",
+        "/usr/local/sbin/xenstored",
+        "/usr/sbin/xenstored",
+    };
+    const char *asked = opt.xenstored ? opt.xenstored : getenv("XENEMU_XENSTORED");
+    unsigned int i;
+
+    if (asked)
+        return asked;
+    for (i = 0; i < G_N_ELEMENTS(places); i++)
+        if (!access(places[i], X_OK))
+            return places[i];
+    return places[0];
+}
 
 bool find_libdir(void)
 {
@@ -42,7 +63,7 @@ bool find_libdir(void)
     for (i = env ? 0 : 1; i < (env ? 1u : 3u) && !run.libdir; i++) {
         if (!try[i])
             continue;
-        probe = g_build_filename(try[i], "libxenctrl.so.4.17", NULL);
+        probe = g_build_filename(try[i], "libxenctrl.so." XEN_VERSION, NULL);
         if (!access(probe, R_OK))
             run.libdir = realpath(try[i], NULL);
         g_free(probe);
@@ -81,15 +102,14 @@ static bool start_host(void)
 
 static bool start_xenstored(void)
 {
-    const char *bin = opt.xenstored ? opt.xenstored : getenv("XENEMU_XENSTORED");
+    const char *bin = find_xenstored();
     char *port = ctl("evtchn alloc0"), *sock = g_strdup_printf("%s/socket", run.dir);
     char *log = g_strdup_printf("%s/xenstored.log", run.dir);
     bool ok = false;
 
-    if (!bin)
-        bin = XENSTORED;
     if (access(bin, X_OK)) {
-        complain("%s: %s (package xen-utils-4.17, or --xenstored)", bin, strerror(errno));
+        complain("%s: %s (package xen-utils-" XEN_VERSION ", or --xenstored)", bin,
+                 strerror(errno));
     } else if (port) {
         char *argv[] = {(char *)(uintptr_t)bin, (char *)"-N", (char *)"--internal-db=on", NULL};
         char *env[] = {
@@ -210,4 +230,15 @@ bool set_up(void)
     out = ctl("socket %s", opt.socket);
     g_free(out);
     return out != NULL;
+}
+
+int where_main(void)
+{
+    bool found = find_libdir();
+
+    printf("xen %s\nxenctrl libxenctrl.so.%s\nxenstored %s\n", XEN_VERSION, XEN_VERSION,
+           find_xenstored());
+    if (found)
+        printf("libraries %s\n", run.libdir);
+    return found ? 0 : 1;
 }

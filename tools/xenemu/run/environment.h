@@ -6,6 +6,9 @@
 #include <stdbool.h>
 
 bool find_libdir(void);
+const char *find_xenstored(void);
+/* xenemu where: which Xen this is built for, and what a run would use. */
+int where_main(void);
 char *library_path(void); /* LD_LIBRARY_PATH=... */
 bool set_up(void);
 void remove_dir(const char *dir);

@@ -207,8 +207,8 @@ GPtrArray *dm_arguments(int qmp_fd, int state_fd, char **extra)
     if (opt.restrict_dm) { /* 32 */
         add(a, "-xen-domid-restrict");
         if (geteuid() == 0) { /* chroot() needs it; libxl always has it */
-            add(a, "-chroot");
-            add(a, "%s/qemu-root-%d", run.dir, opt.domid);
+            add(a, run.run_with ? "-run-with" : "-chroot");
+            add(a, "%s%s/qemu-root-%d", run.run_with ? "chroot=" : "", run.dir, opt.domid);
         }
     }
     if (state_fd >= 0) { /* 33 */

@@ -96,6 +96,33 @@ out:
     return ok;
 }
 
+/* What libxl's probe asks: whether the reply to a command has this text. No answer is none. */
+bool qmp_tells(const char *cmd, const char *text)
+{
+    char *ask[] = {g_strdup("{\"execute\":\"qmp_capabilities\"}\r\n"),
+                   g_strdup_printf("{\"execute\":\"%s\"}\r\n", cmd),
+                   g_strdup("{\"execute\":\"quit\"}\r\n")};
+    int fd = connect_unix(run.qmp_path);
+    char *m = fd < 0 ? NULL : qmp_message(fd, 10000); /* the greeting */
+    bool found = false;
+    unsigned int i;
+
+    for (i = 0; i < G_N_ELEMENTS(ask); i++) {
+        size_t len = strlen(ask[i]);
+
+        if (m) {
+            g_free(m);
+            m = write(fd, ask[i], len) == (ssize_t)len ? qmp_message(fd, 10000) : NULL;
+            found |= i == 1 && m && strstr(m, text);
+        }
+        g_free(ask[i]);
+    }
+    g_free(m);
+    if (fd >= 0)
+        close(fd);
+    return found;
+}
+
 bool wait_running(void)
 {
     char *path = g_strdup_printf("/local/domain/0/device-model/%d/state", opt.domid);

@@ -7,6 +7,7 @@
 
 bool wait_ready(void);
 bool wait_running(void);
+bool qmp_tells(const char *cmd, const char *text);
 /* One connection as libxl makes it; `expect` must be in the reply of the last command. */
 bool qmp_session(const char *const *cmds, const char *expect);
 

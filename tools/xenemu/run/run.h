@@ -26,7 +26,7 @@ struct run {
     char **extra; /* further arguments of the device model */
     struct xs_handle *xs;
     int64_t exec_time;
-    bool dm_dead, own_dir;
+    bool dm_dead, own_dir, run_with;
     int dm_status;
 };
 
