@@ -27,7 +27,7 @@ static const char *const level_names[] = {
     [XLOG_DEBUG] = "debug",
 };
 
-/* Token bucket per subsystem for what a guest can provoke. */
+/* For what a guest can provoke: lines by subsystem, bytes for all of them together. */
 static struct {
     uint64_t calls;
     uint64_t swallowed;
@@ -35,7 +35,11 @@ static struct {
     time_t refilled;
 } guest_class[LOG_SUBSYSTEM_COUNT];
 
+static struct log_budget budget;
+
 #define LOG_LINE_MAX 1024
+/* time, class and subsystem of a line, and at times a line that tells how many were left out */
+#define LOG_GUEST_OVERHEAD 100
 
 /* One write(2) a line, so that lines of several writers to one log file do not mix. */
 static void emit(enum log_subsystem subsystem, const char *class, const char *fmt, va_list ap)
@@ -78,15 +82,37 @@ void log_write(enum log_subsystem subsystem, enum log_level level, const char *f
     va_end(ap);
 }
 
-void log_guest(enum log_subsystem subsystem, const char *fmt, ...)
+bool log_budget_take(struct log_budget *b, time_t now, unsigned bytes)
 {
-    struct timespec now;
-    va_list ap;
-
-    guest_class[subsystem].calls++;
-    if (!log_enabled(subsystem, XLOG_WARNING)) {
-        return;
+    if (!b->begun) {
+        b->begun = true;
+        b->left = LOG_GUEST_BYTES_BURST;
+        b->refilled = now;
     }
+    if (now > b->refilled) {
+        uint64_t grown = (uint64_t)(now - b->refilled) * LOG_GUEST_BYTES_PER_SECOND;
+
+        b->left = grown >= LOG_GUEST_BYTES_BURST - b->left ? LOG_GUEST_BYTES_BURST
+                                                           : b->left + (unsigned)grown;
+        b->refilled = now;
+    }
+    /* Once empty, it fills for some hours, or its end would be told again and again. */
+    if (b->empty && b->left < LOG_GUEST_BYTES_BURST / 2) {
+        return false;
+    }
+    b->empty = b->left < bytes;
+    if (!b->empty) {
+        b->left -= bytes;
+    }
+    return !b->empty;
+}
+
+/* Whether a line about `subsystem` may be written now; `len`: without time and names. */
+static bool guest_line_allowed(enum log_subsystem subsystem, unsigned len)
+{
+    bool was_empty = budget.empty;
+    struct timespec now;
+
     clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
     if (guest_class[subsystem].calls == 1) {
         guest_class[subsystem].tokens = LOG_GUEST_BURST;
@@ -103,10 +129,34 @@ void log_guest(enum log_subsystem subsystem, const char *fmt, ...)
         guest_class[subsystem].refilled = now.tv_sec;
     }
     if (guest_class[subsystem].tokens == 0) {
+        return false;
+    }
+    if (!log_budget_take(&budget, now.tv_sec, len + LOG_GUEST_OVERHEAD)) {
+        if (!was_empty) {
+            log_write(subsystem, XLOG_WARNING,
+                      "the guest has used up its share of the log; for some hours what it provokes "
+                      "is only counted (info log)");
+        }
+        return false;
+    }
+    guest_class[subsystem].tokens--;
+    return true;
+}
+
+static void provoked(enum log_subsystem subsystem, const char *class, const char *fmt, va_list ap)
+{
+    va_list again;
+    int len;
+
+    va_copy(again, ap);
+    len = guest_class[subsystem].tokens || guest_class[subsystem].calls == 1
+              ? vsnprintf(NULL, 0, fmt, again)
+              : 0;
+    va_end(again);
+    if (!guest_line_allowed(subsystem, len < 0 ? 0 : (unsigned)len)) {
         guest_class[subsystem].swallowed++;
         return;
     }
-    guest_class[subsystem].tokens--;
     if (guest_class[subsystem].swallowed > 0) {
         uint64_t swallowed = guest_class[subsystem].swallowed;
 
@@ -114,9 +164,31 @@ void log_guest(enum log_subsystem subsystem, const char *fmt, ...)
         log_write(subsystem, XLOG_WARNING, "%llu messages about the guest left out",
                   (unsigned long long)swallowed);
     }
-    va_start(ap, fmt);
-    emit(subsystem, "guest", fmt, ap);
-    va_end(ap);
+    emit(subsystem, class, fmt, ap);
+}
+
+void log_guest(enum log_subsystem subsystem, const char *fmt, ...)
+{
+    va_list ap;
+
+    guest_class[subsystem].calls++;
+    if (log_enabled(subsystem, XLOG_WARNING)) {
+        va_start(ap, fmt);
+        provoked(subsystem, "guest", fmt, ap);
+        va_end(ap);
+    }
+}
+
+void log_provoked(enum log_subsystem subsystem, enum log_level level, const char *fmt, ...)
+{
+    va_list ap;
+
+    guest_class[subsystem].calls++;
+    if (log_enabled(subsystem, level)) {
+        va_start(ap, fmt);
+        provoked(subsystem, level_names[level], fmt, ap);
+        va_end(ap);
+    }
 }
 
 uint64_t log_guest_count(enum log_subsystem subsystem)

@@ -4,7 +4,6 @@
  * writes with write(2), because it runs in fatal signal handlers too.
  */
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -13,6 +12,7 @@
 #include <xendm/recorder.h>
 
 struct recorder recorder;
+bool recorder_payload;
 
 static const char *const kind_names[RECORDER_KIND_COUNT] = {
 #define X(e, n) [REC_##e] = n,
@@ -36,6 +36,14 @@ uint64_t recorder_time_slow(void);
 uint64_t recorder_time_slow(void)
 {
     return now_ns();
+}
+
+void recorder_set_payload(bool on)
+{
+    if (recorder_payload && !on) {
+        memset(&recorder, 0, sizeof(recorder));
+    }
+    recorder_payload = on;
 }
 
 void recorder_init(void)
@@ -101,10 +109,14 @@ static void dump_entry(int fd, const struct recorder_entry *e, uint64_t now, dou
     line_text(&l, e->kind < RECORDER_KIND_COUNT ? kind_names[e->kind] : "?");
     line_text(&l, " a=0x");
     line_number(&l, e->a, 16, 1);
-    line_text(&l, " b=0x");
-    line_number(&l, e->b, 16, 1);
+    if (e->aux & RECORDER_NO_VALUE) {
+        line_text(&l, " b=-");
+    } else {
+        line_text(&l, " b=0x");
+        line_number(&l, e->b, 16, 1);
+    }
     line_text(&l, " aux=0x");
-    line_number(&l, e->aux, 16, 1);
+    line_number(&l, e->aux & ~RECORDER_NO_VALUE, 16, 1);
     line_end(&l, fd);
 }
 

@@ -7,7 +7,6 @@
 #include <xendm/device.h>
 #include <xendm/log.h>
 #include <xendm/mapcache.h>
-#include <xendm/recorder.h>
 #include <xendm/turn.h>
 #include <xendm/xenstore.h>
 
@@ -280,7 +279,6 @@ static void state_changed(void *opaque, enum machine_state now, enum machine_sta
 {
     struct control *c = opaque;
 
-    recorder_note(REC_LIFE, 0, now, before);
     if (now != MACHINE_RUNNING) {
         rtc_flush(c);
     }

@@ -521,6 +521,21 @@ static void time_offset(struct ioreq_core *core, uint64_t seconds)
     }
 }
 
+/* Notes an access with its value, which payload is spared. Before a write, after a read. */
+static void note_access(struct ioreq_core *core, enum recorder_kind kind, uint32_t aux,
+                        const struct ioreq *r, uint64_t value)
+{
+    struct aspace *as = r->type == IOREQ_TYPE_PIO    ? core->machine->pio
+                        : r->type == IOREQ_TYPE_COPY ? core->machine->mmio
+                                                     : NULL;
+
+    if (as && !recorder_payload && aspace_is_payload(as, r->addr, r->size)) {
+        aux |= RECORDER_NO_VALUE;
+        value = 0;
+    }
+    recorder_note(kind, aux, recorder_address(r), value);
+}
+
 /*
  * Does what `r`, a private copy, asks for; the data of the answer. Returns how many units of it are
  * done: all, but for a string instruction that needs more turns.
@@ -555,10 +570,10 @@ static uint32_t request_serve(struct ioreq_core *core, const struct ioreq *r, un
     if (__builtin_expect(r->count == 1 && !r->data_is_ptr, 1)) {
         if (r->dir == IOREQ_READ) {
             *answer = target_read(core, r, r->addr);
-            recorder_note(read_kind[r->type], aux, recorder_address(r), *answer);
+            note_access(core, read_kind[r->type], aux, r, *answer);
             return 1;
         }
-        recorder_note(write_kind[r->type], aux, recorder_address(r), r->data & size_mask(r->size));
+        note_access(core, write_kind[r->type], aux, r, r->data & size_mask(r->size));
         target_write(core, r, r->addr, r->data);
         return 1;
     }
@@ -786,7 +801,7 @@ static struct ioreq ring_request(const struct buf_ioreq *item, uint64_t data)
 static void ring_item(struct ioreq_core *core, struct ioreq r, uint64_t data)
 {
     core->counters.buffered++;
-    recorder_note(REC_BUFFERED, r.size, r.addr, data);
+    note_access(core, REC_BUFFERED, r.size, &r, data);
     if (r.type == IOREQ_TYPE_TIMEOFFSET) {
         time_offset(core, data);
     } else if (r.dir == IOREQ_READ || (r.type != IOREQ_TYPE_PIO && r.type != IOREQ_TYPE_COPY) ||

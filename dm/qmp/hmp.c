@@ -10,6 +10,7 @@
 #include <xendm/display.h>
 #include <xendm/input.h>
 #include <xendm/log.h>
+#include <xendm/recorder.h>
 
 #include "config/config.h"
 #include "internal.h"
@@ -109,6 +110,16 @@ static void hmp_log(struct qmp_call *call, const char *arg)
     }
 }
 
+static void hmp_recorder(struct qmp_call *call, const char *arg)
+{
+    if (strcmp(arg, "payload on") != 0 && strcmp(arg, "payload off") != 0) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "recorder payload on|off");
+        return;
+    }
+    recorder_set_payload(strcmp(arg, "payload on") == 0);
+    qmp_call_text(call, "");
+}
+
 static void hmp_help(struct qmp_call *call, const char *arg);
 
 static const struct hmp_command {
@@ -123,6 +134,8 @@ static const struct hmp_command {
     {"help", hmp_help, 0, "this"},
     {"info", hmp_info, 0, "TOPIC: see info help"},
     {"log", hmp_log, 0, "SUBSYSTEM LEVEL: error, warning, info or debug; subsystem all"},
+    {"recorder", hmp_recorder, 0,
+     "payload on|off: keep keys, serial bytes and disk words in the flight recorder, or forget it"},
     {"screendump", hmp_screendump, HMP_MACHINE,
      "FILE: a picture of the screen, PNG if it ends in .png, else PPM"},
     {"sendkey", hmp_sendkey, HMP_MACHINE,

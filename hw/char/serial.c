@@ -579,6 +579,7 @@ static int serial_realize(struct device *dev, GError **err)
         return -EINVAL;
     }
     region_init(&s->ports, "serial", &serial_ops, s, 8);
+    s->ports.payload = 1u << 0; /* RBR, THR */
     ret = device_place_pio(dev, &s->ports, places[s->index].port, err);
     if (ret < 0) {
         return ret;

@@ -252,6 +252,21 @@ struct region *aspace_find(struct aspace *as, uint64_t addr)
     return lookup(as, addr);
 }
 
+bool aspace_is_payload(struct aspace *as, uint64_t addr, unsigned size)
+{
+    const struct region *r = lookup(as, addr);
+
+    if (!r || __builtin_expect(!r->payload, 1)) {
+        return false;
+    }
+    for (uint64_t offset = addr - r->base; size-- > 0; offset++) {
+        if (r->payload >> MIN(offset, 31) & 1) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool aspace_overlaps(struct aspace *as, uint64_t addr, uint64_t len)
 {
     uint64_t last = addr + (len - 1);

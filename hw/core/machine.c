@@ -267,7 +267,7 @@ void machine_request_suspend(struct machine *m)
         }
         return;
     }
-    log_info(LOG_CORE, "the guest suspends to RAM");
+    log_provoked(LOG_CORE, XLOG_INFO, "the guest suspends to RAM");
     enter(m, MACHINE_SUSPENDED);
 }
 
@@ -286,7 +286,7 @@ int machine_wakeup(struct machine *m, GError **err)
                     g_strerror(-rc));
         return rc;
     }
-    log_info(LOG_CORE, "the guest wakes up");
+    log_provoked(LOG_CORE, XLOG_INFO, "the guest wakes up");
     enter(m, MACHINE_RUNNING);
     return 0;
 }

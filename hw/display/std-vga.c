@@ -403,6 +403,7 @@ static int std_vga_place(struct std_vga *s, GError **err)
     }
     region_init(&s->dispi, "vga-dispi", &dispi_ops, s, 4);
     region_init(&s->window, "vga-window", &window_ops, s, VGA_WINDOW_SIZE);
+    s->window.payload = REGION_ALL_PAYLOAD;
     if (rc == 0) {
         rc = device_place_pio(dev, &s->dispi, 0x1ce, err);
     }

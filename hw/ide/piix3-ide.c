@@ -161,6 +161,7 @@ static int piix3_ide_realize(struct device *dev, GError **err)
         ch->number = i;
         device_connect_isa_irq(dev, &ch->irq, channel_info[i].irq);
         region_init(&ch->command_ports, channel_info[i].command_name, &ide_command_ops, ch, 8);
+        ch->command_ports.payload = 1u << 0; /* the data port */
         region_init(&ch->control_port, channel_info[i].control_name, &ide_control_ops, ch, 1);
         ret = device_place_pio(dev, &ch->command_ports, channel_info[i].command, err);
         if (ret == 0) {

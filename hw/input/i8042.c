@@ -263,6 +263,7 @@ static int i8042_realize(struct device *dev, GError **err)
     int rc;
 
     region_init(&s->data_region, "i8042-data", &data_ops, s, 1);
+    s->data_region.payload = REGION_ALL_PAYLOAD;
     region_init(&s->command_region, "i8042-command", &command_ops, s, 1);
     rc = device_place_pio(dev, &s->data_region, 0x60, err);
     if (rc == 0) {

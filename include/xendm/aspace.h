@@ -66,6 +66,12 @@ struct region {
     const struct region_ops *ops;
     void *opaque;
     uint64_t size; /* bytes, at least 1 */
+    /*
+     * Which offsets carry data rather than control the device: keys, characters, sectors, pixels.
+     * Bit n: offset n; bit 31: offset 31 and all behind it. The flight recorder keeps no values of
+     * those. Set after region_init().
+     */
+    uint32_t payload;
 
     struct aspace *space;   /* where it is placed, NULL if nowhere */
     uint64_t base;          /* first address while placed */
@@ -129,6 +135,10 @@ void aspace_write_block(struct aspace *as, uint64_t addr, const void *buf, unsig
 size_t aspace_read_some(struct aspace *as, uint64_t addr, void *buf, unsigned size, size_t count);
 size_t aspace_write_some(struct aspace *as, uint64_t addr, const void *buf, unsigned size,
                          size_t count);
+
+#define REGION_ALL_PAYLOAD UINT32_MAX
+/* True if any of `size` bytes at `addr` is payload of the region there. */
+bool aspace_is_payload(struct aspace *as, uint64_t addr, unsigned size);
 
 /* The region at `addr`, or NULL. */
 struct region *aspace_find(struct aspace *as, uint64_t addr);

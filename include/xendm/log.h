@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 enum log_level {
     XLOG_ERROR,   /* something the admin must act on */
@@ -81,6 +82,27 @@ void log_write(enum log_subsystem subsystem, enum log_level level, const char *f
 #define LOG_GUEST_BURST 20
 void log_guest(enum log_subsystem subsystem, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/*
+ * Nothing is wrong, but the guest can have it said as often as it likes (it sleeps, it wakes up):
+ * limited as log_guest() is, with the level of what it says.
+ */
+void log_provoked(enum log_subsystem subsystem, enum log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/*
+ * All of it together: at most 1 MiB in any day, of which a quarter at once. When that is used up it
+ * is said once, and until half of the burst is there again things are only counted.
+ */
+#define LOG_GUEST_BYTES_BURST (256u << 10)
+#define LOG_GUEST_BYTES_PER_SECOND 9u /* 760 KiB a day */
+struct log_budget {
+    bool begun, empty;
+    unsigned left; /* bytes */
+    time_t refilled;
+};
+/* Takes `bytes` at `now`, in seconds of a clock that only goes forward; false: not there. */
+bool log_budget_take(struct log_budget *b, time_t now, unsigned bytes);
 
 /* How many log_guest() calls there were for `subsystem` since the start, shown or not. */
 uint64_t log_guest_count(enum log_subsystem subsystem);

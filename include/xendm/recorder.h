@@ -6,10 +6,14 @@
  * Noting costs one time-stamp counter read and a 32-byte store. The contents are written out on a
  * failed assertion, a fatal signal, SIGUSR1, or on request (`info recorder`). recorder_dump() is
  * async-signal-safe.
+ *
+ * What a guest's user typed, sent or stored is not kept: the values of accesses to a region that
+ * says so (struct region, `payload`) are left out unless `recorder payload on` was asked for.
  */
 #ifndef XENDM_RECORDER_H
 #define XENDM_RECORDER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #if defined(__x86_64__) || defined(__i386__)
 #include <x86intrin.h>
@@ -60,6 +64,11 @@ struct recorder {
 };
 
 extern struct recorder recorder;
+
+/* in aux, of an access whose value was left out */
+#define RECORDER_NO_VALUE (UINT32_C(1) << 31)
+extern bool recorder_payload;       /* values of payload regions are kept */
+void recorder_set_payload(bool on); /* off: what was kept of them is forgotten, with all else */
 
 static inline uint64_t recorder_time(void)
 {

@@ -46,3 +46,7 @@ tests/unit/guide-device.c: docs/adding-a-device.md
 	$(AM_V_GEN)$(MKDIR_P) tests/unit && n=1 && $(GUIDE_BLOCK) $(top_srcdir)/docs/adding-a-device.md >$@
 tests/unit/guide-test.c: docs/adding-a-device.md
 	$(AM_V_GEN)$(MKDIR_P) tests/unit && n=2 && $(GUIDE_BLOCK) $(top_srcdir)/docs/adding-a-device.md >$@
+check_PROGRAMS += tests/unit/test-log
+tests_unit_test_log_SOURCES = tests/unit/test-log.c
+tests_unit_test_log_LDADD = libbase.la $(GLIB_LIBS)
+TESTS += tests/unit/test-log

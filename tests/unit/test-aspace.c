@@ -454,6 +454,33 @@ static void count_region(void *opaque, const struct region *r)
 }
 
 /* Hundreds of regions come and go; every byte is answered by whom the model says. */
+static void test_payload(void)
+{
+    static const struct region_ops ops = {.impl_max = 4};
+    struct aspace *as = aspace_new("pio", 16);
+    struct region uart, all;
+
+    region_init(&uart, "uart", &ops, NULL, 8);
+    region_init(&all, "all", &ops, NULL, 0x100);
+    g_assert_cmphex(uart.payload, ==, 0);
+    uart.payload = 1;
+    all.payload = REGION_ALL_PAYLOAD;
+    g_assert_cmpint(region_place(as, &uart, 0x3f8, NULL), ==, 0);
+    g_assert_cmpint(region_place(as, &all, 0x1000, NULL), ==, 0);
+    g_assert_true(aspace_is_payload(as, 0x3f8, 1));
+    g_assert_false(aspace_is_payload(as, 0x3f9, 1));
+    g_assert_false(aspace_is_payload(as, 0x3fc, 4));
+    g_assert_true(aspace_is_payload(as, 0x3f8, 4));
+    g_assert_false(aspace_is_payload(as, 0x400, 1));
+    g_assert_true(aspace_is_payload(as, 0x10ff, 1));
+    g_assert_true(aspace_is_payload(as, 0x1080, 4));
+    g_assert_false(aspace_is_payload(as, UINT64_MAX, 8));
+    region_remove(&uart);
+    g_assert_false(aspace_is_payload(as, 0x3f8, 1));
+    region_remove(&all);
+    aspace_free(as);
+}
+
 static void test_random(gconstpointer data)
 {
     unsigned bits = GPOINTER_TO_UINT(data);
@@ -526,6 +553,7 @@ int main(int argc, char **argv)
     g_test_add_func("/aspace/place", test_place);
     g_test_add_func("/aspace/block", test_block);
     g_test_add_func("/aspace/vanishing", test_vanishing);
+    g_test_add_func("/aspace/payload", test_payload);
     g_test_add_data_func("/aspace/random-pio", GUINT_TO_POINTER(16), test_random);
     g_test_add_data_func("/aspace/random-mmio", GUINT_TO_POINTER(48), test_random);
     return g_test_run();
