@@ -84,8 +84,8 @@ struct ioreq_core {
  * when there was no request, or it has to wait.
  *
  * A string instruction whose units take long is left when the turn is over, and after a unit that
- * holds its device, so that a guest cannot keep the main loop with one instruction: true, but nobody
- * is notified; the next call for this vCPU goes on with it.
+ * holds its device, so that a guest cannot keep the main loop with one instruction: true, but
+ * nobody is notified; the next call for this vCPU goes on with it.
  */
 bool ioreq_core_serve(struct ioreq_core *core, unsigned vcpu);
 
