@@ -10,16 +10,9 @@ import sys
 import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import Cpu, Disk, Machine, PATIENCE, Qmp, Skip, XENDM, XENEMU, image, tap, want
+from faults import NODE, PATIENCE, Cpu, Disk, Machine, OurOwn, Skip, image, save, tap, want
 
 FINE = (0x50, 0, 4)
-NODE = "/local/domain/0/device-model/1"
-
-
-def save(qmp, fd):
-    """What xen-save-devices-state says, as libxl asks for it."""
-    fdset = qmp.ask("add-fd", fd=fd)["return"]["fdset-id"]
-    return qmp.ask("xen-save-devices-state", filename="/dev/fdset/%d" % fdset, live=True)
 
 
 def test_no_place(tmp):
@@ -76,58 +69,6 @@ def test_full_file_system(tmp):
     want(disk.dma(6) == FINE, "the disk after")
     m.end()
     holder.communicate("")
-
-
-class OurOwn:
-    """A domain of xenemu's whose device models we start and end ourselves, as libxl does."""
-
-    def __init__(self, tmp, *options):
-        self.dir, self.tmp = tmp + "/run", tmp
-        self.xenemu = subprocess.Popen([XENEMU, "run", "--dm", XENDM, "--rundir", self.dir, "--wait-dm", "--leaks", *options],
-                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.argv = self.xenemu.stdout.readline().split()
-        self.env = dict(os.environ)
-        for line in self.xenemu.stdout:
-            if line.startswith("start the device model"):
-                break
-            name, _, value = line.rstrip("\n").partition("=")
-            self.env[name] = value
-        self.dm = None
-
-    def xs(self, tool, *args):
-        env = dict(os.environ, XENSTORED_RUNDIR=self.dir)
-        return subprocess.run(["xenstore-" + tool, *args], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                              check=False).stdout.strip()
-
-    def start(self, incoming=None):
-        with open(self.tmp + "/dm.log", "a") as log:
-            extra = ["-incoming", "fd:%d" % incoming] if incoming is not None else []
-            self.dm = subprocess.Popen(self.argv + extra, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                       pass_fds=[incoming] if incoming is not None else [], start_new_session=True)
-        if incoming is None:
-            with open(self.dir + "/pid", "w") as f:
-                f.write("%d\n" % self.dm.pid)
-            os.rename(self.dir + "/pid", self.dir + "/dm.pid")
-            for line in self.xenemu.stdout:
-                if line.startswith("socket "):
-                    return line.split()[1]
-            raise AssertionError("it did not start")
-        deadline = time.monotonic() + PATIENCE
-        while self.xs("read", NODE + "/state") != "running":
-            want(time.monotonic() < deadline and self.dm.poll() is None, "it did not start")
-            time.sleep(.01)
-        return None
-
-    def qmp(self):
-        return Qmp(self.dir + "/qmp-libxl-1")
-
-    def end_dm(self):
-        self.xs("rm", NODE)
-        try:
-            self.dm.send_signal(1)
-        except ProcessLookupError:      # it saw its directory go
-            pass
-        want(self.dm.wait(PATIENCE) == 0, "it ended with", self.dm.returncode)
 
 
 def test_soft_reset(tmp):

@@ -564,19 +564,6 @@ void fuzz_choose(unsigned which)
     target = &targets[which];
 }
 
-static void choose_by_name(void)
-{
-    const char *name = g_getenv("XENDM_FUZZ_TARGET");
-
-    for (unsigned i = 0; i < G_N_ELEMENTS(targets); i++) {
-        if (!name || strcmp(name, targets[i].name) == 0) {
-            fuzz_choose(i);
-            return;
-        }
-    }
-    g_error("XENDM_FUZZ_TARGET=%s: there is no such target", name);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_guest *g = &world.g;
@@ -584,7 +571,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     log_set_level("all", "error");
     if (!target) {
-        choose_by_name();
+        fuzz_choose_by_name();
     }
     *g = (struct fuzz_guest){.in = {data, size},
                              .m = g->m,

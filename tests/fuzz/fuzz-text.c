@@ -253,10 +253,12 @@ const char *const fuzz_targets[] = {"qmp", "command-line", "options", "xenstore"
 static void (*const run[])(struct fuzz_input *in) = {fuzz_qmp, fuzz_cmdline, fuzz_options,
                                                      fuzz_xenstore};
 static enum text_target target;
+static bool chosen;
 
 void fuzz_choose(unsigned which)
 {
     target = (enum text_target)which;
+    chosen = true;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -264,6 +266,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fuzz_input in = {data, size};
 
     log_set_level("all", "error");
+    if (!chosen) {
+        fuzz_choose_by_name();
+    }
     run[target](&in);
     return 0;
 }

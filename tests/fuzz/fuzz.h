@@ -23,6 +23,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 extern const char *const fuzz_targets[];
 void fuzz_choose(unsigned target);
 
+/* For libFuzzer, which has no options of ours; the first when nothing is said. */
+static inline void fuzz_choose_by_name(void)
+{
+    const char *name = g_getenv("XENDM_FUZZ_TARGET");
+
+    for (unsigned i = 0; fuzz_targets[i]; i++) {
+        if (!name || strcmp(name, fuzz_targets[i]) == 0) {
+            fuzz_choose(i);
+            return;
+        }
+    }
+    g_error("XENDM_FUZZ_TARGET=%s: there is no such target", name);
+}
+
 /* For driver.c: how many inputs a short run tries of each, and how to make one. */
 extern const unsigned fuzz_short_run;
 void fuzz_generate(GRand *rand, GByteArray *out);
