@@ -13,7 +13,7 @@
 #include <xendm/device.h>
 #include <xendm/display.h>
 
-#include "picture.h"
+#include "internal.h"
 
 struct display_watch {
     struct display *display;
@@ -33,6 +33,7 @@ struct display {
     struct display_cursor *cursor; /* NULL: none */
     int cursor_x, cursor_y;
     bool cursor_visible;
+    GList *dumps; /* struct screendump *: under way */
 };
 
 /* Calls `member` of all viewers; one may leave meanwhile, even the one that is called. */
@@ -117,6 +118,9 @@ void display_free(struct display *d)
     if (!d) {
         return;
     }
+    while (d->dumps) {
+        screendump_cancel(d->dumps->data);
+    }
     g_ptr_array_free(d->watches, TRUE);
     surface_free(d);
     g_free(d->cursor);
@@ -144,7 +148,7 @@ static void display_sweep(struct display *d)
     }
 }
 
-static bool display_is_watched(const struct display *d)
+bool display_is_watched(const struct display *d)
 {
     for (guint i = 0; i < d->watches->len; i++) {
         if (!((struct display_watch *)g_ptr_array_index(d->watches, i))->gone) {
@@ -298,55 +302,24 @@ const uint32_t *display_refresh(struct display *d, bool full, unsigned *width, u
     return d->pixels;
 }
 
-/* A file beside `file` with the same mode as a new one would get, or -1 with errno set. *temporary
- * is to be freed. */
-static int open_temporary(const char *file, char **temporary)
+const uint32_t *display_pixels(const struct display *d, unsigned *width, unsigned *height)
 {
-    *temporary = g_strdup_printf("%s.XXXXXX", file);
-    return g_mkstemp_full(*temporary, O_RDWR | O_CLOEXEC, 0644);
+    *width = d->width;
+    *height = d->height;
+    return d->pixels;
 }
 
-int display_screendump(struct display *d, const char *file, bool png, GError **err)
+bool display_has_device(const struct display *d)
 {
-    unsigned width, height;
-    bool watched = display_is_watched(d);
-    const uint32_t *pixels = display_refresh(d, !watched, &width, &height);
+    return d->device != NULL;
+}
 
-    if (!pixels) {
-        g_set_error(err, XENDM_ERROR, ENODEV, "screendump to %s: there is no picture (%s)", file,
-                    d->device ? "not enough memory" : "no graphics device");
-        return -ENODEV;
-    }
-    char *temporary = NULL;
-    int error = 0, fd = open_temporary(file, &temporary);
-    FILE *out = fd < 0 ? NULL : fdopen(fd, "wb");
-    if (!out) {
-        error = errno;
-    } else {
-        error = png || g_str_has_suffix(file, ".png")
-                    ? picture_write_png(out, pixels, width, height)
-                    : picture_write_ppm(out, pixels, width, height);
-        if (fclose(out) != 0 && error == 0) {
-            error = errno;
-        }
-        fd = -1;
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    if (error == 0 && rename(temporary, file) < 0) {
-        error = errno;
-    }
-    if (error != 0) {
-        g_set_error(err, XENDM_ERROR, error, "screendump: cannot write %s: %s", file,
-                    g_strerror(error));
-        if (out) {
-            unlink(temporary);
-        }
-    }
-    g_free(temporary);
-    if (!watched) {
-        display_drop_surface(d);
-    }
-    return -error;
+void display_add_dump(struct display *d, struct screendump *dump)
+{
+    d->dumps = g_list_prepend(d->dumps, dump);
+}
+
+void display_remove_dump(struct display *d, struct screendump *dump)
+{
+    d->dumps = g_list_remove(d->dumps, dump);
 }

@@ -17,79 +17,107 @@ static void row_to_rgb(const uint32_t *pixels, unsigned width, uint8_t *rgb)
     }
 }
 
-/* libpng leaves by longjmp: everything that outlives that lives in here. */
-struct png_job {
-    png_structp png;
+struct picture {
+    FILE *out;
+    unsigned width;
+    uint8_t *rgb;    /* one row */
+    png_structp png; /* NULL: a PPM */
     png_infop info;
-    uint8_t *rgb;
     int error;
 };
 
 static void on_error(png_structp png, png_const_charp message)
 {
-    struct png_job *job = png_get_error_ptr(png);
-    (void)message;
-    job->error = errno ? errno : EIO;
+    struct picture *p = png_get_error_ptr(png);
+
+    p->error = errno ? errno : EIO;
     png_longjmp(png, 1);
 }
 
 static void on_warning(png_structp png, png_const_charp message)
 {
-    (void)png;
-    (void)message;
 }
 
-static void write_png(struct png_job *job, FILE *out, const uint32_t *pixels, unsigned width,
-                      unsigned height)
+/* libpng leaves by longjmp: nothing that outlives that is in local variables of these functions. */
+static void png_begin(struct picture *p, unsigned height)
 {
-    if (setjmp(png_jmpbuf(job->png))) {
+    p->png = png_create_write_struct(PNG_LIBPNG_VER_STRING, p, on_error, on_warning);
+    p->info = p->png ? png_create_info_struct(p->png) : NULL;
+    if (!p->info) {
+        p->error = ENOMEM;
         return;
     }
-    png_init_io(job->png, out);
-    png_set_compression_level(job->png,
-                              3); /* a screen packs well at any level; time matters more */
-    png_set_IHDR(job->png, job->info, width, height, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
-                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
-    png_write_info(job->png, job->info);
-    for (unsigned y = 0; y < height; y++) {
-        row_to_rgb(pixels + (size_t)y * width, width, job->rgb);
-        png_write_row(job->png, job->rgb);
+    if (setjmp(png_jmpbuf(p->png))) {
+        return;
     }
-    png_write_end(job->png, job->info);
+    png_init_io(p->png, p->out);
+    /* A screen packs well at any level; time matters more. */
+    png_set_compression_level(p->png, 3);
+    png_set_IHDR(p->png, p->info, p->width, height, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_write_info(p->png, p->info);
 }
 
-int picture_write_png(FILE *out, const uint32_t *pixels, unsigned width, unsigned height)
+static void png_row(struct picture *p)
 {
-    struct png_job job = {0};
+    if (!setjmp(png_jmpbuf(p->png))) {
+        png_write_row(p->png, p->rgb);
+    }
+}
+
+static void png_end(struct picture *p)
+{
+    if (!setjmp(png_jmpbuf(p->png))) {
+        png_write_end(p->png, p->info);
+    }
+}
+
+struct picture *picture_begin(FILE *out, bool png, unsigned width, unsigned height, int *error)
+{
+    struct picture *p = g_new0(struct picture, 1);
 
     errno = 0;
-    job.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning);
-    job.info = job.png ? png_create_info_struct(job.png) : NULL;
-    if (!job.info) {
-        job.error = ENOMEM;
-    } else {
-        job.rgb = g_malloc((size_t)width * 3);
-        write_png(&job, out, pixels, width, height);
-        g_free(job.rgb);
+    p->out = out;
+    p->width = width;
+    p->rgb = g_malloc((size_t)width * 3);
+    if (png) {
+        png_begin(p, height);
+    } else if (fprintf(out, "P6\n%u %u\n255\n", width, height) < 0) {
+        p->error = errno ? errno : EIO;
     }
-    png_destroy_write_struct(&job.png, &job.info);
-    return job.error;
+    *error = p->error;
+    if (p->error) {
+        picture_end(p, false);
+        return NULL;
+    }
+    return p;
 }
 
-int picture_write_ppm(FILE *out, const uint32_t *pixels, unsigned width, unsigned height)
+int picture_row(struct picture *p, const uint32_t *pixels)
 {
-    uint8_t *rgb = g_malloc((size_t)width * 3);
-    int error = 0;
+    errno = 0;
+    row_to_rgb(pixels, p->width, p->rgb);
+    if (p->png) {
+        png_row(p);
+    } else if (fwrite(p->rgb, 3, p->width, p->out) != p->width) {
+        p->error = errno ? errno : EIO;
+    }
+    return p->error;
+}
 
-    if (fprintf(out, "P6\n%u %u\n255\n", width, height) < 0) {
-        error = errno;
+int picture_end(struct picture *p, bool complete)
+{
+    int error;
+
+    errno = 0;
+    if (p->png && complete && p->error == 0) {
+        png_end(p);
     }
-    for (unsigned y = 0; y < height && error == 0; y++) {
-        row_to_rgb(pixels + (size_t)y * width, width, rgb);
-        if (fwrite(rgb, 3, width, out) != width) {
-            error = errno ? errno : EIO;
-        }
+    error = p->error;
+    if (p->png) {
+        png_destroy_write_struct(&p->png, &p->info);
     }
-    g_free(rgb);
+    g_free(p->rgb);
+    g_free(p);
     return error;
 }

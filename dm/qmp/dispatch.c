@@ -16,10 +16,7 @@
 
 static const struct qmp_command dispatch_commands[];
 static const struct qmp_command *const tables[] = {
-    dispatch_commands,
-    qmp_commands,
-    qmp_device_commands,
-    qmp_fdset_commands,
+    dispatch_commands, qmp_commands, qmp_device_commands, qmp_fdset_commands, qmp_seat_commands,
 };
 
 static const struct qmp_command *find_command(const char *name)

@@ -7,7 +7,6 @@
  */
 #include <string.h>
 
-#include <xendm/display.h>
 #include <xendm/input.h>
 #include <xendm/log.h>
 #include <xendm/recorder.h>
@@ -61,16 +60,10 @@ static void hmp_system_reset(struct qmp_call *call, const char *arg)
 
 static void hmp_screendump(struct qmp_call *call, const char *arg)
 {
-    struct machine *m = call->qmp->target->machine;
-    GError *err = NULL;
-
     if (!*arg) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "screendump FILE");
-    } else if (!m->display) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "this machine has no display");
     } else {
-        display_screendump(m->display, arg, false, &err);
-        qmp_call_finish(call, err);
+        qmp_screendump(call, arg, false);
     }
 }
 

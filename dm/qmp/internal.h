@@ -76,6 +76,7 @@ struct qmp_command {
 extern const struct qmp_command qmp_commands[]; /* ends with name NULL */
 extern const struct qmp_command qmp_device_commands[];
 extern const struct qmp_command qmp_fdset_commands[];
+extern const struct qmp_command qmp_seat_commands[];
 
 struct qmp_call {
     struct qmp *qmp;           /* NULL: went away */
@@ -142,6 +143,9 @@ char *qmp_check_args(const struct qmp_command *command, JsonObject *args);
 void qmp_run_cont(struct qmp_call *call, JsonObject *args);
 void qmp_run_stop(struct qmp_call *call, JsonObject *args);
 void qmp_run_system_reset(struct qmp_call *call, JsonObject *args);
+
+/* commands-seat.c, for HMP too */
+void qmp_screendump(struct qmp_call *call, const char *file, bool png);
 
 /* facts.c */
 const char *qmp_status_name(struct qmp *qmp);

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What people and toolstacks do at the monitor of a running guest, and what must not come of it."""
+import os
+import stat
 import sys
 
 sys.dont_write_bytecode = True
@@ -44,5 +46,34 @@ def test_recorder(tmp):
     m.end()
 
 
+def test_screendump(tmp):
+    """screendump replaces regular files only: a device, a FIFO, a link and what it names stay what they are"""
+    m = Machine(tmp)
+    os.mknod(tmp + "/null", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+    os.mkfifo(tmp + "/fifo")
+    os.symlink(tmp + "/target", tmp + "/link")
+    with open(tmp + "/target", "w") as f:
+        f.write("precious")
+    for name in ("null", "fifo", "link"):
+        before = os.lstat(tmp + "/" + name)
+        answer = m.qmp.hmp("screendump %s/%s" % (tmp, name))
+        want("no regular file" in answer, name, answer)
+        want(os.lstat(tmp + "/" + name).st_ino == before.st_ino, name, "was replaced")
+        reply = m.qmp.ask("screendump", filename="%s/%s" % (tmp, name), format="png")
+        want("error" in reply, reply)
+    with open(tmp + "/target") as f:
+        want(f.read() == "precious", "what a link names was written to")
+    for _ in range(2):
+        want(m.qmp.hmp("screendump %s/target" % tmp) == "", "a regular file is not replaced")
+    with open(tmp + "/target", "rb") as f:
+        want(f.read(2) == b"P6", "no PPM")
+    m.qmp.ok("screendump", filename=tmp + "/shot", format="png")
+    with open(tmp + "/shot", "rb") as f:
+        want(f.read(4) == b"\x89PNG", "no PNG")
+    want("error" in m.qmp.ask("screendump", filename=tmp + "/shot", format="gif"), "a GIF?")
+    want(not [f for f in os.listdir(tmp) if f.startswith("shot.")], os.listdir(tmp))
+    m.end()
+
+
 if __name__ == "__main__":
-    sys.exit(tap([test_recorder]))
+    sys.exit(tap([test_recorder, test_screendump]))

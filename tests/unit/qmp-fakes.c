@@ -153,11 +153,12 @@ bool ide_cd_tray_locked(const struct device *drive)
     return fake_qmp.tray_locked;
 }
 
-int display_screendump(struct display *d, const char *file, bool png, GError **err)
+void display_screendump(struct display *d, const char *file, bool png,
+                        display_screendump_done *done, void *opaque)
 {
     g_assert_true(d == (struct display *)&machine);
     g_strlcpy(fake_qmp.screendump, file, sizeof(fake_qmp.screendump));
-    return 0;
+    done(opaque, NULL);
 }
 
 int input_send_keys(struct input *in, const char *combination, char **bad)

@@ -3,12 +3,16 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <png.h>
 
+#include <xendm/device.h>
 #include <xendm/display.h>
 
 struct painter {
@@ -247,6 +251,36 @@ static void test_limits(void)
     display_free(d);
 }
 
+struct dumped {
+    bool done;
+    GError *err;
+};
+
+static void on_dumped(void *opaque, GError *err)
+{
+    struct dumped *dumped = opaque;
+    g_assert_false(dumped->done);
+    dumped->done = true;
+    dumped->err = err;
+}
+
+/* 0, or -errno with *err. */
+static int dump(struct display *d, const char *file, bool png, GError **err)
+{
+    struct dumped dumped = {0};
+
+    display_screendump(d, file, png, on_dumped, &dumped);
+    while (!dumped.done) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    if (!dumped.err) {
+        return 0;
+    }
+    int code = dumped.err->code;
+    g_propagate_error(err, dumped.err);
+    return -code;
+}
+
 static void check_png(const char *file)
 {
     png_image image = {.version = PNG_IMAGE_VERSION};
@@ -277,19 +311,19 @@ static void test_screendump(void)
     char *text;
     size_t len;
 
-    g_assert_cmpint(display_screendump(d, ppm, false, &err), ==, -ENODEV);
+    g_assert_cmpint(dump(d, ppm, false, &err), ==, -ENODEV);
     g_assert_nonnull(strstr(err->message, ppm));
     g_clear_error(&err);
 
     display_set_device(d, &painter_device, &p);
-    g_assert_cmpint(display_screendump(d, png, false, &err), ==, 0);
+    g_assert_cmpint(dump(d, png, false, &err), ==, 0);
     g_assert_cmpuint(p.unwatched, ==, 1); /* nobody looks: the surface went again */
     check_png(png);
-    g_assert_cmpint(display_screendump(d, forced, true, &err), ==, 0);
+    g_assert_cmpint(dump(d, forced, true, &err), ==, 0);
     check_png(forced);
 
     g_assert_true(g_file_set_contents(ppm, "old", 3, NULL));
-    g_assert_cmpint(display_screendump(d, ppm, false, &err), ==, 0);
+    g_assert_cmpint(dump(d, ppm, false, &err), ==, 0);
     g_assert_true(g_file_get_contents(ppm, &text, &len, NULL));
     static const char header[] = "P6\n33 17\n255\n";
     g_assert_cmpuint(len, ==, strlen(header) + 33 * 17 * 3);
@@ -298,7 +332,7 @@ static void test_screendump(void)
     g_assert_cmphex((uint32_t)last[0] << 16 | (uint32_t)last[1] << 8 | last[2], ==, pixel(32, 16));
     g_free(text);
 
-    g_assert_cmpint(display_screendump(d, nowhere, false, &err), ==, -ENOENT);
+    g_assert_cmpint(dump(d, nowhere, false, &err), ==, -ENOENT);
     g_assert_nonnull(strstr(err->message, nowhere));
 
     /* Nothing but the three pictures was left behind. */
@@ -316,6 +350,125 @@ static void test_screendump(void)
     display_free(d);
 }
 
+static void test_screendump_targets(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("xendm-XXXXXX", NULL);
+    g_autofree char *name = g_build_filename(dir, "a.ppm", NULL);
+    g_autofree char *target = g_build_filename(dir, "target", NULL);
+    struct display *d = display_new();
+    struct painter p = {.display = d, .width = 33, .height = 17};
+    struct stat before, after;
+
+    display_set_device(d, &painter_device, &p);
+    for (unsigned kind = 0; kind < 5; kind++) {
+        g_autoptr(GError) err = NULL;
+        int fd = -1;
+
+        switch (kind) {
+        case 0:
+            g_assert_cmpint(mkfifo(name, 0666), ==, 0);
+            break;
+        case 1: /* whether its target is there or not */
+        case 2:
+            g_assert_cmpint(symlink(target, name), ==, 0);
+            break;
+        case 3:
+            fd = socket(AF_UNIX, SOCK_STREAM, 0);
+            struct sockaddr_un addr = {.sun_family = AF_UNIX};
+            g_strlcpy(addr.sun_path, name, sizeof(addr.sun_path));
+            g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
+            break;
+        default:
+            g_assert_cmpint(mkdir(name, 0755), ==, 0);
+            break;
+        }
+        if (kind == 2) {
+            g_assert_true(g_file_set_contents(target, "precious", 8, NULL));
+        }
+        g_assert_cmpint(lstat(name, &before), ==, 0);
+        g_assert_cmpint(dump(d, name, false, &err), ==, -EEXIST);
+        g_assert_nonnull(strstr(err->message, name));
+        g_assert_cmpint(lstat(name, &after), ==, 0);
+        g_assert_true(before.st_ino == after.st_ino && before.st_mode == after.st_mode);
+        if (kind == 2) {
+            g_autofree char *text = NULL;
+            g_assert_true(g_file_get_contents(target, &text, NULL, NULL));
+            g_assert_cmpstr(text, ==, "precious");
+            g_unlink(target);
+        }
+        if (fd >= 0) {
+            close(fd);
+        }
+        g_assert_cmpint(g_remove(name), ==, 0);
+        g_assert_cmpint(access(target, F_OK), <, 0);
+    }
+    g_assert_cmpint(g_rmdir(dir), ==, 0); /* nothing was left behind */
+    display_free(d);
+}
+
+/* What is there only when the picture is done counts, too. */
+static void test_screendump_race(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("xendm-XXXXXX", NULL);
+    g_autofree char *name = g_build_filename(dir, "a.png", NULL);
+    struct display *d = display_new();
+    struct painter p = {.display = d, .width = 640, .height = 480};
+    struct dumped dumped = {0};
+    struct stat st;
+
+    display_set_device(d, &painter_device, &p);
+    display_screendump(d, name, false, on_dumped, &dumped);
+    g_assert_false(dumped.done);
+    g_assert_cmpint(mkfifo(name, 0666), ==, 0);
+    while (!dumped.done) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    g_assert_error(dumped.err, XENDM_ERROR, EEXIST);
+    g_clear_error(&dumped.err);
+    g_assert_cmpint(lstat(name, &st), ==, 0);
+    g_assert_true(S_ISFIFO(st.st_mode));
+    g_unlink(name);
+    g_assert_cmpint(g_rmdir(dir), ==, 0);
+    display_free(d);
+}
+
+/* A large one takes several turns; another size and the machine's end meanwhile end it. */
+static void test_screendump_slices(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("xendm-XXXXXX", NULL);
+    g_autofree char *name = g_build_filename(dir, "a.png", NULL);
+    struct display *d = display_new();
+    struct painter p = {.display = d, .width = 2560, .height = 1600};
+    struct dumped dumped[3] = {0};
+    unsigned turns = 0, width, height;
+
+    display_set_device(d, &painter_device, &p);
+    display_screendump(d, name, false, on_dumped, &dumped[0]);
+    for (; !dumped[0].done; turns++) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    g_assert_no_error(dumped[0].err);
+    g_assert_cmpuint(turns, >, 3);
+    g_assert_cmpint(g_unlink(name), ==, 0);
+
+    display_screendump(d, name, false, on_dumped, &dumped[1]);
+    g_main_context_iteration(NULL, TRUE);
+    p.width = 800;
+    display_refresh(d, false, &width, &height);
+    while (!dumped[1].done) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    g_assert_error(dumped[1].err, XENDM_ERROR, ESTALE);
+    g_clear_error(&dumped[1].err);
+
+    display_screendump(d, name, false, on_dumped, &dumped[2]);
+    g_main_context_iteration(NULL, TRUE);
+    display_free(d);
+    g_assert_error(dumped[2].err, XENDM_ERROR, ECANCELED);
+    g_clear_error(&dumped[2].err);
+    g_assert_cmpint(g_rmdir(dir), ==, 0);
+}
+
 static void test_write_fails(void)
 {
     g_autoptr(GError) err = NULL;
@@ -326,7 +479,7 @@ static void test_write_fails(void)
     if (access("/proc/self/fd", W_OK) != 0) {
         g_test_skip("no /proc");
     } else {
-        g_assert_cmpint(display_screendump(d, "/proc/self/fd/x.png", false, &err), <, 0);
+        g_assert_cmpint(dump(d, "/proc/self/fd/x.png", false, &err), <, 0);
         g_assert_nonnull(strstr(err->message, "/proc/self/fd/x.png"));
     }
     display_free(d);
@@ -341,6 +494,9 @@ int main(int argc, char **argv)
     g_test_add_func("/display/shared", test_shared);
     g_test_add_func("/display/limits", test_limits);
     g_test_add_func("/display/screendump", test_screendump);
+    g_test_add_func("/display/screendump-targets", test_screendump_targets);
+    g_test_add_func("/display/screendump-race", test_screendump_race);
+    g_test_add_func("/display/screendump-slices", test_screendump_slices);
     g_test_add_func("/display/write-fails", test_write_fails);
     return g_test_run();
 }

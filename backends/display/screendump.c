@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * screendump: the screen as a file. A large picture takes longer to pack than the main loop may be
+ * kept, so it is written some rows a turn; the surface stays as it is meanwhile, unless another
+ * viewer has it drawn anew.
+ *
+ * We may be root, and the name comes from a person: a regular file is replaced, when the picture is
+ * complete, and nothing else is touched. Who says /dev/null, a FIFO or a link gets an error.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <xendm/device.h>
+#include <xendm/turn.h>
+
+#include "internal.h"
+#include "picture.h"
+
+#define SLICE_US 1000
+
+struct screendump {
+    struct display *display;
+    struct display_watch *watch;
+    char *file, *temporary;
+    FILE *out;
+    struct picture *picture;
+    unsigned width, height, row;
+    bool resized;
+    guint source;
+    display_screendump_done *done;
+    void *opaque;
+};
+
+/* 0 when there is nothing at `file` or a regular file. */
+static int check_target(const char *file)
+{
+    struct stat st;
+
+    if (lstat(file, &st) < 0) {
+        return errno == ENOENT ? 0 : errno;
+    }
+    return S_ISREG(st.st_mode) ? 0 : EEXIST;
+}
+
+/*
+ * What came to be there while the picture was packed is left alone, but for a regular file. An old
+ * kernel or file system that knows no RENAME_NOREPLACE leaves a gap of some microseconds.
+ */
+static int put_in_place(const char *temporary, const char *file)
+{
+    int error;
+
+    if (renameat2(AT_FDCWD, temporary, AT_FDCWD, file, RENAME_NOREPLACE) == 0) {
+        return 0;
+    }
+    if (errno != EEXIST && errno != EINVAL && errno != ENOSYS) {
+        return errno;
+    }
+    error = check_target(file);
+    if (error == 0 && rename(temporary, file) < 0) {
+        error = errno;
+    }
+    return error;
+}
+
+static GError *dump_error(const struct screendump *s, int error)
+{
+    return g_error_new(XENDM_ERROR, error, "screendump: cannot write %s: %s", s->file,
+                       error == EEXIST      ? "it is there, and no regular file"
+                       : error == ENODEV    ? "there is no graphics device"
+                       : error == ESTALE    ? "the screen changed its size meanwhile"
+                       : error == ECANCELED ? "the machine ends"
+                                            : g_strerror(error));
+}
+
+/* Ends it, with the file in place or an errno. */
+static void dump_end(struct screendump *s, int error)
+{
+    if (s->picture) {
+        int e = picture_end(s->picture, error == 0);
+
+        error = error ? error : e;
+    }
+    if (s->out) {
+        if (fclose(s->out) != 0 && error == 0) {
+            error = errno;
+        }
+        if (error == 0) {
+            error = put_in_place(s->temporary, s->file);
+        }
+        if (error != 0) {
+            unlink(s->temporary);
+        }
+    }
+    if (s->source) {
+        g_source_remove(s->source);
+    }
+    display_remove_dump(s->display, s);
+    display_unwatch(s->watch);
+    s->done(s->opaque, error ? dump_error(s, error) : NULL);
+    g_free(s->temporary);
+    g_free(s->file);
+    g_free(s);
+}
+
+void screendump_cancel(struct screendump *s)
+{
+    dump_end(s, ECANCELED);
+}
+
+static gboolean dump_slice(gpointer opaque)
+{
+    struct screendump *s = opaque;
+    gint64 end = g_get_monotonic_time() + SLICE_US;
+    unsigned width, height;
+    const uint32_t *pixels = display_pixels(s->display, &width, &height);
+    int error = s->resized || !pixels || width != s->width || height != s->height ? ESTALE : 0;
+
+    turn_of("screendump");
+    do {
+        if (error == 0 && s->row < s->height) {
+            error = picture_row(s->picture, pixels + (size_t)s->row++ * width);
+        }
+    } while (error == 0 && s->row < s->height && g_get_monotonic_time() < end);
+    if (error == 0 && s->row < s->height) {
+        return G_SOURCE_CONTINUE;
+    }
+    s->source = 0;
+    dump_end(s, error);
+    return G_SOURCE_REMOVE;
+}
+
+static void on_resized(void *opaque, unsigned width, unsigned height)
+{
+    struct screendump *s = opaque;
+
+    s->resized = s->picture != NULL;
+}
+
+static const struct display_viewer dump_viewer = {.resized = on_resized};
+
+/* The file beside `file`, with the mode a new one would get. */
+static int open_temporary(struct screendump *s)
+{
+    int error = check_target(s->file), fd;
+
+    if (error) {
+        return error;
+    }
+    s->temporary = g_strdup_printf("%s.XXXXXX", s->file);
+    fd = g_mkstemp_full(s->temporary, O_RDWR | O_CLOEXEC, 0644);
+    s->out = fd < 0 ? NULL : fdopen(fd, "wb");
+    if (s->out) {
+        return 0;
+    }
+    error = errno;
+    if (fd >= 0) {
+        close(fd);
+        unlink(s->temporary);
+    }
+    return error;
+}
+
+void display_screendump(struct display *d, const char *file, bool png,
+                        display_screendump_done *done, void *opaque)
+{
+    struct screendump *s = g_new0(struct screendump, 1);
+    bool watched = display_is_watched(d);
+    int error;
+
+    s->display = d;
+    s->file = g_strdup(file);
+    s->done = done;
+    s->opaque = opaque;
+    s->watch = display_watch(d, &dump_viewer, s);
+    display_add_dump(d, s);
+    if (!display_refresh(d, !watched, &s->width, &s->height)) {
+        dump_end(s, display_has_device(d) ? ENOMEM : ENODEV);
+        return;
+    }
+    error = open_temporary(s);
+    if (error == 0) {
+        s->picture = picture_begin(s->out, png || g_str_has_suffix(file, ".png"), s->width,
+                                   s->height, &error);
+    }
+    if (error) {
+        dump_end(s, error);
+        return;
+    }
+    s->source = g_idle_add_full(G_PRIORITY_DEFAULT, dump_slice, s, NULL);
+}
