@@ -55,25 +55,8 @@ static int open_chardevs(struct daemon *d, GError **err)
     return 0;
 }
 
-/*
- * A disk hangs while a device has to wait for it: when the guest resets the drive or stops the bus
- * master, after which memory is its own again. The main loop does not run then, so that signals are
- * looked at here; nothing is lost, for the guest was not told that its request is done.
- */
-static void disk_hangs(void)
-{
-    const char *end = loop_end_pending();
-
-    if (end) {
-        log_warning(LOG_DM, "going away: %s, while a disk does not answer: not waiting for it",
-                    end);
-        _exit(EXIT_SUCCESS);
-    }
-}
-
 int backends_open(struct daemon *d, GError **err)
 {
-    block_set_waiting(disk_hangs);
     return open_drives(d, err) < 0 || open_chardevs(d, err) < 0 ? -1 : 0;
 }
 

@@ -49,19 +49,6 @@ static void fatal_signal(int number)
 
 static const int end_signals[] = {SIGHUP, SIGTERM, SIGINT};
 
-const char *loop_end_pending(void)
-{
-    sigset_t pending;
-
-    sigpending(&pending);
-    for (unsigned i = 0; i < G_N_ELEMENTS(end_signals); i++) {
-        if (sigismember(&pending, end_signals[i]) == 1) {
-            return strsignal(end_signals[i]);
-        }
-    }
-    return NULL;
-}
-
 /* Around GLib's poll(2): what is not in it is a turn. */
 static gint watched_poll(GPollFD *fds, guint count, gint timeout)
 {

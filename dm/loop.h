@@ -21,9 +21,6 @@ struct loop_handlers {
  */
 int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err);
 
-/* The name of a signal that is to end us and that the loop has not come to; NULL: none. */
-const char *loop_end_pending(void);
-
 /* The clock every timer of the machine lives on. */
 struct vclock *loop_clock_new(GError **err);
 

@@ -1,19 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Block back end on a raw file or block device: checks, statistics, short transfers, media. The
- * bytes are moved by an engine (block-engine.h). Image formats other than raw are refused by name
- * here; they come with an image server.
+ * The drive: its queues, its medium, who listens, what is counted. What moves the bytes is the
+ * medium's driver (driver.h).
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/fs.h>
-#include <linux/magic.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/vfs.h>
-#include <unistd.h>
 
 #include <xendm/block.h>
 #include <xendm/error.h>
@@ -21,635 +12,523 @@
 #include <xendm/recorder.h>
 #include <xendm/turn.h>
 
+#include "driver.h"
 #include "engine.h"
 
-#define SECTOR 512u
-/* Zero-filling where the host cannot punch: each iovec entry names this buffer. */
-#define ZERO_CHUNK 65536u
-/* A transfer within memory (tmpfs) is done at once up to this size; copying it takes some 20 µs. */
-#define COPY_MAX (256u << 10)
-/* While a disk does not answer, we look up so often whether somebody wants us gone. */
-#define LOOK_UP_MS 100
+/* How long closing a drive waits for what is in flight. */
+#define CLOSE_PATIENCE_US (1 * G_TIME_SPAN_SECOND)
+#define LOOK_MS 20
+
+struct listening {
+    const struct block_listener *listener;
+    void *opaque;
+};
 
 struct block {
     char *id;
-    char *file;
-    int fd; /* -1: no medium */
-    bool read_only;
-    uint64_t size; /* as the guest sees it, a multiple of SECTOR */
-    uint64_t host_size;
+    bool read_only; /* of the next medium */
+    struct block_medium *m;
+    bool active; /* of the next medium */
     unsigned in_flight;
-    bool in_memory; /* tmpfs: no device to wait for, and io_uring would hand it to a thread */
-    bool no_punch, no_zero; /* the host said EOPNOTSUPP once */
-    int flush_error;        /* see transfer_step() */
-    const struct block_listener *listener;
-    void *listener_opaque;
+    GArray *listeners; /* struct listening */
     struct block_stats stats;
 };
 
-/* One request on its way; freed when it is done. */
-struct transfer {
-    struct engine_job job; /* first: the engine gives it back */
+struct block_queue {
     struct block *b;
-    struct block_request *req;
-    uint64_t done;     /* bytes moved so far */
-    struct iovec *iov; /* own copy after a short transfer, or for zero-filling */
+    unsigned in_flight;
+    void (*quiet)(void *opaque);
+    void *quiet_opaque;
 };
 
-/*
- * Requests that never reach the engine (refused, nothing to do, or done already) still complete
- * from the main loop or block_poll(), not inside submit.
- */
-static GQueue at_once = G_QUEUE_INIT;
-static unsigned total_in_flight;
+static const struct block_driver *const drivers[] = {&block_raw};
 
-static const struct block_engine *engine;
-static const uint8_t zeros[ZERO_CHUNK];
+/* Requests that were refused, of all drives: these complete from the loop, too. */
+static GQueue refusing = G_QUEUE_INIT;
 
-static bool complete_at_once(void);
+/* ---- requests ---- */
 
-static gboolean at_once_prepare(GSource *source, gint *timeout)
+/* In request->driver[]: [0] the driver's, [1] the error of a refused one, [2] medium, [3] queue. */
+static struct block_queue *queue_of(const struct block_request *req)
 {
-    *timeout = -1;
-    return !g_queue_is_empty(&at_once);
+    return req->driver[3];
 }
 
-static gboolean at_once_check(GSource *source)
+static void medium_close(struct block_medium *m)
 {
-    return !g_queue_is_empty(&at_once);
-}
+    char *file = m->file;
 
-static gboolean at_once_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
-{
-    turn_of("disk");
-    complete_at_once();
-    return G_SOURCE_CONTINUE;
-}
-
-static GSourceFuncs at_once_funcs = {
-    .prepare = at_once_prepare,
-    .check = at_once_check,
-    .dispatch = at_once_dispatch,
-};
-
-static void at_once_start(void)
-{
-    GSource *source = g_source_new(&at_once_funcs, sizeof(GSource));
-
-    g_source_set_name(source, "block-at-once");
-    g_source_set_can_recurse(source, TRUE);
-    g_source_attach(source, NULL);
-    g_source_unref(source);
-}
-
-static int engine_start(void)
-{
-    const char *want = getenv("XENDM_BLOCK_ENGINE");
-    int err = -ENOSYS;
-
-    if (engine) {
-        return 0;
-    }
-    if (!want || strcmp(want, "io_uring") == 0) {
-        err = block_engine_uring.start();
-        if (err == 0) {
-            engine = &block_engine_uring;
-            at_once_start();
-            return 0;
-        }
-        log_info(LOG_BLOCK, "io_uring is not available (%s): using threads", g_strerror(-err));
-    } else if (strcmp(want, "threads") != 0) {
-        log_warning(LOG_BLOCK, "XENDM_BLOCK_ENGINE=%s is unknown: using threads", want);
-    }
-    err = block_engine_threads.start();
-    if (err == 0) {
-        engine = &block_engine_threads;
-        at_once_start();
-    }
-    return err;
-}
-
-const char *block_engine(void)
-{
-    return engine ? engine->name : "none";
-}
-
-bool block_poll(void)
-{
-    bool any = complete_at_once();
-
-    return (total_in_flight > 0 && engine->poll()) || any;
-}
-
-/* ---- opening ---- */
-
-static int find_size(int fd, const char *file, uint64_t *size, GError **err)
-{
-    struct stat st;
-
-    if (fstat(fd, &st) < 0) {
-        int e = errno;
-
-        g_set_error(err, XENDM_ERROR, e, "cannot examine '%s': %s", file, g_strerror(e));
-        return -e;
-    }
-    if (S_ISREG(st.st_mode)) {
-        *size = (uint64_t)st.st_size;
-        return 0;
-    }
-    if (S_ISBLK(st.st_mode)) {
-        if (ioctl(fd, BLKGETSIZE64, size) < 0) {
-            int e = errno;
-
-            g_set_error(err, XENDM_ERROR, e, "cannot find the size of '%s': %s", file,
-                        g_strerror(e));
-            return -e;
-        }
-        return 0;
-    }
-    g_set_error(err, XENDM_ERROR, EINVAL, "'%s' is neither a file nor a block device", file);
-    return -EINVAL;
+    m->driver->close(m);
+    g_free(file);
 }
 
 /*
- * Opening other things may have effects or wait, as for the writer of a FIFO. What cannot be
- * examined, open() explains.
+ * Whether nobody knows any more what was written. Else the flush was not done, and another may be.
  */
-static int check_kind(const char *file, GError **err)
+static bool writes_lost(int error)
 {
-    struct stat st;
+    static const int harmless[] = {ECANCELED, ENOMEDIUM, EBUSY,  EAGAIN, EINTR,
+                                   ENOMEM,    ENOBUFS,   EMFILE, ENFILE};
 
-    if (stat(file, &st) < 0 || S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) {
-        return 0;
-    }
-    g_set_error(err, XENDM_ERROR, EINVAL, "'%s' is neither a file nor a block device", file);
-    return -EINVAL;
-}
-
-/* A block device that is set read-only can be opened for writing; only the writes then fail. */
-static bool device_read_only(int fd)
-{
-    struct stat st;
-    int read_only = 0;
-
-    return fstat(fd, &st) == 0 && S_ISBLK(st.st_mode) && ioctl(fd, BLKROGET, &read_only) == 0 &&
-           read_only;
-}
-
-static int open_medium(struct block *b, const struct block_options *o, GError **err)
-{
-    const char *format = o->format ? o->format : "raw";
-    struct statfs fs;
-    uint64_t size;
-    int fd = o->fd;
-
-    if (strcmp(format, "raw") != 0 && strcmp(format, "host_device") != 0) {
-        g_set_error(err, XENDM_ERROR, ENOTSUP,
-                    "drive %s: image format '%s' of '%s' is not implemented yet", b->id, format,
-                    o->file ? o->file : "");
-        return -ENOTSUP;
-    }
-    if (fd < 0) {
-        if (check_kind(o->file, err) < 0) {
-            return -EINVAL;
-        }
-        fd = open(o->file, (o->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-        if (fd < 0) {
-            int e = errno;
-
-            g_set_error(err, XENDM_ERROR, e, "drive %s: cannot open '%s'%s: %s", b->id, o->file,
-                        o->read_only ? "" : " for writing", g_strerror(e));
-            return -e;
-        }
-    } else if (!o->read_only && (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR) {
-        g_set_error(err, XENDM_ERROR, EACCES, "drive %s: descriptor %d is not open for writing",
-                    b->id, fd);
-        return -EACCES;
-    }
-    if (!o->read_only && device_read_only(fd)) {
-        g_set_error(err, XENDM_ERROR, EROFS, "drive %s: '%s' is a read-only device", b->id,
-                    o->file ? o->file : "");
-        goto fail;
-    }
-    if (find_size(fd, o->file ? o->file : "", &size, err) < 0) {
-        goto fail;
-    }
-    if (size == 0 || size > (uint64_t)INT64_MAX - SECTOR) {
-        g_set_error(err, XENDM_ERROR, EINVAL,
-                    "drive %s: '%s' holds %" G_GUINT64_FORMAT " bytes, which is no usable size",
-                    b->id, o->file ? o->file : "", size);
-        goto fail;
-    }
-    b->fd = fd;
-    b->read_only = o->read_only;
-    b->host_size = size;
-    b->size = (size + SECTOR - 1) / SECTOR * SECTOR;
-    g_free(b->file);
-    b->file = g_strdup(o->file ? o->file : "");
-    b->no_punch = b->no_zero = false;
-    b->flush_error = o->lost < 0 ? o->lost : 0;
-    b->in_memory = fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
-    return 0;
-
-fail:
-    if (o->fd < 0) {
-        close(fd);
-    }
-    return -EINVAL;
-}
-
-struct block *block_open(const struct block_options *options, GError **err)
-{
-    struct block *b;
-    int e = engine_start();
-
-    if (e < 0) {
-        g_set_error(err, XENDM_ERROR, -e, "drive %s: no engine for disk I/O: %s", options->id,
-                    g_strerror(-e));
-        return NULL;
-    }
-    b = g_new0(struct block, 1);
-    b->id = g_strdup(options->id);
-    b->file = g_strdup("");
-    b->fd = -1;
-    b->read_only = options->read_only;
-    if ((options->fd >= 0 || (options->file && options->file[0])) &&
-        open_medium(b, options, err) < 0) {
-        g_free(b->file);
-        g_free(b->id);
-        g_free(b);
-        return NULL;
-    }
-    return b;
-}
-
-static void (*still_waiting)(void);
-
-void block_set_waiting(void (*waiting)(void))
-{
-    still_waiting = waiting;
-}
-
-void block_drain(struct block *b)
-{
-    while (b->in_flight > 0) {
-        if (!complete_at_once() && !engine->wait(LOOK_UP_MS) && still_waiting) {
-            still_waiting();
+    for (unsigned i = 0; i < G_N_ELEMENTS(harmless); i++) {
+        if (error == -harmless[i]) {
+            return false;
         }
     }
+    return error != 0;
 }
 
-static void drop_medium(struct block *b)
+static void request_end(struct block_queue *q, struct block_request *req, int error)
 {
-    block_drain(b);
-    if (b->fd >= 0) {
-        close(b->fd);
-    }
-    b->fd = -1;
-    b->size = b->host_size = 0;
-    g_free(b->file);
-    b->file = g_strdup("");
-}
-
-void block_close(struct block *b)
-{
-    if (!b) {
-        return;
-    }
-    drop_medium(b);
-    g_free(b->file);
-    g_free(b->id);
-    g_free(b);
-}
-
-void block_eject(struct block *b)
-{
-    if (b->fd < 0) {
-        return;
-    }
-    drop_medium(b);
-    if (b->listener && b->listener->medium_changed) {
-        b->listener->medium_changed(b->listener_opaque);
-    }
-}
-
-int block_insert(struct block *b, const struct block_options *options, GError **err)
-{
-    if (b->fd >= 0) {
-        g_set_error(err, XENDM_ERROR, EBUSY, "drive %s: there is a medium in it: '%s'", b->id,
-                    b->file);
-        return -EBUSY;
-    }
-    if (open_medium(b, options, err) < 0) {
-        return -EINVAL;
-    }
-    if (b->listener && b->listener->medium_changed) {
-        b->listener->medium_changed(b->listener_opaque);
-    }
-    return 0;
-}
-
-void block_set_listener(struct block *b, const struct block_listener *listener, void *opaque)
-{
-    b->listener = listener;
-    b->listener_opaque = opaque;
-}
-
-/* ---- transfers ---- */
-
-static void transfer_complete(struct transfer *t, int error)
-{
-    struct block_request *req = t->req;
-    struct block *b = t->b;
+    struct block *b = q->b;
 
     recorder_note(REC_BLOCK_DONE, (uint32_t)-error, req->offset, req->length);
     b->in_flight--;
-    total_in_flight--;
+    q->in_flight--;
     if (error) {
         b->stats.errors[req->op]++;
     } else {
         b->stats.ops[req->op]++;
         b->stats.bytes[req->op] += req->op == BLOCK_FLUSH ? 0 : req->length;
     }
-    g_free(t->iov);
-    g_free(t);
+    if (q->in_flight == 0 && q->quiet) {
+        /*
+         * Who waits for silence hears it after the request's own end, if that begins nothing new.
+         */
+        void (*quiet)(void *) = q->quiet;
+        void *opaque = q->quiet_opaque;
+
+        q->in_flight++; /* keeps the queue while it is used */
+        req->done(req, error);
+        if (--q->in_flight == 0 && q->quiet == quiet) {
+            q->quiet = NULL;
+            quiet(opaque);
+        }
+        return;
+    }
     req->done(req, error);
 }
 
-/* The part of `iov` behind the first `skip` bytes. */
-static struct iovec *iov_tail(const struct iovec *iov, unsigned niov, uint64_t skip,
-                              unsigned *count)
+void block_request_done(struct block_medium *m, struct block_request *req, int error)
 {
-    struct iovec *copy = g_new(struct iovec, niov);
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < niov; i++) {
-        if (skip >= iov[i].iov_len) {
-            skip -= iov[i].iov_len;
-            continue;
-        }
-        copy[n].iov_base = (uint8_t *)iov[i].iov_base + skip;
-        copy[n].iov_len = iov[i].iov_len - skip;
-        skip = 0;
-        n++;
+    /*
+     * The host tells of lost writes once and then forgets them, and guests repeat a failed flush.
+     * What is lost stays lost: no later flush of this medium succeeds.
+     */
+    if (req->op == BLOCK_FLUSH && writes_lost(error) && m->flush_error == 0) {
+        m->flush_error = error;
+        log_error(LOG_BLOCK, "%s: flushing '%s' failed: %s; acknowledged writes are lost",
+                  block_id(m->drive), m->file, g_strerror(-error));
     }
-    *count = n;
-    return copy;
+    if (--m->in_flight == 0 && m->out) {
+        medium_close(m);
+    }
+    request_end(queue_of(req), req, error);
 }
 
-static void iov_clear(const struct iovec *iov, unsigned niov)
+void block_count_retry(struct block_medium *m)
 {
-    for (unsigned i = 0; i < niov; i++) {
-        memset(iov[i].iov_base, 0, iov[i].iov_len);
-    }
+    m->drive->stats.retries++;
 }
 
-static void zero_by_writing(struct transfer *t)
+static bool complete_refused(void)
 {
-    uint64_t left = t->req->length - t->done;
-    unsigned n = 0;
+    guint n = g_queue_get_length(&refusing);
 
-    if (!t->iov) {
-        t->iov = g_new(struct iovec, BLOCK_IOV_MAX);
-    }
-    while (left > 0 && n < BLOCK_IOV_MAX) {
-        uint64_t chunk = left < ZERO_CHUNK ? left : ZERO_CHUNK;
+    for (guint i = 0; i < n; i++) {
+        struct block_request *req = g_queue_pop_head(&refusing);
 
-        t->iov[n].iov_base = (void *)zeros;
-        t->iov[n++].iov_len = chunk;
-        left -= chunk;
-    }
-    t->job.op = ENGINE_WRITEV;
-    t->job.offset = t->req->offset + t->done;
-    t->job.iov = t->iov;
-    t->job.niov = n;
-    engine->submit(&t->job);
-}
-
-static void transfer_step(struct engine_job *job)
-{
-    struct transfer *t = (struct transfer *)job;
-    struct block_request *req = t->req;
-    ssize_t n = job->result;
-
-    if (n == -EAGAIN || n == -EINTR) {
-        engine->submit(job);
-        return;
-    }
-    switch (req->op) {
-    case BLOCK_FLUSH:
-        /*
-         * The host tells of lost writes once and then forgets them, and guests repeat a failed
-         * flush. What is lost stays lost: no later flush of this medium succeeds.
-         */
-        if (n < 0 && t->b->flush_error == 0) {
-            t->b->flush_error = (int)n;
-            log_error(LOG_BLOCK, "%s: flushing '%s' failed: %s; acknowledged writes are lost",
-                      t->b->id, t->b->file, g_strerror((int)-n));
-        }
-        transfer_complete(t, n < 0 ? (int)n : 0);
-        return;
-    case BLOCK_DISCARD:
-        /* Discarding is advice: a host that cannot do it has kept the promise. */
-        if (n == -EOPNOTSUPP || n == -ENOTTY) {
-            t->b->no_punch = true;
-            n = 0;
-        }
-        transfer_complete(t, n < 0 ? (int)n : 0);
-        return;
-    case BLOCK_ZERO:
-        if (job->op == ENGINE_ZERO) {
-            if (n == -EOPNOTSUPP || n == -ENOTTY) {
-                t->b->no_zero = true;
-                zero_by_writing(t);
-                return;
-            }
-            transfer_complete(t, n < 0 ? (int)n : 0);
-            return;
-        }
-        break;
-    case BLOCK_READ:
-    case BLOCK_WRITE:
-        break;
-    }
-    if (n < 0) {
-        transfer_complete(t, (int)n);
-        return;
-    }
-    t->done += (uint64_t)n;
-    if (t->done >= req->length) {
-        transfer_complete(t, 0);
-        return;
-    }
-    if (req->op == BLOCK_ZERO) {
-        zero_by_writing(t);
-        return;
-    }
-    if (n == 0 && req->op == BLOCK_WRITE) {
-        transfer_complete(t, -ENOSPC);
-        return;
-    }
-
-    unsigned left;
-    struct iovec *tail = iov_tail(req->iov, req->niov, t->done, &left);
-
-    if (n == 0) {
-        /*
-         * End of the image. Behind the last byte of an odd-sized image there are zeros; an image
-         * that shrank under us has no data to give.
-         */
-        bool in_tail = req->offset + t->done >= t->b->host_size;
-
-        if (in_tail) {
-            iov_clear(tail, left);
-        }
-        g_free(tail);
-        transfer_complete(t, in_tail ? 0 : -EIO);
-        return;
-    }
-    g_free(t->iov);
-    t->iov = tail;
-    job->iov = tail;
-    job->niov = left;
-    job->offset = req->offset + t->done;
-    engine->submit(job);
-}
-
-/* Only what is there now: a completion may submit the next request. */
-static bool complete_at_once(void)
-{
-    guint n = g_queue_get_length(&at_once);
-    struct transfer *t;
-
-    for (guint i = 0; i < n && (t = g_queue_pop_head(&at_once)); i++) {
-        if (t->job.result > 0) {
-            transfer_step(&t->job);
-        } else {
-            transfer_complete(t, (int)t->job.result);
-        }
+        request_end(queue_of(req), req, GPOINTER_TO_INT(req->driver[1]));
     }
     return n > 0;
 }
 
-/* Moves the bytes now where that waits for nothing but memory. */
-static bool copied(const struct block *b, struct engine_job *job)
+static gboolean refused_prepare(GSource *source, gint *timeout)
 {
-    ssize_t n;
+    *timeout = -1;
+    return !g_queue_is_empty(&refusing);
+}
 
-    if (!b->in_memory || job->length > COPY_MAX) {
-        return false;
+static gboolean refused_check(GSource *source)
+{
+    return !g_queue_is_empty(&refusing);
+}
+
+static gboolean refused_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
+{
+    turn_of("disk");
+    complete_refused();
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs refused_funcs = {
+    .prepare = refused_prepare,
+    .check = refused_check,
+    .dispatch = refused_dispatch,
+};
+
+static void refused_start(void)
+{
+    static bool started;
+
+    if (!started) {
+        GSource *source = g_source_new(&refused_funcs, sizeof(GSource));
+
+        started = true;
+        g_source_set_name(source, "block-refused");
+        g_source_set_can_recurse(source, TRUE);
+        g_source_attach(source, NULL);
+        g_source_unref(source);
     }
-    if (job->op == ENGINE_READV) {
-        n = preadv(job->fd, job->iov, (int)job->niov, (off_t)job->offset);
-    } else if (job->op == ENGINE_WRITEV) {
-        n = pwritev(job->fd, job->iov, (int)job->niov, (off_t)job->offset);
-    } else {
-        return false;
+}
+
+static int check_transfer(const struct block_request *req)
+{
+    uint64_t sum = 0;
+
+    if (req->niov > BLOCK_IOV_MAX) {
+        return -EINVAL;
     }
-    job->result = n;
-    return n > 0; /* else the engine finds out */
+    for (unsigned i = 0; i < req->niov; i++) {
+        sum += req->iov[i].iov_len;
+    }
+    return sum == req->length ? 0 : -EINVAL;
 }
 
 static int check_request(const struct block *b, const struct block_request *req)
 {
-    uint64_t sum = 0;
+    const struct block_medium *m = b->m;
 
-    if (b->fd < 0) {
+    if (!m) {
         return -ENOMEDIUM;
     }
-    if (req->op != BLOCK_READ && req->op != BLOCK_FLUSH && b->read_only) {
-        return -EROFS;
+    if (!m->active) {
+        return -EBUSY;
     }
-    if (req->op == BLOCK_FLUSH) {
-        return b->flush_error;
-    }
-    if (req->offset > b->size || req->length > b->size - req->offset) {
+    switch (req->op) {
+    case BLOCK_FLUSH:
+        return m->flush_error;
+    case BLOCK_WRITE:
+    case BLOCK_DISCARD:
+    case BLOCK_ZERO:
+        if (m->read_only) {
+            return -EROFS;
+        }
+        break;
+    case BLOCK_READ:
+        break;
+    default:
         return -EINVAL;
     }
-    if (req->op == BLOCK_READ || req->op == BLOCK_WRITE) {
-        if (req->niov > BLOCK_IOV_MAX) {
-            return -EINVAL;
-        }
-        for (unsigned i = 0; i < req->niov; i++) {
-            sum += req->iov[i].iov_len;
-        }
-        if (sum != req->length) {
-            return -EINVAL;
-        }
+    if (req->offset > m->size || req->length > m->size - req->offset) {
+        return -EINVAL;
     }
-    return 0;
+    return req->op == BLOCK_READ || req->op == BLOCK_WRITE ? check_transfer(req) : 0;
 }
 
-void block_submit(struct block *b, struct block_request *req)
+void block_submit(struct block_queue *q, struct block_request *req)
 {
-    struct transfer *t = g_new0(struct transfer, 1);
+    struct block *b = q->b;
     int err = check_request(b, req);
 
     recorder_note(REC_BLOCK, req->op, req->offset, req->length);
-    t->b = b;
-    t->req = req;
+    req->driver[0] = NULL;
+    req->driver[3] = q;
     b->in_flight++;
-    total_in_flight++;
-    t->job.fd = b->fd;
-    t->job.offset = req->offset;
-    t->job.length = req->length;
-    t->job.iov = req->iov;
-    t->job.niov = req->niov;
-    t->job.done = transfer_step;
-    switch (req->op) {
-    case BLOCK_READ:
-        t->job.op = ENGINE_READV;
-        break;
-    case BLOCK_WRITE:
-        t->job.op = ENGINE_WRITEV;
-        break;
-    case BLOCK_FLUSH:
-        t->job.op = ENGINE_SYNC;
-        break;
-    case BLOCK_DISCARD:
-        t->job.op = ENGINE_PUNCH;
-        break;
-    case BLOCK_ZERO:
-        t->job.op = ENGINE_ZERO;
-        break;
-    default:
-        err = -EINVAL;
-    }
-    if (err < 0 || (req->length == 0 && req->op != BLOCK_FLUSH) ||
-        (req->op == BLOCK_FLUSH && b->read_only) || (req->op == BLOCK_DISCARD && b->no_punch)) {
-        t->job.result = err;
-        g_queue_push_tail(&at_once, t);
+    q->in_flight++;
+    if (err < 0) {
+        req->driver[1] = GINT_TO_POINTER(err);
+        req->driver[2] = NULL;
+        g_queue_push_tail(&refusing, req);
         return;
     }
-    if (req->op == BLOCK_ZERO && b->no_zero) {
-        zero_by_writing(t);
-        return;
-    }
-    if (copied(b, &t->job)) {
-        g_queue_push_tail(&at_once, t);
-        return;
-    }
-    engine->submit(&t->job);
+    req->driver[2] = b->m;
+    b->m->in_flight++;
+    b->m->driver->submit(b->m, req);
 }
 
-int block_read_now(struct block *b, uint64_t offset, void *buf, size_t length)
+void block_cancel(struct block_queue *q, struct block_request *req)
 {
-    struct iovec iov = {.iov_base = buf, .iov_len = length};
-    ssize_t n;
+    struct block_medium *m = req->driver[2];
 
-    if (b->fd < 0) {
-        return -ENOMEDIUM;
+    if (q->in_flight > 0 && m) {
+        m->driver->cancel(m, req);
     }
-    if (offset > b->size || length > b->size - offset) {
+}
+
+int block_read_now(struct block_queue *q, uint64_t offset, void *buf, size_t length)
+{
+    struct block *b = q->b;
+    struct block_medium *m = b->m;
+    int e;
+
+    if (!m || !m->active) {
+        return m ? -EBUSY : -ENOMEDIUM;
+    }
+    if (offset > m->size || length > m->size - offset) {
         return -EINVAL;
     }
-    n = preadv2(b->fd, &iov, 1, (off_t)offset, b->in_memory ? 0 : RWF_NOWAIT);
-    if (n != (ssize_t)length) {
-        return -EAGAIN; /* also for errors: the submitted request reports them */
+    e = m->driver->read_now(m, offset, buf, length);
+    if (e == 0) {
+        b->stats.ops[BLOCK_READ]++;
+        b->stats.bytes[BLOCK_READ] += length;
     }
-    b->stats.ops[BLOCK_READ]++;
-    b->stats.bytes[BLOCK_READ] += length;
+    return e;
+}
+
+bool block_poll(void)
+{
+    bool any = complete_refused();
+
+    return block_raw_poll() || any;
+}
+
+/* ---- queues ---- */
+
+struct block_queue *block_queue_new(struct block *b)
+{
+    struct block_queue *q = g_new0(struct block_queue, 1);
+
+    q->b = b;
+    return q;
+}
+
+void block_queue_free(struct block_queue *q)
+{
+    XENDM_ASSERT(!q || q->in_flight == 0);
+    g_free(q);
+}
+
+void block_quiesce(struct block_queue *q, void (*quiet)(void *opaque), void *opaque)
+{
+    q->quiet = quiet;
+    q->quiet_opaque = opaque;
+    if (quiet && q->in_flight == 0) {
+        q->quiet = NULL;
+        quiet(opaque);
+    }
+}
+
+/* ---- media ---- */
+
+/* The driver that serves a format, whose name becomes one that stays. */
+static const struct block_driver *find_driver(const char **format)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(drivers); i++) {
+        for (const char *const *f = drivers[i]->formats; *f; f++) {
+            if (strcmp(*f, *format) == 0) {
+                *format = *f;
+                return drivers[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+static struct block_medium *medium_open(struct block *b, const struct block_options *o,
+                                        GError **err)
+{
+    const char *format = o->format ? o->format : "raw";
+    const struct block_driver *driver = find_driver(&format);
+    struct block_medium *m;
+
+    if (!driver) {
+        g_set_error(err, XENDM_ERROR, ENOTSUP,
+                    "drive %s: image format '%s' of '%s' is not implemented yet", b->id, format,
+                    o->file ? o->file : "");
+        return NULL;
+    }
+    m = driver->open(b, o, err);
+    if (!m) {
+        return NULL;
+    }
+    if (b->active && driver->lock(m, err) < 0) {
+        m->lent = o->fd >= 0; /* it stays the caller's */
+        medium_close(m);
+        return NULL;
+    }
+    m->format = format;
+    m->active = b->active;
+    m->flush_error = o->lost < 0 ? o->lost : 0;
+    return m;
+}
+
+/* Out of the drive; closed when its last request is over. */
+static void medium_out(struct block *b)
+{
+    struct block_medium *m = b->m;
+
+    b->m = NULL;
+    if (!m) {
+        return;
+    }
+    if (m->in_flight == 0) {
+        medium_close(m);
+        return;
+    }
+    log_warning(LOG_BLOCK, "%s: '%s' is taken out with %u requests in flight", b->id, m->file,
+                m->in_flight);
+    m->out = true; /* its lock goes with its descriptor */
+}
+
+struct block *block_open(const struct block_options *options, GError **err)
+{
+    struct block *b = g_new0(struct block, 1);
+
+    refused_start();
+    b->id = g_strdup(options->id);
+    b->active = !options->inactive;
+    b->listeners = g_array_new(FALSE, FALSE, sizeof(struct listening));
+    b->read_only = options->read_only;
+    if (options->fd >= 0 || (options->file && options->file[0])) {
+        b->m = medium_open(b, options, err);
+        if (!b->m) {
+            block_close(b);
+            return NULL;
+        }
+    }
+    return b;
+}
+
+void block_close(struct block *b)
+{
+    int64_t deadline = g_get_monotonic_time() + CLOSE_PATIENCE_US;
+
+    if (!b) {
+        return;
+    }
+    while (b->in_flight > 0) {
+        if (g_get_monotonic_time() > deadline) {
+            log_warning(LOG_BLOCK, "%s: %u requests do not come back: not waiting for them", b->id,
+                        b->in_flight);
+            return; /* what they use stays */
+        }
+        if (!complete_refused()) {
+            block_raw_wait(LOOK_MS);
+        }
+    }
+    medium_out(b);
+    g_array_free(b->listeners, TRUE);
+    g_free(b->id);
+    g_free(b);
+}
+
+static void tell(struct block *b, bool resized)
+{
+    for (unsigned i = 0; i < b->listeners->len; i++) {
+        const struct listening *l = &g_array_index(b->listeners, struct listening, i);
+        void (*call)(void *) = resized ? l->listener->resized : l->listener->medium_changed;
+
+        if (call) {
+            call(l->opaque);
+        }
+    }
+}
+
+void block_eject(struct block *b)
+{
+    if (b->m) {
+        medium_out(b);
+        tell(b, false);
+    }
+}
+
+int block_insert(struct block *b, const struct block_options *options, GError **err)
+{
+    struct block_medium *m = medium_open(b, options, err);
+
+    if (!m) {
+        return -EINVAL;
+    }
+    medium_out(b);
+    b->m = m;
+    tell(b, false);
     return 0;
+}
+
+void block_listen(struct block *b, const struct block_listener *listener, void *opaque)
+{
+    struct listening l = {listener, opaque};
+
+    g_array_append_val(b->listeners, l);
+}
+
+void block_unlisten(struct block *b, const struct block_listener *listener, void *opaque)
+{
+    for (unsigned i = 0; i < b->listeners->len; i++) {
+        const struct listening *l = &g_array_index(b->listeners, struct listening, i);
+
+        if (l->listener == listener && l->opaque == opaque) {
+            g_array_remove_index(b->listeners, i);
+            return;
+        }
+    }
+}
+
+static int refresh(struct block *b, GError **err)
+{
+    uint64_t before = b->m->size;
+    int e = b->m->driver->resize(b->m, err);
+
+    if (e == 0 && b->m->size != before) {
+        log_info(LOG_BLOCK,
+                 "%s: '%s' has %" G_GUINT64_FORMAT " bytes now, %" G_GUINT64_FORMAT " before",
+                 b->id, b->m->file, b->m->size, before);
+        tell(b, true);
+    }
+    return e;
+}
+
+int block_refresh(struct block *b)
+{
+    g_autoptr(GError) err = NULL;
+    int e = b->m ? refresh(b, &err) : 0;
+
+    if (e < 0) {
+        log_warning(LOG_BLOCK, "%s", err->message);
+    }
+    return e;
+}
+
+/* ---- whose it is ---- */
+
+int block_activate(struct block *b, GError **err)
+{
+    struct block_medium *m = b->m;
+    int e;
+
+    if (b->active) {
+        return 0;
+    }
+    if (m) {
+        e = m->driver->lock(m, err);
+        if (e < 0) {
+            return e;
+        }
+        m->driver->forget(m);
+        e = refresh(b, err);
+        if (e < 0) {
+            m->driver->unlock(m);
+            return e;
+        }
+        m->active = true;
+    }
+    b->active = true;
+    return 0;
+}
+
+void block_inactivate(struct block *b)
+{
+    if (b->active && b->m) {
+        b->m->driver->unlock(b->m);
+        b->m->active = false;
+    }
+    b->active = false;
+}
+
+bool block_active(const struct block *b)
+{
+    return b->active;
 }
 
 /* ---- facts ---- */
@@ -661,27 +540,36 @@ unsigned block_in_flight(const struct block *b)
 
 int block_fd(const struct block *b)
 {
-    return b->fd;
+    return b->m ? b->m->driver->fd(b->m) : -1;
 }
 
 int block_lost(const struct block *b)
 {
-    return b->flush_error;
+    return b->m ? b->m->flush_error : 0;
 }
 
 uint64_t block_size(const struct block *b)
 {
-    return b->size;
+    return b->m ? b->m->size : 0;
+}
+
+const struct block_limits *block_limits(const struct block *b)
+{
+    static const struct block_limits none = {.logical = BLOCK_SECTOR,
+                                             .physical = BLOCK_SECTOR,
+                                             .discard_align = BLOCK_SECTOR};
+
+    return b->m ? &b->m->limits : &none;
 }
 
 bool block_read_only(const struct block *b)
 {
-    return b->read_only;
+    return b->m ? b->m->read_only : b->read_only;
 }
 
 bool block_present(const struct block *b)
 {
-    return b->fd >= 0;
+    return b->m;
 }
 
 const char *block_id(const struct block *b)
@@ -691,7 +579,12 @@ const char *block_id(const struct block *b)
 
 const char *block_file(const struct block *b)
 {
-    return b->file;
+    return b->m ? b->m->file : "";
+}
+
+const char *block_format(const struct block *b)
+{
+    return b->m ? b->m->format : "";
 }
 
 const struct block_stats *block_stats(const struct block *b)

@@ -22,8 +22,62 @@
 #define RING_ENTRIES 128u
 
 static struct io_uring ring;
-/* Jobs that found no free entry wait here, in order. */
-static struct engine_job *backlog, **backlog_end = &backlog;
+
+/*
+ * Jobs that found no free entry wait in the backlog; those that have one, but were not taken by the
+ * kernel yet, in `prepared`. Both in order.
+ */
+struct job_list {
+    struct engine_job *first, **end;
+};
+static struct job_list backlog = {.end = &backlog.first}, prepared = {.end = &prepared.first};
+
+/* While the kernel does not take what is prepared. */
+static guint retry_source;
+static unsigned retry_ms;
+static int64_t refused_since;
+
+static void list_add(struct job_list *list, struct engine_job *job)
+{
+    job->next = NULL;
+    *list->end = job;
+    list->end = &job->next;
+}
+
+static struct engine_job *list_take(struct job_list *list)
+{
+    struct engine_job *job = list->first;
+
+    if (job) {
+        list->first = job->next;
+        if (!list->first) {
+            list->end = &list->first;
+        }
+    }
+    return job;
+}
+
+static bool list_remove(struct job_list *list, struct engine_job *job)
+{
+    for (struct engine_job **at = &list->first; *at; at = &(*at)->next) {
+        if (*at == job) {
+            *at = job->next;
+            if (!*at) {
+                list->end = at;
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
+static void finish(struct engine_job *job, ssize_t result)
+{
+    job->place = ENGINE_NOWHERE;
+    job->entry = NULL;
+    job->result = result;
+    job->done(job);
+}
 
 static bool reap(void)
 {
@@ -32,11 +86,13 @@ static bool reap(void)
 
     while (io_uring_peek_cqe(&ring, &cqe) == 0) {
         struct engine_job *job = io_uring_cqe_get_data(cqe);
+        int result = cqe->res;
 
-        job->result = cqe->res;
         io_uring_cqe_seen(&ring, cqe);
-        any = true;
-        job->done(job);
+        if (job) { /* else a request to cancel one, or one that was blanked */
+            any = true;
+            finish(job, result);
+        }
     }
     return any;
 }
@@ -49,6 +105,9 @@ static void prepare(struct io_uring_sqe *sqe, struct engine_job *job)
         break;
     case ENGINE_WRITEV:
         io_uring_prep_writev(sqe, job->fd, job->iov, job->niov, job->offset);
+        break;
+    case ENGINE_WRITEV_SYNC:
+        io_uring_prep_writev2(sqe, job->fd, job->iov, job->niov, job->offset, RWF_DSYNC);
         break;
     case ENGINE_SYNC:
         io_uring_prep_fsync(sqe, job->fd, IORING_FSYNC_DATASYNC);
@@ -63,49 +122,126 @@ static void prepare(struct io_uring_sqe *sqe, struct engine_job *job)
         break;
     }
     io_uring_sqe_set_data(sqe, job);
+    job->entry = sqe;
 }
 
-/* Hands prepared entries to the kernel. -EBUSY/-EAGAIN: they stay prepared and go with the next
- * call. */
+/*
+ * An entry that the kernel has not taken becomes one that does nothing: a flush of no file. Nobody
+ * hears of its end.
+ */
+static void blank(struct io_uring_sqe *sqe)
+{
+    io_uring_prep_fsync(sqe, -1, 0);
+    io_uring_sqe_set_data(sqe, NULL);
+}
+
+static gboolean try_again(gpointer opaque);
+
+/* The kernel refuses, for a moment or for good. What stays prepared goes with a later call. */
+static void refused(int error)
+{
+    int64_t now = g_get_monotonic_time();
+
+    if (!refused_since) {
+        refused_since = now;
+        retry_ms = ENGINE_RETRY_FIRST_MS;
+        if (error != -EBUSY) {
+            log_warning(LOG_BLOCK, "io_uring takes no requests: %s; trying again",
+                        g_strerror(-error));
+        }
+    }
+    if (!retry_source) {
+        retry_source = g_timeout_add(retry_ms, try_again, NULL);
+        retry_ms = MIN(retry_ms * 2, ENGINE_RETRY_MAX_MS);
+    }
+}
+
+/* Whether the kernel has not taken it yet: it takes entries in order, up to the tail. */
+static bool pending(const struct io_uring_sqe *sqe)
+{
+    unsigned at = (unsigned)(sqe - ring.sq.sqes), head = *ring.sq.khead;
+
+    return ((at - head) & (*ring.sq.kring_mask)) < io_uring_sq_ready(&ring);
+}
+
+/* Hands prepared entries to the kernel. */
 static void push(void)
 {
+    struct engine_job *job;
     int n;
 
     do {
         n = io_uring_submit(&ring);
     } while (n == -EINTR);
-    if (n < 0 && n != -EBUSY && n != -EAGAIN) {
-        log_error(LOG_BLOCK, "io_uring_submit: %s", g_strerror(-n));
+    while ((job = prepared.first) && !pending(job->entry)) {
+        list_take(&prepared);
+        job->place = ENGINE_GIVEN;
+        job->entry = NULL;
+    }
+    if (io_uring_sq_ready(&ring) == 0) {
+        refused_since = 0;
+    } else {
+        refused(n < 0 ? n : -EBUSY);
     }
 }
 
 static void flush_backlog(void)
 {
-    bool any = false;
-
-    while (backlog) {
+    while (backlog.first) {
         struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
+        struct engine_job *job;
 
         if (!sqe) {
             break;
         }
-        prepare(sqe, backlog);
-        backlog = backlog->next;
-        any = true;
+        job = list_take(&backlog);
+        prepare(sqe, job);
+        list_add(&prepared, job);
     }
-    if (!backlog) {
-        backlog_end = &backlog;
-    }
-    if (any || io_uring_sq_ready(&ring) > 0) {
+    if (io_uring_sq_ready(&ring) > 0) {
         push();
     }
+}
+
+/* For so long nothing was taken: all that waits ends with an error. */
+static void give_up(void)
+{
+    struct job_list lost = backlog;
+    struct engine_job *job;
+
+    refused_since = 0;
+    if (lost.first == NULL) {
+        lost.end = &lost.first;
+    }
+    backlog = (struct job_list){.end = &backlog.first};
+    while ((job = list_take(&prepared))) {
+        blank(job->entry);
+        job->next = lost.first;
+        lost.first = job;
+    }
+    log_error(LOG_BLOCK, "io_uring took no request for %u s: they fail",
+              (unsigned)(ENGINE_PATIENCE_US / G_USEC_PER_SEC));
+    while ((job = list_take(&lost))) {
+        finish(job, -EIO);
+    }
+}
+
+static gboolean try_again(gpointer opaque)
+{
+    turn_of("io_uring");
+    retry_source = 0;
+    flush_backlog();
+    if (refused_since && g_get_monotonic_time() - refused_since > ENGINE_PATIENCE_US) {
+        give_up();
+    }
+    return G_SOURCE_REMOVE;
 }
 
 static bool uring_poll(void)
 {
     bool any = reap();
 
-    if (any || backlog || io_uring_sq_ready(&ring) > 0) {
+    if (any || (backlog.first && !refused_since)) {
         flush_backlog();
     }
     return any;
@@ -113,16 +249,70 @@ static bool uring_poll(void)
 
 static void uring_submit(struct engine_job *job)
 {
-    struct io_uring_sqe *sqe = backlog ? NULL : io_uring_get_sqe(&ring);
+    struct io_uring_sqe *sqe = backlog.first ? NULL : io_uring_get_sqe(&ring);
 
+    job->place = ENGINE_WAITING;
     if (!sqe) {
-        job->next = NULL;
-        *backlog_end = job;
-        backlog_end = &job->next;
+        list_add(&backlog, job);
         return;
     }
     prepare(sqe, job);
+    list_add(&prepared, job);
     push();
+}
+
+static GSource *ended_source; /* dispatched when something was cancelled here */
+static struct job_list ended = {.end = &ended.first};
+
+/* What the kernel never saw ends in the next turn of the loop. */
+static void end_soon(struct engine_job *job)
+{
+    list_add(&ended, job);
+    g_source_set_ready_time(ended_source, 0);
+}
+
+static bool complete_ended(void)
+{
+    struct engine_job *job;
+    bool any = false;
+
+    g_source_set_ready_time(ended_source, -1);
+    while ((job = list_take(&ended))) {
+        any = true;
+        finish(job, -ECANCELED);
+    }
+    return any;
+}
+
+static gboolean ended_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
+{
+    turn_of("io_uring");
+    complete_ended();
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs ended_funcs = {.dispatch = ended_dispatch};
+
+static void uring_cancel(struct engine_job *job)
+{
+    struct io_uring_sqe *sqe;
+
+    if (job->place == ENGINE_WAITING) {
+        if (list_remove(&backlog, job)) {
+            end_soon(job);
+        } else if (list_remove(&prepared, job)) {
+            blank(job->entry);
+            end_soon(job);
+        }
+        return;
+    }
+    /* A queue that is full can wait for its end as well. */
+    sqe = job->place == ENGINE_GIVEN && !refused_since ? io_uring_get_sqe(&ring) : NULL;
+    if (sqe) {
+        io_uring_prep_cancel(sqe, job, 0);
+        io_uring_sqe_set_data(sqe, NULL);
+        push();
+    }
 }
 
 static bool uring_wait(int timeout_ms)
@@ -130,6 +320,9 @@ static bool uring_wait(int timeout_ms)
     struct pollfd pfd = {.fd = ring.ring_fd, .events = POLLIN};
 
     flush_backlog();
+    if (complete_ended()) {
+        return true;
+    }
     if (io_uring_cq_ready(&ring) == 0) {
         poll(&pfd, 1, timeout_ms);
     }
@@ -169,7 +362,7 @@ static GSourceFuncs source_funcs = {
 static int restrict_ring(void)
 {
     static const uint8_t ops[] = {IORING_OP_READV, IORING_OP_WRITEV, IORING_OP_FSYNC,
-                                  IORING_OP_FALLOCATE};
+                                  IORING_OP_FALLOCATE, IORING_OP_ASYNC_CANCEL};
     struct io_uring_restriction allowed[G_N_ELEMENTS(ops)] = {0};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(ops); i++) {
@@ -214,6 +407,9 @@ static int uring_start(void)
     g_source_set_can_recurse(source, TRUE); /* spares four system calls a dispatch */
     g_source_attach(source, NULL);
     g_source_unref(source);
+    ended_source = g_source_new(&ended_funcs, sizeof(GSource));
+    g_source_set_name(ended_source, "io_uring-ended");
+    g_source_attach(ended_source, NULL);
     return 0;
 }
 
@@ -221,6 +417,7 @@ const struct block_engine block_engine_uring = {
     .name = "io_uring",
     .start = uring_start,
     .submit = uring_submit,
+    .cancel = uring_cancel,
     .poll = uring_poll,
     .wait = uring_wait,
 };

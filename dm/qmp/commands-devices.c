@@ -34,13 +34,13 @@ static void add_block(JsonBuilder *b, const struct drive_info *drive)
         json_builder_begin_object(b);
         qmp_build_string(b, "file", block_file(drive->block));
         qmp_build_bool(b, "ro", block_read_only(drive->block));
-        qmp_build_string(b, "drv", drive->desc->format ? drive->desc->format : "raw");
+        qmp_build_string(b, "drv", block_format(drive->block));
         qmp_build_int(b, "backing_file_depth", 0);
         qmp_build_bool(b, "encrypted", false);
         json_builder_set_member_name(b, "image");
         json_builder_begin_object(b);
         qmp_build_string(b, "filename", block_file(drive->block));
-        qmp_build_string(b, "format", drive->desc->format ? drive->desc->format : "raw");
+        qmp_build_string(b, "format", block_format(drive->block));
         qmp_build_int(b, "virtual-size", (gint64)block_size(drive->block));
         json_builder_end_object(b);
         json_builder_end_object(b);
@@ -180,8 +180,7 @@ static void run_change_medium(struct qmp_call *call, JsonObject *args)
     name = name_of_passed_file(file, opaque);
     options.id = drive.desc->id;
     options.file = name;
-    if (ide_cd_request_eject(drive.device, qmp_arg_bool(args, "force", false), &err) == 0) {
-        block_eject(drive.block);
+    if (ide_cd_ask_eject(drive.device, qmp_arg_bool(args, "force", false), &err) == 0) {
         if (block_insert(drive.block, &options, &err) == 0) {
             options.fd = -1; /* the back end's now */
         }

@@ -294,7 +294,7 @@ static void disk_buffer_in(struct ide_drive *d, uint32_t length)
 
     for (uint32_t pos = 0; pos < length; pos += 8) {
         if (!trim_entry(d, pos, &sector, &count)) {
-            fail_at(disk_of(d), sector, ATA_IDNF);
+            fail_at(disk_of(d), sector, ATA_ABRT); /* ACS-2 7.5.3.2 */
             return;
         }
     }

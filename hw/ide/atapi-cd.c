@@ -424,6 +424,7 @@ static void cd_medium_changed(void *opaque)
 {
     struct ide_cd *cd = opaque;
 
+    tray_move(cd, true); /* nobody changes a disc through a closed tray */
     if (block_present(cd->d.block)) {
         cd->changed = CD_SHOW_EMPTY;
         cd->event_new = true;
@@ -431,13 +432,12 @@ static void cd_medium_changed(void *opaque)
         tray_move(cd, false);
     } else {
         cd->changed = CD_SAME;
-        tray_move(cd, true);
     }
 }
 
 static const struct block_listener cd_listener = {.medium_changed = cd_medium_changed};
 
-int ide_cd_request_eject(struct device *dev, bool force, GError **err)
+int ide_cd_ask_eject(struct device *dev, bool force, GError **err)
 {
     struct ide_cd *cd = DEVICE_CAST(struct ide_cd, dev);
 
@@ -455,8 +455,17 @@ int ide_cd_request_eject(struct device *dev, bool force, GError **err)
             return -EBUSY;
         }
     }
-    tray_move(cd, true);
     return 0;
+}
+
+int ide_cd_request_eject(struct device *dev, bool force, GError **err)
+{
+    int rc = ide_cd_ask_eject(dev, force, err);
+
+    if (rc == 0) {
+        tray_move(DEVICE_CAST(struct ide_cd, dev), true);
+    }
+    return rc;
 }
 
 bool ide_cd_tray_open(const struct device *dev)
@@ -492,6 +501,7 @@ static void cd_reset(struct ide_drive *d, bool hard)
 
 static const struct ide_drive_ops cd_ops = {
     .packet = true,
+    .listener = &cd_listener,
     .command = cd_command,
     .reset = cd_reset,
     .drq_block = cd_drq_block,
@@ -506,7 +516,7 @@ static int ide_cd_realize(struct device *dev, GError **err)
     int ret = ide_drive_realize(d, &cd_ops, err);
 
     if (ret == 0 && d->block) {
-        block_set_listener(d->block, &cd_listener, d);
+        block_listen(d->block, &cd_listener, d);
     }
     return ret;
 }

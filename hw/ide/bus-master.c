@@ -1,37 +1,181 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The bus master's descriptor walk (SFF-8038i 1.2-1.3, 82371SB section 2.7).
+ * The bus master of a channel: its registers and its descriptor walk (SFF-8038i 1.2-1.3, 82371SB
+ * section 2.7). Nobody else writes what is in struct ide_bm.
  *
  * A descriptor is {address, count} of 4 bytes each; count is 16 bits and even, 0 stands for 64 KiB,
  * bit 31 ends the table. The table lies in one 64 KiB page, within which the chip's pointer wraps;
  * after 8192 descriptors it would come round, which is taken as its end. Every descriptor is
  * fetched once, moves at least two bytes, and its memory is mapped through xendm/dma.h, so neither
- * loops nor wild addresses get further than the guest's own RAM.
+ * loops nor wild addresses get further than the guest's own RAM. A walk that takes long (each
+ * descriptor may name memory that is not mapped yet) is left after half a millisecond and gone on
+ * with in a later turn of the loop.
+ *
+ * A stop while the host works on guest memory cannot be had at once. The chip would be inactive
+ * after the write that clears Start; ours stays active, and the drive busy, until the host is done:
+ * by either a driver sees that its memory is not its own yet.
  */
 #include <errno.h>
 
 #include "ide-internal.h"
 
 #define TABLE_MAX (65536u / 8)
-#define PAGE 4096u
+#define SLICE_US 500
+#define SLICE_LOOK 32u /* descriptors between two looks at the clock */
 
-void ide_bm_reset(struct ide_bm *bm)
-{
-    bm->command = bm->status = 0;
-    bm->table = 0;
-    bm->cursor = (struct ide_bm_cursor){0};
-    bm->client = NULL;
-}
+/* ---- its life ---- */
 
-void ide_bm_start(struct ide_channel *ch)
+void ide_bm_reset(struct ide_channel *ch)
 {
-    ch->bm.cursor = (struct ide_bm_cursor){.next = ch->bm.table};
+    ch->bm = (struct ide_bm){0};
 }
 
 bool ide_bm_exhausted(const struct ide_bm *bm)
 {
     return bm->cursor.left == 0 && (bm->cursor.last || bm->cursor.fetched >= TABLE_MAX);
 }
+
+bool ide_bm_claim(struct ide_channel *ch, struct ide_drive *d)
+{
+    if (ch->bm.client && ch->bm.client != d) {
+        return false;
+    }
+    ch->bm.client = d;
+    return true;
+}
+
+/*
+ * The command is over. A table that is longer leaves the engine active, by which the guest sees it.
+ */
+void ide_bm_release(struct ide_channel *ch, const struct ide_drive *d)
+{
+    struct ide_bm *bm = &ch->bm;
+
+    if (bm->client != d) {
+        return;
+    }
+    bm->client = NULL;
+    if (bm->stopping || ide_bm_exhausted(bm)) {
+        bm->stopping = false;
+        bm->status &= ~BM_ACTIVE;
+    }
+}
+
+bool ide_bm_active(const struct ide_channel *ch, const struct ide_drive *d)
+{
+    return ch->bm.client == d && (ch->bm.status & BM_ACTIVE) && !ch->bm.stopping;
+}
+
+void ide_bm_stop(struct ide_channel *ch)
+{
+    ch->bm.stopping = false;
+    ch->bm.status &= ~BM_ACTIVE;
+}
+
+void ide_bm_error(struct ide_channel *ch)
+{
+    ide_bm_stop(ch);
+    ch->bm.status |= BM_ERROR;
+}
+
+void ide_bm_interrupt(struct ide_channel *ch)
+{
+    ch->bm.status |= BM_INTERRUPT;
+}
+
+void ide_bm_idle(struct ide_channel *ch, const struct ide_drive *d)
+{
+    if (ch->bm.client == d && ch->bm.stopping) {
+        ide_bm_stop(ch);
+    }
+}
+
+void ide_bm_master_off(struct ide_channel *ch)
+{
+    if (ch->bm.client && !ide_drive_dma_back(ch->bm.client)) {
+        ide_drive_step(ch->bm.client); /* and meets the error, if it has something to move */
+    }
+}
+
+/* A drive whose state was loaded had the engine. */
+void ide_bm_restore(struct ide_channel *ch, struct ide_drive *d)
+{
+    bool ended = (d->phase == IDE_FLUSH || d->phase == IDE_DISCARD) &&
+                 (ch->bm.status & BM_ACTIVE) && ide_bm_exhausted(&ch->bm);
+
+    if (d->phase == IDE_DMA || ended) {
+        ch->bm.client = d;
+    } else if (ch->bm.client == d) {
+        ch->bm.client = NULL;
+    }
+}
+
+/* ---- registers ---- */
+
+uint8_t ide_bm_read(const struct ide_channel *ch, unsigned reg)
+{
+    const struct ide_bm *bm = &ch->bm;
+
+    switch (reg) {
+    case 0:
+        return bm->command;
+    case 2:
+        return bm->status;
+    case 4 ... 7:
+        return (uint8_t)(bm->table >> 8 * (reg - 4));
+    default:
+        return 0;
+    }
+}
+
+static void write_command(struct ide_channel *ch, uint8_t value)
+{
+    struct ide_bm *bm = &ch->bm;
+    bool was = bm->command & BM_START, now = value & BM_START;
+
+    bm->command = value & (BM_START | BM_TO_MEMORY);
+    if (now && !was) {
+        bm->cursor = bm->chunk_start = (struct ide_bm_cursor){.next = bm->table};
+        bm->stopping = false;
+        bm->status |= BM_ACTIVE;
+        if (bm->client) {
+            ide_drive_step(bm->client);
+        }
+    } else if (was && !now) {
+        bm->stopping = bm->client && ide_drive_dma_back(bm->client);
+        if (!bm->stopping) {
+            bm->status &= ~BM_ACTIVE;
+            if (bm->client) {
+                ide_drive_step(bm->client); /* it asks for data again */
+            }
+        }
+    }
+}
+
+void ide_bm_write(struct ide_channel *ch, unsigned reg, uint8_t value)
+{
+    struct ide_bm *bm = &ch->bm;
+
+    switch (reg) {
+    case 0:
+        write_command(ch, value);
+        break;
+    case 2:
+        bm->status &= ~(value & (BM_ERROR | BM_INTERRUPT));
+        bm->status = (bm->status & ~BM_DRIVE_DMA) | (value & BM_DRIVE_DMA);
+        break;
+    case 4:
+        bm->table = (bm->table & ~0xffu) | (value & ~3u);
+        break;
+    case 5 ... 7:
+        bm->table = (bm->table & ~(0xffu << 8 * (reg - 4))) | (uint32_t)value << 8 * (reg - 4);
+        break;
+    default:
+        break;
+    }
+}
+
+/* ---- the descriptor table ---- */
 
 static void cursor_advance(struct ide_bm_cursor *c, uint32_t n)
 {
@@ -78,75 +222,65 @@ static uint32_t cursor_run(const struct ide_bm_cursor *c, uint32_t want)
     return (uint32_t)MIN(MIN(c->left, want), to_wrap);
 }
 
-int64_t ide_bm_map(struct ide_channel *ch, uint32_t want, enum dma_direction direction)
+/* Every SLICE_LOOK descriptors: is the time of this turn over? */
+static bool slice_over(unsigned *steps, int64_t *end)
+{
+    int64_t now;
+
+    if (++*steps % SLICE_LOOK) {
+        return false;
+    }
+    now = g_get_monotonic_time();
+    if (*end == 0) {
+        *end = now + SLICE_US;
+    }
+    return now >= *end;
+}
+
+void ide_bm_begin(struct ide_channel *ch, struct ide_gather *g, struct dma_list *list,
+                  enum dma_direction direction)
+{
+    ch->bm.chunk_start = ch->bm.cursor;
+    *g = (struct ide_gather){.list = list, .whole = ch->bm.cursor};
+    dma_list_begin(list, direction);
+}
+
+int64_t ide_bm_gather(struct ide_channel *ch, struct ide_gather *g, uint32_t want)
 {
     struct ide_bm *bm = &ch->bm;
-    unsigned pieces = 0;
-    uint32_t total = 0, keep, at;
-    int err = 0;
+    unsigned steps = 0;
+    int64_t n = 0, end = 0;
 
-    bm->chunk_start = bm->cursor;
-    bm->direction = direction;
-    bm->segments = bm->iovs = 0;
-    while (total < want && bm->segments < IDE_DMA_SEGMENTS) {
-        uint32_t run, room;
-        int n;
-
-        err = cursor_fill(ch);
-        if (err) {
-            break;
-        }
-        /* A segment may be as small as a page. */
-        room = (IDE_DMA_SEGMENTS - bm->segments) * PAGE - (bm->cursor.address & (PAGE - 1));
-        run = cursor_run(&bm->cursor, MIN(want - total, room));
-        n = dma_map(&ch->controller->pci.dev, bm->cursor.address, run, direction,
-                    bm->segment + bm->segments, IDE_DMA_SEGMENTS - bm->segments);
-        if (n < 0) {
+    while (g->total < want && (n = cursor_fill(ch)) == 0) {
+        n = dma_list_add(g->list, bm->cursor.address, cursor_run(&bm->cursor, want - g->total));
+        if (n <= 0) {
             bm->bad_address = bm->cursor.address;
-            err = n;
             break;
         }
-        bm->piece[pieces].before = bm->cursor;
-        bm->piece[pieces].at = total;
-        pieces++;
-        bm->segments += n;
-        total += run;
-        cursor_advance(&bm->cursor, run);
+        if ((g->total + n) / IDE_SECTOR > g->keep / IDE_SECTOR) {
+            g->whole = bm->cursor;
+            g->keep = (uint32_t)(g->total + n) / IDE_SECTOR * IDE_SECTOR;
+            cursor_advance(&g->whole, g->keep - g->total);
+        }
+        cursor_advance(&bm->cursor, (uint32_t)n);
+        g->total += (uint32_t)n;
+        if (slice_over(&steps, &end)) {
+            if (g->keep == 0) {
+                return -EAGAIN;
+            }
+            break;
+        }
     }
-
-    keep = total - total % IDE_SECTOR;
-    if (keep == 0) {
-        ide_bm_unmap(ch, 0);
-        if (err == -ENODATA) {
+    if (g->keep == 0) {
+        dma_list_end(g->list, 0);
+        if (n == -ENODATA) {
             return 0;
         }
         ide_bm_rewind(ch);
-        return err ? err : -ENOBUFS;
+        return n < 0 ? n : -ENOBUFS;
     }
-    if (keep != total) {
-        /* The rest of a sector comes with the next chunk. */
-        while (bm->piece[pieces - 1].at > keep) {
-            pieces--;
-        }
-        bm->cursor = bm->piece[pieces - 1].before;
-        cursor_advance(&bm->cursor, keep - bm->piece[pieces - 1].at);
-    }
-    for (at = 0; at < keep; bm->iovs++) {
-        const struct guestmem_ref *ref = &bm->segment[bm->iovs].ref;
-
-        bm->iov[bm->iovs].iov_base = ref->ptr;
-        bm->iov[bm->iovs].iov_len = MIN(ref->len, keep - at);
-        at += (uint32_t)bm->iov[bm->iovs].iov_len;
-    }
-    return keep;
-}
-
-void ide_bm_unmap(struct ide_channel *ch, size_t done)
-{
-    if (ch->bm.segments) {
-        dma_unmap(&ch->controller->pci.dev, ch->bm.segment, ch->bm.segments, done);
-    }
-    ch->bm.segments = ch->bm.iovs = 0;
+    bm->cursor = g->whole; /* the rest of a sector comes with the next chunk */
+    return g->keep;
 }
 
 void ide_bm_rewind(struct ide_channel *ch)
@@ -154,18 +288,23 @@ void ide_bm_rewind(struct ide_channel *ch)
     ch->bm.cursor = ch->bm.chunk_start;
 }
 
-int64_t ide_bm_copy(struct ide_channel *ch, void *buf, uint32_t len, enum dma_direction direction)
+int64_t ide_bm_copy(struct ide_channel *ch, void *buf, uint32_t len, enum dma_direction direction,
+                    bool *ended)
 {
     struct device *dev = &ch->controller->pci.dev;
     struct ide_bm_cursor *c = &ch->bm.cursor;
     uint8_t *p = buf;
     uint32_t done = 0;
+    unsigned steps = 0;
+    int64_t end = 0;
 
+    *ended = false;
     while (done < len) {
         uint32_t run;
         int err = cursor_fill(ch);
 
         if (err == -ENODATA) {
+            *ended = true;
             break;
         }
         if (err == 0) {
@@ -181,6 +320,9 @@ int64_t ide_bm_copy(struct ide_channel *ch, void *buf, uint32_t len, enum dma_di
         }
         cursor_advance(c, run);
         done += run;
+        if (slice_over(&steps, &end)) {
+            break;
+        }
     }
     return done;
 }

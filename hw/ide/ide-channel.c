@@ -189,7 +189,8 @@ static void diagnostic(struct ide_channel *ch)
     }
     ch->select = 0;
     if (ch->drive[0]) {
-        ide_drive_raise(ch->drive[0]);
+        ide_drive_raise_when_quiet(ch->drive[0]);
+        ide_channel_update_irq(ch);
     } else {
         ide_channel_update_irq(ch);
     }
@@ -334,9 +335,7 @@ static void control_port_write(void *opaque, uint64_t offset, uint64_t value, un
         ch->select = 0;
         for (unsigned i = 0; i < 2; i++) {
             if (ch->drive[i]) {
-                ide_drive_cancel(ch->drive[i]);
-                ch->drive[i]->intrq = false;
-                ch->drive[i]->status = ATA_BSY;
+                ide_drive_hold_reset(ch->drive[i]);
             }
         }
     } else if (was & ~value & ATA_CONTROL_SRST) {

@@ -15,6 +15,10 @@
  * command, so nothing the guest reads is older than its command. Reads that the host has in its
  * cache do not wait for the main loop. When a chunk fails it is done again sector by sector, so
  * that the drive stops at the sector that is bad.
+ *
+ * Nobody waits for the host. A command that ends while its request is in flight (reset, unplug)
+ * calls it back, and the drive stays busy until it is: the request may still write the guest's
+ * memory, or the medium.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -43,7 +47,16 @@ void ide_drive_raise(struct ide_drive *d)
     d->intrq = true;
     ide_channel_update_irq(ch);
     if (ch->irq.level) {
-        ch->bm.status |= BM_INTERRUPT;
+        ide_bm_interrupt(ch);
+    }
+}
+
+void ide_drive_raise_when_quiet(struct ide_drive *d)
+{
+    if (d->cancelling) {
+        d->quiet_interrupt = true;
+    } else {
+        ide_drive_raise(d);
     }
 }
 
@@ -51,8 +64,8 @@ static void drive_idle(struct ide_drive *d)
 {
     d->phase = IDE_IDLE;
     d->pos = d->drq_end = d->data_end = d->media_pos = 0;
-    if (d->channel && d->channel->bm.client == d) {
-        d->channel->bm.client = NULL;
+    if (d->channel) {
+        ide_bm_release(d->channel, d);
     }
 }
 
@@ -72,16 +85,36 @@ void ide_drive_abort(struct ide_drive *d, uint8_t error)
     ide_drive_raise(d);
 }
 
+static void slice_stop(struct ide_drive *d)
+{
+    if (d->slice_source) {
+        g_source_remove(d->slice_source);
+        d->slice_source = 0;
+    }
+    if (d->gathering) {
+        d->gathering = false;
+        dma_list_end(d->list, 0);
+        ide_bm_rewind(d->channel);
+    }
+}
+
 void ide_drive_cancel(struct ide_drive *d)
 {
-    if (d->in_flight) {
+    slice_stop(d);
+    if (d->in_flight && !d->cancelling) {
         d->cancelling = true;
-        block_drain(d->block);
-        d->cancelling = false;
-        XENDM_ASSERT(!d->in_flight);
+        block_cancel(d->queue, &d->req);
     }
+    d->quiet_interrupt = false;
     drive_idle(d);
     d->careful = false;
+}
+
+void ide_drive_hold_reset(struct ide_drive *d)
+{
+    ide_drive_cancel(d);
+    d->intrq = false;
+    d->status = d->quiet_status = ATA_BSY;
 }
 
 void ide_drive_reset(struct ide_drive *d, bool hard)
@@ -95,6 +128,20 @@ void ide_drive_reset(struct ide_drive *d, bool hard)
     d->count[1] = d->lba_low[1] = d->lba_mid[1] = d->lba_high[1] = 0;
     d->count[0] = d->lba_low[0] = 1;
     d->ops->reset(d, hard);
+    if (d->cancelling) {
+        d->quiet_status = d->status;
+        d->status = ATA_BSY;
+    }
+}
+
+bool ide_drive_dma_back(struct ide_drive *d)
+{
+    slice_stop(d);
+    if (!d->in_flight || !d->mapped) {
+        return false;
+    }
+    block_cancel(d->queue, &d->req);
+    return true;
 }
 
 /* ---- block requests ---- */
@@ -102,7 +149,7 @@ void ide_drive_reset(struct ide_drive *d, bool hard)
 static void request_done(struct block_request *req, int error);
 
 static void submit(struct ide_drive *d, enum block_op op, uint64_t sector, uint32_t sectors,
-                   struct iovec *iov, unsigned niov)
+                   const struct iovec *iov, unsigned niov)
 {
     d->chunk = sectors;
     d->in_flight = true;
@@ -115,7 +162,7 @@ static void submit(struct ide_drive *d, enum block_op op, uint64_t sector, uint3
         .done = request_done,
         .opaque = d,
     };
-    block_submit(d->block, &d->req);
+    block_submit(d->queue, &d->req);
 }
 
 static const char *const op_name[] = {
@@ -215,7 +262,7 @@ static void media_in(struct ide_drive *d)
     d->status = ATA_DRDY | ATA_DSC | ATA_BSY;
     d->chunk = n;
     d->iov = (struct iovec){d->buffer + d->media_pos, (size_t)n * IDE_SECTOR};
-    error = block_read_now(d->block, d->lba * IDE_SECTOR, d->iov.iov_base, d->iov.iov_len);
+    error = block_read_now(d->queue, d->lba * IDE_SECTOR, d->iov.iov_base, d->iov.iov_len);
     if (error == 0) {
         media_in_done(d);
     } else if (error == -EAGAIN) {
@@ -315,9 +362,7 @@ void ide_drive_buffer_pio(struct ide_drive *d, uint32_t length, bool write, bool
 
 static void dma_begin(struct ide_drive *d)
 {
-    struct ide_bm *bm = &d->channel->bm;
-
-    if (bm->client) {
+    if (!ide_bm_claim(d->channel, d)) {
         /* The other drive waits for the engine: the guest has lost its way. */
         log_guest(LOG_IDE, "%s: DMA command while drive %u of the channel has one", d->dev.id,
                   1 - d->unit);
@@ -327,7 +372,6 @@ static void dma_begin(struct ide_drive *d)
     d->phase = IDE_DMA;
     d->careful = false;
     d->status = ATA_READY | ATA_DRQ;
-    bm->client = d;
     ide_drive_step(d);
 }
 
@@ -347,16 +391,16 @@ void ide_drive_buffer_dma(struct ide_drive *d, uint32_t length, bool write)
     dma_begin(d);
 }
 
-/* Data is through. A table that is longer leaves the engine active, by which the guest sees it. */
+/*
+ * Data is through. The engine stays active until the command is over, too (a flush or discard may
+ * follow): a driver that polls takes an inactive engine without an interrupt for an error.
+ */
 static void dma_finish(struct ide_drive *d)
 {
-    struct ide_bm *bm = &d->channel->bm;
     uint32_t length = d->data_end;
 
-    if (ide_bm_exhausted(bm)) {
-        bm->status &= ~BM_ACTIVE;
-    }
-    drive_idle(d);
+    d->phase = IDE_IDLE;
+    d->pos = d->drq_end = d->data_end = d->media_pos = 0;
     if (!d->media && d->write) {
         d->ops->buffer_in(d, length);
     } else {
@@ -368,7 +412,7 @@ static void dma_finish(struct ide_drive *d)
  * the engine restarted. */
 static void dma_starved(struct ide_drive *d)
 {
-    d->channel->bm.status &= ~BM_ACTIVE;
+    ide_bm_stop(d->channel);
     d->status = ATA_READY | ATA_DRQ;
     log_guest(LOG_IDE, "%s: descriptor table is shorter than the transfer", d->dev.id);
 }
@@ -387,67 +431,102 @@ static void dma_error(struct ide_drive *d, int error)
         log_guest(LOG_IDE, "%s: bus master met an error near 0x%08x: %s", d->dev.id,
                   bm->bad_address, g_strerror(-error));
     }
-    bm->status &= ~BM_ACTIVE;
-    bm->status |= BM_ERROR;
+    ide_bm_error(d->channel);
     ide_drive_abort(d, ATA_ABRT);
+}
+
+static gboolean next_slice(gpointer opaque)
+{
+    struct ide_drive *d = opaque;
+
+    turn_of("ide");
+    d->slice_source = 0;
+    ide_drive_step(d);
+    return G_SOURCE_REMOVE;
+}
+
+/* The descriptor table takes long: the rest in a later turn of the loop. */
+static void dma_later(struct ide_drive *d)
+{
+    d->status = ATA_READY | ATA_BSY;
+    if (!d->slice_source) {
+        d->slice_source = g_idle_add_full(G_PRIORITY_DEFAULT, next_slice, d, NULL);
+    }
 }
 
 static void dma_buffer(struct ide_drive *d)
 {
+    bool ended;
     int64_t n = ide_bm_copy(d->channel, d->buffer + d->pos, d->data_end - d->pos,
-                            d->write ? DMA_TO_DEVICE : DMA_FROM_DEVICE);
+                            d->write ? DMA_TO_DEVICE : DMA_FROM_DEVICE, &ended);
 
     if (n < 0) {
         dma_error(d, (int)n);
         return;
     }
     d->pos += (uint32_t)n;
-    if (d->pos < d->data_end) {
+    if (d->pos >= d->data_end) {
+        dma_finish(d);
+    } else if (ended) {
         dma_starved(d);
     } else {
-        dma_finish(d);
+        dma_later(d);
     }
 }
 
-static void dma_step(struct ide_drive *d)
+static void dma_media(struct ide_drive *d)
 {
-    struct ide_channel *ch = d->channel;
     int64_t bytes;
+    struct iovec *iov;
+    unsigned count;
 
-    if (d->media && d->left == 0) {
-        dma_finish(d);
+    if (!d->gathering) {
+        ide_bm_begin(d->channel, &d->gather, d->list, d->write ? DMA_TO_DEVICE : DMA_FROM_DEVICE);
+        d->gathering = true;
+    }
+    bytes = ide_bm_gather(d->channel, &d->gather,
+                          chunk_sectors(d, IDE_DMA_CHUNK / IDE_SECTOR) * IDE_SECTOR);
+    if (bytes == -EAGAIN) {
+        dma_later(d);
         return;
     }
-    if (ch->bm.client != d || !(ch->bm.status & BM_ACTIVE)) {
-        d->status = ATA_READY | ATA_DRQ;
-        return;
-    }
-    if (!d->media) {
-        dma_buffer(d);
-        return;
-    }
-    bytes = ide_bm_map(ch, chunk_sectors(d, IDE_DMA_CHUNK / IDE_SECTOR) * IDE_SECTOR,
-                       d->write ? DMA_TO_DEVICE : DMA_FROM_DEVICE);
+    d->gathering = false;
     if (bytes < 0) {
         dma_error(d, (int)bytes);
     } else if (bytes == 0) {
         dma_starved(d);
     } else {
+        iov = dma_list_iov(d->list, 0, (size_t)bytes, &count);
         d->status = ATA_READY | ATA_BSY;
-        submit(d, d->write ? BLOCK_WRITE : BLOCK_READ, d->lba, (uint32_t)bytes / IDE_SECTOR,
-               ch->bm.iov, ch->bm.iovs);
+        d->mapped = true;
+        submit(d, d->write ? BLOCK_WRITE : BLOCK_READ, d->lba, (uint32_t)bytes / IDE_SECTOR, iov,
+               count);
+    }
+}
+
+static void dma_step(struct ide_drive *d)
+{
+    if (d->media && d->left == 0) {
+        dma_finish(d);
+    } else if (!ide_bm_active(d->channel, d)) {
+        d->status = ATA_READY | ATA_DRQ;
+    } else if (d->media) {
+        dma_media(d);
+    } else {
+        dma_buffer(d);
     }
 }
 
 static void dma_done(struct ide_drive *d, int error)
 {
+    ide_bm_idle(d->channel, d);
     if (error == 0) {
         sectors_moved(d, d->chunk);
         d->dma_sectors += d->chunk;
-    } else if (try_carefully(d)) {
-        ide_bm_rewind(d->channel);
+    } else if (error == -ECANCELED || try_carefully(d)) {
+        ide_bm_rewind(d->channel); /* called back by a stop: again when the engine is started */
     } else {
-        d->channel->bm.status &= ~BM_ACTIVE;
+        ide_bm_stop(d->channel);
         drive_failed(d, d->write ? BLOCK_WRITE : BLOCK_READ, error);
         return;
     }
@@ -489,7 +568,7 @@ static void discard_step(struct ide_drive *d)
 
 void ide_drive_step(struct ide_drive *d)
 {
-    if (d->in_flight || d->quiesced || !d->channel) {
+    if (d->in_flight || d->quiesced || !d->channel || d->slice_source) {
         return;
     }
     if (!d->block && (d->phase == IDE_MEDIA_IN || (d->phase == IDE_DMA && d->media))) {
@@ -520,16 +599,34 @@ void ide_drive_step(struct ide_drive *d)
     }
 }
 
+static void unplug_step(struct ide_drive *d);
+
+/* What was in flight when its command ended is back. */
+static void quiet(struct ide_drive *d)
+{
+    bool interrupt = d->quiet_interrupt;
+
+    d->cancelling = d->quiet_interrupt = false;
+    d->status = d->quiet_status;
+    if (d->unplugging) {
+        unplug_step(d);
+    } else if (interrupt && d->channel) {
+        ide_drive_raise(d);
+    }
+}
+
 static void request_done(struct block_request *req, int error)
 {
     struct ide_drive *d = req->opaque;
 
     d->in_flight = false;
-    if (d->phase == IDE_DMA) {
+    if (d->mapped) {
         /* A failed read may have changed memory, too. */
-        ide_bm_unmap(d->channel, (size_t)d->chunk * IDE_SECTOR);
+        d->mapped = false;
+        dma_list_end(d->list, (size_t)d->chunk * IDE_SECTOR);
     }
     if (d->cancelling) {
+        quiet(d);
         return;
     }
     switch ((enum ide_phase)d->phase) {
@@ -576,12 +673,17 @@ static void request_done(struct block_request *req, int error)
 
 void ide_drive_quiesce(struct device *dev)
 {
-    DEVICE_CAST(struct ide_drive, dev)->quiesced = true;
+    struct ide_drive *d = DEVICE_CAST(struct ide_drive, dev);
+
+    d->quiesced = true;
+    slice_stop(d);
 }
 
 bool ide_drive_busy(struct device *dev)
 {
-    return DEVICE_CAST(struct ide_drive, dev)->in_flight;
+    const struct ide_drive *d = DEVICE_CAST(struct ide_drive, dev);
+
+    return d->in_flight || d->unplugging;
 }
 
 void ide_drive_resume(struct device *dev)
@@ -615,6 +717,8 @@ int ide_drive_realize(struct ide_drive *d, const struct ide_drive_ops *ops, GErr
         d->serial = g_strdup_printf("XM%05u", d->bus * 2 + d->unit + 1);
     }
     d->buffer = g_malloc0(IDE_BUFFER);
+    d->list = dma_list_new(dev, IDE_DMA_PIECES);
+    d->queue = d->block ? block_queue_new(d->block) : NULL;
     d->channel = &DEVICE_CAST(struct ide_controller, dev)->channel[d->bus];
     *place = d;
     return 0;
@@ -626,8 +730,8 @@ static struct ide_channel *detach(struct ide_drive *d)
     struct ide_channel *ch = d->channel;
 
     ide_drive_cancel(d);
-    if (d->block) {
-        block_set_listener(d->block, NULL, NULL);
+    if (d->block && d->ops->listener) {
+        block_unlisten(d->block, d->ops->listener, d);
     }
     if (ch) {
         ch->drive[d->unit] = NULL;
@@ -645,30 +749,70 @@ static void detach_running(struct ide_drive *d)
     }
 }
 
+static void unplug_release(struct ide_drive *d)
+{
+    if (d->holder && device_is_held(d->holder)) {
+        device_release(d->holder);
+    }
+    d->holder = NULL;
+}
+
 void ide_drive_unrealize(struct ide_drive *d)
 {
     if (d->ops) {
         detach_running(d);
     }
+    XENDM_ASSERT(!d->in_flight); /* whoever frees a device waits until it is not busy */
+    unplug_release(d);
+    dma_list_free(d->list);
+    d->list = NULL;
+    block_queue_free(d->queue);
+    d->queue = NULL;
     g_free(d->buffer);
     d->buffer = NULL;
     g_free(d->saved);
     d->saved = NULL;
 }
 
+static void unplug_end(struct ide_drive *d)
+{
+    d->unplugging = UNPLUG_NO;
+    if (d->block && block_present(d->block)) {
+        block_eject(d->block);
+    }
+    log_info(LOG_IDE, "%s: unplugged by the guest", d->dev.id);
+    machine_event_unplugged(d->dev.machine, d->dev.id);
+    unplug_release(d);
+}
+
 static void unplug_flushed(struct block_request *req, int error)
 {
     struct ide_drive *d = req->opaque;
 
+    d->in_flight = false;
     if (error) {
         log_warning(LOG_IDE, "%s: flush before the unplugging failed: %s", d->dev.id,
                     g_strerror(-error));
         machine_event_block_error(d->dev.machine, d->dev.id, "flush", error);
     }
+    unplug_end(d);
 }
 
-/* The guest's PV driver takes over: nothing of ours may touch the image from here on, nor keep it
- * open. */
+static void unplug_step(struct ide_drive *d)
+{
+    if (d->unplugging == UNPLUG_QUIET && d->block && block_present(d->block)) {
+        d->unplugging = UNPLUG_FLUSH;
+        submit(d, BLOCK_FLUSH, 0, 0, NULL, 0);
+        d->req.done = unplug_flushed;
+    } else {
+        unplug_end(d);
+    }
+}
+
+/*
+ * The guest's PV driver takes over: nothing of ours may touch the image from then on, nor keep it
+ * open. The guest's vCPU waits for that, and nobody else: for the guest the disk is gone at once.
+ */
 void ide_drive_unplug(struct ide_drive *d)
 {
     if (d->unplugged) {
@@ -676,14 +820,13 @@ void ide_drive_unplug(struct ide_drive *d)
     }
     detach_running(d);
     d->unplugged = true;
-    if (d->block && block_present(d->block)) {
-        d->req = (struct block_request){.op = BLOCK_FLUSH, .done = unplug_flushed, .opaque = d};
-        block_submit(d->block, &d->req);
-        block_drain(d->block);
-        block_eject(d->block);
+    d->unplugging = UNPLUG_QUIET;
+    /* One that holds for all drives that go with this access: it waits for one device only. */
+    d->holder = d->dev.machine->holds.by_this ? d->dev.machine->holds.by_this : &d->dev;
+    device_hold(d->holder);
+    if (!d->in_flight) {
+        unplug_step(d);
     }
-    log_info(LOG_IDE, "%s: unplugged by the guest", d->dev.id);
-    machine_event_unplugged(d->dev.machine, d->dev.id);
 }
 
 bool ide_drive_is_cd(const struct device *dev)
@@ -802,10 +945,6 @@ void ide_drive_post_load(struct ide_drive *d)
             block_eject(d->block);
         }
     } else if (d->channel) {
-        if (d->phase == IDE_DMA) {
-            d->channel->bm.client = d;
-        } else if (d->channel->bm.client == d) {
-            d->channel->bm.client = NULL;
-        }
+        ide_bm_restore(d->channel, d);
     }
 }

@@ -28,13 +28,14 @@
 #include <xendm/machine.h>
 #include <xendm/pci.h>
 #include <xendm/recorder.h>
+#include <xendm/turn.h>
 #include <xendm/state.h>
 
 #define IDE_SECTOR 512u
 #define IDE_BUFFER 65536u /* bytes of a drive's own buffer: PIO data and command replies */
 #define IDE_BUFFER_SECTORS (IDE_BUFFER / IDE_SECTOR)
 #define IDE_DMA_CHUNK (1024u * 1024) /* bytes of one block request of a DMA command */
-#define IDE_DMA_SEGMENTS 256u        /* one 512-byte sector of 2-byte descriptors fits */
+#define IDE_DMA_PIECES 256u          /* one 512-byte sector of 2-byte descriptors fits */
 
 /* Status register. */
 #define ATA_BSY 0x80
@@ -81,26 +82,22 @@ struct ide_bm_cursor {
     bool last;              /* the current one had the end-of-table bit */
 };
 
-struct ide_bm_piece {
-    struct ide_bm_cursor before;
-    uint32_t at; /* bytes mapped before it */
-};
-
 struct ide_bm {
     uint8_t command, status;
     uint32_t table;
     struct ide_bm_cursor cursor;
     struct ide_bm_cursor chunk_start; /* to do a failed chunk again */
     struct ide_drive *client;         /* the drive that asks for DMA */
+    bool stopping; /* the guest cleared Start while the host works on its memory */
     /* where the descriptor table or a buffer met the last error; for the log */
     uint32_t bad_address;
+};
 
-    /* The chunk in flight. */
-    enum dma_direction direction;
-    unsigned segments, iovs;
-    struct dma_segment segment[IDE_DMA_SEGMENTS];
-    struct iovec iov[IDE_DMA_SEGMENTS];
-    struct ide_bm_piece piece[IDE_DMA_SEGMENTS];
+/* A chunk that is being put together, maybe over several turns of the loop. */
+struct ide_gather {
+    struct dma_list *list;
+    uint32_t total, keep;       /* bytes in the list; of whole sectors */
+    struct ide_bm_cursor whole; /* behind the last whole sector */
 };
 
 struct ide_channel {
@@ -133,8 +130,15 @@ enum ide_phase {
     IDE_DISCARD = 7,   /* BSY: ranges in buffer[pos, data_end) are discarded */
 };
 
+enum ide_unplug {
+    UNPLUG_NO,
+    UNPLUG_QUIET, /* what is in flight comes back first */
+    UNPLUG_FLUSH,
+};
+
 struct ide_drive_ops {
-    bool packet; /* ATAPI */
+    bool packet;                           /* ATAPI */
+    const struct block_listener *listener; /* of the drive; NULL: none */
     void (*command)(struct ide_drive *d, uint8_t code);
     /* Signature and power-on or reset state; I/O was cancelled. `hard`: power was lost. */
     void (*reset)(struct ide_drive *d, bool hard);
@@ -156,6 +160,7 @@ struct ide_drive {
 
     /* Properties. */
     struct block *block;
+    struct block_queue *queue; /* NULL without block */
     uint32_t bus, unit;
     char *serial, *model, *firmware, *controller;
 
@@ -184,7 +189,23 @@ struct ide_drive {
     struct block_request req;
     struct iovec iov;
     uint32_t chunk; /* sectors */
-    bool in_flight, cancelling, quiesced;
+    bool in_flight, quiesced;
+    struct dma_list *list; /* guest memory of a chunk of DMA … */
+    bool gathering;        /* … that is being put together … */
+    bool mapped;           /* … or in flight */
+    struct ide_gather gather;
+    guint slice_source; /* goes on with what was left when its time was over */
+
+    /*
+     * The command was ended (reset, unplugged) while its request was in flight. The drive is busy
+     * until that is back, whatever its registers say already: then it has this status, and raises
+     * an interrupt if it should have.
+     */
+    bool cancelling;
+    uint8_t quiet_status;
+    bool quiet_interrupt;
+    uint8_t unplugging;    /* enum ide_unplug */
+    struct device *holder; /* of the guest's access that unplugs us */
 
     /* The buffer in saved state. */
     void *saved;
@@ -195,17 +216,34 @@ struct ide_drive {
 };
 
 /* bus-master.c */
-void ide_bm_reset(struct ide_bm *bm);
-void ide_bm_start(struct ide_channel *ch);
+void ide_bm_reset(struct ide_channel *ch);
+/* For a DMA command: false when the other drive of the channel has one. Until the release. */
+bool ide_bm_claim(struct ide_channel *ch, struct ide_drive *d);
+void ide_bm_release(struct ide_channel *ch, const struct ide_drive *d);
+bool ide_bm_active(const struct ide_channel *ch, const struct ide_drive *d); /* may move data */
+void ide_bm_stop(struct ide_channel *ch);  /* the engine stops where it is */
+void ide_bm_error(struct ide_channel *ch); /* … and says so */
+void ide_bm_interrupt(struct ide_channel *ch);
+void ide_bm_idle(struct ide_channel *ch, const struct ide_drive *d); /* a chunk has ended */
+void ide_bm_master_off(struct ide_channel *ch); /* in the function's command register */
+void ide_bm_restore(struct ide_channel *ch, struct ide_drive *d);
+uint8_t ide_bm_read(const struct ide_channel *ch, unsigned reg);
+void ide_bm_write(struct ide_channel *ch, unsigned reg, uint8_t value);
 /*
- * Maps guest memory for at most `want` bytes of sectors. Result: bytes mapped, a multiple of
- * IDE_SECTOR, described by bm->iov; 0: the table ended first; or -errno. Ends with ide_bm_unmap().
+ * Puts guest memory for at most `want` bytes of sectors into the list: begin, then gather until it
+ * does not return -EAGAIN, which is: enough for this turn of the loop. Result: bytes, a multiple of
+ * IDE_SECTOR; 0: the table ended first; or -errno. Only in the first case the list is to be ended.
  */
-int64_t ide_bm_map(struct ide_channel *ch, uint32_t want, enum dma_direction direction);
-void ide_bm_unmap(struct ide_channel *ch, size_t done);
+void ide_bm_begin(struct ide_channel *ch, struct ide_gather *g, struct dma_list *list,
+                  enum dma_direction direction);
+int64_t ide_bm_gather(struct ide_channel *ch, struct ide_gather *g, uint32_t want);
 void ide_bm_rewind(struct ide_channel *ch); /* to where the last chunk began */
-/* Copies between `buf` and guest memory; bytes moved (less than len: the table ended) or -errno. */
-int64_t ide_bm_copy(struct ide_channel *ch, void *buf, uint32_t len, enum dma_direction direction);
+/*
+ * Copies between `buf` and guest memory; bytes moved or -errno. Less than `len`: the table `ended`,
+ * or it is enough for this turn.
+ */
+int64_t ide_bm_copy(struct ide_channel *ch, void *buf, uint32_t len, enum dma_direction direction,
+                    bool *ended);
 bool ide_bm_exhausted(const struct ide_bm *bm);
 
 /* ide-channel.c */
@@ -217,7 +255,11 @@ void ide_channel_reset(struct ide_channel *ch);
 int ide_drive_realize(struct ide_drive *d, const struct ide_drive_ops *ops, GError **err);
 void ide_drive_unrealize(struct ide_drive *d);
 void ide_drive_reset(struct ide_drive *d, bool hard);
-void ide_drive_cancel(struct ide_drive *d); /* waits for I/O in flight; phase becomes idle */
+/* The command ends here; what it has in flight is called back. */
+void ide_drive_cancel(struct ide_drive *d);
+void ide_drive_hold_reset(struct ide_drive *d); /* busy, until ide_drive_reset() */
+/* Calls back a chunk of DMA; true if that takes time. */
+bool ide_drive_dma_back(struct ide_drive *d);
 void ide_drive_unplug(struct ide_drive *d);
 void ide_drive_quiesce(struct device *dev);
 bool ide_drive_busy(struct device *dev);
@@ -225,8 +267,9 @@ void ide_drive_resume(struct device *dev);
 void ide_drive_describe(struct ide_drive *d, struct facts *to);
 uint64_t ide_drive_sectors(const struct ide_drive *d);
 
-void ide_drive_raise(struct ide_drive *d); /* interrupt */
-void ide_drive_done(struct ide_drive *d);  /* command ended well: ready, interrupt */
+void ide_drive_raise(struct ide_drive *d);            /* interrupt */
+void ide_drive_raise_when_quiet(struct ide_drive *d); /* … once the reset is over */
+void ide_drive_done(struct ide_drive *d);             /* command ended well: ready, interrupt */
 void ide_drive_abort(struct ide_drive *d, uint8_t error);
 /* After lba, left, write were set. */
 void ide_drive_media_pio(struct ide_drive *d);

@@ -16,6 +16,8 @@
 
 #include "ide-internal.h"
 
+#define CONFIG_COMMAND 0x04
+#define COMMAND_MASTER 0x04
 #define CONFIG_IDETIM 0x40 /* word per channel; bit 15: decode the ports */
 #define CONFIG_SIDETIM 0x44
 
@@ -47,68 +49,14 @@ static void decode_update(struct ide_controller *c)
 
 static void piix3_ide_config_written(struct device *dev, unsigned reg, unsigned len, uint32_t old)
 {
-    (void)len;
-    (void)old;
+    struct ide_controller *c = controller(dev);
+
     if ((reg & ~3u) == CONFIG_IDETIM) {
-        decode_update(controller(dev));
+        decode_update(c);
     }
-}
-
-static uint8_t bm_read_byte(const struct ide_bm *bm, unsigned reg)
-{
-    switch (reg) {
-    case 0:
-        return bm->command;
-    case 2:
-        return bm->status;
-    case 4 ... 7:
-        return (uint8_t)(bm->table >> 8 * (reg - 4));
-    default:
-        return 0;
-    }
-}
-
-static void bm_write_command(struct ide_channel *ch, uint8_t value)
-{
-    struct ide_bm *bm = &ch->bm;
-    bool was = bm->command & BM_START, now = value & BM_START;
-
-    bm->command = value & (BM_START | BM_TO_MEMORY);
-    if (now && !was) {
-        ide_bm_start(ch);
-        bm->status |= BM_ACTIVE;
-        if (bm->client) {
-            ide_drive_step(bm->client);
-        }
-    } else if (was && !now) {
-        bm->status &= ~BM_ACTIVE;
-        /* After this write the guest may use its buffers otherwise. */
-        if (bm->client && bm->client->in_flight) {
-            block_drain(bm->client->block);
-        }
-    }
-}
-
-static void bm_write_byte(struct ide_channel *ch, unsigned reg, uint8_t value)
-{
-    struct ide_bm *bm = &ch->bm;
-
-    switch (reg) {
-    case 0:
-        bm_write_command(ch, value);
-        break;
-    case 2:
-        bm->status &= ~(value & (BM_ERROR | BM_INTERRUPT));
-        bm->status = (bm->status & ~BM_DRIVE_DMA) | (value & BM_DRIVE_DMA);
-        break;
-    case 4:
-        bm->table = (bm->table & ~0xffu) | (value & ~3u);
-        break;
-    case 5 ... 7:
-        bm->table = (bm->table & ~(0xffu << 8 * (reg - 4))) | (uint32_t)value << 8 * (reg - 4);
-        break;
-    default:
-        break;
+    if ((reg & ~3u) == CONFIG_COMMAND && !(c->pci.config[CONFIG_COMMAND] & COMMAND_MASTER)) {
+        ide_bm_master_off(&c->channel[0]);
+        ide_bm_master_off(&c->channel[1]);
     }
 }
 
@@ -120,7 +68,7 @@ static uint64_t bm_read(void *opaque, uint64_t offset, unsigned size)
     for (unsigned i = 0; i < size; i++) {
         unsigned at = (unsigned)offset + i;
 
-        value |= (uint64_t)bm_read_byte(&c->channel[at >> 3 & 1].bm, at & 7) << 8 * i;
+        value |= (uint64_t)ide_bm_read(&c->channel[at >> 3 & 1], at & 7) << 8 * i;
     }
     return value;
 }
@@ -134,7 +82,7 @@ static void bm_write(void *opaque, uint64_t offset, uint64_t value, unsigned siz
     for (unsigned i = size; i-- > 0;) {
         unsigned at = (unsigned)offset + i;
 
-        bm_write_byte(&c->channel[at >> 3 & 1], at & 7, (uint8_t)(value >> 8 * i));
+        ide_bm_write(&c->channel[at >> 3 & 1], at & 7, (uint8_t)(value >> 8 * i));
     }
 }
 
@@ -184,7 +132,7 @@ static void piix3_ide_reset(struct device *dev, enum reset_reason why)
                 ide_drive_cancel(c->channel[i].drive[unit]);
             }
         }
-        ide_bm_reset(&c->channel[i].bm);
+        ide_bm_reset(&c->channel[i]);
         ide_channel_reset(&c->channel[i]);
     }
     /* After S3 no firmware that we have enables the ports again, as a PC's would; so they stay. */

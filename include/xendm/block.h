@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Block back end: an image or device on the host, as an asynchronous array of bytes.
+ * Block back end: a drive of the host's, as an asynchronous array of bytes. A drive (struct block)
+ * may have a medium in it; media come from drivers (backends/block/driver.h): raw files and
+ * devices.
  *
- * Promises: a completed WRITE that was followed by a completed FLUSH is on stable storage. Requests
- * may complete in any order; a FLUSH covers the writes that were complete when it was submitted.
- * `error` is 0 or -errno of the host (-ENOSPC, -EIO, …); a short transfer is never reported as
- * success. Reads beyond the end of an image whose size is no multiple of 512 give zeros up to the
- * next multiple.
+ * Promises: a completed WRITE that was followed by a completed FLUSH, or had BLOCK_FUA, is on
+ * stable storage. Requests may complete in any order; a FLUSH covers the writes that were complete
+ * when it was submitted. `error` is 0 or -errno of the host (-ENOSPC, -EIO, …); a short transfer is
+ * never reported as success, and what the host refuses for a moment (no thread, no memory, a
+ * signal) is tried again before it is reported. Reads beyond the end of an image whose size is no
+ * multiple of 512 give zeros up to the next multiple.
+ *
+ * Nobody waits: a disk of the host may hang for minutes. Whoever wants a request back asks for it
+ * (block_cancel) and is called when it is (done, block_quiesce); until then its memory is in use. A
+ * medium that is taken out while it has requests stays open until the last of them is over.
  */
 #ifndef XENDM_BLOCK_H
 #define XENDM_BLOCK_H
@@ -27,32 +34,65 @@ enum block_op {
     BLOCK_ZERO,
 };
 
+enum {
+    BLOCK_FUA = 1 << 0,       /* WRITE: on stable storage when done */
+    BLOCK_MAY_UNMAP = 1 << 1, /* ZERO: the space may be given back */
+};
+
+struct block_limits {
+    uint32_t logical, physical; /* bytes a block of the host's; 512 and more */
+    uint64_t max_transfer;      /* bytes of one READ or WRITE; 0: no limit */
+    uint64_t max_discard;       /* bytes of one DISCARD; 0: no limit */
+    uint32_t discard_align;     /* bytes; what is not aligned is left as it is */
+    bool can_discard, can_zero, rotational;
+};
+
 struct block_request {
     enum block_op op;
+    unsigned flags;
     /* bytes; length is the sum of the iov's for READ and WRITE, ignored by FLUSH */
     uint64_t offset, length;
-    struct iovec *iov; /* stays valid until done */
-    unsigned niov;     /* at most BLOCK_IOV_MAX */
+    const struct iovec *iov; /* stays valid until done */
+    unsigned niov;           /* at most BLOCK_IOV_MAX */
     /* Called once, from the main loop, never from inside block_submit(). `error` 0 or -errno. */
     void (*done)(struct block_request *req, int error);
-    void *opaque;     /* the submitter's */
-    void *backend[4]; /* the back end's; do not touch */
+    void *opaque;    /* the submitter's */
+    void *driver[4]; /* the back end's; do not touch */
 };
 
 #define BLOCK_IOV_MAX 1024u
 
 /*
- * Submits. A request outside the image, or a write to a read-only one, completes with -EINVAL /
- * -EROFS.
+ * One per submission queue of a device; completions of different queues know nothing of each other.
  */
-void block_submit(struct block *b, struct block_request *req);
+struct block_queue;
+struct block_queue *block_queue_new(struct block *b);
+void block_queue_free(struct block_queue *q); /* NULL is allowed; nothing may be in flight */
+
+/*
+ * Submits. A request outside the image, or a write to a read-only one, completes with -EINVAL /
+ * -EROFS, and while there is no medium all do with -ENOMEDIUM.
+ */
+void block_submit(struct block_queue *q, struct block_request *req);
+
+/*
+ * done() follows: with -ECANCELED, or with what had happened already; soon if the host can take it
+ * back, else when the host is done with it. The memory is the caller's again only then.
+ */
+void block_cancel(struct block_queue *q, struct block_request *req);
+
+/*
+ * Calls back when nothing of `q` is in flight; maybe inside. One at a time: a device that is being
+ * reset stays busy meanwhile. quiet == NULL forgets the one that waits.
+ */
+void block_quiesce(struct block_queue *q, void (*quiet)(void *opaque), void *opaque);
 
 /*
  * Tries to read without waiting for a device (page cache). Returns 0 when all of it was read,
  * -EAGAIN when it would block or is not possible here: then submit. Any other error is the read's
  * result.
  */
-int block_read_now(struct block *b, uint64_t offset, void *buf, size_t length);
+int block_read_now(struct block_queue *q, uint64_t offset, void *buf, size_t length);
 
 /*
  * Completes what the host has finished, without waiting; true if there was something. For the loop
@@ -60,23 +100,15 @@ int block_read_now(struct block *b, uint64_t offset, void *buf, size_t length);
  */
 bool block_poll(void);
 
-/*
- * Waits until nothing is in flight; the completions run inside. Blocks: for resets of a drive and
- * closing.
- */
-void block_drain(struct block *b);
-/*
- * Called about ten times a second while block_drain() waits in vain: a disk that hangs must not
- * make the process deaf.
- */
-void block_set_waiting(void (*waiting)(void));
-unsigned block_in_flight(const struct block *b);
+unsigned block_in_flight(const struct block *b); /* of media that were taken out, too */
 
 uint64_t block_size(const struct block *b); /* bytes, rounded up to 512; 0 without medium */
+const struct block_limits *block_limits(const struct block *b);
 bool block_read_only(const struct block *b);
-bool block_present(const struct block *b);     /* a medium is there */
-const char *block_id(const struct block *b);   /* drive id, e.g. "ide-5632" */
-const char *block_file(const struct block *b); /* as given; "" when empty */
+bool block_present(const struct block *b);       /* a medium is there */
+const char *block_id(const struct block *b);     /* drive id, e.g. "ide-5632" */
+const char *block_file(const struct block *b);   /* as given; "" when empty */
+const char *block_format(const struct block *b); /* of the medium: "raw"; "" when empty */
 
 struct block_options {
     const char *id;
@@ -87,9 +119,18 @@ struct block_options {
     int fd; /* ≥ 0: already open; block takes it over. -1: open `file` */
     /* with `fd`: what block_lost() said of it before the live update */
     int lost;
+    /*
+     * The image is somebody else's still (-incoming): nothing of it is read or locked before
+     * block_activate().
+     */
+    bool inactive;
 };
 struct block *block_open(const struct block_options *options, GError **err);
-void block_close(struct block *b);   /* drains first */
+/*
+ * Frees the drive. What is in flight still is waited for, but not long: then it is given up, with
+ * the memory it uses (the guest was not told that it is done).
+ */
+void block_close(struct block *b);
 int block_fd(const struct block *b); /* to hand on in a live update; -1: no medium */
 
 /*
@@ -98,19 +139,37 @@ int block_fd(const struct block *b); /* to hand on in a live update; -1: no medi
  */
 int block_lost(const struct block *b);
 
-/* Medium change; drains first. After an eject the back end is there but not present. */
+/*
+ * Whose the image is, in a migration. block_inactivate(): the other side may take it; our locks are
+ * given back, and requests fail with -EBUSY. block_activate(): it is ours (again): locks, forgets
+ * what the host had cached of it, looks at the size anew. Both have no effect when it is so
+ * already.
+ */
+int block_activate(struct block *b, GError **err);
+void block_inactivate(struct block *b);
+bool block_active(const struct block *b);
+
+/*
+ * Medium change. After an eject the back end is there but not present; requests in flight end as
+ * they do. block_insert() opens the new medium first: when that fails, the old one stays.
+ */
 void block_eject(struct block *b);
 int block_insert(struct block *b, const struct block_options *options, GError **err);
 
-/* One listener: the drive that shows this back end to the guest. */
+/* Looks at the size again; the listeners hear of it if it changed. */
+int block_refresh(struct block *b);
+
+/* Whoever shows this back end to a guest; several may listen. */
 struct block_listener {
     void (*medium_changed)(void *opaque);
     void (*resized)(void *opaque);
 };
-void block_set_listener(struct block *b, const struct block_listener *listener, void *opaque);
+void block_listen(struct block *b, const struct block_listener *listener, void *opaque);
+void block_unlisten(struct block *b, const struct block_listener *listener, void *opaque);
 
 struct block_stats {
     uint64_t ops[BLOCK_ZERO + 1], bytes[BLOCK_ZERO + 1], errors[BLOCK_ZERO + 1];
+    uint64_t retries; /* requests that the host refused for a moment */
 };
 const struct block_stats *block_stats(const struct block *b);
 

@@ -36,13 +36,17 @@ bool ide_drive_unplugged(const struct device *drive);
 struct block *ide_drive_block(const struct device *drive);
 
 /*
- * The toolstack wants to take out or change the medium of a CD drive; call it before block_eject()
- * / block_insert(), which tell the drive themselves what became of the medium. 0: go ahead, the
- * tray is open now. -EBUSY: the guest has locked the tray; unless `force`, it is told of the
- * request (media event "eject request") and may open the tray: try again later. -EINVAL: not a CD
- * drive.
+ * The toolstack wants to take out the medium of a CD drive; call it before block_eject(), which
+ * tells the drive itself what became of the medium. 0: go ahead, the tray is open now. -EBUSY: the
+ * guest has locked the tray; unless `force`, it is told of the request (media event "eject
+ * request") and may open the tray: try again later. -EINVAL: not a CD drive.
  */
 int ide_cd_request_eject(struct device *drive, bool force, GError **err);
+/*
+ * The same, but the tray stays as it is: before a change by block_insert(), which may fail and then
+ * leaves the old medium in, and otherwise opens and closes the tray.
+ */
+int ide_cd_ask_eject(struct device *drive, bool force, GError **err);
 bool ide_cd_tray_open(const struct device *drive);
 bool ide_cd_tray_locked(const struct device *drive);
 

@@ -58,7 +58,10 @@ static void add_drive(struct fixture *f, enum drive_kind kind, unsigned index, c
     struct block_options options = {
         .id = id, .file = file, .format = "raw", .read_only = kind == DRIVE_IDE_CD, .fd = -1};
     GError *err = NULL;
-    int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd;
+
+    unlink(file); /* another machine may have it locked */
+    fd = open(file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(ftruncate(fd, size), ==, 0);

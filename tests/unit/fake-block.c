@@ -34,7 +34,7 @@ struct block *fake_block_new(const char *id, uint64_t size)
 
 void fake_block_free(struct block *b)
 {
-    block_drain(b);
+    fake_block_complete_all(b);
     if (b->source) {
         g_source_remove(b->source);
     }
@@ -62,6 +62,20 @@ static int check(struct block *b, enum block_op op, uint64_t offset, uint64_t le
     return 0;
 }
 
+static void end(struct block_request *req, int error)
+{
+    struct block_queue *q = req->driver[3];
+
+    q->in_flight--;
+    req->done(req, error);
+    if (q->in_flight == 0 && q->quiet) {
+        void (*quiet)(void *) = q->quiet;
+
+        q->quiet = NULL;
+        quiet(q->quiet_opaque);
+    }
+}
+
 bool fake_block_complete(struct block *b, unsigned index)
 {
     struct block_request *req = g_queue_pop_nth(&b->pending, index);
@@ -71,7 +85,7 @@ bool fake_block_complete(struct block *b, unsigned index)
     if (!req) {
         return false;
     }
-    error = check(b, req->op, req->offset, req->length);
+    error = req->driver[0] ? -ECANCELED : check(b, req->op, req->offset, req->length);
     at = b->data + req->offset;
     if (error == 0 && (req->op == BLOCK_READ || req->op == BLOCK_WRITE)) {
         uint64_t sum = 0;
@@ -88,7 +102,7 @@ bool fake_block_complete(struct block *b, unsigned index)
     } else if (error == 0 && req->op != BLOCK_FLUSH) {
         memset(at, 0, req->length);
     }
-    req->done(req, error);
+    end(req, error);
     return true;
 }
 
@@ -107,11 +121,54 @@ static gboolean idle(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
-void block_submit(struct block *b, struct block_request *req)
+struct block_queue *block_queue_new(struct block *b)
+{
+    struct block_queue *q = g_new0(struct block_queue, 1);
+
+    q->b = b;
+    return q;
+}
+
+void block_queue_free(struct block_queue *q)
+{
+    g_assert_true(!q || q->in_flight == 0);
+    g_free(q);
+}
+
+void block_quiesce(struct block_queue *q, void (*quiet)(void *opaque), void *opaque)
+{
+    q->quiet = quiet;
+    q->quiet_opaque = opaque;
+    if (quiet && q->in_flight == 0) {
+        q->quiet = NULL;
+        quiet(opaque);
+    }
+}
+
+void block_cancel(struct block_queue *q, struct block_request *req)
+{
+    struct block *b = q->b;
+
+    b->cancels++;
+    if (b->cancel_works) {
+        g_assert_true(g_queue_remove(&b->pending, req));
+        req->driver[0] = b; /* ends with the others, as cancelled */
+        g_queue_push_tail(&b->pending, req);
+        if (!b->hold && !b->source) {
+            b->source = g_idle_add(idle, b);
+        }
+    }
+}
+
+void block_submit(struct block_queue *q, struct block_request *req)
 {
     static const char letter[] = "RWFDZ";
+    struct block *b = q->b;
 
     g_assert_cmpuint(req->niov, <=, BLOCK_IOV_MAX);
+    req->driver[0] = NULL;
+    req->driver[3] = q;
+    q->in_flight++;
     b->submitted[req->op]++;
     b->largest = MAX(b->largest, req->length);
     if (req->op == BLOCK_FLUSH) {
@@ -132,8 +189,9 @@ void block_submit(struct block *b, struct block_request *req)
     }
 }
 
-int block_read_now(struct block *b, uint64_t offset, void *buf, size_t length)
+int block_read_now(struct block_queue *q, uint64_t offset, void *buf, size_t length)
 {
+    struct block *b = q->b;
     int error;
 
     if (!b->cached) {
@@ -145,12 +203,6 @@ int block_read_now(struct block *b, uint64_t offset, void *buf, size_t length)
         b->now_reads++;
     }
     return error;
-}
-
-void block_drain(struct block *b)
-{
-    b->drains++;
-    fake_block_complete_all(b);
 }
 
 unsigned block_in_flight(const struct block *b)
@@ -183,14 +235,18 @@ const char *block_file(const struct block *b)
     return b->present ? "fake.img" : "";
 }
 
+static void changed(struct block *b)
+{
+    if (b->listener && b->listener->medium_changed) {
+        b->listener->medium_changed(b->listener_opaque);
+    }
+}
+
 void block_eject(struct block *b)
 {
-    block_drain(b);
     if (b->present) {
         b->present = false;
-        if (b->listener && b->listener->medium_changed) {
-            b->listener->medium_changed(b->listener_opaque);
-        }
+        changed(b);
     }
 }
 
@@ -199,14 +255,19 @@ int block_insert(struct block *b, const struct block_options *options, GError **
     (void)options;
     (void)err;
     b->present = true;
-    if (b->listener && b->listener->medium_changed) {
-        b->listener->medium_changed(b->listener_opaque);
-    }
+    changed(b);
     return 0;
 }
 
-void block_set_listener(struct block *b, const struct block_listener *listener, void *opaque)
+void block_listen(struct block *b, const struct block_listener *listener, void *opaque)
 {
+    g_assert_null(b->listener);
     b->listener = listener;
     b->listener_opaque = opaque;
+}
+
+void block_unlisten(struct block *b, const struct block_listener *listener, void *opaque)
+{
+    g_assert_true(b->listener == listener && b->listener_opaque == opaque);
+    b->listener = NULL;
 }

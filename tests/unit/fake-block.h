@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A block back end in memory, in place of backends/block at link time. Requests wait until the test
- * (or an idle source, or block_drain) completes them; the bytes move at completion, as late as a
+ * (or an idle source) completes them; the bytes move at completion, as late as a
  * real device might.
  */
 #ifndef XENDM_TEST_FAKE_BLOCK_H
@@ -20,11 +20,19 @@ struct block {
     guint source;
     int fail[BLOCK_ZERO + 1]; /* -errno for requests of this kind that touch bad_sector */
     uint64_t bad_sector;
-    unsigned submitted[BLOCK_ZERO + 1], drains, now_reads;
-    uint64_t largest; /* bytes of the longest request */
-    GString *log;     /* "R10+8 W4+1 F ": sector + count */
+    unsigned submitted[BLOCK_ZERO + 1], cancels, now_reads;
+    bool cancel_works; /* else a request that is cancelled ends as it would */
+    uint64_t largest;  /* bytes of the longest request */
+    GString *log;      /* "R10+8 W4+1 F ": sector + count */
     const struct block_listener *listener;
     void *listener_opaque;
+};
+
+struct block_queue {
+    struct block *b;
+    void (*quiet)(void *opaque);
+    void *quiet_opaque;
+    unsigned in_flight;
 };
 
 struct block *

@@ -132,15 +132,22 @@ bool ide_drive_unplugged(const struct device *drive)
     return drive == &disk && fake_qmp.disk_unplugged;
 }
 
-int ide_cd_request_eject(struct device *drive, bool force, GError **err)
+int ide_cd_ask_eject(struct device *drive, bool force, GError **err)
 {
     g_assert_true(drive == &cd);
     if (fake_qmp.tray_locked && !force) {
         g_set_error(err, XENDM_ERROR, EBUSY, "the tray is locked");
         return -EBUSY;
     }
-    fake_qmp.tray_open = true;
     return 0;
+}
+
+int ide_cd_request_eject(struct device *drive, bool force, GError **err)
+{
+    int rc = ide_cd_ask_eject(drive, force, err);
+
+    fake_qmp.tray_open |= rc == 0;
+    return rc;
 }
 
 bool ide_cd_tray_open(const struct device *drive)

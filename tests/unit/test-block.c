@@ -29,6 +29,21 @@ static void request_done(struct block_request *req, int error)
     w->error = error;
 }
 
+/* One queue is enough here, of the drive that was opened last. */
+static struct block_queue *q;
+
+static struct block *attach(struct block *b)
+{
+    q = block_queue_new(b);
+    return b;
+}
+
+static void shut(struct block *b)
+{
+    block_queue_free(q);
+    block_close(b);
+}
+
 static void start(struct block *b, struct wait *w, enum block_op op, uint64_t offset,
                   struct iovec *iov, unsigned niov)
 {
@@ -39,7 +54,7 @@ static void start(struct block *b, struct wait *w, enum block_op op, uint64_t of
         w->req.length += iov[i].iov_len;
     }
     w->submitting = true;
-    block_submit(b, &w->req);
+    block_submit(q, &w->req);
     w->submitting = false;
 }
 
@@ -79,7 +94,7 @@ static struct block *open_file(const char *file, bool read_only)
 
     g_assert_no_error(err);
     g_assert_nonnull(b);
-    return b;
+    return attach(b);
 }
 
 static void test_read_write(void)
@@ -101,7 +116,7 @@ static void test_read_write(void)
     g_assert_cmpint(transfer(b, BLOCK_READ, 5120, in, sizeof(in)), ==, 0);
     g_assert_cmpmem(in, sizeof(in), out, sizeof(out));
 
-    int now = block_read_now(b, 5120 + 512, in, 512);
+    int now = block_read_now(q, 5120 + 512, in, 512);
 
     if (now == 0) {
         g_assert_cmpmem(in, 512, out + 512, 512);
@@ -110,7 +125,7 @@ static void test_read_write(void)
     }
     g_assert_cmpuint(block_stats(b)->bytes[BLOCK_WRITE], ==, sizeof(out));
     g_assert_cmpuint(block_stats(b)->ops[BLOCK_FLUSH], ==, 1);
-    block_close(b);
+    shut(b);
     g_unlink(file);
 }
 
@@ -128,8 +143,8 @@ static void test_refusals(void)
     block_eject(b);
     g_assert_false(block_present(b));
     g_assert_cmpint(transfer(b, BLOCK_READ, 0, buf, 512), ==, -ENOMEDIUM);
-    g_assert_cmpint(block_read_now(b, 0, buf, 512), ==, -ENOMEDIUM);
-    block_close(b);
+    g_assert_cmpint(block_read_now(q, 0, buf, 512), ==, -ENOMEDIUM);
+    shut(b);
     g_unlink(file);
 }
 
@@ -151,7 +166,7 @@ static void test_odd_sizes(void)
     }
     g_assert_cmpint(truncate(file, 100), ==, 0);
     g_assert_cmpint(transfer(b, BLOCK_READ, 0, buf, sizeof(buf)), ==, -EIO);
-    block_close(b);
+    shut(b);
     g_unlink(file);
 }
 
@@ -169,12 +184,12 @@ static void test_zero_discard(void)
     memset(&w, 0, sizeof(w));
     w.req = (struct block_request){
         .op = BLOCK_ZERO, .offset = 1000, .length = 200000, .done = request_done, .opaque = &w};
-    block_submit(b, &w.req);
+    block_submit(q, &w.req);
     g_assert_cmpint(finish(&w), ==, 0);
     memset(&w, 0, sizeof(w));
     w.req = (struct block_request){
         .op = BLOCK_DISCARD, .offset = 524288, .length = 4096, .done = request_done, .opaque = &w};
-    block_submit(b, &w.req);
+    block_submit(q, &w.req);
     g_assert_cmpint(finish(&w), ==, 0);
     g_assert_cmpint(transfer(b, BLOCK_READ, 0, buf, 1 << 20), ==, 0);
     g_assert_cmpuint(buf[999], ==, 0x5a);
@@ -182,12 +197,17 @@ static void test_zero_discard(void)
     g_assert_cmpuint(buf[200999], ==, 0);
     g_assert_cmpuint(buf[201000], ==, 0x5a);
     g_assert_cmpuint(buf[524287], ==, 0x5a);
-    block_close(b);
+    shut(b);
     g_unlink(file);
 }
 
+static void on_quiet(void *opaque)
+{
+    *(bool *)opaque = true;
+}
+
 /*
- * More requests at once than the ring has entries, drained without the main loop; every one
+ * More requests at once than the ring has entries, then silence; every one
  * completes, each once.
  */
 static void test_many_and_drain(void)
@@ -206,8 +226,14 @@ static void test_many_and_drain(void)
         start(b, &w[i], BLOCK_WRITE, i * 4096, &iov[i], 1);
     }
     struct wait refused;
+    bool silence = false;
+
     start(b, &refused, BLOCK_READ, UINT64_C(1) << 40, &iov[0], 1);
-    block_drain(b);
+    block_quiesce(q, on_quiet, &silence);
+    g_assert_false(silence);
+    while (!silence) {
+        g_main_context_iteration(NULL, TRUE);
+    }
     g_assert_cmpuint(block_in_flight(b), ==, 0);
     for (unsigned i = 0; i < COUNT; i++) {
         g_assert_true(w[i].done);
@@ -217,7 +243,7 @@ static void test_many_and_drain(void)
     g_assert_cmpint(refused.error, ==, -EINVAL);
     g_assert_cmpint(transfer(b, BLOCK_READ, 0, back, COUNT * 4096), ==, 0);
     g_assert_cmpmem(back, COUNT * 4096, buf, COUNT * 4096);
-    block_close(b);
+    shut(b);
     g_unlink(file);
 }
 
@@ -277,12 +303,18 @@ static void test_media(void)
     g_assert_no_error(err);
     g_assert_false(block_present(b));
     g_assert_cmpuint(block_size(b), ==, 0);
-    block_set_listener(b, &listener, NULL);
+    attach(b);
+    block_listen(b, &listener, NULL);
     g_assert_cmpint(block_insert(b, &o, &err), ==, 0);
     g_assert_cmpstr(block_file(b), ==, file);
+    g_assert_cmpstr(block_format(b), ==, "raw");
+    /* What cannot be opened leaves the old one in. */
+    o.file = "/nonexistent/disc.iso";
     g_assert_cmpint(block_insert(b, &o, &err), <, 0);
     g_assert_nonnull(err);
     g_clear_error(&err);
+    g_assert_cmpstr(block_file(b), ==, file);
+    o.file = file;
     block_eject(b);
     block_eject(b);
     g_assert_cmpstr(block_file(b), ==, "");
@@ -290,7 +322,14 @@ static void test_media(void)
     g_assert_cmpint(block_insert(b, &o, &err), ==, 0);
     g_assert_cmpuint(block_size(b), ==, 20480);
     g_assert_cmpuint(changes, ==, 3);
-    block_close(b);
+    /* In place of it: one change. */
+    o.fd = -1;
+    g_assert_cmpint(block_insert(b, &o, &err), ==, 0);
+    g_assert_cmpuint(changes, ==, 4);
+    block_unlisten(b, &listener, NULL);
+    block_eject(b);
+    g_assert_cmpuint(changes, ==, 4);
+    shut(b);
     g_unlink(file);
 }
 
@@ -332,23 +371,24 @@ static void test_no_space(void)
     g_assert_cmpint(transfer(b, BLOCK_FLUSH, 0, NULL, 0), ==, -EINVAL);
     g_assert_cmpint(transfer(b, BLOCK_FLUSH, 0, NULL, 0), ==, -EINVAL);
     g_assert_cmpuint(block_stats(b)->errors[BLOCK_FLUSH], ==, 2);
-    block_close(b);
+    shut(b);
     close(fd);
     g_unlink(file);
 }
 
 /*
- * A read that hangs until somebody was told that we wait: in the place of the C library's, for the
+ * A read that hangs: in the place of the C library's, for the
  * engine with threads. (io_uring's hang in the kernel.)
  */
 static int hang;
-static unsigned told;
+static int hanging;
 
 ssize_t preadv(int fd, const struct iovec *iov, int niov, off_t offset)
 {
     ssize_t sum = 0;
 
     while (g_atomic_int_get(&hang)) {
+        g_atomic_int_set(&hanging, 1);
         g_usleep(1000);
     }
     for (int i = 0; i < niov; i++) {
@@ -365,13 +405,7 @@ ssize_t preadv(int fd, const struct iovec *iov, int niov, off_t offset)
     return sum;
 }
 
-static void waiting(void)
-{
-    if (++told == 2) {
-        g_atomic_int_set(&hang, 0);
-    }
-}
-
+/* While a disk does not answer nobody waits: it is taken out, and comes back when it does. */
 static void test_hang(void)
 {
     g_autofree char *file = make_file(1 << 20);
@@ -379,21 +413,34 @@ static void test_hang(void)
     /* so much is given to the engine, wherever the file is */
     g_autofree char *buf = g_malloc(1 << 19);
     struct iovec iov = {buf, 1 << 19};
-    struct wait w;
+    bool silence = false;
+    struct wait w, flush;
+    int fd;
 
     if (strcmp(block_engine(), "threads") != 0) {
         g_test_skip("only for the engine with threads");
     } else {
-        block_set_waiting(waiting);
         g_atomic_int_set(&hang, 1);
+        fd = block_fd(b);
         start(b, &w, BLOCK_READ, 0, &iov, 1);
-        block_drain(b);
-        block_set_waiting(NULL);
-        g_assert_true(w.done);
-        g_assert_cmpint(w.error, ==, 0);
-        g_assert_cmpuint(told, ==, 2);
+        while (!g_atomic_int_get(&hanging)) {
+            g_usleep(1000);
+        }
+        block_cancel(q, &w.req);
+        block_quiesce(q, on_quiet, &silence);
+        start(b, &flush, BLOCK_FLUSH, 0, NULL, 0);
+        g_assert_cmpint(finish(&flush), ==, 0);
+        block_eject(b);
+        g_assert_false(block_present(b));
+        g_assert_cmpuint(block_in_flight(b), ==, 1);
+        g_assert_false(w.done || silence);
+        g_assert_cmpint(fcntl(fd, F_GETFD), >=, 0);
+        g_atomic_int_set(&hang, 0);
+        g_assert_cmpint(finish(&w), ==, 0); /* it was too late to take it back */
+        g_assert_true(silence);
+        g_assert_cmpint(fcntl(fd, F_GETFD), <, 0);
     }
-    block_close(b);
+    shut(b);
     g_unlink(file);
 }
 
@@ -432,7 +479,7 @@ static void test_file_limit(void)
     g_assert_cmpint(finish(&w), ==, 0);
     g_assert_cmpint(transfer(b, BLOCK_FLUSH, 0, NULL, 0), ==, 0);
     g_assert_cmpint(block_lost(b), ==, 0);
-    block_close(b);
+    shut(b);
     g_unlink(file);
 }
 
@@ -442,7 +489,7 @@ static void test_lost(void)
     g_autofree char *file = make_file(4096);
     GError *err = NULL;
     struct block_options o = {.id = "d", .file = file, .fd = open(file, O_RDWR), .lost = -EIO};
-    struct block *b = block_open(&o, &err);
+    struct block *b = attach(block_open(&o, &err));
     uint8_t buf[512] = {0};
 
     g_assert_no_error(err);
@@ -454,7 +501,7 @@ static void test_lost(void)
     o.lost = 0;
     g_assert_cmpint(block_insert(b, &o, &err), ==, 0);
     g_assert_cmpint(transfer(b, BLOCK_FLUSH, 0, NULL, 0), ==, 0);
-    block_close(b);
+    shut(b);
     g_unlink(file);
 }
 

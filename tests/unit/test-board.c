@@ -70,7 +70,10 @@ static void add_drive(struct fixture *f, enum drive_kind kind, unsigned index, c
     d->index = index;
     d->id = g_strdup(id);
     if (size) {
-        int fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        int fd;
+
+        unlink(file); /* another machine may have it locked */
+        fd = open(file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
         g_assert_cmpint(fd, >=, 0);
         g_assert_cmpint(ftruncate(fd, (off_t)size), ==, 0);

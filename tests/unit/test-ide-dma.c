@@ -237,21 +237,52 @@ static void test_stop(struct ide_test *t, gconstpointer data)
     (void)data;
     put_table(t, TABLE, &one, 1, true);
     t->disk->hold = true;
-    /* Stopped with a request in flight: when the write to the register returns, memory is the
-     * guest's again. */
+    /* Stopped with a request in flight: engine and drive say that memory is not the guest's yet. */
     bm_start(t, TABLE, true);
     command28(t, 0xc8, 0, 50, 8);
     g_assert_cmpuint(block_in_flight(t->disk), ==, 1);
     g_assert_cmpuint(fake_guestmem_pinned(t->m->memory), >, 0);
     bm_wr(t, 0, 0, 1);
+    g_assert_cmpuint(t->disk->cancels, ==, 1);
+    g_assert_cmphex(bm_rd(t, 2, 1) & 1, ==, 1);
+    g_assert_cmphex(alt(t), ==, 0xd0);
+    fake_block_complete_all(t->disk);
     g_assert_cmpuint(block_in_flight(t->disk), ==, 0);
     g_assert_cmpuint(fake_guestmem_pinned(t->m->memory), ==, 0);
     g_assert_cmphex(bm_rd(t, 2, 1) & 1, ==, 0);
-    memset(mem(t, BUFFER), 0, sizeof(zeros));
-    fake_block_complete_all(t->disk);
-    g_assert_cmpmem(mem(t, BUFFER), sizeof(zeros), zeros, sizeof(zeros));
     control(t, 4);
     control(t, 0);
+
+    /* Called back in time: nothing was moved, and a start does it all. */
+    t->disk->cancel_works = true;
+    memset(mem(t, BUFFER), 0, sizeof(zeros));
+    for (unsigned i = 0; i < 2; i++) {
+        bm_start(t, TABLE, true);
+        command28(t, 0xc8, 0, 50, 8);
+        if (i == 0) {
+            bm_wr(t, 0, 0, 1);
+        } else {
+            /* No bus master any more: the function's command register. */
+            pci_config_write(t->m->pci, PCI_DEVFN(1, 1), 0x04, 0x0001, 2);
+        }
+        fake_block_complete_all(t->disk);
+        g_assert_cmpmem(mem(t, BUFFER), sizeof(zeros), zeros, sizeof(zeros));
+        if (i == 0) {
+            g_assert_cmphex(alt(t), ==, 0x58);
+            bm_start(t, TABLE, true);
+            fake_block_complete_all(t->disk);
+            same(t, BUFFER, 50, 8);
+            g_assert_cmphex(rd(t, STATUS), ==, 0x50);
+            memset(mem(t, BUFFER), 0, sizeof(zeros));
+        } else {
+            g_assert_cmphex(rd(t, STATUS), ==, 0x51);
+            g_assert_cmphex(bm_rd(t, 2, 1) & 3, ==, 2);
+            pci_config_write(t->m->pci, PCI_DEVFN(1, 1), 0x04, 0x0005, 2);
+        }
+        bm_wr(t, 0, 0, 1);
+    }
+    t->disk->cancel_works = false;
+    bm_wr(t, 2, 6, 1);
 
     /* A soft reset, and a machine reset, likewise. */
     for (unsigned i = 0; i < 2; i++) {
@@ -260,13 +291,15 @@ static void test_stop(struct ide_test *t, gconstpointer data)
         g_assert_cmpuint(block_in_flight(t->disk), ==, 1);
         if (i) {
             ide_test_reset(t);
-            g_assert_cmphex(alt(t), ==, 0x50);
         } else {
             control(t, 4);
+            control(t, 0);
         }
-        g_assert_cmpuint(block_in_flight(t->disk), ==, 0);
+        g_assert_cmphex(alt(t), ==, 0x80);
+        g_assert_cmpuint(fake_guestmem_pinned(t->m->memory), >, 0);
+        fake_block_complete_all(t->disk);
+        g_assert_cmphex(alt(t), ==, 0x50);
         g_assert_cmpuint(fake_guestmem_pinned(t->m->memory), ==, 0);
-        control(t, 0);
         bm_wr(t, 0, 0, 1);
     }
 }
@@ -326,8 +359,22 @@ static void test_trim(struct ide_test *t, gconstpointer data)
     command48(t, 0x06, 0, 0, 1);
     g_assert_cmphex(bm_finish(t), ==, 0x64);
     g_assert_cmphex(rd(t, STATUS), ==, 0x51);
-    g_assert_cmphex(rd(t, ERRORS), ==, 0x10);
+    g_assert_cmphex(rd(t, ERRORS), ==, 0x04);
     g_assert_cmpuint(t->disk->submitted[BLOCK_DISCARD], ==, 2);
+    /* The engine is active as long as the command is. */
+    range[1] = 0;
+    t->disk->hold = true;
+    wr(t, 1, 1);
+    bm_start(t, TABLE, false);
+    command48(t, 0x06, 0, 0, 1);
+    g_assert_cmphex(bm_rd(t, 2, 1) & 5, ==, 1);
+    fake_block_complete(t->disk, 0);
+    g_assert_cmphex(bm_rd(t, 2, 1) & 5, ==, 1);
+    fake_block_complete(t->disk, 0);
+    g_assert_cmphex(bm_rd(t, 2, 1) & 5, ==, 4);
+    t->disk->hold = false;
+    g_assert_cmphex(bm_finish(t), ==, 0x64);
+    g_assert_cmphex(rd(t, STATUS), ==, 0x50);
     wr(t, 1, 0);
     command48(t, 0x06, 0, 0, 1);
     g_assert_cmphex(rd(t, STATUS), ==, 0x51);

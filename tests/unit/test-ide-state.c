@@ -194,6 +194,7 @@ static void test_unplugged_neighbour(void)
     ide_test_new(&from);
     ide_test_drive(&from, &ide_cd_class, "cd", disc[0], 0, 1);
     machine_request_unplug(from.m, UNPLUG_DISKS);
+    fake_block_complete_all(from.disk);
     wr(&from, DEVICE, 0x10);
     wr(&from, STATUS, 0xa1);
     g_assert_true(irq_high(&from));

@@ -462,12 +462,27 @@ static void test_resets(struct ide_test *t, gconstpointer data)
 
     (void)data;
     t->disk->hold = true;
-    /* In the middle of a read: the request is waited for, the drive forgets it. */
+    /* In the middle of a read: the drive forgets it, and is busy until it is back. */
     command28(t, 0x20, 0, 0, 8);
     g_assert_cmphex(alt(t), ==, 0xd0);
     control(t, 0x04);
     g_assert_cmphex(alt(t), ==, 0x80);
-    g_assert_cmpuint(block_in_flight(t->disk), ==, 0);
+    g_assert_cmpuint(t->disk->cancels, ==, 1);
+    control(t, 0x00);
+    g_assert_cmphex(alt(t), ==, 0x80);
+    wr(t, STATUS, 0xec); /* ignored */
+    control(t, 0x04);    /* again */
+    control(t, 0x00);
+    g_assert_cmpuint(block_in_flight(t->disk), ==, 1);
+    g_assert_cmpuint(t->disk->cancels, ==, 1);
+    g_assert_true(machine_busy(t->m));
+    g_assert_true(fake_block_complete(t->disk, 0));
+    g_assert_false(machine_busy(t->m));
+    /* It comes back while the reset still lasts. */
+    command28(t, 0x20, 0, 0, 8);
+    control(t, 0x04);
+    g_assert_true(fake_block_complete(t->disk, 0));
+    g_assert_cmphex(alt(t), ==, 0x80);
     control(t, 0x00);
     g_assert_cmphex(rd(t, STATUS), ==, 0x50);
     g_assert_cmphex(rd(t, ERRORS), ==, 0x01);
@@ -523,7 +538,21 @@ static void test_unplug(struct ide_test *t, gconstpointer data)
     ide_test_reset(t);
     t->disk->hold = true;
     command28(t, 0x20, 0, 0, 8);
+    second->hold = true;
     machine_request_unplug(t->m, aux ? UNPLUG_AUX_DISKS : UNPLUG_DISKS);
+    /* Gone for the guest, whose vCPU waits until the image is flushed and closed. */
+    g_assert_null(ide_drive_at(t->ide, 1));
+    g_assert_true(machine_busy(t->m));
+    g_assert_true(second->present);
+    g_assert_cmpuint(t->unplugs, ==, 0);
+    g_assert_nonnull(t->m->holds.by_this);
+    g_assert_cmpuint(t->m->holds.held, ==, 1);
+    fake_block_complete_all(second);
+    if (!aux) {
+        g_assert_cmpuint(t->m->holds.held, ==, 1); /* the other's read */
+        fake_block_complete_all(t->disk);
+    }
+    g_assert_cmpuint(t->m->holds.held, ==, 0);
     g_assert_cmpuint(t->unplugs, ==, aux ? 1 : 2);
     g_assert_true(ide_drive_unplugged(machine_find(t->m, "ide-832")));
     g_assert_false(second->present); /* the host's file is closed */
