@@ -193,14 +193,6 @@ static void report_turns(void)
     printf("# longest turn: %" G_GINT64_FORMAT " us of CPU time\n", longest_turn / 1000);
 }
 
-/* Devices that hold (hold.h) come to their ends. */
-static void settle(struct world *w)
-{
-    while (w->g.m->holds.held > 0) {
-        g_main_context_iteration(NULL, FALSE);
-    }
-}
-
 static bool string_on(const struct world *w, unsigned vcpu)
 {
     return w->core.rest != NULL && w->core.rest[vcpu].on;
@@ -212,13 +204,13 @@ static void serve(struct world *w, unsigned vcpu)
         return; /* this vCPU has an instruction under way: the others go on */
     }
     if (w->g.in.left % 4 != 0) {
-        settle(w); /* else it may find its device held, and be left */
+        guest_settle(&w->g); /* else it may find its device held, and be left */
     }
     if (turn(w, vcpu)) {
         unsigned state;
 
         while (string_on(w, vcpu) && w->g.in.left % 4 != 0) {
-            settle(w);
+            guest_settle(&w->g);
             turn(w, vcpu);
         }
         if (string_on(w, vcpu)) {
@@ -433,7 +425,7 @@ static void stop(struct world *w)
         w->stopped = true;
     }
     guest_drain(&w->g);
-    settle(w);
+    guest_settle(&w->g);
     if (machine_busy(w->g.m)) {
         g_error("busy without a request");
     }
@@ -450,7 +442,7 @@ static void end_machine(struct world *w)
 {
     struct machine *m = w->g.m;
 
-    settle(w);
+    guest_settle(&w->g);
     m->holds.released = NULL;
     guest_unwatch(&w->g);
     board_free(m);

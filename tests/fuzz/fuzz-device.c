@@ -131,11 +131,15 @@ static const struct target *target;
 static void pio_write(struct fuzz_guest *g, uint32_t port, uint64_t value, unsigned size)
 {
     aspace_write(g->m->pio, port, value, size);
+    guest_settle(g); /* a device that holds is left alone, as the ioreq core leaves it */
 }
 
 static uint64_t pio_read(struct fuzz_guest *g, uint32_t port, unsigned size)
 {
-    return aspace_read(g->m->pio, port, size);
+    uint64_t value = aspace_read(g->m->pio, port, size);
+
+    guest_settle(g);
+    return value;
 }
 
 static void set(struct device *dev, const char *setting)
@@ -393,6 +397,7 @@ static void op_access(struct fuzz_guest *g)
     } else {
         aspace_write(r->space, address, fuzz_uint(&g->in, size), size);
     }
+    guest_settle(g);
 }
 
 static void op_config(struct fuzz_guest *g)
@@ -411,6 +416,7 @@ static void op_config(struct fuzz_guest *g)
     }
     pci_config_write(g->m->pci, devfn, reg,
                      how & 0x40 ? 0xffffffff : (uint32_t)fuzz_uint(&g->in, size), size);
+    guest_settle(g);
     look_around();
 }
 
@@ -476,6 +482,7 @@ static void stop(struct fuzz_guest *g)
 {
     machine_stop(g->m);
     guest_drain(g);
+    guest_settle(g);
     if (machine_busy(g->m)) {
         g_error("busy without a request");
     }

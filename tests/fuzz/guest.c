@@ -390,6 +390,13 @@ void guest_unwatch(struct fuzz_guest *g)
     }
 }
 
+void guest_settle(struct fuzz_guest *g)
+{
+    while (g->m->holds.held > 0) {
+        g_main_context_iteration(NULL, FALSE);
+    }
+}
+
 static void line(void *opaque, const char *text)
 {
     if (strchr(text, '\n')) {

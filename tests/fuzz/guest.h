@@ -67,6 +67,7 @@ void guest_medium(struct fuzz_guest *g);
 void guest_keys(struct fuzz_guest *g);
 void guest_serial(struct fuzz_guest *g);
 void guest_describe(struct fuzz_guest *g); /* `info device` of all */
+void guest_settle(struct fuzz_guest *g);   /* devices that hold (hold.h) come to their ends */
 void guest_drain(struct fuzz_guest *g);    /* all disk I/O completes */
 
 #endif

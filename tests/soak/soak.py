@@ -81,7 +81,7 @@ class Model:
             words = min(sum(got[i:i + 4] != good[i:i + 4] for i in range(0, 512, 4))
                         for good in (content(at, g) for g in self.may[at]))
             self.mismatches += words
-            say("%s: sector %d: %d words are not of generation %s: %s…" % (who, at, words, sorted(self.may[at]), got[:32].hex()))
+            say("%s: sector %d: %d words are not of generation %s: %s..." % (who, at, words, sorted(self.may[at]), got[:32].hex()))
             self.may[at] = {0, *self.may[at]}
 
     def check_image(self):
