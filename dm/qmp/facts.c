@@ -68,8 +68,7 @@ void qmp_foreach_pci(struct qmp *qmp, qmp_pci_fn *fn, void *opaque)
 {
     struct pci_bus *bus = qmp->target->machine->pci;
 
-    for (struct pci_device *pci = pci_device_next(bus, 0); pci;
-         pci = pci_device_next(bus, pci->devfn + 1u)) {
+    pci_foreach (pci, bus) {
         fn(opaque, pci);
     }
 }

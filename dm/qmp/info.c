@@ -187,10 +187,10 @@ static void info_device(struct qmp *qmp, GString *text, const char *arg)
 
     if (!dev) {
         hmp_out(text, "Error: there is no device '%s'; info devices lists them", arg);
-    } else if (dev->class->describe) {
+    } else if (dev->class->describe || dev->banks->len) {
         struct facts *facts = facts_new();
 
-        dev->class->describe(dev, facts);
+        device_describe(dev, facts);
         facts_foreach_line(facts, hmp_out_line, text);
         facts_free(facts);
     } else {

@@ -35,6 +35,7 @@
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
+#include <xendm/regs.h>
 
 #define REG_PMBASE 0x40
 #define REG_PMREGMISC 0x80
@@ -64,10 +65,22 @@
 #define SMB_CNT_KILL 0x02
 #define SMB_CNT_START 0x40
 
+/* Blocks of registers; those up to DEBUG are where they are, the last two move. */
+enum {
+    APM,
+    SLOTS,
+    CPUS,
+    GPE,
+    DEBUG,
+    PM1,
+    SMB,
+    BLOCKS,
+};
+
 struct piix4_pm {
     struct pci_device pci;
     struct irq sci;
-    struct region pm1, apm, gpe, slots, cpus, debug, smb;
+    struct reg_bank bank[BLOCKS];
     uint64_t pm1_at, smb_at; /* where they are placed, or NOWHERE */
 
     uint16_t control; /* PM1a control without SLP_EN */
@@ -105,25 +118,9 @@ static void raise_gpe(struct piix4_pm *s, uint16_t bit)
     update_sci(s, true);
 }
 
-static uint64_t gpe_read(void *opaque, uint64_t offset, unsigned size)
+static void gpe_changed(void *dev)
 {
-    struct piix4_pm *s = opaque;
-    uint32_t both = s->gpe_status | (uint32_t)s->gpe_enable << 16;
-
-    return both >> offset * 8 & 0xff;
-}
-
-static void gpe_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-    struct piix4_pm *s = opaque;
-    unsigned shift = offset % 2 * 8;
-
-    if (offset < 2) {
-        s->gpe_status &= ~((value & 0xff) << shift);
-    } else {
-        s->gpe_enable = (uint16_t)((s->gpe_enable & ~(0xffu << shift)) | (value & 0xff) << shift);
-    }
-    update_sci(s, true);
+    update_sci(dev, true);
 }
 
 /* ---- PM1a control, APM ---- */
@@ -146,43 +143,20 @@ static void enter_sleep(struct piix4_pm *s)
     }
 }
 
-static uint64_t pm1_read(void *opaque, uint64_t offset, unsigned size)
+static void control_written(void *dev, unsigned index, uint64_t old, uint64_t value)
 {
-    struct piix4_pm *s = opaque;
+    struct piix4_pm *s = dev;
 
-    return offset < 2 ? s->control >> offset * 8 & 0xff : 0;
-}
-
-static void pm1_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-    struct piix4_pm *s = opaque;
-
-    if (offset >= 2) {
-        return;
-    }
-    s->control = (uint16_t)((s->control & ~(0xffu << offset * 8)) | (value & 0xff) << offset * 8);
     if (s->control & PM1_SLP_EN) {
         s->control &= ~PM1_SLP_EN;
         enter_sleep(s);
     }
 }
 
-static uint64_t apm_read(void *opaque, uint64_t offset, unsigned size)
+static void apm_control_written(void *dev, unsigned index, uint64_t old, uint64_t value)
 {
-    struct piix4_pm *s = opaque;
+    struct piix4_pm *s = dev;
 
-    return offset == 0 ? s->apm_control : s->apm_status;
-}
-
-static void apm_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-    struct piix4_pm *s = opaque;
-
-    if (offset != 0) {
-        s->apm_status = (uint8_t)value;
-        return;
-    }
-    s->apm_control = (uint8_t)value;
     if (value == APM_ACPI_ENABLE) {
         s->control |= PM1_SCI_EN;
     } else if (value == APM_ACPI_DISABLE) {
@@ -196,12 +170,12 @@ static void apm_write(void *opaque, uint64_t offset, uint64_t value, unsigned si
  * Slots whose device may be taken out, as the DSDT's _STA reads it: all, also empty ones, but those
  * of the chip set and the display adapter.
  */
-static uint32_t removable_slots(struct piix4_pm *s)
+static uint64_t removable_slots(void *dev, unsigned index)
 {
+    struct piix4_pm *s = dev;
     uint32_t mask = UINT32_MAX;
 
-    for (struct pci_device *d = pci_device_next(s->pci.dev.machine->pci, 0); d;
-         d = d->devfn < 255 ? pci_device_next(s->pci.dev.machine->pci, d->devfn + 1u) : NULL) {
+    pci_foreach (d, s->pci.dev.machine->pci) {
         uint32_t class = d->dev.class->pci->class >> 8;
 
         if (class >> 8 == 0x06 || class == 0x0300) {
@@ -211,24 +185,17 @@ static uint32_t removable_slots(struct piix4_pm *s)
     return mask;
 }
 
-static uint64_t slots_read(void *opaque, uint64_t offset, unsigned size)
+static void eject_written(void *dev, unsigned index, uint64_t old, uint64_t value)
 {
-    return offset == 12 ? removable_slots(opaque) : 0;
-}
-
-static void slots_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-    if (offset == 8 && value != 0) {
+    if (value != 0) {
         log_guest(LOG_ACPI, "eject of PCI slots 0x%08x refused: they hold no removable device",
                   (unsigned)value);
     }
 }
 
-static uint64_t cpus_read(void *opaque, uint64_t offset, unsigned size)
+static uint64_t cpu_map_byte(void *dev, unsigned index)
 {
-    struct piix4_pm *s = opaque;
-
-    return s->cpu_map[offset % sizeof(s->cpu_map)];
+    return ((struct piix4_pm *)dev)->cpu_map[index];
 }
 
 bool acpi_vcpu_is_online(struct device *pm, unsigned vcpu)
@@ -250,20 +217,6 @@ bool acpi_vcpu_online(struct device *pm, unsigned vcpu)
     return true;
 }
 
-static uint64_t debug_read(void *opaque, uint64_t offset, unsigned size)
-{
-    struct piix4_pm *s = opaque;
-
-    return s->debug_byte[offset & 3];
-}
-
-static void debug_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-    struct piix4_pm *s = opaque;
-
-    s->debug_byte[offset & 3] = (uint8_t)value;
-}
-
 /* ---- SMBus host controller: nobody at home ---- */
 
 /* The index wraps at once, so that saved state has one form of it. */
@@ -275,109 +228,140 @@ static uint8_t *smb_block_next(struct piix4_pm *s)
     return byte;
 }
 
-static uint64_t smb_read(void *opaque, uint64_t offset, unsigned size)
+static uint64_t smb_block_read(void *dev, unsigned index)
 {
-    struct piix4_pm *s = opaque;
+    return *smb_block_next(dev);
+}
 
-    switch (offset) {
-    case 0:
-        return s->smb_status;
-    case 2:
-        s->smb_index = 0;
-        return s->smb_control & ~SMB_CNT_START;
-    case 3:
-        return s->smb_command;
-    case 4:
-        return s->smb_address;
-    case 5:
-        return s->smb_data0;
-    case 6:
-        return s->smb_data1;
-    case 7:
-        return *smb_block_next(s);
-    default:
-        return offset >= 8 && offset < SMB_SIZE ? s->smb_slave[offset - 8] : 0;
+static void smb_block_written(void *dev, unsigned index, uint64_t old, uint64_t value)
+{
+    *smb_block_next(dev) = (uint8_t)value;
+}
+
+static uint64_t smb_control_read(void *dev, unsigned index)
+{
+    struct piix4_pm *s = dev;
+
+    s->smb_index = 0;
+    return s->smb_control & ~SMB_CNT_START;
+}
+
+static void smb_control_written(void *dev, unsigned index, uint64_t old, uint64_t value)
+{
+    struct piix4_pm *s = dev;
+
+    if (value & SMB_CNT_KILL) {
+        s->smb_status |= SMB_STS_FAILED;
+    } else if (value & SMB_CNT_START) {
+        /* Every address goes unacknowledged, at once; no interrupt is wired. */
+        s->smb_status = SMB_STS_INTR | SMB_STS_DEV_ERR;
     }
 }
 
-static void smb_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
-{
-    struct piix4_pm *s = opaque;
+/* ---- registers ---- */
 
-    switch (offset) {
-    case 0:
-        s->smb_status &= ~(value & SMB_STS_CLEAR);
-        break;
-    case 2:
-        s->smb_control = (uint8_t)value;
-        if (value & SMB_CNT_KILL) {
-            s->smb_status |= SMB_STS_FAILED;
-        } else if (value & SMB_CNT_START) {
-            /* Every address goes unacknowledged, at once; no interrupt is wired. */
-            s->smb_status = SMB_STS_INTR | SMB_STS_DEV_ERR;
-        }
-        break;
-    case 3:
-        s->smb_command = (uint8_t)value;
-        break;
-    case 4:
-        s->smb_address = (uint8_t)value;
-        break;
-    case 5:
-        s->smb_data0 = (uint8_t)value;
-        break;
-    case 6:
-        s->smb_data1 = (uint8_t)value;
-        break;
-    case 7:
-        *smb_block_next(s) = (uint8_t)value;
-        break;
-    default:
-        if (offset >= 8 && offset < SMB_SIZE) {
-            s->smb_slave[offset - 8] = (uint8_t)value;
-        }
-    }
-}
+#define R(f, off, ...) REG(struct piix4_pm, f, off, __VA_ARGS__)
+#define RS(f, off, ...) REG_ARRAY(struct piix4_pm, f, off, __VA_ARGS__)
 
-static const struct region_ops gpe_ops = {.read = gpe_read, .write = gpe_write, .impl_max = 1};
-static const struct region_ops pm1_ops = {.read = pm1_read, .write = pm1_write, .impl_max = 1};
-static const struct region_ops apm_ops = {.read = apm_read, .write = apm_write, .impl_max = 1};
-static const struct region_ops slots_ops = {
-    .read = slots_read,
-    .write = slots_write,
-    .impl_min = 4,
-    .impl_max = 4,
-    .write_shifts = true,
+static const struct reg_block blocks[BLOCKS] = {
+    [APM] = {"apm",
+             (const struct reg[]){
+                 R(apm_control, 0, .rw = 0xff, .written = apm_control_written),
+                 R(apm_status, 1, .rw = 0xff),
+                 REG_END,
+             },
+             2},
+    [SLOTS] = {"acpi-pci-slots",
+               (const struct reg[]){
+                   REG_PORT("eject", 8, 32, .written = eject_written),
+                   REG_PORT("removable", 12, 32, .read = removable_slots),
+                   REG_END,
+               },
+               16},
+    [CPUS] = {"acpi-cpu-map",
+              (const struct reg[]){
+                  REG_PORT("online", 0, 8, .count = ACPI_VCPU_MAX / 8, .read = cpu_map_byte),
+                  REG_END,
+              },
+              ACPI_VCPU_MAX / 8},
+    [GPE] = {"acpi-gpe0",
+             (const struct reg[]){
+                 R(gpe_status, 0, .w1c = 0xffff),
+                 R(gpe_enable, 2, .rw = 0xffff),
+                 REG_END,
+             },
+             4, gpe_changed},
+    [DEBUG] = {"acpi-debug", (const struct reg[]){RS(debug_byte, 0, .rw = 0xff), REG_END}, 4},
+    /* Four bytes, so that Xen forwards a dword access as a whole; the upper two are reserved. */
+    [PM1] = {"acpi-pm1-control",
+             (const struct reg[]){
+                 /*
+                  * At wake-up firmware would set up PMBASE and switch to ACPI mode again, but Xen
+                  * starts in SeaBIOS, which leaves that to hvmloader, which does not run. So what
+                  * it did before stays.
+                  */
+                 R(control, 0, .rw = 0xffff, .wakeup = PM1_SCI_EN, .written = control_written),
+                 REG_END,
+             },
+             4},
+    [SMB] = {"smbus",
+             (const struct reg[]){
+                 R(smb_status, 0, .w1c = SMB_STS_CLEAR),
+                 R(smb_control, 2, .rw = 0xff, .read = smb_control_read,
+                   .written = smb_control_written),
+                 R(smb_command, 3, .rw = 0xff),
+                 R(smb_address, 4, .rw = 0xff),
+                 R(smb_data0, 5, .rw = 0xff),
+                 R(smb_data1, 6, .rw = 0xff),
+                 REG_PORT("smb_block", 7, 8, .read = smb_block_read, .written = smb_block_written),
+                 RS(smb_slave, 8, .rw = 0xff),
+                 REG_END,
+             },
+             SMB_SIZE},
 };
-static const struct region_ops cpus_ops = {.read = cpus_read, .impl_max = 1};
-static const struct region_ops debug_ops = {
-    .read = debug_read,
-    .write = debug_write,
-    .impl_max = 1,
+
+static const uint16_t block_port[] = {
+    [APM] = 0xb2, [SLOTS] = 0xae00, [CPUS] = 0xaf00, [GPE] = 0xafe0, [DEBUG] = 0xb044,
 };
-static const struct region_ops smb_ops = {.read = smb_read, .write = smb_write, .impl_max = 1};
 
 /* ---- configuration ---- */
 
-static const struct {
-    uint8_t reg, reset, writable;
-} registers[] = {
-    {REG_PMBASE, 0x01, 0xc0}, {0x41, 0x00, 0xff}, {0x44, 0x00, 0xff}, /* CNTA */
-    {0x45, 0x00, 0xff},       {0x46, 0x00, 0xff}, {0x47, 0x00, 0xff},
+static const struct pci_config_reg registers[] = {
+    {0x06, 0x80},
+    {0x07, 0x02}, /* fast back-to-back, medium DEVSEL# timing */
+    {REG_PMBASE, 0x01, 0xc0},
+    {0x41, 0x00, 0xff},
+    {0x44, 0x00, 0xff}, /* CNTA */
+    {0x45, 0x00, 0xff},
+    {0x46, 0x00, 0xff},
+    {0x47, 0x00, 0xff},
     {0x48, 0x00, 0xff}, /* CNTB */
-    {0x49, 0x00, 0xff},       {0x4a, 0x00, 0xff}, {0x4b, 0x00, 0x07},
+    {0x49, 0x00, 0xff},
+    {0x4a, 0x00, 0xff},
+    {0x4b, 0x00, 0x07},
     {0x4c, 0x00, 0xff}, /* GPICTL */
-    {0x4d, 0x00, 0xff},       {0x4e, 0x00, 0xff}, {0x4f, 0x00, 0xff},
+    {0x4d, 0x00, 0xff},
+    {0x4e, 0x00, 0xff},
+    {0x4f, 0x00, 0xff},
     {0x54, 0x00, 0xff}, /* DEVACTA */
-    {0x55, 0x00, 0xff},       {0x56, 0x00, 0xff}, {0x57, 0x00, 0xff},
+    {0x55, 0x00, 0xff},
+    {0x56, 0x00, 0xff},
+    {0x57, 0x00, 0xff},
     {0x58, 0x00, 0xff}, /* DEVACTB */
-    {0x59, 0x00, 0xff},       {0x5a, 0x00, 0xff}, {0x5b, 0x00, 0x0f},
+    {0x59, 0x00, 0xff},
+    {0x5a, 0x00, 0xff},
+    {0x5b, 0x00, 0x0f},
     {0x5f, 0x10, 0xff}, /* DEVRESA-D: ports that firmware set up; as QEMU presents them */
-    {0x63, 0x60, 0xff},       {0x67, 0x00, 0xff}, {REG_PMREGMISC, 0x00, 0x01},
-    {REG_SMBBA, 0x01, 0xf0},  {0x91, 0xb1, 0xff}, {REG_SMBHSTCFG, 0x09, 0x0f},
+    {0x63, 0x60, 0xff},
+    {0x67, 0x00, 0xff},
+    {REG_PMREGMISC, 0x00, 0x01},
+    {REG_SMBBA, 0x01, 0xf0},
+    {0x91, 0xb1, 0xff},
+    {REG_SMBHSTCFG, 0x09, 0x0f},
     {0xd3, 0x00, 0xff}, /* SMBSLVC */
     {0xd4, 0x00, 0xff}, /* SMBSHDW1 */
     {0xd5, 0x00, 0xff}, /* SMBSHDW2 */
+    {0},
 };
 
 /* Moves a block to where its base register says; if that is taken, nowhere. */
@@ -414,8 +398,8 @@ static void update_blocks(struct piix4_pm *s)
     bool pm_on = s->pci.config[REG_PMREGMISC] & PMREGMISC_ENABLE;
     bool smb_on = s->pci.config[REG_SMBHSTCFG] & SMBHSTCFG_ENABLE;
 
-    move_block(s, &s->pm1, &s->pm1_at, pm_on ? (pm & 0xffc0) + PM1_CONTROL : NOWHERE);
-    move_block(s, &s->smb, &s->smb_at, smb_on ? smb & 0xfff0 : NOWHERE);
+    move_block(s, &s->bank[PM1].region, &s->pm1_at, pm_on ? (pm & 0xffc0) + PM1_CONTROL : NOWHERE);
+    move_block(s, &s->bank[SMB].region, &s->smb_at, smb_on ? smb & 0xfff0 : NOWHERE);
 }
 
 static void pm_config_written(struct device *dev, unsigned reg, unsigned len, uint32_t old)
@@ -434,33 +418,14 @@ static void pm_config_written(struct device *dev, unsigned reg, unsigned len, ui
 static int pm_realize(struct device *dev, GError **err)
 {
     struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, dev);
-    struct {
-        struct region *region;
-        const char *name;
-        const struct region_ops *ops;
-        uint16_t port, size;
-    } fixed[] = {
-        {&s->apm, "apm", &apm_ops, 0xb2, 2},
-        {&s->slots, "acpi-pci-slots", &slots_ops, 0xae00, 16},
-        {&s->cpus, "acpi-cpu-map", &cpus_ops, 0xaf00, sizeof(s->cpu_map)},
-        {&s->gpe, "acpi-gpe0", &gpe_ops, 0xafe0, 4},
-        {&s->debug, "acpi-debug", &debug_ops, 0xb044, 4},
-    };
     int ret = 0;
 
-    for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
-        s->pci.config[registers[i].reg] = registers[i].reset;
-        s->pci.writable[registers[i].reg] = registers[i].writable;
+    for (unsigned i = 0; i < BLOCKS; i++) {
+        reg_bank_init(&s->bank[i], &blocks[i], dev);
     }
-    s->pci.config[0x06] = 0x80; /* fast back-to-back, medium DEVSEL# timing */
-    s->pci.config[0x07] = 0x02;
-    for (unsigned i = 0; i < G_N_ELEMENTS(fixed) && ret == 0; i++) {
-        region_init(fixed[i].region, fixed[i].name, fixed[i].ops, s, fixed[i].size);
-        ret = device_place_pio(dev, fixed[i].region, fixed[i].port, err);
+    for (unsigned i = 0; i < G_N_ELEMENTS(block_port) && ret == 0; i++) {
+        ret = device_place_pio(dev, &s->bank[i].region, block_port[i], err);
     }
-    /* Four bytes, so that Xen forwards a dword access as a whole; the upper two are reserved. */
-    region_init(&s->pm1, "acpi-pm1-control", &pm1_ops, s, 4);
-    region_init(&s->smb, "smbus", &smb_ops, s, SMB_SIZE);
     s->pm1_at = NOWHERE;
     s->smb_at = NOWHERE;
     device_connect_isa_irq(dev, &s->sci, SCI_IRQ);
@@ -474,8 +439,8 @@ static void pm_unrealize(struct device *dev)
 {
     struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, dev);
 
-    region_remove(&s->pm1);
-    region_remove(&s->smb);
+    region_remove(&s->bank[PM1].region);
+    region_remove(&s->bank[SMB].region);
     irq_set(&s->sci, false);
 }
 
@@ -483,21 +448,9 @@ static void pm_reset(struct device *dev, enum reset_reason why)
 {
     struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, dev);
 
-    s->gpe_status = 0;
-    s->gpe_enable = 0;
-    s->apm_control = 0;
-    s->apm_status = 0;
-    memset(s->debug_byte, 0, sizeof(s->debug_byte));
-    s->smb_status = s->smb_control = s->smb_command = s->smb_address = 0;
-    s->smb_data0 = s->smb_data1 = s->smb_index = 0;
+    s->smb_index = 0;
     memset(s->smb_block, 0, sizeof(s->smb_block));
-    memset(s->smb_slave, 0, sizeof(s->smb_slave));
     update_sci(s, false);
-    /*
-     * At wake-up firmware would set up PMBASE and switch to ACPI mode again, but Xen starts in
-     * SeaBIOS, which leaves that to hvmloader, which does not run. So what it did before stays.
-     */
-    s->control &= why == RESET_WAKEUP ? PM1_SCI_EN : 0;
     update_blocks(s);
 }
 
@@ -562,6 +515,7 @@ static const struct pci_info pm_pci = {
     .class = 0x068000,
     .revision = 3,
     .intx_pin = 1,
+    .config = registers,
     .config_written = pm_config_written,
 };
 

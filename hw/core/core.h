@@ -47,7 +47,6 @@ void dma_windows_flush(struct machine *m);
 bool dma_window_exists(const struct device *dev);
 
 /* device.c */
-void device_reset(struct device *dev, enum reset_reason why); /* the class' part */
 void device_quiesce(struct device *dev);
 void device_resume(struct device *dev);
 
@@ -56,6 +55,8 @@ void device_release_all(struct device *dev);
 
 /* state.c: asserts that a table makes sense. */
 void state_desc_assert(const struct state_desc *desc);
+/* What is to go to `offset` of the structure, or NULL when the stream does not say. */
+const void *state_plan_value(const struct state_plan *plan, size_t offset);
 
 /* machine.c: what is true of every machine but nobody's business outside. */
 struct machine_private {

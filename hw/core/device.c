@@ -8,6 +8,7 @@
 #include <xendm/machine.h>
 #include <xendm/pci.h>
 #include <xendm/recorder.h>
+#include <xendm/regs.h>
 
 #include "core.h"
 
@@ -114,6 +115,7 @@ struct device *device_new(struct machine *machine, const struct device_class *cl
     dev->id = id ? g_strdup(id) : free_id(machine, class);
     dev->phase = DEVICE_NEW;
     dev->owned = g_ptr_array_new();
+    dev->banks = g_ptr_array_new();
     property_set_defaults(class->properties, dev);
     g_ptr_array_add(machine->devices, dev);
     return dev;
@@ -125,6 +127,7 @@ static void remove_owned(struct device *dev)
         region_remove(g_ptr_array_index(dev->owned, dev->owned->len - 1));
         g_ptr_array_set_size(dev->owned, (int)dev->owned->len - 1);
     }
+    g_ptr_array_set_size(dev->banks, 0);
 }
 
 static void unrealize(struct device *dev)
@@ -202,6 +205,7 @@ void device_free(struct device *dev)
     g_ptr_array_remove(machine->devices, dev);
     property_free_strings(dev->class->properties, dev);
     g_ptr_array_free(dev->owned, TRUE);
+    g_ptr_array_free(dev->banks, TRUE);
     g_free(dev->id);
     g_free(dev);
 }
@@ -209,6 +213,9 @@ void device_free(struct device *dev)
 void device_reset(struct device *dev, enum reset_reason why)
 {
     XENDM_ASSERT(dev->phase != DEVICE_NEW);
+    for (unsigned i = 0; i < dev->banks->len; i++) {
+        reg_bank_reset(g_ptr_array_index(dev->banks, i), why);
+    }
     if (dev->class->reset) {
         dev->class->reset(dev, why);
     }
@@ -229,6 +236,16 @@ void device_resume(struct device *dev)
     dev->phase = DEVICE_RUNNING;
     if (dev->class->resume) {
         dev->class->resume(dev);
+    }
+}
+
+void device_describe(struct device *dev, struct facts *to)
+{
+    if (dev->class->describe) {
+        dev->class->describe(dev, to);
+    }
+    for (unsigned i = 0; i < dev->banks->len; i++) {
+        reg_bank_describe(g_ptr_array_index(dev->banks, i), to);
     }
 }
 

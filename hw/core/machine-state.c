@@ -16,6 +16,7 @@
 #include <xendm/machine.h>
 #include <xendm/pci.h>
 #include <xendm/recorder.h>
+#include <xendm/regs.h>
 #include <xendm/state.h>
 
 #include "core.h"
@@ -407,6 +408,17 @@ static int read_records(GArray *slots, struct cursor *c, struct description *d, 
     }
 }
 
+/* Registers by table say themselves what they can be. */
+static bool registers_fit(const struct slot *s, GError **err)
+{
+    for (unsigned i = 0; s->desc == s->dev->class->state && i < s->dev->banks->len; i++) {
+        if (!reg_bank_fits(g_ptr_array_index(s->dev->banks, i), s->plan, err)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* That nothing is missing, and that what is there may go where it shall. */
 static int check_slots(GArray *slots, GError **err)
 {
@@ -420,7 +432,7 @@ static int check_slots(GArray *slots, GError **err)
             }
             return refuse(err, "%s: section %s is missing", id, s->desc->name);
         }
-        if (s->dev && !state_fits(s->plan, s->dev, err)) {
+        if (s->dev && (!registers_fit(s, err) || !state_fits(s->plan, s->dev, err))) {
             g_prefix_error(err, "saved state: %s: ", id);
             return -EINVAL;
         }

@@ -182,6 +182,18 @@ static uint64_t rom_read(void *opaque, uint64_t offset, unsigned size)
 
 static const struct region_ops rom_ops = {.read = rom_read, .impl_max = 8};
 
+/* The region is as large as the BAR; what is behind the block reads 0, like its gaps. */
+static void bar_add_registers(struct pci_device *pci, unsigned bar)
+{
+    const struct reg_block *block = bar_info(pci, bar)->regs;
+    struct pci_bar *b = &pci->bar[bar];
+
+    XENDM_ASSERT(block->size <= b->size && !b->bank);
+    b->bank = g_new0(struct reg_bank, 1);
+    reg_bank_init(b->bank, block, &pci->dev);
+    region_init(&b->region, block->name, &reg_ops, b->bank, b->size);
+}
+
 void pci_bar_set_size(struct pci_device *pci, unsigned bar, uint64_t size)
 {
     enum pci_bar_type type;
@@ -212,6 +224,8 @@ void pci_bar_set_size(struct pci_device *pci, unsigned bar, uint64_t size)
     }
     if (ops) {
         region_init(&pci->bar[bar].region, name, ops, pci, size);
+    } else if (bar != PCI_BAR_ROM && bar_info(pci, bar)->regs) {
+        bar_add_registers(pci, bar);
     }
 }
 
@@ -340,8 +354,7 @@ void pci_decode_update(struct pci_device *pci, bool guest)
     if (!function_decode(pci, guest, false)) {
         return;
     }
-    for (struct pci_device *other = pci_device_next(bus, 0); other;
-         other = pci_device_next(bus, other->devfn + 1u)) {
+    pci_foreach (other, bus) {
         if (other != pci && function_of(other)->registered) {
             function_decode(other, false, false);
         }
@@ -571,6 +584,12 @@ int pci_function_prepare(struct pci_device *pci, GError **err)
     pci->writable[PCI_INTERRUPT_LINE] = 0xff;
     pci->cap_next = 0x40;
 
+    for (const struct pci_config_reg *r = info->config; r && r->reg; r++) {
+        config[r->reg] = r->reset;
+        pci->writable[r->reg] |= r->writable;
+        pci->w1c[r->reg] |= r->w1c;
+    }
+
     memset(pci->bar, 0, sizeof(pci->bar));
     for (unsigned bar = 0; bar <= PCI_BAR_ROM; bar++) {
         pci->bar[bar].address = PCI_BAR_UNMAPPED;
@@ -658,6 +677,9 @@ void pci_function_release(struct pci_device *pci)
         fn->rom_loaded = false;
         g_free(pci->rom);
         pci->rom = NULL;
+    }
+    for (unsigned bar = 0; bar <= PCI_BAR_ROM; bar++) {
+        g_clear_pointer(&pci->bar[bar].bank, g_free);
     }
     g_clear_pointer(&pci->msix_table, g_free);
     g_clear_pointer(&pci->msix_pba, g_free);

@@ -651,6 +651,21 @@ void state_plan_free(struct state_plan *plan)
     g_free(plan);
 }
 
+const void *state_plan_value(const struct state_plan *plan, size_t offset)
+{
+    for (guint i = 0; i < plan->items->len; i++) {
+        const struct plan_item *item = &g_array_index(plan->items, struct plan_item, i);
+        const struct state_field *f = item->field;
+        size_t start = item->base + f->offset;
+
+        if (f->type != STATE_VAR_BYTES && offset >= start &&
+            offset - start < field_count(f) * field_stride(f)) {
+            return plan->scratch + offset;
+        }
+    }
+    return NULL;
+}
+
 /* ---- applying ---- */
 
 bool state_fits(const struct state_plan *plan, const void *base, GError **err)

@@ -99,8 +99,6 @@ static int piix3_ide_realize(struct device *dev, GError **err)
 
     memset(c->pci.writable + CONFIG_IDETIM, 0xff, 4);
     c->pci.writable[CONFIG_SIDETIM] = 0xff;
-    c->pci.config[0x06] = 0x80; /* fast back-to-back, medium DEVSEL# timing */
-    c->pci.config[0x07] = 0x02;
     for (unsigned i = 0; i < 2; i++) {
         struct ide_channel *ch = &c->channel[i];
         int ret;
@@ -202,6 +200,12 @@ static const struct state_desc controller_state = {
     .post_load = piix3_ide_post_load,
 };
 
+static const struct pci_config_reg piix3_ide_config[] = {
+    {0x06, 0x80}, /* fast back-to-back, medium DEVSEL# timing */
+    {0x07, 0x02},
+    {0},
+};
+
 static const struct pci_info piix3_ide_pci = {
     .vendor = 0x8086,
     .device = 0x7010,
@@ -209,6 +213,7 @@ static const struct pci_info piix3_ide_pci = {
     .subsystem = 0x1100,
     .class = 0x010180, /* IDE, bus master, both channels fixed to compatibility mode */
     .bar = {[4] = {.type = PCI_BAR_IO, .size = 16, .ops = &bm_ops, .name = "ide-bus-master"}},
+    .config = piix3_ide_config,
     .config_written = piix3_ide_config_written,
 };
 

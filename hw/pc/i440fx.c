@@ -52,9 +52,7 @@ struct i440fx {
 
 /* Registers above 0x40: value after reset and bits that software may change (data sheet table 3).
  */
-static const struct {
-    uint8_t reg, reset, writable;
-} registers[] = {
+static const struct pci_config_reg registers[] = {
     {0x50, 0x00, 0xf7}, /* PMCCFG */
     {0x51, 0x00, 0xff},
     {0x52, 0x00, 0x7f}, /* DETURBO */
@@ -85,6 +83,7 @@ static const struct {
     {REG_SMRAM, 0x02, SMRAM_WRITABLE},
     {0x90, 0x00, 0x9b}, /* ERRCMD */
     {0x93, 0x00, 0x0e}, /* TRC */
+    {0},
 };
 
 static uint64_t address_read(void *opaque, uint64_t offset, unsigned size)
@@ -170,10 +169,6 @@ static int i440fx_realize(struct device *dev, GError **err)
     struct i440fx *s = DEVICE_CAST(struct i440fx, dev);
     int ret;
 
-    for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
-        s->pci.config[registers[i].reg] = registers[i].reset;
-        s->pci.writable[registers[i].reg] = registers[i].writable;
-    }
     region_init(&s->address_port, "pci-config-address", &address_ops, s, 4);
     region_init(&s->data_port, "pci-config-data", &data_ops, s, 4);
     ret = device_place_pio(dev, &s->address_port, 0xcf8, err);
@@ -219,6 +214,7 @@ static const struct pci_info i440fx_pci = {
     .subsystem = 0x1100,
     .class = 0x060000,
     .revision = 2,
+    .config = registers,
     .config_written = i440fx_config_written,
 };
 

@@ -35,9 +35,8 @@ struct piix3 {
     uint8_t route[4]; /* what the hypervisor was told last; 0 = disabled */
 };
 
-static const struct {
-    uint8_t reg, reset, writable;
-} registers[] = {
+static const struct pci_config_reg registers[] = {
+    {0x07, 0x02},       /* medium DEVSEL# timing */
     {0x4c, 0x4d, 0xff}, /* IORT */
     {0x4e, 0x03, 0xff}, /* XBCS */
     {0x4f, 0x00, 0x01},
@@ -65,6 +64,7 @@ static const struct {
     {0xa8, 0x0f, 0xff}, /* FTMR */
     {0xac, 0x00, 0xff}, /* CTLTMR */
     {0xae, 0x00, 0xff}, /* CTHTMR */
+    {0},
 };
 
 /* A route that does not change is not told again: each is a hypercall. */
@@ -118,11 +118,6 @@ static int piix3_realize(struct device *dev, GError **err)
 {
     struct piix3 *s = DEVICE_CAST(struct piix3, dev);
 
-    for (unsigned i = 0; i < G_N_ELEMENTS(registers); i++) {
-        s->pci.config[registers[i].reg] = registers[i].reset;
-        s->pci.writable[registers[i].reg] = registers[i].writable;
-    }
-    s->pci.config[0x07] = 0x02; /* medium DEVSEL# timing */
     region_init(&s->port92, "port92", &port92_ops, s, 1);
     return device_place_pio(dev, &s->port92, 0x92, err);
 }
@@ -175,6 +170,7 @@ static const struct pci_info piix3_pci = {
     .subsystem = 0x1100,
     .class = 0x060100,
     .multifunction = true,
+    .config = registers,
     .config_written = piix3_config_written,
 };
 

@@ -89,6 +89,7 @@ struct device {
     bool dma_blocked; /* PCI: bus master off. Kept by the bus */
     unsigned holds;   /* hold.h */
     GPtrArray *owned; /* regions placed through device_*; removed at unrealize */
+    GPtrArray *banks; /* struct reg_bank *, see regs.h */
 };
 
 #define DEVICE_CAST(type, dev) ((type *)(dev)) /* the instance embeds struct device first */
@@ -114,6 +115,10 @@ void device_set_block(struct device *dev, const char *property, struct block *bl
 void device_set_chardev(struct device *dev, const char *property, struct chardev *chardev);
 int device_realize(struct device *dev, GError **err);
 void device_free(struct device *dev); /* unrealizes if needed and leaves the machine */
+/* Its registers by table, then class->reset. Of a PCI function the bus resets its part before. */
+void device_reset(struct device *dev, enum reset_reason why);
+/* What its class says of it, and its registers by table. */
+void device_describe(struct device *dev, struct facts *to);
 
 /* Places a fixed (ISA) region for the life of the device. Errors name both owners on overlap. */
 struct region;

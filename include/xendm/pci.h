@@ -18,6 +18,7 @@
 
 #include <xendm/aspace.h>
 #include <xendm/device.h>
+#include <xendm/regs.h>
 
 #define PCI_CONFIG_SIZE 256u
 #define PCI_BAR_COUNT 6
@@ -38,6 +39,12 @@ struct pci_bar_info {
     /* opaque is the device; NULL: memory the device owns, see `moved` */
     const struct region_ops *ops;
     const char *name;
+    const struct reg_block *regs; /* in place of ops and name; its size is at most the BAR's */
+};
+
+/* A register in configuration space: reset value, bits the guest changes, clears by writing 1. */
+struct pci_config_reg {
+    uint8_t reg, reset, writable, w1c;
 };
 
 struct pci_info {
@@ -48,6 +55,8 @@ struct pci_info {
     uint8_t intx_pin;   /* 0 none, 1..4 = INTA#..INTD# */
     bool multifunction; /* function 0 of several */
     struct pci_bar_info bar[PCI_BAR_COUNT];
+    /* The chip's own registers, and what its header has besides; ends with reg 0. May be NULL. */
+    const struct pci_config_reg *config;
 
     /*
      * After the guest wrote `len` bytes at `reg` (always inside one dword), and the bus applied its
@@ -73,7 +82,8 @@ struct pci_info {
 struct pci_bar {
     struct region region;
     uint64_t size;
-    uint64_t address; /* where it is decoded now, or PCI_BAR_UNMAPPED */
+    uint64_t address;      /* where it is decoded now, or PCI_BAR_UNMAPPED */
+    struct reg_bank *bank; /* of pci_bar_info.regs */
 };
 
 struct msix_entry {
@@ -124,6 +134,11 @@ void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned reg, uint32_
 /* The function at devfn, or NULL; next one in order of devfn from `devfn` on, or NULL. */
 struct pci_device *pci_device_at(struct pci_bus *bus, unsigned devfn);
 struct pci_device *pci_device_next(struct pci_bus *bus, unsigned devfn);
+
+/* For each function in order of devfn; the loop may take `pci` out, and plug others in. */
+#define pci_foreach(pci, bus) \
+    for (struct pci_device *pci = pci_device_next((bus), 0), *pci##_next_; \
+         pci && (pci##_next_ = pci_device_next((bus), pci->devfn + 1u), true); pci = pci##_next_)
 
 /*
  * Before device_realize(): where the function goes. PCI_DEVFN_AUTO takes the first free slot from 2

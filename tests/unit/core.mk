@@ -50,3 +50,11 @@ check_PROGRAMS += tests/unit/test-log
 tests_unit_test_log_SOURCES = tests/unit/test-log.c
 tests_unit_test_log_LDADD = libbase.la $(GLIB_LIBS)
 TESTS += tests/unit/test-log
+
+# Registers by table, and a walk over those of every class: it links them all.
+check_PROGRAMS += tests/unit/test-regs
+tests_unit_test_regs_SOURCES = tests/unit/test-regs.c hw/classes.c
+tests_unit_test_regs_LDADD = \
+	libhwpc.la libhwide.la libhwacpi.la libhwchar.la libhwinput.la libhwdisplay.la libhwxen.la \
+	libbackendsblock.la libbackendschar.la $(UNIT_LIBS)
+TESTS += tests/unit/test-regs

@@ -7,6 +7,7 @@
 
 #include <xendm/device.h>
 #include <xendm/pci.h>
+#include <xendm/regs.h>
 #include <xendm/state.h>
 
 #include "fakes.h"
@@ -262,9 +263,7 @@ static struct device *realize(struct machine *m, const struct device_class *clas
         if (pci_device_is(dev)) {
             pci_device_reset((struct pci_device *)dev);
         }
-        if (class->reset) {
-            class->reset(dev, RESET_COLD);
-        }
+        device_reset(dev, RESET_COLD);
     }
     return dev;
 }
@@ -327,6 +326,9 @@ static void section_round_trip(const struct state_desc *desc, struct device *dev
     GByteArray *again;
 
     g_assert_no_error(err);
+    for (unsigned i = 0; desc == dev->class->state && i < into->banks->len; i++) {
+        g_assert_true(reg_bank_fits(g_ptr_array_index(into->banks, i), plan, &err));
+    }
     g_assert_true(state_fits(plan, into, &err));
     g_assert_no_error(err);
     state_apply(plan, into);

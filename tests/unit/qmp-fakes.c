@@ -94,6 +94,13 @@ bool board_vcpu_is_online(struct machine *m, unsigned vcpu)
     return fake_qmp.vcpu_online[vcpu];
 }
 
+void device_describe(struct device *dev, struct facts *to)
+{
+    if (dev->class->describe) {
+        dev->class->describe(dev, to);
+    }
+}
+
 struct pci_device *pci_device_next(struct pci_bus *bus, unsigned devfn)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(functions); i++) {
