@@ -67,12 +67,13 @@ static int build_machine(struct daemon *d, const struct xen_domain_info *info, G
     if (!d->clock) {
         return -1;
     }
-    d->hv = origin_open_hypervisor(&d->origin, d->xen, err);
-    if (!d->hv) {
+    d->hv = xen_hypervisor_new(d->xen, origin_is_inherited(&d->origin));
+    d->server = origin_open_server(&d->origin, d->hv, err);
+    if (!d->server) {
         return -1;
     }
     d->memory = xen_guestmem_new(d->hv, NULL);
-    m = d->machine = machine_new(d->hv, d->memory, d->clock);
+    m = d->machine = machine_new(d->hv, d->server, d->memory, d->clock);
     m->domid = d->desc->domid;
     m->vcpus = info->vcpus;
     m->vcpus_online = d->desc->vcpus_online;
@@ -175,6 +176,7 @@ void daemon_end(struct daemon *d)
     if (d->memory) {
         mapcache_free(d->memory);
     }
+    hv_server_free(d->server);
     if (d->hv) {
         xen_hypervisor_free(d->hv);
     }

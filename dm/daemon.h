@@ -31,6 +31,7 @@ struct daemon {
     struct origin origin;
     struct xen_handles *xen;
     struct hypervisor *hv;
+    struct hv_server *server;
     struct guestmem *memory;
     struct xenstore *xenstore;
     struct vclock *clock;

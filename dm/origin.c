@@ -45,11 +45,10 @@ struct xen_handles *origin_open_xen(const struct origin *o, unsigned domid, GErr
     return xen_handles_open(domid, o->left ? handover_fd(o->left, "xen", "evtchn") : -1, err);
 }
 
-struct hypervisor *origin_open_hypervisor(const struct origin *o, struct xen_handles *xen,
-                                          GError **err)
+struct hv_server *origin_open_server(const struct origin *o, struct hypervisor *hv, GError **err)
 {
-    return o->left ? xen_hypervisor_adopt(xen, (unsigned)handover_int(o->left, "xen", "server", 0))
-                   : xen_hypervisor_new(xen, true, err);
+    return o->left ? xen_server_adopt(hv, (unsigned)handover_int(o->left, "xen", "server", 0))
+                   : hv_server_new(hv, err);
 }
 
 static GArray *read_ports(const struct handover *left)
@@ -72,7 +71,7 @@ static GArray *read_ports(const struct handover *left)
     return ports;
 }
 
-struct ioreq_server *origin_open_ioreq(const struct origin *o, struct xen_handles *xen,
+struct ioreq_server *origin_open_ioreq(const struct origin *o, const struct xen_handles *xen,
                                        struct machine *m, GError **err)
 {
     g_autoptr(GArray) ports = NULL;
@@ -110,7 +109,7 @@ static void put_xen(const struct daemon *d, struct handover *h)
 {
     g_autoptr(GString) text = g_string_new(NULL);
     size_t count = 0, nports = 0;
-    const struct xen_range *range = xen_hypervisor_ranges(d->hv, &count);
+    const struct xen_range *range = xen_server_ranges(d->server, &count);
     g_autofree unsigned *port = ioreq_server_ports(d->ioreq, &nports);
 
     for (size_t i = 0; i < count; i++) {
@@ -123,7 +122,7 @@ static void put_xen(const struct daemon *d, struct handover *h)
         g_string_append_printf(text, "%u ", port[i]);
     }
     handover_put_text(h, "xen", "ports", text->str);
-    handover_put_int(h, "xen", "server", d->xen->server);
+    handover_put_int(h, "xen", "server", xen_server_id(d->server));
     handover_put_int(h, "xen", "log-dirty", xen_hypervisor_log_dirty(d->hv));
     handover_put_int(h, "xenstore", "directory-seen", xenstore_directory_seen(d->xenstore));
 }

@@ -23,6 +23,7 @@ struct machine;
 struct machine_desc;
 struct qmp;
 struct qmp_call;
+struct hv_server;
 struct xen_handles;
 
 struct origin {
@@ -37,14 +38,13 @@ bool origin_is_restored(const struct origin *o);
 bool origin_is_inherited(const struct origin *o);
 
 struct xen_handles *origin_open_xen(const struct origin *o, unsigned domid, GError **err);
-struct hypervisor *origin_open_hypervisor(const struct origin *o, struct xen_handles *xen,
-                                          GError **err);
+struct hv_server *origin_open_server(const struct origin *o, struct hypervisor *hv, GError **err);
 struct block *origin_open_drive(const struct origin *o, unsigned i, const struct drive_desc *drive,
                                 GError **err);
 /* kind: "serial" or "channel". NULL without error: the specification is "none". */
 struct chardev *origin_open_chardev(const struct origin *o, const char *kind, unsigned i,
                                     const char *label, const char *spec, GError **err);
-struct ioreq_server *origin_open_ioreq(const struct origin *o, struct xen_handles *xen,
+struct ioreq_server *origin_open_ioreq(const struct origin *o, const struct xen_handles *xen,
                                        struct machine *m, GError **err);
 /* `call`: the command that waits for a live update, or NULL. */
 int origin_open_monitors(const struct origin *o, struct qmp *qmp, const struct machine_desc *desc,

@@ -17,18 +17,16 @@
 
 #include <glib.h>
 
-#include "request.h"
-
 struct ioreq_server;
 struct machine;
 struct xen_handles;
 
 /*
  * Maps the pages, binds the event channels, enables the server and serves from the default main
- * context; holding, until ioreq_server_resume(). The machine must be complete: what the guest
- * accesses from now on is not lost.
+ * context; holding, until ioreq_server_resume(). It is the machine's server. The machine must be
+ * complete: what the guest accesses from now on is not lost.
  */
-struct ioreq_server *ioreq_server_open(struct xen_handles *xen, struct machine *machine,
+struct ioreq_server *ioreq_server_open(const struct xen_handles *xen, struct machine *machine,
                                        GError **err);
 void ioreq_server_close(struct ioreq_server *server);
 
@@ -36,7 +34,7 @@ void ioreq_server_close(struct ioreq_server *server);
  * Live update: goes on with a server that is enabled and whose event channels are bound to the
  * descriptor that was inherited. ports: local ports, of the buffered ring first, then one per vCPU.
  */
-struct ioreq_server *ioreq_server_adopt(struct xen_handles *xen, struct machine *machine,
+struct ioreq_server *ioreq_server_adopt(const struct xen_handles *xen, struct machine *machine,
                                         const unsigned *ports, size_t count, GError **err);
 unsigned *ioreq_server_ports(const struct ioreq_server *server, size_t *count); /* g_free() */
 
@@ -53,6 +51,22 @@ void ioreq_server_resume(struct ioreq_server *server);
  * transfer sees it without a turn of the main loop. True if it did something.
  */
 void ioreq_server_set_poll(struct ioreq_server *server, bool (*poll)(void));
+
+/* What requests there were; dm/ioreq/request.c counts. */
+struct ioreq_counters {
+    uint64_t pio_reads, pio_writes, mmio_reads, mmio_writes, config_reads, config_writes;
+    /* requests with data in guest memory or repeated; their units */
+    uint64_t strings, string_units;
+    uint64_t string_turns;  /* times one of them was left because its time was up */
+    uint64_t string_faults; /* parts of them whose memory was not there */
+    uint64_t time_offsets, invalidates;
+    uint64_t buffered, ring_resyncs;
+    uint64_t bad;
+    /* times a request was found while the machine stood still */
+    uint64_t held;
+    uint64_t delayed; /* accesses whose device held, so that the answer came later */
+    uint64_t waited;  /* times a request was found whose device was held by another */
+};
 
 struct ioreq_server_counters {
     struct ioreq_counters requests;

@@ -273,9 +273,9 @@ static uint32_t device_units(struct ioreq_core *core, const struct ioreq *r, uin
             break;
         }
         if (blocks && r->dir == IOREQ_READ) {
-            part = (uint32_t)aspace_read_some(m->pio, r->addr, at, r->size, n - i);
+            part = (uint32_t)aspace_read_block(m->pio, r->addr, at, r->size, n - i);
         } else if (blocks) {
-            part = (uint32_t)aspace_write_some(m->pio, r->addr, at, r->size, n - i);
+            part = (uint32_t)aspace_write_block(m->pio, r->addr, at, r->size, n - i);
         } else if (r->dir == IOREQ_READ) {
             uint64_t value = target_read(core, r, unit_address(r, done + i));
 

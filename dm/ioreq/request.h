@@ -18,6 +18,8 @@
 
 #include <xendm/clock.h>
 
+#include "ioreq.h"
+
 struct machine;
 
 /* The host's time, for the budgets of a turn. */
@@ -35,21 +37,6 @@ static inline int64_t ioreq_now_ns(void)
  * does not come from Xen, and is refused instead of being served for seconds.
  */
 #define IOREQ_COUNT_MAX 4096u
-
-struct ioreq_counters {
-    uint64_t pio_reads, pio_writes, mmio_reads, mmio_writes, config_reads, config_writes;
-    /* requests with data in guest memory or repeated; their units */
-    uint64_t strings, string_units;
-    uint64_t string_turns;  /* times one of them was left because its time was up */
-    uint64_t string_faults; /* parts of them whose memory was not there */
-    uint64_t time_offsets, invalidates;
-    uint64_t buffered, ring_resyncs;
-    uint64_t bad;
-    /* times a request was found while the machine stood still */
-    uint64_t held;
-    uint64_t delayed; /* accesses whose device held, so that the answer came later */
-    uint64_t waited;  /* times a request was found whose device was held by another */
-};
 
 /* A request that was begun: a string instruction between its turns, or a device holds (hold.h). */
 struct ioreq_rest {

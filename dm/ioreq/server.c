@@ -21,7 +21,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <xendevicemodel.h>
+#include <xenevtchn.h>
+#include <xenforeignmemory.h>
+
 #include "ioreq.h"
+#include "request.h"
 #include "xen/xen.h"
 
 #include <xen/memory.h>
@@ -57,7 +62,11 @@ struct ioreq_source {
 
 struct ioreq_server {
     struct ioreq_core core;
-    struct xen_handles *xen;
+    xendevicemodel_handle *dmod;
+    xenforeignmemory_handle *fmem;
+    xenevtchn_handle *evtchn;
+    domid_t domid;
+    ioservid_t id;
     GSource *source;
     gpointer fd_tag;
     int fd;
@@ -101,7 +110,7 @@ static void notify_vcpu(void *opaque, unsigned vcpu)
     struct ioreq_server *s = opaque;
 
     s->counters.notifies++;
-    if (xenevtchn_notify(s->xen->evtchn, s->vcpu_port[vcpu]) != 0) {
+    if (xenevtchn_notify(s->evtchn, s->vcpu_port[vcpu]) != 0) {
         /* the domain is going */
         log_debug(LOG_IOREQ, "notifying vCPU %u: %s", vcpu, strerror(errno));
     }
@@ -127,7 +136,7 @@ static void unmask_ports(struct ioreq_server *s)
              * with it.
              */
             for (; done < s->masked_count; done++) {
-                if (xenevtchn_unmask(s->xen->evtchn, s->masked[done]) != 0) {
+                if (xenevtchn_unmask(s->evtchn, s->masked[done]) != 0) {
                     log_debug(LOG_IOREQ, "unmasking port %u: %s", s->masked[done], strerror(errno));
                 }
             }
@@ -326,9 +335,8 @@ static bool map_resource(struct ioreq_server *s, unsigned sync_pages, GError **e
     void *base = NULL;
     int e;
 
-    s->resource = xenforeignmemory_map_resource(s->xen->fmem, (domid_t)s->xen->domid,
-                                                XENMEM_resource_ioreq_server, s->xen->server,
-                                                XENMEM_resource_ioreq_server_frame_bufioreq,
+    s->resource = xenforeignmemory_map_resource(s->fmem, s->domid, XENMEM_resource_ioreq_server,
+                                                s->id, XENMEM_resource_ioreq_server_frame_bufioreq,
                                                 1 + sync_pages, &base, PROT_READ | PROT_WRITE, 0);
     if (s->resource != NULL) {
         s->core.ring = base;
@@ -353,13 +361,12 @@ static bool map_frames(struct ioreq_server *s, GError **err)
 {
     xen_pfn_t sync = 0, ring = 0;
 
-    if (xendevicemodel_get_ioreq_server_info(s->xen->dmod, (domid_t)s->xen->domid, s->xen->server,
-                                             &sync, &ring, NULL) == 0) {
-        s->sync_page = xenforeignmemory_map(s->xen->fmem, s->xen->domid, PROT_READ | PROT_WRITE, 1,
-                                            &sync, NULL);
+    if (xendevicemodel_get_ioreq_server_info(s->dmod, s->domid, s->id, &sync, &ring, NULL) == 0) {
+        s->sync_page =
+            xenforeignmemory_map(s->fmem, s->domid, PROT_READ | PROT_WRITE, 1, &sync, NULL);
         if (s->sync_page != NULL) {
-            s->ring_page = xenforeignmemory_map(s->xen->fmem, s->xen->domid, PROT_READ | PROT_WRITE,
-                                                1, &ring, NULL);
+            s->ring_page =
+                xenforeignmemory_map(s->fmem, s->domid, PROT_READ | PROT_WRITE, 1, &ring, NULL);
         }
     }
     if (s->sync_page == NULL || s->ring_page == NULL) {
@@ -410,14 +417,14 @@ static void name_port(struct ioreq_server *s, unsigned port, uint16_t who)
 static int bind_port(struct ioreq_server *s, evtchn_port_t remote, uint16_t who, const char *what,
                      GError **err)
 {
-    int port = xenevtchn_bind_interdomain(s->xen->evtchn, s->xen->domid, remote);
+    int port = xenevtchn_bind_interdomain(s->evtchn, s->domid, remote);
 
     if (port < 0) {
         int e = errno;
 
         g_set_error(err, XENDM_ERROR, e,
                     "cannot bind the event channel of %s (port %u of domain %u): %s", what, remote,
-                    s->xen->domid, g_strerror(e));
+                    s->domid, g_strerror(e));
         return -1;
     }
     name_port(s, (unsigned)port, who);
@@ -430,8 +437,7 @@ static bool bind_ports(struct ioreq_server *s, GError **err)
     char what[32];
     int port;
 
-    if (xendevicemodel_get_ioreq_server_info(s->xen->dmod, (domid_t)s->xen->domid, s->xen->server,
-                                             NULL, NULL, &ring) != 0) {
+    if (xendevicemodel_get_ioreq_server_info(s->dmod, s->domid, s->id, NULL, NULL, &ring) != 0) {
         int e = errno;
 
         g_set_error(err, XENDM_ERROR, e, "cannot ask for the ioreq server's event channel: %s",
@@ -478,18 +484,22 @@ static void released(void *opaque)
     }
 }
 
-static struct ioreq_server *server_new(struct xen_handles *xen, struct machine *machine,
+static struct ioreq_server *server_new(const struct xen_handles *xen, struct machine *machine,
                                        GError **err)
 {
     struct ioreq_server *s;
 
-    if (!xen->server_made || machine->vcpus == 0 || machine->vcpus >= PORT_RING) {
+    if (machine->server == NULL || machine->vcpus == 0 || machine->vcpus >= PORT_RING) {
         g_set_error(err, XENDM_ERROR, EINVAL, "no ioreq server was made, or %u vCPUs are too many",
                     machine->vcpus);
         return NULL;
     }
     s = g_new0(struct ioreq_server, 1);
-    s->xen = xen;
+    s->dmod = xen_devicemodel(xen);
+    s->fmem = xen_foreignmemory(xen);
+    s->evtchn = xen_evtchn(xen);
+    s->domid = (domid_t)xen_domid(xen);
+    s->id = (ioservid_t)xen_server_id(machine->server);
     s->core.machine = machine;
     s->core.vcpus = machine->vcpus;
     s->core.notify = notify_vcpu;
@@ -516,7 +526,7 @@ static void server_listen(struct ioreq_server *s)
      * We read only what poll announced; should the kernel have changed its mind meanwhile, that
      * must not block us.
      */
-    s->fd = xenevtchn_fd(s->xen->evtchn);
+    s->fd = xenevtchn_fd(s->evtchn);
     flags = fcntl(s->fd, F_GETFL);
     if (flags >= 0) {
         fcntl(s->fd, F_SETFL, flags | O_NONBLOCK);
@@ -533,7 +543,7 @@ static void server_listen(struct ioreq_server *s)
     g_source_attach(s->source, NULL);
 }
 
-struct ioreq_server *ioreq_server_open(struct xen_handles *xen, struct machine *machine,
+struct ioreq_server *ioreq_server_open(const struct xen_handles *xen, struct machine *machine,
                                        GError **err)
 {
     struct ioreq_server *s = server_new(xen, machine, err);
@@ -541,8 +551,7 @@ struct ioreq_server *ioreq_server_open(struct xen_handles *xen, struct machine *
     if (s == NULL) {
         return NULL;
     }
-    if (xendevicemodel_set_ioreq_server_state(xen->dmod, (domid_t)xen->domid, xen->server, 1) !=
-        0) {
+    if (xendevicemodel_set_ioreq_server_state(s->dmod, s->domid, s->id, 1) != 0) {
         int e = errno;
 
         g_set_error(err, XENDM_ERROR, e, "cannot enable the ioreq server: %s", g_strerror(e));
@@ -558,7 +567,7 @@ struct ioreq_server *ioreq_server_open(struct xen_handles *xen, struct machine *
     return s;
 }
 
-struct ioreq_server *ioreq_server_adopt(struct xen_handles *xen, struct machine *machine,
+struct ioreq_server *ioreq_server_adopt(const struct xen_handles *xen, struct machine *machine,
                                         const unsigned *ports, size_t count, GError **err)
 {
     struct ioreq_server *s;
@@ -608,33 +617,30 @@ unsigned *ioreq_server_ports(const struct ioreq_server *s, size_t *count)
 
 void ioreq_server_close(struct ioreq_server *s)
 {
-    struct xen_handles *xen;
-
     if (s == NULL) {
         return;
     }
-    xen = s->xen;
     if (s->source != NULL) {
         g_source_destroy(s->source);
         g_source_unref(s->source);
     }
     for (unsigned port = 0; port < s->ports; port++) {
         if (s->port_vcpu[port] != PORT_NONE) {
-            xenevtchn_unbind(xen->evtchn, port);
+            xenevtchn_unbind(s->evtchn, port);
         }
     }
     /* Fails when the domain is gone, which is the usual reason for being here. */
     if (s->enabled) {
-        xendevicemodel_set_ioreq_server_state(xen->dmod, (domid_t)xen->domid, xen->server, 0);
+        xendevicemodel_set_ioreq_server_state(s->dmod, s->domid, s->id, 0);
     }
     if (s->resource != NULL) {
-        xenforeignmemory_unmap_resource(xen->fmem, s->resource);
+        xenforeignmemory_unmap_resource(s->fmem, s->resource);
     }
     if (s->sync_page != NULL) {
-        xenforeignmemory_unmap(xen->fmem, s->sync_page, 1);
+        xenforeignmemory_unmap(s->fmem, s->sync_page, 1);
     }
     if (s->ring_page != NULL) {
-        xenforeignmemory_unmap(xen->fmem, s->ring_page, 1);
+        xenforeignmemory_unmap(s->fmem, s->ring_page, 1);
     }
     s->core.machine->holds.released = NULL;
     ioreq_core_clear(&s->core);
@@ -693,7 +699,7 @@ void ioreq_server_describe(const struct ioreq_server *s,
         line(opaque, text); \
     } while (0)
 #define U(x) ((unsigned long long)(x))
-    LINE("server %u, %u vCPUs, pages by %s%s", (unsigned)s->xen->server, s->core.vcpus,
+    LINE("server %u, %u vCPUs, pages by %s%s", (unsigned)s->id, s->core.vcpus,
          s->resource != NULL ? "resource" : "frame", s->core.hold ? ", holding requests" : "");
     LINE("pio: %llu reads, %llu writes", U(c.requests.pio_reads), U(c.requests.pio_writes));
     LINE("mmio: %llu reads, %llu writes", U(c.requests.mmio_reads), U(c.requests.mmio_writes));

@@ -211,10 +211,11 @@ int update_complete(struct daemon *d, GError **err)
     if (checking) {
         _exit(write(answer_fd, "ready\n", 6) == 6 ? EXIT_SUCCESS : EXIT_FAILURE);
     }
-    if (xen_hypervisor_commit(d->hv, (const struct xen_range *)(void *)before->data, before->len,
-                              err) < 0) {
+    if (xen_server_commit(d->server, (const struct xen_range *)(void *)before->data, before->len,
+                          err) < 0) {
         return -1;
     }
+    xen_hypervisor_adopted(d->hv);
     alarm(0);
     can_go_back = 0;
     if (old_fd >= 0) {

@@ -99,7 +99,7 @@ static struct handover *make_manifest(struct update *u, int answer_fd, GError **
     /* The event channels' descriptor has one owner: the rehearsal does without. */
     if (u->going) {
         handover_put_fd(h, "update", "old", u->old_fd);
-        handover_put_fd(h, "xen", "evtchn", xenevtchn_fd(d->xen->evtchn));
+        handover_put_fd(h, "xen", "evtchn", xen_evtchn_fd(d->xen));
     }
     if (qmp_hand_over(u->qmp, u->call, h, err) < 0) {
         handover_free(h);

@@ -3,10 +3,11 @@
  * Xen, as the daemon's main() sees it: the handles, the implementation of xendm/hypervisor.h on
  * them, and guest memory.
  *
- * Order: xen_handles_open → xen_domain_info → xen_hypervisor_new (creates the ioreq server, so that
- * regions can be registered) → xen_guestmem_new → machine, board → ioreq_server_open
- * (dm/ioreq/ioreq.h; enables) → xen_restrict. Ending is the reverse. xen_handles_close() comes
- * last.
+ * Order: xen_handles_open → xen_domain_info → xen_hypervisor_new → hv_server_new (so that regions
+ * can be registered) → xen_guestmem_new → machine, board → ioreq_server_open (dm/ioreq/ioreq.h;
+ * enables) → xen_restrict. Ending is the reverse. xen_handles_close() comes last.
+ *
+ * No type of Xen's is named here: whoever includes this sees none of Xen's headers.
  */
 #ifndef DM_XEN_HYPERVISOR_H
 #define DM_XEN_HYPERVISOR_H
@@ -16,29 +17,16 @@
 
 #include <glib.h>
 
-#include <xendevicemodel.h>
-#include <xenevtchn.h>
-#include <xenforeignmemory.h>
-
 #include <xendm/hypervisor.h>
 #include <xendm/mapcache.h>
 
+struct hv_server;
 struct machine_desc;
-struct xen_ctrl;
+struct xendevicemodel_handle;
+struct xenevtchn_handle;
+struct xenforeignmemory_handle;
 
-struct xen_handles {
-    unsigned domid;
-    xendevicemodel_handle *dmod;
-    xenforeignmemory_handle *fmem;
-    xenevtchn_handle *evtchn;
-    struct xen_ctrl *ctrl;
-    bool restricted;
-
-    /* The ioreq server, made by xen_hypervisor_new(). */
-    bool server_made;
-    bool server_buffered;
-    ioservid_t server;
-};
+struct xen_handles;
 
 /*
  * `evtchn_fd`: an inherited descriptor with its bindings (live update), taken over; -1 opens one.
@@ -52,6 +40,13 @@ void xen_handles_close(struct xen_handles *xen);
  */
 int xen_restrict(struct xen_handles *xen, GError **err);
 
+unsigned xen_domid(const struct xen_handles *xen);
+int xen_evtchn_fd(const struct xen_handles *xen); /* with its bindings, for a live update */
+/* For dm/ioreq, which includes the headers of the libraries. */
+struct xendevicemodel_handle *xen_devicemodel(const struct xen_handles *xen);
+struct xenforeignmemory_handle *xen_foreignmemory(const struct xen_handles *xen);
+struct xenevtchn_handle *xen_evtchn(const struct xen_handles *xen);
+
 /* What main() puts into struct machine. */
 struct xen_domain_info {
     /* what Xen made, which is what the ioreq page and event channels go by */
@@ -64,12 +59,9 @@ int xen_domain_info(struct xen_handles *xen, const struct machine_desc *desc,
 /* RAM as the toolstack lays it out: up to `below_4g` (0: 0xF0000000), the rest from 4 GiB. */
 void xen_ram_layout(uint64_t ram_bytes, uint64_t below_4g, uint64_t *low_end, uint64_t *high_end);
 
-/*
- * `serve`: create an ioreq server; false for back ends alone (xenpv), where no guest access is
- * forwarded.
- */
-struct hypervisor *xen_hypervisor_new(struct xen_handles *xen, bool serve, GError **err);
-void xen_hypervisor_free(struct hypervisor *hv);
+/* `adopt`: the domain has a device model, whose work we go on with; see below. */
+struct hypervisor *xen_hypervisor_new(struct xen_handles *xen, bool adopt);
+void xen_hypervisor_free(struct hypervisor *hv); /* its servers go first */
 
 /*
  * Live update. What is forwarded to us is kept as a list, which the successor gets. It goes on with
@@ -81,10 +73,13 @@ struct xen_range {
     enum { XEN_RANGE_PIO, XEN_RANGE_MMIO, XEN_RANGE_PCI } kind;
     uint64_t first, last; /* PCI: devfn, twice */
 };
-struct hypervisor *xen_hypervisor_adopt(struct xen_handles *xen, unsigned server);
-int xen_hypervisor_commit(struct hypervisor *hv, const struct xen_range *before, size_t count,
-                          GError **err);
-const struct xen_range *xen_hypervisor_ranges(const struct hypervisor *hv, size_t *count);
+struct hv_server *xen_server_adopt(struct hypervisor *hv, unsigned id);
+unsigned xen_server_id(const struct hv_server *s);
+const struct xen_range *xen_server_ranges(const struct hv_server *s, size_t *count);
+int xen_server_commit(struct hv_server *s, const struct xen_range *before, size_t count,
+                      GError **err);
+/* All servers are committed: from here on Xen is told. */
+void xen_hypervisor_adopted(struct hypervisor *hv);
 /* The machine was built: from now on nobody else reports what Xen refuses. */
 void xen_hypervisor_serving(struct hypervisor *hv);
 bool xen_hypervisor_log_dirty(const struct hypervisor *hv);

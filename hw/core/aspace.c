@@ -535,12 +535,15 @@ static struct region *block_region(struct aspace *as, uint64_t addr, unsigned si
     return r;
 }
 
-size_t aspace_read_some(struct aspace *as, uint64_t addr, void *buf, unsigned size, size_t count)
+size_t aspace_read_block(struct aspace *as, uint64_t addr, void *buf, unsigned size, size_t count)
 {
     struct region *r = block_region(as, addr, size);
     uint64_t value;
 
-    if (r && r->ops->read_block && count > 0) {
+    if (count == 0) {
+        return 0;
+    }
+    if (r && r->ops->read_block) {
         size_t done = r->ops->read_block(r->opaque, addr - r->base, buf, size, count);
 
         XENDM_ASSERT(done <= count);
@@ -554,13 +557,16 @@ size_t aspace_read_some(struct aspace *as, uint64_t addr, void *buf, unsigned si
     return 1;
 }
 
-size_t aspace_write_some(struct aspace *as, uint64_t addr, const void *buf, unsigned size,
-                         size_t count)
+size_t aspace_write_block(struct aspace *as, uint64_t addr, const void *buf, unsigned size,
+                          size_t count)
 {
     struct region *r = block_region(as, addr, size);
     uint64_t value = 0;
 
-    if (r && r->ops->write_block && count > 0) {
+    if (count == 0) {
+        return 0;
+    }
+    if (r && r->ops->write_block) {
         size_t done = r->ops->write_block(r->opaque, addr - r->base, buf, size, count);
 
         XENDM_ASSERT(done <= count);
@@ -572,28 +578,4 @@ size_t aspace_write_some(struct aspace *as, uint64_t addr, const void *buf, unsi
     memcpy(&value, buf, size);
     aspace_write(as, addr, GUINT64_FROM_LE(value), size);
     return 1;
-}
-
-void aspace_read_block(struct aspace *as, uint64_t addr, void *buf, unsigned size, size_t count)
-{
-    size_t done = count > 0 ? aspace_read_some(as, addr, buf, size, count) : 0;
-
-    for (; done < count; done++) {
-        uint64_t value = GUINT64_TO_LE(aspace_read(as, addr, size));
-
-        memcpy((uint8_t *)buf + done * size, &value, size);
-    }
-}
-
-void aspace_write_block(struct aspace *as, uint64_t addr, const void *buf, unsigned size,
-                        size_t count)
-{
-    size_t done = count > 0 ? aspace_write_some(as, addr, buf, size, count) : 0;
-
-    for (; done < count; done++) {
-        uint64_t value = 0;
-
-        memcpy(&value, (const uint8_t *)buf + done * size, size);
-        aspace_write(as, addr, GUINT64_FROM_LE(value), size);
-    }
 }

@@ -14,22 +14,22 @@
 
 static int pio_add(void *opaque, uint64_t first, uint64_t last)
 {
-    return hv_range_add(opaque, HV_SPACE_PIO, first, last);
+    return hvs_range_add(opaque, HV_SPACE_PIO, first, last);
 }
 
 static void pio_del(void *opaque, uint64_t first, uint64_t last)
 {
-    hv_range_del(opaque, HV_SPACE_PIO, first, last);
+    hvs_range_del(opaque, HV_SPACE_PIO, first, last);
 }
 
 static int mmio_add(void *opaque, uint64_t first, uint64_t last)
 {
-    return hv_range_add(opaque, HV_SPACE_MMIO, first, last);
+    return hvs_range_add(opaque, HV_SPACE_MMIO, first, last);
 }
 
 static void mmio_del(void *opaque, uint64_t first, uint64_t last)
 {
-    hv_range_del(opaque, HV_SPACE_MMIO, first, last);
+    hvs_range_del(opaque, HV_SPACE_MMIO, first, last);
 }
 
 static const struct aspace_listener pio_listener = {.range_add = pio_add, .range_del = pio_del};
@@ -43,20 +43,22 @@ static void isa_irq_changed(void *opaque, unsigned number, bool level)
     hv_isa_irq_set(m->hv, number, level);
 }
 
-struct machine *machine_new(struct hypervisor *hv, struct guestmem *memory, struct vclock *clock)
+struct machine *machine_new(struct hypervisor *hv, struct hv_server *server,
+                            struct guestmem *memory, struct vclock *clock)
 {
     struct machine_private *p = g_new0(struct machine_private, 1);
     struct machine *m = &p->m;
 
     m->hv = hv;
+    m->server = server;
     m->memory = memory;
     m->clock = clock;
     m->state = MACHINE_BUILDING;
     p->after_start = MACHINE_RUNNING;
     m->pio = aspace_new("pio", 16);
-    aspace_set_listener(m->pio, &pio_listener, hv);
+    aspace_set_listener(m->pio, &pio_listener, server);
     m->mmio = aspace_new("mmio", MMIO_ADDRESS_BITS);
-    aspace_set_listener(m->mmio, &mmio_listener, hv);
+    aspace_set_listener(m->mmio, &mmio_listener, server);
     for (unsigned i = 0; i < G_N_ELEMENTS(m->isa_irq); i++) {
         irq_line_init(&m->isa_irq[i], isa_irq_changed, m, i);
     }

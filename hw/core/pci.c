@@ -633,7 +633,7 @@ int pci_function_register(struct pci_device *pci, GError **err)
     for (unsigned bar = 0; bar < PCI_BAR_COUNT; bar++) {
         XENDM_ASSERT(bar_type(pci, bar) == PCI_BAR_NONE || pci->bar[bar].size);
     }
-    rc = hv_pci_function_add(pci->dev.machine->hv, pci->devfn);
+    rc = hvs_pci_function_add(pci->dev.machine->server, pci->devfn);
     if (rc < 0) {
         g_set_error(err, XENDM_ERROR, -rc,
                     "%s: the hypervisor does not forward PCI function %02x.%x: %s", pci->dev.id,
@@ -662,7 +662,7 @@ void pci_function_unregister(struct pci_device *pci)
     unplace(pci);
     if (fn->registered) {
         fn->registered = false;
-        hv_pci_function_del(pci->dev.machine->hv, pci->devfn);
+        hvs_pci_function_del(pci->dev.machine->server, pci->devfn);
     }
 }
 

@@ -126,15 +126,13 @@ void region_set_hidden(struct region *r, bool hidden);
 uint64_t aspace_read(struct aspace *as, uint64_t addr, unsigned size);
 void aspace_write(struct aspace *as, uint64_t addr, uint64_t value, unsigned size);
 
-/* String I/O on one address: `count` units, `buf` holds size * count bytes. Always serves all. */
-void aspace_read_block(struct aspace *as, uint64_t addr, void *buf, unsigned size, size_t count);
-void aspace_write_block(struct aspace *as, uint64_t addr, const void *buf, unsigned size,
-                        size_t count);
-
-/* The same, but only what one call of the device serves: at least one unit. Returns how many. */
-size_t aspace_read_some(struct aspace *as, uint64_t addr, void *buf, unsigned size, size_t count);
-size_t aspace_write_some(struct aspace *as, uint64_t addr, const void *buf, unsigned size,
-                         size_t count);
+/*
+ * String I/O on one address: units of `size` bytes, as many of `count` as one call of the device
+ * serves, at least one. Returns how many.
+ */
+size_t aspace_read_block(struct aspace *as, uint64_t addr, void *buf, unsigned size, size_t count);
+size_t aspace_write_block(struct aspace *as, uint64_t addr, const void *buf, unsigned size,
+                          size_t count);
 
 #define REGION_ALL_PAYLOAD UINT32_MAX
 /* True if any of `size` bytes at `addr` is payload of the region there. */

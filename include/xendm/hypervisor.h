@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <glib.h>
+
 struct hypervisor;
 
 #define GUEST_PAGE_SHIFT 12
@@ -35,17 +37,20 @@ void hv_pci_link_route(struct hypervisor *hv, unsigned link, unsigned isa_irq);
 void hv_msi_inject(struct hypervisor *hv, uint64_t address, uint32_t data);
 
 /*
- * What is forwarded to us: inclusive ranges of ports or guest-physical addresses, and PCI functions
- * by devfn on bus 0.
+ * What is forwarded to us belongs to a server, of which a process and a domain may have more than
+ * one: inclusive ranges of ports or guest-physical addresses, and PCI functions by devfn on bus 0.
  */
+struct hv_server;
 enum hv_space {
     HV_SPACE_PIO,
     HV_SPACE_MMIO,
 };
-int hv_range_add(struct hypervisor *hv, enum hv_space space, uint64_t first, uint64_t last);
-void hv_range_del(struct hypervisor *hv, enum hv_space space, uint64_t first, uint64_t last);
-int hv_pci_function_add(struct hypervisor *hv, unsigned devfn);
-void hv_pci_function_del(struct hypervisor *hv, unsigned devfn);
+struct hv_server *hv_server_new(struct hypervisor *hv, GError **err);
+void hv_server_free(struct hv_server *s);
+int hvs_range_add(struct hv_server *s, enum hv_space space, uint64_t first, uint64_t last);
+void hvs_range_del(struct hv_server *s, enum hv_space space, uint64_t first, uint64_t last);
+int hvs_pci_function_add(struct hv_server *s, unsigned devfn);
+void hvs_pci_function_del(struct hv_server *s, unsigned devfn);
 
 /*
  * The guest ends. May be called more than once; the first reason counts. -errno: it does not, Xen

@@ -47,6 +47,7 @@ struct machine_events {
 
 struct machine {
     struct hypervisor *hv;
+    struct hv_server *server; /* whose accesses these devices answer */
     struct guestmem *memory;
     struct vclock *clock;
     struct aspace *pio, *mmio;
@@ -73,7 +74,8 @@ struct machine {
 };
 
 /* An empty machine: address spaces, clock, bus, interrupt lines. `clock` is owned by the caller. */
-struct machine *machine_new(struct hypervisor *hv, struct guestmem *memory, struct vclock *clock);
+struct machine *machine_new(struct hypervisor *hv, struct hv_server *server,
+                            struct guestmem *memory, struct vclock *clock);
 void machine_free(struct machine *m); /* devices last made go first */
 struct device *machine_find(struct machine *m, const char *id);
 

@@ -386,11 +386,11 @@ static void op_access(struct fuzz_guest *g)
         unsigned count = fuzz_u8(&g->in) + 1u;
 
         if (how & 1) {
-            aspace_read_block(r->space, address, buf, size, count);
+            fake_string_in(r->space, address, buf, size, count);
         } else {
             fuzz_bytes(&g->in, buf, size * 8);
             memset(buf + size * 8, 0, sizeof(buf) - size * 8);
-            aspace_write_block(r->space, address, buf, size, count);
+            fake_string_out(r->space, address, buf, size, count);
         }
     } else if (how & 1) {
         aspace_read(r->space, address, size);

@@ -47,8 +47,10 @@ void hv_msi_inject(struct hypervisor *hv, uint64_t address, uint32_t data)
     hv->msi_data = data;
 }
 
-int hv_range_add(struct hypervisor *hv, enum hv_space space, uint64_t first, uint64_t last)
+int hvs_range_add(struct hv_server *s, enum hv_space space, uint64_t first, uint64_t last)
 {
+    struct hypervisor *hv = s->hv;
+
     g_assert_cmpuint(first, <=, last);
     if (hv->fail_range_add) {
         int error = abs(hv->fail_range_add);
@@ -60,22 +62,28 @@ int hv_range_add(struct hypervisor *hv, enum hv_space space, uint64_t first, uin
     return 0;
 }
 
-void hv_range_del(struct hypervisor *hv, enum hv_space space, uint64_t first, uint64_t last)
+void hvs_range_del(struct hv_server *s, enum hv_space space, uint64_t first, uint64_t last)
 {
+    struct hypervisor *hv = s->hv;
+
     hv->ranges_deleted++;
     g_assert_cmpuint(hv->ranges_deleted, <=, hv->ranges_added);
 }
 
-int hv_pci_function_add(struct hypervisor *hv, unsigned devfn)
+int hvs_pci_function_add(struct hv_server *s, unsigned devfn)
 {
+    struct hypervisor *hv = s->hv;
+
     g_assert_cmpuint(devfn, <, 256);
     g_assert_false(hv->function[devfn]);
     hv->function[devfn] = true;
     return 0;
 }
 
-void hv_pci_function_del(struct hypervisor *hv, unsigned devfn)
+void hvs_pci_function_del(struct hv_server *s, unsigned devfn)
 {
+    struct hypervisor *hv = s->hv;
+
     g_assert_true(hv->function[devfn]);
     hv->function[devfn] = false;
 }
@@ -181,8 +189,10 @@ void hv_memory_unmap(struct hypervisor *hv, void *ptr, size_t pages)
 struct machine *fake_machine_new(void)
 {
     struct hypervisor *hv = g_new0(struct hypervisor, 1);
-    struct machine *m =
-        machine_new(hv, fake_guestmem_new(LOW_RAM, HIGH_RAM), vclock_new(NULL, NULL));
+    struct machine *m;
+
+    hv->server.hv = hv;
+    m = machine_new(hv, &hv->server, fake_guestmem_new(LOW_RAM, HIGH_RAM), vclock_new(NULL, NULL));
 
     m->ram_low_end = LOW_RAM;
     m->ram_high_end = (UINT64_C(4) << 30) + HIGH_RAM;
@@ -190,6 +200,25 @@ struct machine *fake_machine_new(void)
     m->domid = 1;
     vclock_start(m->clock);
     return m;
+}
+
+void fake_string_in(struct aspace *as, uint64_t addr, void *buf, unsigned size, size_t count)
+{
+    for (size_t done = aspace_read_block(as, addr, buf, size, count); done < count; done++) {
+        uint64_t value = aspace_read(as, addr, size);
+
+        memcpy((uint8_t *)buf + done * size, &value, size);
+    }
+}
+
+void fake_string_out(struct aspace *as, uint64_t addr, const void *buf, unsigned size, size_t count)
+{
+    for (size_t done = aspace_write_block(as, addr, buf, size, count); done < count; done++) {
+        uint64_t value = 0;
+
+        memcpy(&value, (const uint8_t *)buf + done * size, size);
+        aspace_write(as, addr, value, size);
+    }
 }
 
 void fake_machine_free(struct machine *m)

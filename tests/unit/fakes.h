@@ -32,7 +32,12 @@ unsigned fake_guestmem_pinned(struct guestmem *gm);
 uint64_t fake_guestmem_dirty_bytes(struct guestmem *gm);
 
 /* ---- hypervisor ---- */
+struct hv_server {
+    struct hypervisor *hv;
+};
+
 struct hypervisor {
+    struct hv_server server; /* the only one */
     bool isa_level[16];
     unsigned isa_changes[16];
     bool intx_level[32][4];
@@ -70,6 +75,11 @@ struct hypervisor {
 struct machine *fake_machine_new(void);
 void fake_machine_free(struct machine *m);
 void fake_clock_step(struct machine *m, int64_t ns); /* runs the timers that become due */
+
+/* A whole string instruction: what the block form of a port takes, then unit by unit. */
+void fake_string_in(struct aspace *as, uint64_t addr, void *buf, unsigned size, size_t count);
+void fake_string_out(struct aspace *as, uint64_t addr, const void *buf, unsigned size,
+                     size_t count);
 
 /*
  * device_new + device_realize of a class with "name=value" settings, NULL-terminated, then a cold

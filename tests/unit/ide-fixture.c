@@ -184,12 +184,12 @@ void command48(struct ide_test *t, uint8_t code, unsigned unit, uint64_t lba, ui
 
 void pio_in(struct ide_test *t, void *buf, size_t len, unsigned width)
 {
-    aspace_read_block(t->m->pio, base(t), buf, width, len / width);
+    fake_string_in(t->m->pio, base(t), buf, width, len / width);
 }
 
 void pio_out(struct ide_test *t, const void *buf, size_t len, unsigned width)
 {
-    aspace_write_block(t->m->pio, base(t), buf, width, len / width);
+    fake_string_out(t->m->pio, base(t), buf, width, len / width);
 }
 
 void *mem(struct ide_test *t, uint64_t gpa)

@@ -356,7 +356,7 @@ static void test_block(void)
     chip_init(&c, "data", ops, 8);
     place(as, &c.r, 0x1f0);
     c.block_limit = SIZE_MAX;
-    aspace_read_block(as, 0x1f0, buf, 2, 32);
+    fake_string_in(as, 0x1f0, buf, 2, 32);
     for (unsigned i = 0; i < 64; i++) {
         g_assert_cmphex(buf[i], ==, 0xb0);
     }
@@ -365,7 +365,7 @@ static void test_block(void)
 
     /* Some by block, the rest one by one. */
     c.block_limit = 3;
-    aspace_read_block(as, 0x1f0, buf, 4, 5);
+    fake_string_in(as, 0x1f0, buf, 4, 5);
     g_assert_cmphex(buf[11], ==, 0xb0);
     g_assert_cmpmem(buf + 12, 4, c.bytes, 4);
     g_assert_cmpmem(buf + 16, 4, c.bytes, 4);
@@ -375,7 +375,7 @@ static void test_block(void)
     }
     c.block_limit = 31;
     c.writes = 0;
-    aspace_write_block(as, 0x1f0, buf, 2, 32);
+    fake_string_out(as, 0x1f0, buf, 2, 32);
     g_assert_cmpuint(c.writes, ==, 1);
     g_assert_cmphex(c.bytes[0], ==, 62);
     g_assert_cmphex(c.bytes[1], ==, 63);
@@ -384,32 +384,32 @@ static void test_block(void)
      * form. */
     c.blocks = 0;
     c.block_limit = SIZE_MAX;
-    aspace_read_block(as, 0x1f0, buf, 1, 4);
-    aspace_read_block(as, 0x1f0, buf, 8, 2);
+    fake_string_in(as, 0x1f0, buf, 1, 4);
+    fake_string_in(as, 0x1f0, buf, 8, 2);
     g_assert_cmpmem(buf, 8, c.bytes, 8);
     g_assert_cmpmem(buf + 8, 8, c.bytes, 8);
-    aspace_read_block(as, 0x1f6, buf, 4, 2);
+    fake_string_in(as, 0x1f6, buf, 4, 2);
     g_assert_cmpmem(buf, 2, c.bytes + 6, 2);
     g_assert_cmphex(buf[2], ==, 0xff);
-    aspace_write_block(as, 0x1f7, buf, 2, 2);
-    aspace_write_block(as, 0x1f0, buf, 1, 3);
+    fake_string_out(as, 0x1f7, buf, 2, 2);
+    fake_string_out(as, 0x1f0, buf, 1, 3);
     g_assert_cmphex(c.bytes[0], ==, buf[2]);
     g_assert_cmpuint(c.blocks, ==, 0);
     region_set_hidden(&c.r, true);
-    aspace_read_block(as, 0x1f0, buf, 2, 2);
+    fake_string_in(as, 0x1f0, buf, 2, 2);
     g_assert_cmphex(buf[3], ==, 0xff);
     g_assert_cmpuint(c.blocks, ==, 0);
     region_set_hidden(&c.r, false);
-    aspace_read_block(as, 0x1f0, buf, 2, 0);
+    fake_string_in(as, 0x1f0, buf, 2, 0);
     g_assert_cmpuint(c.blocks, ==, 0);
     region_remove(&c.r);
 
     /* Nobody there. */
-    aspace_read_block(as, 0x5e, buf, 2, 32);
+    fake_string_in(as, 0x5e, buf, 2, 32);
     for (unsigned i = 0; i < 64; i++) {
         g_assert_cmphex(buf[i], ==, 0xff);
     }
-    aspace_write_block(as, 0x5e, buf, 4, 16);
+    fake_string_out(as, 0x5e, buf, 4, 16);
     aspace_free(as);
 }
 
@@ -436,7 +436,7 @@ static void test_vanishing(void)
         g_assert_null(aspace_find(as, 0x200));
         place(as, &c.r, 0x200);
         c.writes = 0;
-        aspace_write_block(as, 0x200, buf, 1, 4);
+        fake_string_out(as, 0x200, buf, 1, 4);
         g_assert_cmpuint(c.writes, ==, 1);
         place(as, &c.r, 0x200);
         aspace_write(as, 0x206, 0, 4);

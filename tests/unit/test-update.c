@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include <xendm/handover.h>
-#include "dm/xen/xen.h"
+#include "dm/xen/internal.h"
 
 /* ---- Xen ---- */
 
@@ -58,6 +58,11 @@ int xendevicemodel_unmap_pcidev_from_ioreq_server(xendevicemodel_handle *dmod, d
     return note('-', "pci", device, function);
 }
 
+int xendevicemodel_destroy_ioreq_server(xendevicemodel_handle *dmod, domid_t domid, ioservid_t id)
+{
+    return note('-', "server", id, 0);
+}
+
 int xendevicemodel_set_isa_irq_level(xendevicemodel_handle *dmod, domid_t domid, uint8_t irq,
                                      unsigned int level)
 {
@@ -85,63 +90,68 @@ static const struct xen_range before[] = {
 };
 
 /* The machine of the new program: one port range moved, one function more. */
-static struct hypervisor *new_machine(struct xen_handles *xen)
+static struct hv_server *new_machine(struct xen_handles *xen, struct hypervisor **opened)
 {
-    struct hypervisor *hv = xen_hypervisor_adopt(xen, 3);
+    struct hypervisor *hv = *opened = xen_hypervisor_new(xen, true);
+    struct hv_server *s = xen_server_adopt(hv, 3);
 
-    g_assert_cmpint(hv_range_add(hv, HV_SPACE_PIO, 0x1f0, 0x1ff), ==, 0);
-    hv_range_del(hv, HV_SPACE_PIO, 0x1f0, 0x1ff);
-    g_assert_cmpint(hv_range_add(hv, HV_SPACE_PIO, 0x170, 0x177), ==, 0);
-    g_assert_cmpint(hv_range_add(hv, HV_SPACE_MMIO, 0xf0000000, 0xf0ffffff), ==, 0);
-    g_assert_cmpint(hv_pci_function_add(hv, 0x10), ==, 0);
-    g_assert_cmpint(hv_pci_function_add(hv, 0x19), ==, 0);
+    g_assert_cmpint(hvs_range_add(s, HV_SPACE_PIO, 0x1f0, 0x1ff), ==, 0);
+    hvs_range_del(s, HV_SPACE_PIO, 0x1f0, 0x1ff);
+    g_assert_cmpint(hvs_range_add(s, HV_SPACE_PIO, 0x170, 0x177), ==, 0);
+    g_assert_cmpint(hvs_range_add(s, HV_SPACE_MMIO, 0xf0000000, 0xf0ffffff), ==, 0);
+    g_assert_cmpint(hvs_pci_function_add(s, 0x10), ==, 0);
+    g_assert_cmpint(hvs_pci_function_add(s, 0x19), ==, 0);
     hv_isa_irq_set(hv, 4, true);
     g_assert_cmpint(hv_memory_relocate(hv, 1, 2, 1), ==, -EBUSY);
     g_assert_cmpint(hv_memory_populate(hv, 1, 1), ==, -EBUSY);
     assert_calls(""); /* only noted */
-    return hv;
+    return s;
 }
 
 static void test_commit(void)
 {
     struct xen_handles xen = {.domid = 1};
-    struct hypervisor *hv = new_machine(&xen);
+    struct hypervisor *hv;
+    struct hv_server *s = new_machine(&xen, &hv);
     GError *err = NULL;
     size_t count;
 
-    g_assert_cmpint(xen_hypervisor_commit(hv, before, G_N_ELEMENTS(before), &err), ==, 0);
+    g_assert_cmpint(xen_server_commit(s, before, G_N_ELEMENTS(before), &err), ==, 0);
     g_assert_no_error(err);
     assert_calls("+pio 170-177\n+pci 3-1\n-pio 1f0-1f7\n");
-    g_assert_cmpuint(xen.server, ==, 3);
-    xen_hypervisor_ranges(hv, &count);
+    g_assert_cmpuint(xen_server_id(s), ==, 3);
+    xen_hypervisor_adopted(hv);
+    xen_server_ranges(s, &count);
     g_assert_cmpuint(count, ==, 4);
     hv_isa_irq_set(hv, 4, true);
-    hv_pci_function_del(hv, 0x19);
+    hvs_pci_function_del(s, 0x19);
     assert_calls("!isa 4-1\n-pci 3-1\n");
-    xen_hypervisor_ranges(hv, &count);
+    xen_server_ranges(s, &count);
     g_assert_cmpuint(count, ==, 3);
-    xen.server_made = false; /* nothing to destroy here */
+    hv_server_free(s);
+    assert_calls("-server 3-0\n");
     xen_hypervisor_free(hv);
 }
 
 static void test_commit_refused(void)
 {
     struct xen_handles xen = {.domid = 1};
-    struct hypervisor *hv = new_machine(&xen);
+    struct hypervisor *hv;
+    struct hv_server *s = new_machine(&xen, &hv);
     GError *err = NULL;
 
     fail_at = 2;
     fail_with = ENOSPC;
-    g_assert_cmpint(xen_hypervisor_commit(hv, before, G_N_ELEMENTS(before), &err), ==, -ENOSPC);
+    g_assert_cmpint(xen_server_commit(s, before, G_N_ELEMENTS(before), &err), ==, -ENOSPC);
     g_assert_nonnull(err);
     g_clear_error(&err);
     assert_calls("+pio 170-177\n+pci 3-1\n-pio 170-177\n"); /* as it was */
 
     fail_at = 2;
     fail_with = EEXIST; /* somebody was there before us: so be it */
-    g_assert_cmpint(xen_hypervisor_commit(hv, before, G_N_ELEMENTS(before), &err), ==, 0);
+    g_assert_cmpint(xen_server_commit(s, before, G_N_ELEMENTS(before), &err), ==, 0);
     assert_calls("+pio 170-177\n+pci 3-1\n-pio 1f0-1f7\n");
-    xen.server_made = false;
+    hv_server_free(s);
     xen_hypervisor_free(hv);
 }
 
@@ -149,9 +159,10 @@ static void test_commit_refused(void)
 static void test_not_ours_to_destroy(void)
 {
     struct xen_handles xen = {.domid = 1};
+    struct hypervisor *hv;
 
-    xen_hypervisor_free(new_machine(&xen)); /* would crash on the handle that is NULL */
-    g_assert_true(xen.server_made);
+    hv_server_free(new_machine(&xen, &hv));
+    xen_hypervisor_free(hv);
     assert_calls("");
 }
 
