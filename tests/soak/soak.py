@@ -302,7 +302,7 @@ class Life:
         os.mkdir(self.tmp)
         faults = ["--disk-faults"] if self.random.random() < .5 else []
         self.disk_faults = bool(faults)
-        self.own = OurOwn(self.tmp, "--disk", self.model.path, "--cdrom", self.model.path, "--vga", "stdvga", "--serial", "null",
+        self.own = OurOwn(self.tmp, "--disk", self.model.path, "--cdrom", soak.disc, "--vga", "stdvga", "--serial", "null",
                           "--vcpus", "4", *faults)
         self.path = self.own.start()
         self.qmp = self.own.qmp()
@@ -470,6 +470,9 @@ class Soak:
         self.old, self.verbose = args.old, args.verbose
         self.tmp = tempfile.mkdtemp(prefix="soak-", dir=args.dir)
         self.model = Model(os.path.join(self.tmp, "disk.img"))
+        self.disc = os.path.join(self.tmp, "disc.iso")
+        with open(self.disc, "wb") as stream:
+            stream.truncate(1 << 20)
         self.counts = collections.Counter()
         # A sanitized program wants its library first, before anything that is preloaded.
         with open(XENDM, "rb") as stream:
