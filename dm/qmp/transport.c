@@ -30,6 +30,7 @@
 
 #define BACKLOG 16
 #define READ_SIZE 4096
+#define TURN_US 1000 /* for one client in a turn of the main loop */
 #define QUIET_MONITOR "libxenstat-cmd"
 
 static void client_process(struct qmp_client *client);
@@ -112,7 +113,7 @@ static void client_update(struct qmp_client *client)
 {
     GIOCondition wanted = G_IO_HUP | G_IO_ERR;
 
-    if (!client->eof && !client->call && !client->closing &&
+    if (!client->eof && !client->call && !client->closing && !client->more &&
         client_backlog(client) < QMP_OUTPUT_HIGH) {
         wanted |= G_IO_IN;
     }
@@ -120,6 +121,7 @@ static void client_update(struct qmp_client *client)
         wanted |= G_IO_OUT;
     }
     g_source_modify_unix_fd(client->source, client->tag, wanted);
+    g_source_set_ready_time(client->source, client->more ? 0 : -1);
 }
 
 int qmp_client_take_fd(struct qmp_client *client)
@@ -316,16 +318,20 @@ static void client_compact(struct qmp_client *client)
 }
 
 /*
- * Answers the commands that were read, until one's reply has to wait. Does not free the client:
- * that is for whoever calls from the main loop, by client_settle().
+ * Answers the commands that were read, until one's reply has to wait, or others are to have their
+ * turn: a client may send a thousand at once. Does not free the client: that is for whoever calls
+ * from the main loop, by client_settle().
  */
 static void client_process(struct qmp_client *client)
 {
+    gint64 end = g_get_monotonic_time() + TURN_US;
+
     if (client->busy) {
         return;
     }
     client->busy = true;
-    while (!client->call && !client->broken && !client->closing &&
+    client->more = false;
+    while (!client->more && !client->call && !client->broken && !client->closing &&
            client_backlog(client) < QMP_OUTPUT_HIGH) {
         enum scan_result result = client_scan(client);
 
@@ -343,9 +349,10 @@ static void client_process(struct qmp_client *client)
         } else {
             break;
         }
+        client->more = client->scan.at < client->in->len && g_get_monotonic_time() >= end;
     }
     client_compact(client);
-    if (client->in->len > QMP_COMMAND_MAX + READ_SIZE ||
+    if ((client->in->len > QMP_COMMAND_MAX + READ_SIZE && !client->more) ||
         (client->scan.depth && client->scan.at > QMP_COMMAND_MAX) ||
         (client->scan.skip && client->scan.skipped > QMP_COMMAND_MAX)) {
         if (!client->closing) {
@@ -364,7 +371,7 @@ static void client_settle(struct qmp_client *client)
     bool written = !client_backlog(client);
 
     if (client->broken || (client->closing && written) ||
-        (client->eof && written && !client->call)) {
+        (client->eof && written && !client->call && !client->more)) {
         client_close(client);
     } else {
         client_update(client);
@@ -393,7 +400,7 @@ static gboolean client_dispatch(GSource *source, GSourceFunc callback, gpointer 
     if (is & G_IO_OUT) {
         client_write(client);
     }
-    if (is & G_IO_IN) {
+    if ((is & G_IO_IN) && !client->more) {
         client_read(client);
     } else if (is & (G_IO_HUP | G_IO_ERR)) {
         client->broken = true;

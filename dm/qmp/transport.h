@@ -55,6 +55,7 @@ struct qmp_client {
     bool broken;           /* to be closed as soon as nobody uses it */
     bool closing;          /* to be closed as soon as all is written */
     bool busy;             /* client_process() is at work */
+    bool more;             /* its time was up: the next turn goes on with what was read */
     struct qmp_call *call; /* the command under way: no other is begun */
 
     GByteArray *in;

@@ -3,6 +3,7 @@
 """What a guest can do to the main loop: no turn of it takes more than 5 ms of CPU time, and what the loop has to do for
 others it does meanwhile. Judged by CPU time and counts; `info loop` says whose the longest turn was. TAP."""
 import re
+import socket
 import sys
 
 sys.dont_write_bytecode = True     # the source tree stays clean
@@ -99,5 +100,25 @@ def test_clear(tmp):
     m.end()
 
 
+def test_qmp(tmp):
+    """a client that sends costly commands by the hundred in one go gets its answers, and others do not wait for them"""
+    m = machine(tmp)
+    for _ in range(400):
+        m.cpu.do("inb 0x64")            # something to record
+    command = b'{"execute":"human-monitor-command","arguments":{"command-line":"info recorder 300"}}'
+    with socket.socket(socket.AF_UNIX) as flood:
+        flood.connect(m.dir + "/qmp-libxl-1")
+        replies = flood.makefile("rb")
+        replies.readline()
+        flood.sendall(b'{"execute":"qmp_capabilities"}' + command * 40)
+        for _ in range(3):
+            want(m.qmp.ok("query-status")["running"], "it runs")
+        for _ in range(41):
+            want(b'"return"' in replies.readline(), "an answer for each")
+    took = longest(m)
+    want(took <= LIMIT_US * (SANITIZED if sanitized(m) else 1), "a turn took", took, "us of CPU time")
+    m.end()
+
+
 if __name__ == "__main__":
-    sys.exit(tap([test_vbe, test_bar, test_clear]))
+    sys.exit(tap([test_vbe, test_bar, test_clear, test_qmp]))
