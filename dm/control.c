@@ -13,6 +13,7 @@
 #include "control.h"
 #include "daemon.h"
 #include "ioreq/ioreq.h"
+#include "loop.h"
 #include "qmp/qmp.h"
 #include "update/update.h"
 #include "xen/xen.h"
@@ -22,6 +23,9 @@ struct control {
     const struct machine_desc *desc;
     struct qmp_target target;
     struct qmp *qmp;
+
+    GArray
+        *forwarded; /* a live update: what Xen forwards now, for the one that comes; NULL: ours */
 
     /* The guest's clock: what it asked for last and what is in xenstore. */
     int64_t rtc_offset, rtc_stored;
@@ -97,11 +101,152 @@ static int op_set_log_dirty(void *opaque, bool enable, GError **err)
     return 0;
 }
 
-static void op_update(void *opaque, const char *binary, struct qmp_call *call)
+/* ---- live update ---- */
+
+static void update_stand_still(void *opaque, void (*still)(void *arg), void *arg)
 {
     struct control *c = opaque;
 
-    update_start(c->d, c->qmp, binary, call);
+    daemon_stand_still(c->d, still, arg);
+}
+
+static void update_go_on(void *opaque)
+{
+    struct control *c = opaque;
+
+    daemon_go_on(c->d);
+}
+
+static int update_save(void *opaque, int fd, GError **err)
+{
+    struct control *c = opaque;
+
+    return daemon_save(c->d, fd, err);
+}
+
+static int update_hand_over(void *opaque, bool check, struct handover *h, GError **err)
+{
+    struct control *c = opaque;
+
+    origin_hand_over(c->d, check, h);
+    return qmp_hand_over(c->qmp, c->d->update_call, h, err);
+}
+
+static int update_forward(void *opaque, const char *ranges, GError **err)
+{
+    struct control *c = opaque;
+    g_autoptr(GArray) now = ranges ? origin_read_ranges(ranges, err) : NULL;
+    int rc;
+
+    if (!ranges) {
+        if (c->forwarded) {
+            xen_server_take_back(c->d->server, (struct xen_range *)(void *)c->forwarded->data,
+                                 c->forwarded->len);
+            g_clear_pointer(&c->forwarded, g_array_unref);
+        }
+        return 0;
+    }
+    if (!now) {
+        return -1;
+    }
+    rc = xen_server_hand_on(c->d->server, (struct xen_range *)(void *)now->data, now->len, err);
+    if (rc == 0) {
+        c->forwarded = g_steal_pointer(&now);
+    }
+    return rc;
+}
+
+static bool update_is_ending(void *opaque)
+{
+    struct control *c = opaque;
+
+    loop_take_signals();
+    return c->d->quitting;
+}
+
+static void update_let_go(void *opaque)
+{
+    struct control *c = opaque;
+
+    daemon_let_go(c->d);
+}
+
+static void update_failed(void *opaque, GError *err)
+{
+    struct control *c = opaque;
+    struct qmp_call *call = c->d->update_call;
+
+    c->d->update = NULL;
+    c->d->update_call = NULL;
+    qmp_call_finish(call, err);
+}
+
+static const struct update_ops update_ops = {
+    .stand_still = update_stand_still,
+    .go_on = update_go_on,
+    .save = update_save,
+    .hand_over = update_hand_over,
+    .forward = update_forward,
+    .is_ending = update_is_ending,
+    .let_go = update_let_go,
+    .failed = update_failed,
+};
+
+/* The program that is installed now where we came from; a package's new file has taken the name. */
+static char *own_path(void)
+{
+    char *path = g_file_read_link("/proc/self/exe", NULL);
+
+    if (path && g_str_has_suffix(path, " (deleted)")) {
+        path[strlen(path) - strlen(" (deleted)")] = '\0';
+    }
+    return path;
+}
+
+static bool may_execute(const struct machine_desc *desc, const char *binary, GError **err)
+{
+    if (desc->restrict_domid || desc->chroot_dir || desc->run_as) {
+        g_set_error(err, XENDM_ERROR, EPERM,
+                    "under dm_restrict a process cannot execute programs: use xendmctl update, "
+                    "which starts the new one");
+        return false;
+    }
+    if (!binary || binary[0] != '/') {
+        g_set_error(err, XENDM_ERROR, EINVAL, "'%s' is no absolute path", binary ? binary : "");
+        return false;
+    }
+    if (access(binary, X_OK) < 0) {
+        g_set_error(err, XENDM_ERROR, errno, "cannot execute '%s': %s", binary, g_strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+static void op_update(void *opaque, const char *binary, int socket, struct qmp_call *call)
+{
+    struct control *c = opaque;
+    g_autofree char *path = binary ? g_strdup(binary) : own_path();
+    struct update_request request = {
+        .binary = path,
+        .socket = socket,
+        .argc = c->d->argc,
+        .argv = c->d->argv,
+        .signal_fd = loop_signal_fd(),
+        .keeper = c->d->keeper > 0 ? c->d->keeper : -1,
+    };
+    GError *err = NULL;
+
+    if (c->d->update) { /* of a client that has left: QMP alone would let two through */
+        g_set_error(&err, XENDM_ERROR, EBUSY, "an update is under way");
+    } else if (socket >= 0 || may_execute(c->desc, path, &err)) {
+        c->d->update = update_new(&update_ops, c, &request, &err);
+    }
+    if (err) {
+        qmp_call_finish(call, err);
+        return;
+    }
+    c->d->update_call = call;
+    update_begin(c->d->update);
 }
 
 static void op_quit(void *opaque)

@@ -16,11 +16,27 @@
 #include "update/update.h"
 #include "xen/xen.h"
 
+/* "SUBSYSTEM=LEVEL[,SUBSYSTEM=LEVEL…]", checked by the command line already. */
+void daemon_set_log_levels(const struct machine_desc *desc)
+{
+    g_auto(GStrv) parts = g_strsplit(desc->log_levels ? desc->log_levels : "", ",", -1);
+
+    for (char **p = parts; *p; p++) {
+        char *equals = strchr(*p, '=');
+
+        if (equals) {
+            *equals = '\0';
+            log_set_level(*p, equals + 1);
+        }
+    }
+}
+
 /* ---- what the toolstack and Xen tell us ---- */
 
 void daemon_quit(struct daemon *d, const char *why)
 {
     log_info(LOG_DM, "going away: %s", why);
+    d->quitting = true;
     if (d->loop) {
         g_main_loop_quit(d->loop);
     }
@@ -49,7 +65,7 @@ static const struct xenstore_events xenstore_events = {.gone = toolstack_gone,
 
 static int open_xen(struct daemon *d, struct xen_domain_info *info, GError **err)
 {
-    d->xen = origin_open_xen(&d->origin, d->desc->domid, err);
+    d->xen = xen_handles_open(d->desc->domid, err);
     if (!d->xen || xen_domain_info(d->xen, d->desc, info, err) < 0) {
         return -1;
     }
@@ -104,6 +120,18 @@ static int drop_privileges(struct daemon *d, GError **err)
     return sandbox_enter(d->sandbox, origin_is_inherited(&d->origin), err);
 }
 
+/*
+ * Who inherits everything opens nothing by name any more: it gives its rights up before it looks
+ * at what is left to it.
+ */
+static int inherit(struct daemon *d, GError **err)
+{
+    if (d->desc->drives->len) {
+        block_start_engine(); /* a ring cannot be made in the sandbox */
+    }
+    return drop_privileges(d, err) < 0 || origin_receive(&d->origin, d->xen, err) < 0 ? -1 : 0;
+}
+
 int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err)
 {
     struct xen_domain_info info;
@@ -111,11 +139,12 @@ int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err
     d->desc = desc;
     d->loop = g_main_loop_new(NULL, FALSE);
     d->sandbox = sandbox_prepare(desc, err);
-    if (!d->sandbox || open_xen(d, &info, err) < 0 || backends_open(d, err) < 0 ||
+    if (!d->sandbox || open_xen(d, &info, err) < 0 ||
+        (origin_is_inherited(&d->origin) && inherit(d, err) < 0) || backends_open(d, err) < 0 ||
         build_machine(d, &info, err) < 0) {
         return -1;
     }
-    if (desc->vnc) {
+    if (desc->vnc && !origin_is_inherited(&d->origin)) {
         log_warning(LOG_DISPLAY,
                     "-vnc %s: there is no VNC server yet; use screendump and the serial console",
                     desc->vnc);
@@ -123,13 +152,28 @@ int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err
     return 0;
 }
 
+static int serve_fresh(struct daemon *d, GError **err)
+{
+    /* The toolstack waits for it, for a minute: better to say at once that nothing comes. */
+    if (!d->desc->start_stopped && daemon_tell_running(d, err) < 0) {
+        return -1;
+    }
+    if (!d->desc->start_stopped && d->desc->incoming_fd < 0 && daemon_continue(d, err) < 0) {
+        return -1;
+    }
+    log_info(LOG_DM, "domain %u '%s': ready", d->desc->domid, d->desc->name ? d->desc->name : "");
+    return 0;
+}
+
 int daemon_serve(struct daemon *d, GError **err)
 {
-    if (!origin_is_inherited(&d->origin)) {
+    bool inherited = origin_is_inherited(&d->origin);
+
+    if (!inherited) {
         backends_close_absent(d);
-    }
-    if (drop_privileges(d, err) < 0) {
-        return -1;
+        if (drop_privileges(d, err) < 0) {
+            return -1;
+        }
     }
     /*
      * No guest data before this line: from here on the saved state is read, the guest's accesses
@@ -139,29 +183,31 @@ int daemon_serve(struct daemon *d, GError **err)
         return -1;
     }
     xen_hypervisor_serving(d->hv);
-    if (origin_is_inherited(&d->origin)) {
-        if (update_complete(d, err) < 0) {
-            return -1;
-        }
-        g_main_loop_run(d->loop);
-        return 0;
-    }
-    /* The toolstack waits for it, for a minute: better to say at once that nothing comes. */
-    if (!d->desc->start_stopped && daemon_tell_running(d, err) < 0) {
+    if (inherited) {
+        origin_take_over(d);
+    } else if (serve_fresh(d, err) < 0) {
         return -1;
     }
-    if (!d->desc->start_stopped && d->desc->incoming_fd < 0 && daemon_continue(d, err) < 0) {
-        return -1;
-    }
-    log_info(LOG_DM, "domain %u '%s': ready", d->desc->domid, d->desc->name ? d->desc->name : "");
     g_main_loop_run(d->loop);
     return 0;
 }
 
+void daemon_let_go(struct daemon *d)
+{
+    d->machine->events = NULL;
+    xen_hypervisor_let_go(d->hv);
+    ioreq_server_leave(d->ioreq);
+    board_free(d->machine);
+    machine_free(d->machine);
+    mapcache_free(d->memory);
+}
+
 void daemon_end(struct daemon *d)
 {
+    g_clear_pointer(&d->update, update_cancel);
     if (d->stop_source) {
         g_source_remove(d->stop_source);
+        d->stop_source = 0;
     }
     if (d->ioreq) {
         ioreq_server_close(d->ioreq);

@@ -21,6 +21,7 @@ struct chardev;
 struct guestmem;
 struct handover;
 struct qmp_call;
+struct update;
 struct ioreq_server;
 struct sandbox;
 struct xen_handles;
@@ -46,10 +47,14 @@ struct daemon {
     bool ready;    /* "running" was written */
     bool started;  /* cont was done at least once */
     bool incoming; /* restored from a saved state, here or before a live update */
+    bool quitting; /* daemon_quit() was called */
 
     /* Live update, dm/update/update.h. */
+    struct update *update;        /* under way; NULL: none */
     struct qmp_call *update_call; /* the command that waits for it, or NULL */
+    bool was_running;             /* before it stood still for one */
     bool updating;                /* a stop or start that is nobody's business */
+    int keeper;                   /* where the process stands that the toolstack knows; 0: here */
 
     /* A stop on its way: called once the last I/O is done. */
     void (*stopped)(void *opaque);
@@ -67,6 +72,11 @@ int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err
 int daemon_serve(struct daemon *d, GError **err);
 void daemon_end(struct daemon *d);
 
+/* Another program serves: unmaps what we mapped, and tells nobody. Not to be served again. */
+void daemon_let_go(struct daemon *d);
+
+void daemon_set_log_levels(const struct machine_desc *desc);
+
 /* Ends the main loop soon. */
 void daemon_quit(struct daemon *d, const char *why);
 
@@ -75,7 +85,11 @@ void daemon_quit(struct daemon *d, const char *why);
 /* QMP cont: the machine runs; the first time, the toolstack is told. No effect when it runs. */
 int daemon_continue(struct daemon *d, GError **err);
 
-/* What cont does besides telling the toolstack: the machine that was stopped goes on. */
+/*
+ * For a live update: a stop that is nobody's business, and its end, which also takes back one that
+ * is still waiting for I/O. They leave a machine that was stopped as it is.
+ */
+void daemon_stand_still(struct daemon *d, void (*still)(void *opaque), void *opaque);
 void daemon_go_on(struct daemon *d);
 
 /* QMP stop: `stopped` is called, maybe inside, when no I/O is in flight any more. */

@@ -34,10 +34,17 @@ int daemon_tell_running(struct daemon *d, GError **err)
 
 void daemon_go_on(struct daemon *d)
 {
-    d->updating = true;
-    machine_start(d->machine);
-    d->updating = false;
-    ioreq_server_resume(d->ioreq);
+    if (d->stop_source) {
+        g_source_remove(d->stop_source);
+        d->stop_source = 0;
+        d->stopped = NULL;
+    }
+    if (d->was_running) {
+        d->updating = true;
+        machine_start(d->machine);
+        d->updating = false;
+        ioreq_server_resume(d->ioreq);
+    }
 }
 
 int daemon_continue(struct daemon *d, GError **err)
@@ -104,4 +111,12 @@ void daemon_stop(struct daemon *d, void (*stopped)(void *opaque), void *opaque)
     ((struct stop_source *)source)->d = d;
     d->stop_source = g_source_attach(source, NULL);
     g_source_unref(source);
+}
+
+void daemon_stand_still(struct daemon *d, void (*still)(void *opaque), void *opaque)
+{
+    d->was_running = d->machine->state != MACHINE_STOPPED;
+    d->updating = true;
+    daemon_stop(d, still, opaque);
+    d->updating = false;
 }

@@ -18,19 +18,30 @@
 
 static const struct loop_handlers *signal_handlers;
 static void *signal_opaque;
+static int signal_fd = -1;
 
-static gboolean signal_ready(gint fd, GIOCondition condition, gpointer opaque)
+int loop_signal_fd(void)
+{
+    return signal_fd;
+}
+
+void loop_take_signals(void)
 {
     struct signalfd_siginfo info;
 
-    turn_of("signal");
-    while (read(fd, &info, sizeof(info)) == sizeof(info)) {
+    while (read(signal_fd, &info, sizeof(info)) == sizeof(info)) {
         if (info.ssi_signo == SIGUSR1) {
             signal_handlers->dump(signal_opaque);
         } else {
             signal_handlers->terminate(signal_opaque, strsignal((int)info.ssi_signo));
         }
     }
+}
+
+static gboolean signal_ready(gint fd, GIOCondition condition, gpointer opaque)
+{
+    turn_of("signal");
+    loop_take_signals();
     return G_SOURCE_CONTINUE;
 }
 
@@ -43,7 +54,6 @@ static void fatal_signal(int number)
 
     (void)ignored;
     recorder_dump(STDERR_FILENO, 0);
-    signal_handlers->crashed();
     raise(number);
 }
 
@@ -66,7 +76,6 @@ int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err)
     struct sigaction action = {.sa_handler = fatal_signal,
                                .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
     sigset_t set;
-    int fd;
 
     signal_handlers = handlers;
     signal_opaque = opaque;
@@ -84,11 +93,11 @@ int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err)
         }
     }
     if (sigprocmask(SIG_SETMASK, &set, NULL) < 0 ||
-        (fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0) {
+        (signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0) {
         g_set_error(err, XENDM_ERROR, errno, "cannot take signals: %s", g_strerror(errno));
         return -1;
     }
-    g_unix_fd_add(fd, G_IO_IN, signal_ready, NULL);
+    g_unix_fd_add(signal_fd, G_IO_IN, signal_ready, NULL);
     for (unsigned i = 0; i < G_N_ELEMENTS(fatal); i++) {
         sigaction(fatal[i], &action, NULL);
     }

@@ -11,7 +11,6 @@
 struct loop_handlers {
     void (*terminate)(void *opaque, const char *signal_name); /* SIGHUP, SIGTERM, SIGINT */
     void (*dump)(void *opaque);                               /* SIGUSR1 */
-    void (*crashed)(void);                                    /* in the handler of a fatal signal */
 };
 
 /*
@@ -20,6 +19,10 @@ struct loop_handlers {
  * same.
  */
 int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err);
+
+/* Readable when a signal waits; and takes what waits, as the main loop would. */
+int loop_signal_fd(void);
+void loop_take_signals(void);
 
 /* The clock every timer of the machine lives on. */
 struct vclock *loop_clock_new(GError **err);

@@ -24,32 +24,17 @@ static void dump(void *opaque)
     recorder_dump(STDERR_FILENO, 0);
 }
 
-static const struct loop_handlers handlers = {.terminate = terminate,
-                                              .dump = dump,
-                                              .crashed = update_crashed};
+static const struct loop_handlers handlers = {.terminate = terminate, .dump = dump};
 
 /* One line, which is what libxl's log shows of a start that failed. */
-static int fail(GError *err)
+static int fail(const struct daemon *d, GError *err)
 {
-    update_fail(err ? err->message : "failed");
+    if (d->origin.arrival) {
+        update_refuse(d->origin.arrival, err ? err->message : "failed");
+    }
     fprintf(stderr, "xendm: %s\n", err ? err->message : "failed");
     g_clear_error(&err);
     return EXIT_FAILURE;
-}
-
-/* "SUBSYSTEM=LEVEL[,SUBSYSTEM=LEVEL…]", checked by the command line already. */
-static void set_log_levels(const char *text)
-{
-    g_auto(GStrv) parts = g_strsplit(text ? text : "", ",", -1);
-
-    for (char **p = parts; *p; p++) {
-        char *equals = strchr(*p, '=');
-
-        if (equals) {
-            *equals = '\0';
-            log_set_level(*p, equals + 1);
-        }
-    }
 }
 
 /*
@@ -62,7 +47,7 @@ static int serve_probe(struct daemon *d, const struct machine_desc *desc)
     struct control *control = control_new(d, desc, &err);
 
     if (!control) {
-        return fail(err);
+        return fail(d, err);
     }
     d->desc = desc;
     d->loop = g_main_loop_new(NULL, FALSE);
@@ -79,11 +64,11 @@ static int serve(struct daemon *d, const struct machine_desc *desc)
     int status = EXIT_SUCCESS;
 
     if (daemon_start(d, desc, &err) < 0 || !(control = control_new(d, desc, &err))) {
-        status = fail(err);
+        status = fail(d, err);
     } else {
         control_attach(control);
         if (daemon_serve(d, &err) < 0) {
-            status = fail(err);
+            status = fail(d, err);
         }
     }
     control_free(control);
@@ -94,7 +79,6 @@ static int serve(struct daemon *d, const struct machine_desc *desc)
 int main(int argc, char **argv)
 {
     static struct daemon d;
-    const struct handover *heritage;
     struct machine_desc *desc;
     GError *err = NULL;
     bool done = false;
@@ -102,24 +86,24 @@ int main(int argc, char **argv)
 
     d.argc = argc;
     d.argv = argv;
-    heritage = update_inherit(argc, argv, &err);
+    d.origin.arrival = update_arrive(argc, argv, &err);
     if (err) {
-        return fail(err);
+        return fail(&d, err);
     }
     desc = machine_desc_parse(argc, argv, &done, &err);
     if (!desc) {
-        return done ? EXIT_SUCCESS : fail(err);
+        return done ? EXIT_SUCCESS : fail(&d, err);
     }
-    origin_init(&d.origin, desc, heritage);
+    origin_init(&d.origin, desc);
     if (desc->dump_machine) {
         g_autofree char *json = machine_desc_to_json(desc);
 
         status = puts(json) >= 0 && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     } else {
         recorder_init();
-        set_log_levels(desc->log_levels);
+        daemon_set_log_levels(desc);
         if (loop_init(&handlers, &d, &err) < 0) {
-            return fail(err);
+            return fail(&d, err);
         }
         status = desc->type == MACHINE_NONE ? serve_probe(&d, desc) : serve(&d, desc);
     }

@@ -11,38 +11,47 @@
 #include <xendm/error.h>
 #include <xendm/handover.h>
 #include <xendm/log.h>
+#include <xendm/recorder.h>
 #include <xendm/xenstore.h>
 
 #include "daemon.h"
 #include "ioreq/ioreq.h"
 #include "origin.h"
 #include "qmp/qmp.h"
+#include "update/update.h"
 #include "xen/xen.h"
 
 #define RANGES_MAX 65536u
 #define PORTS_MAX 4096u
 
-void origin_init(struct origin *o, const struct machine_desc *desc, const struct handover *left)
+void origin_init(struct origin *o, const struct machine_desc *desc)
 {
-    o->left = left;
-    o->incoming_fd = left ? -1 : desc->incoming_fd;
+    o->inherited = o->arrival != NULL;
+    o->incoming_fd = o->inherited ? -1 : desc->incoming_fd;
 }
 
 bool origin_is_restored(const struct origin *o)
 {
-    return o->left || o->incoming_fd >= 0;
+    return o->inherited || o->incoming_fd >= 0;
 }
 
 bool origin_is_inherited(const struct origin *o)
 {
-    return o->left != NULL;
+    return o->inherited;
 }
 
 /* ---- Xen ---- */
 
-struct xen_handles *origin_open_xen(const struct origin *o, unsigned domid, GError **err)
+int origin_receive(struct origin *o, struct xen_handles *xen, GError **err)
 {
-    return xen_handles_open(domid, o->left ? handover_fd(o->left, "xen", "evtchn") : -1, err);
+    int events;
+
+    o->left = update_receive(o->arrival, err);
+    if (!o->left) {
+        return -1;
+    }
+    events = handover_fd(o->left, "xen", "evtchn");
+    return events >= 0 ? xen_handles_take_events(xen, events, err) : 0;
 }
 
 struct hv_server *origin_open_server(const struct origin *o, struct hypervisor *hv, GError **err)
@@ -83,11 +92,10 @@ struct ioreq_server *origin_open_ioreq(const struct origin *o, const struct xen_
     return ioreq_server_adopt(xen, m, (unsigned *)(void *)ports->data, ports->len, err);
 }
 
-GArray *origin_ranges(const struct origin *o, GError **err)
+GArray *origin_read_ranges(const char *text, GError **err)
 {
     GArray *ranges = g_array_new(FALSE, FALSE, sizeof(struct xen_range));
-    g_autofree char *text = handover_text(o->left, "xen", "ranges");
-    g_auto(GStrv) lines = g_strsplit(text ? text : "", "\n", -1);
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
 
     for (char **line = lines; *line && **line; line++) {
         struct xen_range r;
@@ -95,7 +103,7 @@ GArray *origin_ranges(const struct origin *o, GError **err)
 
         if (sscanf(*line, "%d %" SCNx64 " %" SCNx64, &kind, &r.first, &r.last) != 3 ||
             kind < XEN_RANGE_PIO || kind > XEN_RANGE_PCI || ranges->len == RANGES_MAX) {
-            g_set_error(err, XENDM_ERROR, EINVAL, "update manifest: range '%s'", *line);
+            g_set_error(err, XENDM_ERROR, EINVAL, "live update: range '%s'", *line);
             g_array_free(ranges, TRUE);
             return NULL;
         }
@@ -105,19 +113,25 @@ GArray *origin_ranges(const struct origin *o, GError **err)
     return ranges;
 }
 
-static void put_xen(const struct daemon *d, struct handover *h)
+char *origin_ranges(const struct daemon *d)
 {
-    g_autoptr(GString) text = g_string_new(NULL);
-    size_t count = 0, nports = 0;
+    GString *text = g_string_new(NULL);
+    size_t count = 0;
     const struct xen_range *range = xen_server_ranges(d->server, &count);
-    g_autofree unsigned *port = ioreq_server_ports(d->ioreq, &nports);
 
     for (size_t i = 0; i < count; i++) {
         g_string_append_printf(text, "%d %" PRIx64 " %" PRIx64 "\n", (int)range[i].kind,
                                range[i].first, range[i].last);
     }
-    handover_put_text(h, "xen", "ranges", text->str);
-    g_string_truncate(text, 0);
+    return g_string_free(text, FALSE);
+}
+
+static void put_xen(const struct daemon *d, bool check, struct handover *h)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    size_t nports = 0;
+    g_autofree unsigned *port = ioreq_server_ports(d->ioreq, &nports);
+
     for (size_t i = 0; i < nports; i++) {
         g_string_append_printf(text, "%u ", port[i]);
     }
@@ -125,6 +139,9 @@ static void put_xen(const struct daemon *d, struct handover *h)
     handover_put_int(h, "xen", "server", xen_server_id(d->server));
     handover_put_int(h, "xen", "log-dirty", xen_hypervisor_log_dirty(d->hv));
     handover_put_int(h, "xenstore", "directory-seen", xenstore_directory_seen(d->xenstore));
+    if (!check) { /* it has one owner */
+        handover_put_fd(h, "xen", "evtchn", xen_evtchn_fd(d->xen));
+    }
 }
 
 /* ---- back ends ---- */
@@ -226,12 +243,66 @@ int origin_load(const struct origin *o, struct machine *m, GError **err)
     return state_file_load(m, fd, err);
 }
 
-void origin_hand_over(const struct daemon *d, struct handover *h)
+static void report(struct daemon *d, const struct update_result *r)
 {
+    struct qmp_update_result result = {
+        .binary = r->binary ? r->binary : "",
+        .check_us = r->check_us,
+        .pause_us = r->pause_us,
+        .total_us = r->total_us,
+    };
+
+    log_info(LOG_DM, "live update to %s: done, the guest waited %" PRId64 " + %" PRId64 " us",
+             result.binary, result.check_us, result.pause_us);
+    if (d->update_call) {
+        qmp_call_updated(d->update_call, &result);
+        d->update_call = NULL;
+    }
+}
+
+static void keeper_dump(void *opaque)
+{
+    recorder_dump(STDERR_FILENO, 0);
+}
+
+static void keeper_end(void *opaque, const char *why)
+{
+    daemon_quit(opaque, why);
+}
+
+void origin_take_over(struct daemon *d)
+{
+    const struct handover *left = d->origin.left;
+    g_autofree char *ranges = origin_ranges(d);
+    struct update_result result;
+    bool log_dirty, seen;
+
+    d->started = handover_int(left, "machine", "started", 1);
+    d->ready = handover_int(left, "machine", "ready", 1);
+    d->incoming = handover_int(left, "machine", "incoming", 0);
+    d->was_running = handover_int(left, "machine", "running", 0);
+    log_dirty = handover_int(left, "xen", "log-dirty", 0);
+    seen = handover_int(left, "xenstore", "directory-seen", 0);
+    update_take_over(d->origin.arrival, ranges, &d->keeper, &result);
+    d->origin.arrival = NULL;
+    d->origin.left = NULL;
+    xen_hypervisor_adopted(d->hv);
+    xen_hypervisor_set_log_dirty(d->hv, log_dirty);
+    daemon_go_on(d);
+    daemon_set_log_levels(d->desc);
+    xenstore_expect(d->xenstore, seen);
+    update_watch(d->keeper, keeper_end, keeper_dump, d);
+    report(d, &result);
+    g_free(result.binary);
+}
+
+void origin_hand_over(const struct daemon *d, bool check, struct handover *h)
+{
+    handover_put_int(h, "machine", "running", d->was_running);
     handover_put_int(h, "machine", "started", d->started);
     handover_put_int(h, "machine", "incoming", d->incoming);
     handover_put_int(h, "machine", "ready", d->ready);
-    put_xen(d, h);
+    put_xen(d, check, h);
     put_drives(d, h);
     put_chardevs(h, "serial", d->backends.serials, d->desc->serials->len);
     put_chardevs(h, "channel", d->channels, d->desc->chardevs->len);

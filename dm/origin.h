@@ -12,6 +12,7 @@
 
 #include <glib.h>
 
+struct arrival;
 struct block;
 struct chardev;
 struct daemon;
@@ -28,16 +29,21 @@ struct xen_handles;
 
 struct origin {
     int incoming_fd;             /* of the saved state; -1: it does not come from one */
-    const struct handover *left; /* what the program before us left; NULL: there was none */
+    struct arrival *arrival;     /* of a program that is to take another's place, until it does */
+    const struct handover *left; /* what that one leaves to us, until then */
+    bool inherited;
 };
 
-void origin_init(struct origin *o, const struct machine_desc *desc, const struct handover *left);
+/* The arrival was set before, by what main() found. */
+void origin_init(struct origin *o, const struct machine_desc *desc);
 
 /* The guest's memory is there already, video memory included. */
 bool origin_is_restored(const struct origin *o);
 bool origin_is_inherited(const struct origin *o);
 
-struct xen_handles *origin_open_xen(const struct origin *o, unsigned domid, GError **err);
+/* Behind the sandbox line: what the program before us leaves, event channels included. */
+int origin_receive(struct origin *o, struct xen_handles *xen, GError **err);
+
 struct hv_server *origin_open_server(const struct origin *o, struct hypervisor *hv, GError **err);
 struct block *origin_open_drive(const struct origin *o, unsigned i, const struct drive_desc *drive,
                                 GError **err);
@@ -53,10 +59,17 @@ int origin_open_monitors(const struct origin *o, struct qmp *qmp, const struct m
 /* The machine's saved state, if it has one. */
 int origin_load(const struct origin *o, struct machine *m, GError **err);
 
-/* What is forwarded to the program before us: struct xen_range; NULL with err. */
-GArray *origin_ranges(const struct origin *o, GError **err);
+/*
+ * All is built and loaded. The program before us lets us serve: from here on Xen is told, and the
+ * machine goes on if it ran. Or it does not, and this process ends here.
+ */
+void origin_take_over(struct daemon *d);
 
 /* What the successor's functions above read; QMP writes its own part. */
-void origin_hand_over(const struct daemon *d, struct handover *h);
+void origin_hand_over(const struct daemon *d, bool check, struct handover *h);
+
+/* What Xen forwards to us, as text: how two programs talk of it. Read: struct xen_range. */
+char *origin_ranges(const struct daemon *d);
+GArray *origin_read_ranges(const char *text, GError **err);
 
 #endif

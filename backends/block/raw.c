@@ -162,6 +162,11 @@ static int engine_start(void)
     return err;
 }
 
+void block_start_engine(void)
+{
+    engine_start(); /* whoever opens a drive is told what is wrong */
+}
+
 const char *block_engine(void)
 {
     return engine ? engine->name : "none";

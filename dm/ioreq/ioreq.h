@@ -37,6 +37,8 @@ void ioreq_server_close(struct ioreq_server *server);
 struct ioreq_server *ioreq_server_adopt(const struct xen_handles *xen, struct machine *machine,
                                         const unsigned *ports, size_t count, GError **err);
 unsigned *ioreq_server_ports(const struct ioreq_server *server, size_t *count); /* g_free() */
+/* Closes our side of it: the server and its event channels go on, another program has them. */
+void ioreq_server_leave(struct ioreq_server *server);
 
 /*
  * Before machine_stop(): serves what is there (posted writes are part of the guest's state), then

@@ -650,6 +650,15 @@ void ioreq_server_close(struct ioreq_server *s)
     g_free(s);
 }
 
+void ioreq_server_leave(struct ioreq_server *s)
+{
+    for (unsigned port = 0; port < s->ports; port++) {
+        s->port_vcpu[port] = PORT_NONE;
+    }
+    s->enabled = false;
+    ioreq_server_close(s);
+}
+
 /* ---- life ---- */
 
 void ioreq_server_pause(struct ioreq_server *s)

@@ -197,6 +197,9 @@ static void run_update(struct qmp_call *call, JsonObject *args)
 {
     const struct qmp_target *t = call->qmp->target;
     g_autofree char *binary = g_strdup(qmp_arg_string(args, "binary"));
+    const char *socket = qmp_arg_string(args, "socket");
+    GError *err = NULL;
+    int fd = -1;
 
     if (!t->ops->update) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "xendm-update: not implemented");
@@ -207,7 +210,14 @@ static void run_update(struct qmp_call *call, JsonObject *args)
                       "xendm-update: only for root and the user of this process");
         return;
     }
-    t->ops->update(t->opaque, binary, call);
+    if (socket) {
+        fd = qmp_fdset_take(call->qmp, socket, true, NULL, &err);
+        if (fd < 0) {
+            qmp_call_finish(call, err);
+            return;
+        }
+    }
+    t->ops->update(t->opaque, binary, fd, call);
 }
 
 void qmp_run_system_reset(struct qmp_call *call, JsonObject *args)
@@ -310,7 +320,8 @@ const struct qmp_command qmp_commands[] = {
     {"xendm-update",
      run_update,
      QMP_NEEDS_MACHINE | QMP_EXCLUSIVE,
-     {{"binary", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
+     {{"binary", QMP_ARG_STRING | QMP_ARG_OPTIONAL},
+      {"socket", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
     {"human-monitor-command",
      run_human_monitor_command,
      0,

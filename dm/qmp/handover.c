@@ -228,7 +228,7 @@ int qmp_take_over(struct qmp *qmp, const struct handover *h, struct qmp_call **c
     }
     qmp_fdset_take_over(qmp, h);
     /* What they wrote before is there already: no event will tell. */
-    qmp->go_on = g_idle_add(client_go_on, qmp);
+    qmp->go_on = g_idle_add_full(G_PRIORITY_HIGH, client_go_on, qmp, NULL);
     return 0;
 }
 

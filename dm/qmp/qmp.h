@@ -73,10 +73,11 @@ struct qmp_ops {
 
     /* Optional. NULL: the command says that it is not implemented. */
     /*
-     * Goes on as `binary` (NULL: the program that is installed now); finishes with an error only.
-     * docs/live-update.md.
+     * Goes on as `binary` (NULL: the program that is installed now), which whoever is at the other
+     * end of `socket` has started already (-1: nobody has; else the op's). Finishes with an error
+     * only. docs/live-update.md.
      */
-    void (*update)(void *opaque, const char *binary, struct qmp_call *call);
+    void (*update)(void *opaque, const char *binary, int socket, struct qmp_call *call);
     int (*system_powerdown)(void *opaque, GError **err);
     /*
      * NULL: query-vnc says "not enabled", and a password is taken without effect as -vnc is.

@@ -1,422 +1,512 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Live update: the side that goes. update-inherit.c is the side that comes; see update.h. */
+/*
+ * Live update: the side that goes; see update.h.
+ *
+ * Two steps. The rehearsal: the machine stands still for as long as its state takes to be saved,
+ * and goes on while the twin of the new program builds itself one from it. The change: the machine
+ * stands still, and until the new program serves or has failed, nothing else happens in this
+ * process: no client is read, no console, no event of the guest's. What was handed on stays true.
+ */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <glib-unix.h>
-#include <linux/close_range.h>
 
-#include <xendm/device.h>
-#include <xendm/log.h>
-#include <xendm/xenstore.h>
-
-#include "daemon.h"
+#include <xendm/error.h>
 #include <xendm/handover.h>
+#include <xendm/log.h>
 #include <xendm/turn.h>
-#include "qmp/qmp.h"
-#include "update.h"
-#include "xen/xen.h"
 
-#define CHECK_SECONDS 30 /* then the child that tries is taken for hung */
-#define REAP_US 200000   /* from the end of its pipe to the end of the child */
-#define ANSWER_MAX 4096u /* bytes of what it says */
-#define READY "ready\n"  /* … when it could */
+#include "line.h"
+#include "update.h"
+
+#define TRY_SECONDS 30          /* for the rehearsal */
+#define STILL_SECONDS 5         /* for I/O in flight to end */
+#define BUILD_MS 5000           /* for the new program to build, while the guest waits */
+#define SERVE_MS 2000           /* for it to answer the word to go */
+#define REAP_MS 10              /* between two looks whether it has ended */
+#define REAP_KILL_LOOKS 20u     /* then it is killed … */
+#define REAP_GIVE_UP_LOOKS 200u /* … and not waited for any more */
 
 struct update {
-    struct daemon *d;
-    struct qmp *qmp;
-    struct qmp_call *call;
+    const struct update_ops *ops;
+    void *opaque;
     char *binary;
-    bool running; /* what the machine is to do again */
-    bool going;   /* false: still the rehearsal */
+    int argc;
+    char **argv;
+    int signal_fd;
+    int keeper;
     int64_t begin_us, held_us, check_us;
-    int old_fd;    /* this program, for the way back */
-    int stream_fd; /* the saved machine */
 
-    pid_t child;
-    int answer_fd;
-    guint answer_source, timeout_source;
-    GString *answer;
+    int line;      /* to the new program */
+    int twin_line; /* to its twin, while that tries */
+    pid_t child;   /* 0: it was started by somebody else, or is reaped */
+    bool still;    /* the machine stands still, or is about to */
+    bool greeted;  /* it is there and waits for what is left to it */
+    bool tried;    /* its twin could */
+    guint line_source, twin_source, timeout_source;
+
+    bool during_change;
+    char *refusal; /* what it said; NULL: nothing */
+    unsigned looks;
 };
 
-/* QMP lets one at a time through; a client that left is no reason for two. */
-static struct update *under_way;
-
-static void update_end(struct update *u, GError *err)
+static void drop_source(guint *source)
 {
-    struct qmp_call *call = u->call;
+    if (*source) {
+        g_source_remove(*source);
+        *source = 0;
+    }
+}
 
-    if (err) {
-        log_error(LOG_DM, "live update: %s; going on as before", err->message);
+static void drop_fd(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
     }
-    if (u->answer_source) {
-        g_source_remove(u->answer_source);
-    }
-    if (u->timeout_source) {
-        g_source_remove(u->timeout_source);
-    }
-    if (u->answer_fd >= 0) {
-        close(u->answer_fd);
-    }
-    if (u->old_fd >= 0) {
-        close(u->old_fd);
-    }
-    if (u->stream_fd >= 0) {
-        close(u->stream_fd);
-    }
-    if (u->answer) {
-        g_string_free(u->answer, TRUE);
-    }
+}
+
+static void update_free(struct update *u)
+{
+    drop_source(&u->line_source);
+    drop_source(&u->twin_source);
+    drop_source(&u->timeout_source);
+    drop_fd(&u->line);
+    drop_fd(&u->twin_line);
+    g_free(u->refusal);
     g_free(u->binary);
     g_free(u);
-    under_way = NULL;
-    qmp_call_finish(call, err);
-}
-
-/* ---- the manifest ---- */
-
-static struct handover *make_manifest(struct update *u, int answer_fd, GError **err)
-{
-    struct handover *h = handover_new();
-    struct daemon *d = u->d;
-
-    handover_put_int(h, "update", "check", !u->going);
-    handover_put_fd(h, "update", "stream", u->stream_fd);
-    handover_put_fd(h, "update", "answer", answer_fd);
-    handover_put_text(h, "update", "binary", u->binary);
-    handover_put_text(h, "update", "old-name", d->argv[0]);
-    handover_put_int(h, "update", "begin-us", u->begin_us);
-    handover_put_int(h, "update", "held-us", u->held_us);
-    handover_put_int(h, "update", "check-pause-us", u->check_us);
-    handover_put_int(h, "machine", "running", u->running);
-    origin_hand_over(d, h);
-    /* The event channels' descriptor has one owner: the rehearsal does without. */
-    if (u->going) {
-        handover_put_fd(h, "update", "old", u->old_fd);
-        handover_put_fd(h, "xen", "evtchn", xen_evtchn_fd(d->xen));
-    }
-    if (qmp_hand_over(u->qmp, u->call, h, err) < 0) {
-        handover_free(h);
-        return NULL;
-    }
-    return h;
-}
-
-/* ---- becoming the other program ---- */
-
-/* Our command line with another name and manifest. The strings are ours and the new one's. */
-static GPtrArray *make_argv(const struct daemon *d, const char *name, int manifest_fd)
-{
-    GPtrArray *argv = g_ptr_array_new_with_free_func(g_free);
-
-    g_ptr_array_add(argv, g_strdup(name));
-    for (int i = 1; i < d->argc; i++) {
-        if (strcmp(d->argv[i], "--update-from") == 0) {
-            i++;
-            continue;
-        }
-        g_ptr_array_add(argv, g_strdup(d->argv[i]));
-    }
-    g_ptr_array_add(argv, g_strdup("--update-from"));
-    g_ptr_array_add(argv, g_strdup_printf("%d", manifest_fd));
-    g_ptr_array_add(argv, NULL);
-    return argv;
-}
-
-/* In the child after fork(), and in ourselves: only what a signal handler may do. */
-static void exec_binary(const char *binary, char **argv, const struct handover *h, int manifest_fd)
-{
-    /* Whoever opened something without close-on-exec: it ends here. */
-    close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
-    handover_set_inheritable(h, true);
-    fcntl(manifest_fd, F_SETFD, 0);
-    execv(binary, argv);
-}
-
-static int save_stream(struct update *u, GError **err)
-{
-    if (u->stream_fd >= 0) {
-        close(u->stream_fd);
-    }
-    u->stream_fd = memfd_create("xendm-state", MFD_CLOEXEC);
-    if (u->stream_fd < 0) {
-        g_set_error(err, XENDM_ERROR, errno, "no memory file for the state: %s", g_strerror(errno));
-        return -1;
-    }
-    if (daemon_save(u->d, u->stream_fd, err) < 0) {
-        return -1;
-    }
-    lseek(u->stream_fd, 0, SEEK_SET); /* it is read from where it stands */
-    return 0;
 }
 
 static void go_on(struct update *u)
 {
-    if (u->running) {
-        daemon_go_on(u->d);
+    if (u->still) {
+        u->still = false;
+        u->ops->go_on(u->opaque);
     }
 }
 
-/* The machine stands still. On success this does not return. */
-static void become(struct update *u)
+/* ---- a program that did not make it ---- */
+
+static void say_failed(struct update *u, const char *fate)
 {
-    g_autoptr(GPtrArray) argv = NULL;
-    struct handover *h = NULL;
-    GError *err = NULL;
-    int manifest_fd = -1;
-
-    if (save_stream(u, &err) == 0 && (h = make_manifest(u, -1, &err)) &&
-        (manifest_fd = handover_write(h, &err)) >= 0) {
-        argv = make_argv(u->d, u->binary, manifest_fd);
-        log_info(LOG_DM, "live update: this process becomes %s", u->binary);
-        exec_binary(u->binary, (char **)argv->pdata, h, manifest_fd);
-        g_set_error(&err, XENDM_ERROR, errno, "cannot execute '%s': %s", u->binary,
-                    g_strerror(errno));
-        handover_set_inheritable(h, false);
-    }
-    if (manifest_fd >= 0) {
-        close(manifest_fd);
-    }
-    handover_free(h);
-    go_on(u);
-    update_end(u, err);
-}
-
-/* ---- the rehearsal ---- */
-
-static void stand_still(struct update *u);
-
-/* What became of the child, in words; it does not survive this. */
-static char *reap(struct update *u)
-{
-    int64_t deadline = g_get_monotonic_time() + REAP_US;
-    bool killed = false;
-    int status = 0;
-    pid_t pid;
-
-    while ((pid = waitpid(u->child, &status, WNOHANG)) == 0) {
-        if (g_get_monotonic_time() > deadline && !killed) {
-            kill(u->child, SIGKILL);
-            killed = true;
-        }
-        g_usleep(1000);
-    }
-    u->child = 0;
-    if (pid > 0 && WIFSIGNALED(status) && !killed) {
-        return g_strdup_printf("it was killed by signal %d", WTERMSIG(status));
-    }
-    if (pid > 0 && WIFEXITED(status)) {
-        return g_strdup_printf("it ended with status %d", WEXITSTATUS(status));
-    }
-    return g_strdup("it did not end");
-}
-
-static void check_done(struct update *u)
-{
-    g_autofree char *fate = reap(u);
-    g_autofree char *said = NULL;
+    void (*failed)(void *, GError *) = u->ops->failed;
+    const char *how = u->during_change ? "could not take over" : "refuses";
+    void *opaque = u->opaque;
     GError *err = NULL;
 
-    u->answer_source = 0;
-    if (u->timeout_source) {
-        g_source_remove(u->timeout_source);
-        u->timeout_source = 0;
-    }
-    if (strcmp(u->answer->str, READY) == 0) {
-        u->going = true;
-        u->held_us = g_get_monotonic_time();
-        stand_still(u);
-        return;
-    }
-    said = g_strstrip(g_utf8_make_valid(u->answer->str, -1));
-    if (said[0]) {
-        g_set_error(&err, XENDM_ERROR, EINVAL, "'%s' refuses: %s", u->binary, said);
+    if (u->refusal) {
+        g_set_error(&err, XENDM_ERROR, EINVAL, "'%s' %s: %s", u->binary, how, u->refusal);
     } else {
-        g_set_error(&err, XENDM_ERROR, EINVAL, "'%s' said nothing of a live update: %s", u->binary,
-                    fate);
+        g_set_error(&err, XENDM_ERROR, EINVAL, "'%s' %s: %s", u->binary,
+                    u->during_change ? how : "said nothing of a live update", fate);
     }
-    update_end(u, err);
+    log_error(LOG_DM, "live update: %s; going on as before", err->message);
+    update_free(u);
+    failed(opaque, err);
 }
 
-static gboolean answer_ready(gint fd, GIOCondition condition, gpointer opaque)
+static gboolean look_for_end(gpointer opaque)
 {
     struct update *u = opaque;
-    char buf[512];
-    ssize_t n = read(fd, buf, sizeof(buf));
+    g_autofree char *fate = NULL;
+    int status = 0;
+    pid_t pid = u->child ? waitpid(u->child, &status, WNOHANG) : -1;
 
     turn_of("update");
-    if (n < 0 && (errno == EINTR || errno == EAGAIN)) {
-        return G_SOURCE_CONTINUE;
-    }
-    if (n > 0) {
-        if (u->answer->len < ANSWER_MAX) {
-            g_string_append_len(u->answer, buf, n);
+    if (pid == 0 && u->looks++ < REAP_GIVE_UP_LOOKS) {
+        if (u->looks == REAP_KILL_LOOKS) {
+            kill(u->child, SIGKILL);
         }
         return G_SOURCE_CONTINUE;
     }
-    check_done(u);
+    if (pid <= 0 || u->looks >= REAP_KILL_LOOKS) {
+        fate = g_strdup("it did not answer");
+    } else if (WIFSIGNALED(status)) {
+        fate = g_strdup_printf("it was killed by signal %d", WTERMSIG(status));
+    } else {
+        fate = g_strdup_printf("it ended with status %d", WEXITSTATUS(status));
+    }
+    u->child = 0;
+    u->timeout_source = 0;
+    say_failed(u, fate);
     return G_SOURCE_REMOVE;
 }
 
-static gboolean check_timeout(gpointer opaque)
+/* The guest is served again at once; how the other ended is found out beside that. */
+static void fail(struct update *u, const char *refusal)
+{
+    drop_source(&u->line_source);
+    drop_source(&u->twin_source);
+    drop_source(&u->timeout_source);
+    drop_fd(&u->twin_line);
+    drop_fd(&u->line); /* whoever waits for us, ends */
+    go_on(u);
+    u->refusal = refusal ? g_strstrip(g_utf8_make_valid(refusal, -1)) : NULL;
+    u->timeout_source = g_timeout_add(REAP_MS, look_for_end, u);
+}
+
+static void fail_with(struct update *u, GError *err)
+{
+    u->looks = REAP_KILL_LOOKS;
+    if (u->child) {
+        kill(u->child, SIGKILL);
+    }
+    fail(u, err->message);
+    g_error_free(err);
+}
+
+static gboolean took_too_long(gpointer opaque)
 {
     struct update *u = opaque;
 
     turn_of("update");
     u->timeout_source = 0;
-    kill(u->child, SIGKILL);
-    /* Its end ends the pipe, unless it has given that away. */
-    g_source_remove(u->answer_source);
-    check_done(u);
+    fail_with(u, g_error_new(XENDM_ERROR, ETIMEDOUT, "%s",
+                             u->still
+                                 ? "a disk does not answer, so that the machine cannot stand still"
+                                 : "it did not answer"));
     return G_SOURCE_REMOVE;
 }
 
-static int start_child(struct update *u, GError **err)
+void update_cancel(struct update *u)
 {
-    g_autoptr(GPtrArray) argv = NULL;
-    struct handover *h = NULL;
-    int pipe_fd[2] = {-1, -1}, manifest_fd = -1;
+    if (!u) {
+        return;
+    }
+    if (u->child) {
+        kill(u->child, SIGKILL);
+        waitpid(u->child, NULL, WNOHANG);
+    }
+    update_free(u);
+}
 
-    if (!g_unix_open_pipe(pipe_fd, FD_CLOEXEC, err)) {
+/* ---- starting it ---- */
+
+/* Our command line with another name and line. The strings are ours and the new one's. */
+static char **make_argv(const struct update *u, int line)
+{
+    GPtrArray *argv = g_ptr_array_new();
+
+    g_ptr_array_add(argv, g_strdup(u->binary));
+    for (int i = 1; i < u->argc; i++) {
+        if (strcmp(u->argv[i], "--update-from") == 0) {
+            i++;
+            continue;
+        }
+        g_ptr_array_add(argv, g_strdup(u->argv[i]));
+    }
+    g_ptr_array_add(argv, g_strdup("--update-from"));
+    g_ptr_array_add(argv, g_strdup_printf("%d", line));
+    g_ptr_array_add(argv, NULL);
+    return (char **)g_ptr_array_free(argv, FALSE);
+}
+
+/*
+ * By descriptor, so that it is one file from here on, whatever becomes of its name. A script's
+ * interpreter opens it by that number: it stays open, and the program closes it.
+ */
+static int start_program(struct update *u, int line, GError **err)
+{
+    extern char **environ;
+    g_auto(GStrv) argv = make_argv(u, line);
+    int program = open(u->binary, O_RDONLY);
+
+    if (program < 0) {
+        g_set_error(err, XENDM_ERROR, errno, "cannot execute '%s': %s", u->binary,
+                    g_strerror(errno));
         return -1;
     }
-    h = make_manifest(u, pipe_fd[1], err);
-    if (h && (manifest_fd = handover_write(h, err)) >= 0) {
-        argv = make_argv(u->d, u->binary, manifest_fd);
-        u->child = fork();
-        if (u->child == 0) {
-            exec_binary(u->binary, (char **)argv->pdata, h, manifest_fd);
-            _exit(127);
-        }
-        if (u->child < 0) {
-            g_set_error(err, XENDM_ERROR, errno, "cannot fork: %s", g_strerror(errno));
-        }
+    u->child = fork();
+    if (u->child == 0) { /* only what a signal handler may do */
+        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+        fcntl(line, F_SETFD, 0);
+        fexecve(program, argv, environ);
+        _exit(127);
     }
-    if (manifest_fd >= 0) {
-        close(manifest_fd);
-    }
-    close(pipe_fd[1]);
-    handover_free(h);
-    if (u->child <= 0) {
-        close(pipe_fd[0]);
+    if (u->child < 0) {
+        u->child = 0;
+        g_set_error(err, XENDM_ERROR, errno, "cannot fork: %s", g_strerror(errno));
+        close(program);
         return -1;
     }
-    u->answer = g_string_new(NULL);
-    u->answer_fd = pipe_fd[0];
-    g_unix_set_fd_nonblocking(u->answer_fd, TRUE, NULL);
-    u->answer_source = g_unix_fd_add(u->answer_fd, G_IO_IN | G_IO_HUP | G_IO_ERR, answer_ready, u);
-    u->timeout_source = g_timeout_add_seconds(CHECK_SECONDS, check_timeout, u);
+    close(program);
     return 0;
 }
 
-/* The machine stands still: save it, let it go on, and see what the new program makes of it. */
-static void rehearse(struct update *u)
+/* Two pairs: one to the new program, one to its twin, whose end travels over the first. */
+static int open_lines(struct update *u, int given, GError **err)
 {
-    GError *err = NULL;
-    int rc = save_stream(u, &err);
+    int pair[2] = {-1, -1}, twin[2] = {-1, -1}, rc = 0;
 
-    if (rc == 0) {
-        rc = start_child(u, &err);
+    if (given < 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        g_set_error(err, XENDM_ERROR, errno, "no sockets for it: %s", g_strerror(errno));
+        return -1;
     }
-    go_on(u);
-    u->check_us = g_get_monotonic_time() - u->held_us;
-    if (rc < 0) {
-        update_end(u, err);
+    u->line = given >= 0 ? given : pair[0];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, twin) < 0 ||
+        !line_send_fd(u->line, twin[1])) {
+        g_set_error(err, XENDM_ERROR, errno, "cannot send it a socket: %s", g_strerror(errno));
+        rc = -1;
     }
+    u->twin_line = twin[0];
+    drop_fd(&twin[1]);
+    if (rc == 0 && given < 0) {
+        rc = start_program(u, pair[1], err);
+    }
+    drop_fd(&pair[1]);
+    return rc;
 }
 
-/* ---- beginning ---- */
+/* ---- what it gets ---- */
 
-static void standing_still(void *opaque)
+static int save(struct update *u, GError **err)
+{
+    int fd = memfd_create("xendm-state", MFD_CLOEXEC);
+
+    if (fd < 0) {
+        g_set_error(err, XENDM_ERROR, errno, "no memory file for the state: %s", g_strerror(errno));
+        return -1;
+    }
+    if (u->ops->save(u->opaque, fd, err) < 0) {
+        close(fd);
+        return -1;
+    }
+    lseek(fd, 0, SEEK_SET); /* it is read from where it stands */
+    return fd;
+}
+
+/* `keeper`: its end of that pair; -1 for the twin. */
+static int hand_over(struct update *u, int line, bool check, int keeper, GError **err)
+{
+    struct handover *h = handover_new();
+    int stream = save(u, err), rc = -1;
+
+    if (stream >= 0) {
+        handover_put_fd(h, "update", "stream", stream);
+        handover_put_fd(h, "update", "keeper", keeper);
+        handover_put_fd(h, "update", "stdin", STDIN_FILENO);
+        handover_put_fd(h, "update", "stdout", STDOUT_FILENO);
+        handover_put_fd(h, "update", "stderr", STDERR_FILENO);
+        handover_put_text(h, "update", "binary", u->binary);
+        handover_put_int(h, "update", "begin-us", u->begin_us);
+        handover_put_int(h, "update", "held-us", u->held_us);
+        handover_put_int(h, "update", "check-pause-us", u->check_us);
+        rc = u->ops->hand_over(u->opaque, check, h, err);
+        if (rc == 0) {
+            rc = handover_send(h, line, err);
+        }
+        close(stream);
+    }
+    handover_free(h);
+    return rc;
+}
+
+/* ---- the change ---- */
+
+/*
+ * What it says within so long. NULL: nothing, and why. Nothing but signals is looked at meanwhile.
+ */
+static char *await(struct update *u, int ms, GError **err)
+{
+    struct pollfd pfd[] = {{.fd = u->line, .events = POLLIN},
+                           {.fd = u->signal_fd, .events = POLLIN}};
+    int64_t deadline = g_get_monotonic_time() + (int64_t)ms * 1000;
+    char *said;
+
+    while (!pfd[0].revents) {
+        int64_t left = deadline - g_get_monotonic_time();
+
+        if (left <= 0 ||
+            (poll(pfd, G_N_ELEMENTS(pfd), (int)(left / 1000 + 1)) < 0 && errno != EINTR)) {
+            g_set_error(err, XENDM_ERROR, ETIMEDOUT, "it hangs");
+            return NULL;
+        }
+        if (pfd[1].revents && u->ops->is_ending(u->opaque)) {
+            g_set_error(err, XENDM_ERROR, EINTR, "this process ends");
+            return NULL;
+        }
+    }
+    said = line_hear(u->line);
+    if (!said) {
+        g_set_error(err, XENDM_ERROR, EPIPE, "it crashed");
+    } else if (g_str_has_prefix(said, LINE_NO)) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s", said + strlen(LINE_NO));
+        g_clear_pointer(&said, g_free);
+    }
+    return said;
+}
+
+/* Whether it serves, once it was told to go. Whatever it is: it is that for good. */
+static bool serves(struct update *u, GError **err)
+{
+    g_autofree char *said = NULL;
+
+    if (line_say(u->line, LINE_GO)) {
+        said = await(u, SERVE_MS, err);
+    } else {
+        g_set_error(err, XENDM_ERROR, EPIPE, "it crashed");
+    }
+    if (!said) {
+        /* From here on it cannot say so any more, and then does not; or it has said it just now. */
+        shutdown(u->line, SHUT_RDWR);
+        said = line_hear(u->line);
+    }
+    return g_strcmp0(said, LINE_SERVING) == 0;
+}
+
+/* The other serves. */
+static void leave(struct update *u, int keeper) __attribute__((noreturn));
+static void leave(struct update *u, int keeper)
+{
+    int signal_fd = u->signal_fd;
+
+    if (u->keeper >= 0) {
+        _exit(EXIT_SUCCESS); /* the first process is somebody else already */
+    }
+    u->ops->let_go(u->opaque);
+    update_keep(keeper, signal_fd);
+}
+
+static void change(struct update *u)
+{
+    int keepers[2] = {-1, -1};
+    GError *err = NULL;
+    g_autofree char *said = NULL;
+
+    u->during_change = true;
+    if (u->keeper < 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, keepers) < 0) {
+        g_set_error(&err, XENDM_ERROR, errno, "no sockets for it: %s", g_strerror(errno));
+    } else if (hand_over(u, u->line, false, u->keeper >= 0 ? u->keeper : keepers[1], &err) == 0 &&
+               (said = await(u, BUILD_MS, &err))) {
+        if (!g_str_has_prefix(said, LINE_READY)) {
+            g_set_error(&err, XENDM_ERROR, EPROTO, "it said '%s'", said);
+        } else if (u->ops->forward(u->opaque, said + strlen(LINE_READY), &err) == 0) {
+            log_info(LOG_DM, "live update: %s takes over", u->binary);
+            if (serves(u, &err)) {
+                leave(u, keepers[0]);
+            }
+            u->ops->forward(u->opaque, NULL, NULL);
+        }
+    }
+    drop_fd(&keepers[0]);
+    drop_fd(&keepers[1]);
+    fail_with(u, err ? err : g_error_new(XENDM_ERROR, EPROTO, "it did not take over"));
+}
+
+/* ---- the rehearsal ---- */
+
+static void stand_still(struct update *u, void (*still)(void *))
+{
+    u->still = true;
+    u->held_us = g_get_monotonic_time();
+    drop_source(&u->timeout_source);
+    u->timeout_source = g_timeout_add_seconds(STILL_SECONDS, took_too_long, u);
+    u->ops->stand_still(u->opaque, still, u);
+}
+
+static void still_for_change(void *opaque)
 {
     struct update *u = opaque;
 
-    u->d->updating = false;
-    if (u->going) {
-        become(u);
+    drop_source(&u->timeout_source);
+    change(u);
+}
+
+static void go_if_ready(struct update *u)
+{
+    if (u->greeted && u->tried) {
+        drop_source(&u->line_source);
+        stand_still(u, still_for_change);
+    }
+}
+
+static gboolean line_ready(gint fd, GIOCondition condition, gpointer opaque)
+{
+    struct update *u = opaque;
+    g_autofree char *said = line_hear(fd);
+
+    turn_of("update");
+    if (g_strcmp0(said, LINE_HELLO) == 0 && !u->greeted) {
+        u->greeted = true;
+        go_if_ready(u);
+        return u->line_source != 0;
+    }
+    u->line_source = 0;
+    fail(u, said && g_str_has_prefix(said, LINE_NO) ? said + strlen(LINE_NO) : NULL);
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean twin_ready(gint fd, GIOCondition condition, gpointer opaque)
+{
+    struct update *u = opaque;
+    g_autofree char *said = line_hear(fd);
+
+    turn_of("update");
+    if (g_strcmp0(said, LINE_HELLO) == 0) {
+        return G_SOURCE_CONTINUE;
+    }
+    u->twin_source = 0;
+    if (said && g_str_has_prefix(said, LINE_READY)) {
+        u->tried = true;
+        drop_fd(&u->twin_line);
+        go_if_ready(u);
     } else {
-        rehearse(u);
+        fail(u, said && g_str_has_prefix(said, LINE_NO) ? said + strlen(LINE_NO) : NULL);
     }
+    return G_SOURCE_REMOVE;
 }
 
-static void stand_still(struct update *u)
+static void still_for_rehearsal(void *opaque)
 {
-    u->running = u->d->machine->state != MACHINE_STOPPED;
-    u->d->updating = true;
-    daemon_stop(u->d, standing_still, u);
-}
-
-/* The program that is installed now where we came from; a package's new file has taken the name. */
-static char *own_path(void)
-{
-    char *path = g_file_read_link("/proc/self/exe", NULL);
-
-    if (path && g_str_has_suffix(path, " (deleted)")) {
-        path[strlen(path) - strlen(" (deleted)")] = '\0';
-    }
-    return path;
-}
-
-static bool possible(const struct daemon *d, const char *binary, GError **err)
-{
-    const struct machine_desc *desc = d->desc;
-
-    if (under_way) {
-        g_set_error(err, XENDM_ERROR, EBUSY, "an update is under way");
-        return false;
-    }
-    /* Xen's libraries open files by name; what was opened before is restricted for good. */
-    if (desc->restrict_domid || desc->chroot_dir || desc->run_as) {
-        g_set_error(err, XENDM_ERROR, EPERM,
-                    "live update is not possible under dm_restrict: a process with -%s cannot open "
-                    "what a new program needs",
-                    desc->restrict_domid ? "xen-domid-restrict"
-                    : desc->chroot_dir   ? "chroot"
-                                         : "runas");
-        return false;
-    }
-    if (!binary || binary[0] != '/') {
-        g_set_error(err, XENDM_ERROR, EINVAL, "'%s' is no absolute path", binary ? binary : "");
-        return false;
-    }
-    if (access(binary, X_OK) < 0) {
-        g_set_error(err, XENDM_ERROR, errno, "cannot execute '%s': %s", binary, g_strerror(errno));
-        return false;
-    }
-    return true;
-}
-
-void update_start(struct daemon *d, struct qmp *qmp, const char *binary, struct qmp_call *call)
-{
-    g_autofree char *path = binary ? g_strdup(binary) : own_path();
+    struct update *u = opaque;
     GError *err = NULL;
-    struct update *u;
-    int old_fd;
 
-    if (!possible(d, path, &err)) {
-        qmp_call_finish(call, err);
+    drop_source(&u->timeout_source);
+    if (hand_over(u, u->twin_line, true, -1, &err) < 0) {
+        fail_with(u, err);
         return;
     }
-    old_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    if (old_fd < 0) {
-        g_set_error(&err, XENDM_ERROR, errno, "cannot open /proc/self/exe: %s", g_strerror(errno));
-        qmp_call_finish(call, err);
-        return;
+    go_on(u);
+    u->check_us = g_get_monotonic_time() - u->held_us;
+    u->line_source = g_unix_fd_add(u->line, G_IO_IN | G_IO_HUP | G_IO_ERR, line_ready, u);
+    u->twin_source = g_unix_fd_add(u->twin_line, G_IO_IN | G_IO_HUP | G_IO_ERR, twin_ready, u);
+    u->timeout_source = g_timeout_add_seconds(TRY_SECONDS, took_too_long, u);
+}
+
+struct update *update_new(const struct update_ops *ops, void *opaque,
+                          const struct update_request *r, GError **err)
+{
+    struct update *u = g_new0(struct update, 1);
+
+    u->ops = ops;
+    u->opaque = opaque;
+    u->binary = g_strdup(r->binary);
+    u->argc = r->argc;
+    u->argv = r->argv;
+    u->signal_fd = r->signal_fd;
+    u->keeper = r->keeper;
+    u->line = u->twin_line = -1;
+    u->begin_us = g_get_monotonic_time();
+    if (open_lines(u, r->socket, err) < 0) {
+        update_cancel(u);
+        return NULL;
     }
-    u = under_way = g_new0(struct update, 1);
-    u->d = d;
-    u->qmp = qmp;
-    u->call = call;
-    u->binary = g_steal_pointer(&path);
-    u->old_fd = old_fd;
-    u->stream_fd = u->answer_fd = -1;
-    u->begin_us = u->held_us = g_get_monotonic_time();
     log_info(LOG_DM, "live update to %s: asking it first", u->binary);
-    stand_still(u);
+    return u;
+}
+
+void update_begin(struct update *u)
+{
+    stand_still(u, still_for_rehearsal);
 }

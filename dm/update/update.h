@@ -1,47 +1,104 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Live update: another program goes on in this process, under a running guest. docs/live-update.md
- * has the whole story and the manifest.
+ * Live update: another program goes on under a running guest. docs/live-update.md has the whole
+ * story and the manifest.
  *
- * In short: the machine is saved to memory while it stands still for a moment; a child process of
- * the new program builds itself a machine from that and says whether it could; then the machine
- * stands still again, is saved, and this process becomes the new program by exec, with the same
- * process id and with every descriptor that the guest or somebody else hangs on. Until the new
- * program says so to itself, it can turn back into the old one, by exec again.
+ * In short: the new program is started beside us. A twin of it builds itself a machine from a copy
+ * of our state and says whether it could; then our machine stands still, the new program gets its
+ * state and everything that is open, builds, and says "ready". Only when it has been told to go and
+ * has answered "serving" do we let go. Until then we are all there, and go on whatever becomes of
+ * it. Afterwards the first process of all stays as the keeper of the process id that the toolstack
+ * knows: it passes signals on, and ends with the one that serves.
+ *
+ * This room knows processes, sockets and the order of things. What is handed on, it does not know.
  */
 #ifndef DM_UPDATE_H
 #define DM_UPDATE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include <glib.h>
 
-struct daemon;
 struct handover;
-struct qmp;
-struct qmp_call;
 
 /* ---- the program that goes ---- */
 
-/* QMP xendm-update: finishes `call` with an error, or not at all because the successor does. */
-void update_start(struct daemon *d, struct qmp *qmp, const char *binary, struct qmp_call *call);
+struct update_ops {
+    /*
+     * Nothing of this is told to anybody. `still` is called, maybe inside, when no I/O is in flight
+     * any more; go_on also takes back a wish to stand still that was not fulfilled yet.
+     */
+    void (*stand_still)(void *opaque, void (*still)(void *arg), void *arg);
+    void (*go_on)(void *opaque);
+    /* While it stands still. The state, written to `fd`. */
+    int (*save)(void *opaque, int fd, GError **err);
+    /* All but "update". `check`: for the twin, which shares nothing that has one owner. */
+    int (*hand_over)(void *opaque, bool check, struct handover *h, GError **err);
+    /* Xen forwards what the successor wants, or (NULL) what we do. */
+    int (*forward)(void *opaque, const char *ranges, GError **err);
+    /* Looks for signals; true: the process is to end. */
+    bool (*is_ending)(void *opaque);
+    /* The successor serves: what is mapped is to go, Xen and the toolstack are not told. */
+    void (*let_go)(void *opaque);
+    /* It failed and is freed; this program goes on. Takes the error over. */
+    void (*failed)(void *opaque, GError *err);
+};
+
+struct update_request {
+    const char *binary; /* a path; with a socket: its name for the log */
+    int socket;         /* of a program that somebody started for us; taken over. -1: we do */
+    int argc;           /* our own command line */
+    char **argv;
+    int signal_fd; /* readable when is_ending() is to be asked */
+    int keeper;    /* where the process stands that the toolstack knows; -1: that is us */
+};
+
+struct update;
+/* NULL with err: it could not be started. */
+struct update *update_new(const struct update_ops *ops, void *opaque,
+                          const struct update_request *request, GError **err);
+/* Goes its way; does not return when the new program serves at once. */
+void update_begin(struct update *u);
+/* The process ends: the new program is killed, failed() is not called. NULL is no update. */
+void update_cancel(struct update *u);
 
 /* ---- the program that comes ---- */
 
-/*
- * First thing in main(): NULL without error when the command line does not say --update-from. From
- * here to update_complete(), what goes wrong leads back to the old program.
- */
-const struct handover *update_inherit(int argc, char **argv, GError **err);
-/* Does not return when there is a way back, or when this is the child that only tries. */
-void update_fail(const char *why);
-/* The same from a signal handler. */
-void update_crashed(void);
+struct arrival;
 
 /*
- * All is built. A child that only tries says so and ends here. Else: from here on Xen is told, and
- * there is no way back; the machine goes on if it ran.
+ * First thing in main(): NULL without error when the command line does not say --update-from. Forks
+ * the twin: from here on this may be one.
  */
-int update_complete(struct daemon *d, GError **err);
+struct arrival *update_arrive(int argc, char **argv, GError **err);
+/* Says why not, and ends the process. */
+void update_refuse(struct arrival *a, const char *why) __attribute__((noreturn));
+bool update_is_twin(const struct arrival *a);
+
+/* All is open that needs a name, and privileges are dropped: waits for what is left to us. */
+const struct handover *update_receive(struct arrival *a, GError **err);
+
+struct update_result {
+    char *binary;
+    int64_t check_us, pause_us, total_us;
+};
+
+/*
+ * All is built; the twin ends here. Waits for the word, says that it serves, and returns: now it
+ * does. `ranges`: what it wants forwarded, as text. `keeper`: a descriptor for update_watch().
+ * Frees the arrival and what was received.
+ */
+void update_take_over(struct arrival *a, const char *ranges, int *keeper,
+                      struct update_result *result);
+
+/* ---- the process that the toolstack knows ---- */
+
+/* Stays: passes signals on to who serves, ends with it. Closes everything else. */
+void update_keep(int keeper, int signal_fd) __attribute__((noreturn));
+
+/* For who serves: `end` when the keeper is gone or was told to end, `dump` for SIGUSR1. */
+void update_watch(int keeper, void (*end)(void *opaque, const char *why),
+                  void (*dump)(void *opaque), void *opaque);
 
 #endif

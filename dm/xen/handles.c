@@ -28,7 +28,7 @@ static void set_open_error(GError **err, const char *what)
                 what, g_strerror(e));
 }
 
-struct xen_handles *xen_handles_open(unsigned domid, int evtchn_fd, GError **err)
+struct xen_handles *xen_handles_open(unsigned domid, GError **err)
 {
     struct xen_handles *xen = g_new0(struct xen_handles, 1);
 
@@ -43,7 +43,7 @@ struct xen_handles *xen_handles_open(unsigned domid, int evtchn_fd, GError **err
         set_open_error(err, "the guest memory interface (/dev/xen/privcmd)");
         goto fail;
     }
-    xen->evtchn = evtchn_fd >= 0 ? xenevtchn_fdopen(NULL, evtchn_fd, 0) : xenevtchn_open(NULL, 0);
+    xen->evtchn = xenevtchn_open(NULL, 0);
     if (xen->evtchn == NULL) {
         set_open_error(err, "event channels (/dev/xen/evtchn)");
         goto fail;
@@ -58,6 +58,21 @@ struct xen_handles *xen_handles_open(unsigned domid, int evtchn_fd, GError **err
 fail:
     xen_handles_close(xen);
     return NULL;
+}
+
+int xen_handles_take_events(struct xen_handles *xen, int fd, GError **err)
+{
+    xenevtchn_handle *taken = xenevtchn_fdopen(NULL, fd, 0);
+
+    if (taken == NULL) {
+        int e = errno;
+
+        g_set_error(err, XENDM_ERROR, e, "cannot take over the event channels: %s", g_strerror(e));
+        return -e;
+    }
+    xenevtchn_close(xen->evtchn);
+    xen->evtchn = taken;
+    return 0;
 }
 
 void xen_handles_close(struct xen_handles *xen)

@@ -36,6 +36,11 @@ void xen_hypervisor_adopted(struct hypervisor *hv)
     hv->adopting = false;
 }
 
+void xen_hypervisor_let_go(struct hypervisor *hv)
+{
+    hv->adopting = true;
+}
+
 void xen_hypervisor_free(struct hypervisor *hv)
 {
     g_free(hv);

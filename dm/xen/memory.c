@@ -210,10 +210,52 @@ static void *map_frames(struct hypervisor *hv, uint64_t gfn, size_t pages, int *
     return ptr;
 }
 
+/*
+ * The guest may give back pages of what a device of its own is made of, as it may any page. The
+ * device that has it mapped keeps it; who comes later (a live update, a restore) finds holes, and
+ * fills them with memory that the guest does not see: that it may, but not be without a device
+ * model. Nothing but holes is a wrong address, unless somebody had it mapped until now.
+ */
+static bool fill_holes(struct hypervisor *hv, uint8_t *ptr, uint64_t gfn, size_t pages,
+                       const int *errs)
+{
+    size_t holes = 0;
+
+    for (size_t i = 0; i < pages; i++) {
+        if (errs[i] == 0) {
+            continue;
+        }
+        if (errs[i] == -ENOMEM || errs[i] == -EAGAIN || errs[i] == -EPERM ||
+            mmap(ptr + i * GUEST_PAGE_SIZE, GUEST_PAGE_SIZE, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
+            errno = -errs[i];
+            return false;
+        }
+        holes++;
+    }
+    if (holes == pages && !hv->adopting) {
+        errno = -errs[0];
+        return false;
+    }
+    if (holes > 0) {
+        log_warning(LOG_DM, "the guest has given back %zu of %zu pages at gfn %#llx", holes, pages,
+                    (unsigned long long)gfn);
+    }
+    return true;
+}
+
 void *hv_memory_map(struct hypervisor *hv, uint64_t gfn, size_t pages)
 {
-    void *ptr = map_frames(hv, gfn, pages, NULL);
+    g_autofree int *errs = g_new0(int, pages);
+    void *ptr = map_frames(hv, gfn, pages, errs);
 
+    if (ptr != NULL && !fill_holes(hv, ptr, gfn, pages, errs)) {
+        int e = errno;
+
+        xenforeignmemory_unmap(hv->xen->fmem, ptr, pages);
+        ptr = NULL;
+        errno = e;
+    }
     if (ptr == NULL) {
         int e = errno;
 

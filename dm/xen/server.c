@@ -176,11 +176,10 @@ const struct xen_range *xen_server_ranges(const struct hv_server *s, size_t *cou
     return (const struct xen_range *)s->ranges->data;
 }
 
-int xen_server_commit(struct hv_server *s, const struct xen_range *before, size_t count,
-                      GError **err)
+int xen_server_hand_on(struct hv_server *s, const struct xen_range *now, size_t len, GError **err)
 {
-    const struct xen_range *now = (const struct xen_range *)s->ranges->data;
-    size_t len = s->ranges->len;
+    const struct xen_range *before = (const struct xen_range *)s->ranges->data;
+    size_t count = s->ranges->len;
 
     for (size_t i = 0; i < len; i++) {
         int e;
@@ -208,4 +207,23 @@ int xen_server_commit(struct hv_server *s, const struct xen_range *before, size_
         }
     }
     return 0;
+}
+
+void xen_server_take_back(struct hv_server *s, const struct xen_range *now, size_t len)
+{
+    const struct xen_range *ours = (const struct xen_range *)s->ranges->data;
+    size_t count = s->ranges->len;
+
+    for (size_t i = 0; i < count; i++) {
+        if (range_find(now, len, &ours[i]) == len && forward(s, &ours[i], true) != 0 &&
+            errno != EEXIST) {
+            hv_failed(s->hv, "forward again what we serve", ours[i].first, ours[i].last);
+        }
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (range_find(ours, count, &now[i]) == count && forward(s, &now[i], false) != 0) {
+            hv_failed(s->hv, "stop forwarding what the new program served", now[i].first,
+                      now[i].last);
+        }
+    }
 }

@@ -28,10 +28,9 @@ struct xenforeignmemory_handle;
 
 struct xen_handles;
 
-/*
- * `evtchn_fd`: an inherited descriptor with its bindings (live update), taken over; -1 opens one.
- */
-struct xen_handles *xen_handles_open(unsigned domid, int evtchn_fd, GError **err);
+struct xen_handles *xen_handles_open(unsigned domid, GError **err);
+/* Live update: event channels by their descriptor, with its bindings, in place of our own. */
+int xen_handles_take_events(struct xen_handles *xen, int fd, GError **err);
 void xen_handles_close(struct xen_handles *xen);
 
 /*
@@ -64,10 +63,11 @@ struct hypervisor *xen_hypervisor_new(struct xen_handles *xen, bool adopt);
 void xen_hypervisor_free(struct hypervisor *hv); /* its servers go first */
 
 /*
- * Live update. What is forwarded to us is kept as a list, which the successor gets. It goes on with
- * our ioreq server: until the commit nothing is changed in Xen, only noted, so that a machine can
- * be built and thrown away under a running guest. The commit makes what is forwarded what the new
- * machine wants; on failure it is what it was.
+ * Live update. What is forwarded to a server is kept as a list. The successor adopts the servers:
+ * until it serves nothing is changed in Xen, only noted, so that a machine can be built and thrown
+ * away under a running guest. What Xen forwards is changed by the side that goes, which can take it
+ * back: hand_on, with the successor's list; on failure it is what it was. Having let go, a side
+ * tells Xen nothing any more, and destroys nothing.
  */
 struct xen_range {
     enum { XEN_RANGE_PIO, XEN_RANGE_MMIO, XEN_RANGE_PCI } kind;
@@ -76,10 +76,11 @@ struct xen_range {
 struct hv_server *xen_server_adopt(struct hypervisor *hv, unsigned id);
 unsigned xen_server_id(const struct hv_server *s);
 const struct xen_range *xen_server_ranges(const struct hv_server *s, size_t *count);
-int xen_server_commit(struct hv_server *s, const struct xen_range *before, size_t count,
-                      GError **err);
-/* All servers are committed: from here on Xen is told. */
+int xen_server_hand_on(struct hv_server *s, const struct xen_range *now, size_t len, GError **err);
+void xen_server_take_back(struct hv_server *s, const struct xen_range *now, size_t len);
+/* From here on Xen is told. */
 void xen_hypervisor_adopted(struct hypervisor *hv);
+void xen_hypervisor_let_go(struct hypervisor *hv);
 /* The machine was built: from now on nobody else reports what Xen refuses. */
 void xen_hypervisor_serving(struct hypervisor *hv);
 bool xen_hypervisor_log_dirty(const struct hypervisor *hv);

@@ -529,7 +529,7 @@ static int ide_hd_realize(struct device *dev, GError **err)
 {
     struct ide_drive *d = DEVICE_CAST(struct ide_drive, dev);
 
-    if (!d->block || !block_present(d->block)) {
+    if (!d->block || (!block_present(d->block) && !d->restored)) {
         g_set_error(err, XENDM_ERROR, EINVAL, "%s: a disk needs a drive with an image", dev->id);
         return -EINVAL;
     }
@@ -584,6 +584,18 @@ static bool ide_hd_check(const void *base, GError **err)
     return ide_drive_check_state(&disk->d, err);
 }
 
+/* The image of one that the guest has unplugged may be gone; see the property. */
+static bool ide_hd_fits(const void *scratch, const void *base, GError **err)
+{
+    const struct ide_disk *saved = scratch, *disk = base;
+
+    if (!saved->d.unplugged && !block_present(disk->d.block)) {
+        g_set_error(err, STATE_ERROR, EINVAL, "there is no image for it");
+        return false;
+    }
+    return true;
+}
+
 static void ide_hd_post_load(void *base)
 {
     ide_drive_post_load(base);
@@ -610,11 +622,18 @@ static const struct state_desc disk_state = {
     .fields = disk_fields,
     .pre_save = ide_hd_pre_save,
     .check = ide_hd_check,
+    .fits = ide_hd_fits,
     .post_load = ide_hd_post_load,
 };
 
 static const struct property disk_properties[] = {
     IDE_DRIVE_PROPERTIES("XENDM HARDDISK"),
+    {.name = "restored",
+     .type = PROP_BOOL,
+     .offset = offsetof(struct ide_disk, d.restored),
+     .def = "off",
+     .help = "a saved state follows, which may say that the guest has unplugged the disk: then it "
+             "needs no image"},
     {.name = NULL},
 };
 

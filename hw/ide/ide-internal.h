@@ -167,6 +167,7 @@ struct ide_drive {
     const struct ide_drive_ops *ops;
     struct ide_channel *channel; /* NULL: not attached, or unplugged */
     bool unplugged;
+    bool restored; /* a disk: it may be without an image until the saved state is there */
 
     /* Registers as the guest wrote them: [0] last, [1] the value before (HOB). */
     uint8_t feature[2], count[2], lba_low[2], lba_mid[2], lba_high[2];

@@ -210,7 +210,7 @@ static int make_described(struct machine *m, const struct device_desc *d, GError
 }
 
 static int make_drive(struct machine *m, const struct drive_desc *d, struct block *block,
-                      GError **err)
+                      bool restored, GError **err)
 {
     const struct device_class *class = d->kind == DRIVE_IDE_CD ? &ide_cd_class : &ide_hd_class;
     struct device *dev;
@@ -226,7 +226,8 @@ static int make_drive(struct machine *m, const struct drive_desc *d, struct bloc
     }
     device_set_block(dev, "drive", block);
     if (device_set(dev, "bus", d->index / 2 ? "1" : "0", err) < 0 ||
-        device_set(dev, "unit", d->index % 2 ? "1" : "0", err) < 0) {
+        device_set(dev, "unit", d->index % 2 ? "1" : "0", err) < 0 ||
+        (class == &ide_hd_class && device_set(dev, "restored", restored ? "on" : "off", err) < 0)) {
         device_free(dev);
         return -EINVAL;
     }
@@ -369,7 +370,8 @@ static int build(struct machine *m, struct board *b, const struct machine_desc *
         rc = make_described(m, g_ptr_array_index(desc->devices, i), err);
     }
     for (unsigned i = 0; rc == 0 && desc->drives && i < desc->drives->len; i++) {
-        rc = make_drive(m, g_ptr_array_index(desc->drives, i), backends->drives[i], err);
+        rc = make_drive(m, g_ptr_array_index(desc->drives, i), backends->drives[i],
+                        backends->restored, err);
     }
     return rc == 0 ? fill_cmos(m, desc, backends, b->cmos, err) : rc;
 }

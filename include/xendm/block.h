@@ -179,4 +179,7 @@ const struct block_stats *block_stats(const struct block *b);
  */
 const char *block_engine(void);
 
+/* Chooses and starts the engine, else the first drive does: for who opens drives in a sandbox. */
+void block_start_engine(void);
+
 #endif

@@ -21,8 +21,6 @@ DM_XEN = re.compile(r"^dm/(xen|ioreq)/[^/]*\.[ch]$")
 ROOMS = ("base", "dm", "hw", "mapcache", "xenstore-watch", "backends")
 # A sub-room of dm/ has one public header, which bears its name.
 DM_ROOM_HEADER = re.compile(r"^([a-z]+)/\1\.h$")
-# Arrows back up that still have to go.
-DM_UP = {("dm/update", "daemon.h")}
 
 
 def may_include_xen(path):
@@ -44,8 +42,6 @@ def violations(path, text, exists):
                 found.append(f'{path} includes the contract "{name}" in quotes')
             continue
         if style == '"' and name != "config.h":
-            if (os.path.dirname(path), name) in DM_UP:
-                continue
             if ours:
                 if not exists(os.path.join("dm", name)):
                     found.append(f'{path} includes "{name}", which dm/ has not')
