@@ -45,6 +45,11 @@ struct net_offload {
     uint16_t header;      /* bytes of headers that each segment begins with */
 };
 
+/*
+ * A device without back end (`n` NULL) has a cable that ends nowhere: the functions for devices do
+ * nothing, and the link is down.
+ */
+
 /* The device's side. Called from the main loop, never from inside net_send(). */
 struct net_device {
     /* There is room for a frame of the largest size; while false nothing is received. */
