@@ -36,27 +36,6 @@ bool backend_poll_all(void)
     return done;
 }
 
-/* What the options say into `b`; NULL: only looks. */
-static int set_options(const struct backend_class *class, const struct object_desc *desc,
-                       struct backend *b, GError **err)
-{
-    for (guint i = 0; i < desc->options->len; i++) {
-        const struct option_desc *o = &g_array_index(desc->options, struct option_desc, i);
-        const struct property *p = property_find(class->properties, o->name);
-
-        if (!p) {
-            g_set_error(err, XENDM_ERROR, ENOENT,
-                        "%s back end %s has no property %s (value \"%s\")",
-                        backend_kind_name(class->kind), class->driver, o->name, o->value);
-            return -ENOENT;
-        }
-        if (property_set(p, b, o->value, err) < 0) {
-            return -EINVAL;
-        }
-    }
-    return 0;
-}
-
 static const struct backend_class *find_class(const struct object_desc *desc, GError **err)
 {
     const struct backend_class *class = backend_class_find(desc->kind, desc->driver);
@@ -72,11 +51,49 @@ static const struct backend_class *find_class(const struct object_desc *desc, GE
     return class;
 }
 
-int backend_check(const struct object_desc *desc, GError **err)
+void backend_prepare(const struct object_desc *desc)
+{
+    const struct backend_class *class = backend_class_find(desc->kind, desc->driver);
+
+    if (class && class->prepare) {
+        class->prepare();
+    }
+}
+
+/* An instance with its properties, not open, without an id. */
+static struct backend *make(const struct object_desc *desc, GError **err)
 {
     const struct backend_class *class = find_class(desc, err);
+    struct backend *b;
 
-    return class ? set_options(class, desc, NULL, err) : -EINVAL;
+    if (!class || property_check(class->properties, desc, NULL, err) < 0) {
+        return NULL;
+    }
+    XENDM_ASSERT(class->size >= sizeof(struct backend));
+    b = g_malloc0(class->size);
+    b->class = class;
+    property_set_defaults(class->properties, b);
+    for (guint i = 0; i < desc->options->len; i++) {
+        const struct option_desc *o = &g_array_index(desc->options, struct option_desc, i);
+
+        property_set(property_find(class->properties, o->name), b, o->value, NULL);
+    }
+    if (class->check && class->check(b, err) < 0) {
+        backend_destroy(b);
+        return NULL;
+    }
+    return b;
+}
+
+int backend_check(const struct object_desc *desc, GError **err)
+{
+    struct backend *b = make(desc, err);
+
+    if (!b) {
+        return -EINVAL;
+    }
+    backend_destroy(b);
+    return 0;
 }
 
 static char *free_id(const struct backend_set *set, enum backend_kind kind, const char *driver)
@@ -93,31 +110,24 @@ static char *free_id(const struct backend_set *set, enum backend_kind kind, cons
 struct backend *backend_add(struct backend_set *set, const struct object_desc *desc,
                             const struct handover *from, GError **err)
 {
-    const struct backend_class *class = find_class(desc, err);
     struct backend *b;
 
-    if (!class) {
-        return NULL;
-    }
-    XENDM_ASSERT(class->size >= sizeof(struct backend));
     if (desc->id && backend_find(set, desc->kind, desc->id)) {
         g_set_error(err, XENDM_ERROR, EEXIST, "there are two %s back ends with the id %s",
                     backend_kind_name(desc->kind), desc->id);
         return NULL;
     }
-    b = g_malloc0(class->size);
-    b->class = class;
+    b = make(desc, err);
+    if (!b) {
+        g_prefix_error(err, "%s: ", desc->id ? desc->id : desc->driver);
+        return NULL;
+    }
     b->id = desc->id ? g_strdup(desc->id) : free_id(set, desc->kind, desc->driver);
-    property_set_defaults(class->properties, b);
-    if (set_options(class, desc, b, err) < 0) {
-        g_prefix_error(err, "%s: ", b->id);
+    b->inactive = set->inactive;
+    if (b->class->open && b->class->open(b, from, err) < 0) {
         backend_destroy(b);
         return NULL;
     }
-    if (class->open && class->open(b, from, err) < 0) {
-        backend_destroy(b);
-        return NULL;
-    }
-    g_ptr_array_add(set->list, b);
+    backend_set_put(set, b);
     return b;
 }

@@ -20,6 +20,9 @@ struct backend_set *backend_set_new(void)
 
 void backend_destroy(struct backend *b)
 {
+    if (b->stays) {
+        return;
+    }
     property_free_strings(b->class->properties, b);
     g_free(b->id);
     g_free(b);
@@ -47,6 +50,11 @@ void backend_set_free(struct backend_set *set)
     }
     g_ptr_array_free(set->list, TRUE);
     g_free(set);
+}
+
+void backend_set_put(struct backend_set *set, struct backend *b)
+{
+    g_ptr_array_add(set->list, b);
 }
 
 int backend_remove(struct backend_set *set, struct backend *b, GError **err)
@@ -95,6 +103,36 @@ unsigned backend_set_busy(const struct backend_set *set)
         count += b->class->busy && b->class->busy(b);
     }
     return count;
+}
+
+void backend_set_begin_inactive(struct backend_set *set)
+{
+    set->inactive = true;
+}
+
+int backend_set_activate(struct backend_set *set, GError **err)
+{
+    set->inactive = false;
+    for (guint i = 0; i < set->list->len; i++) {
+        struct backend *b = g_ptr_array_index(set->list, i);
+        int rc = b->class->activate ? b->class->activate(b, err) : 0;
+
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+void backend_set_inactivate(struct backend_set *set)
+{
+    for (guint i = 0; i < set->list->len; i++) {
+        struct backend *b = g_ptr_array_index(set->list, i);
+
+        if (b->class->inactivate) {
+            b->class->inactivate(b);
+        }
+    }
 }
 
 void backend_set_hand_over(const struct backend_set *set, struct handover *to)

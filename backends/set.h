@@ -7,6 +7,7 @@
 
 struct backend_set {
     GPtrArray *list; /* struct backend *, in order of making */
+    bool inactive;   /* new ones are */
 };
 
 /* Frees one that is not open. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Descriptions of devices and back ends; see xendm/object.h. */
+#include <stdarg.h>
 #include <string.h>
 
 #include <xendm/object.h>
@@ -33,6 +34,24 @@ struct object_desc *object_desc_new(enum object_what what, enum backend_kind kin
     o->id = g_strdup(id);
     o->options = g_array_new(FALSE, FALSE, sizeof(struct option_desc));
     g_array_set_clear_func(o->options, option_clear);
+    return o;
+}
+
+struct object_desc *object_desc_make(enum object_what what, enum backend_kind kind,
+                                     const char *driver, const char *id, ...)
+{
+    struct object_desc *o = object_desc_new(what, kind, driver, id);
+    const char *name, *value;
+    va_list args;
+
+    va_start(args, id);
+    while ((name = va_arg(args, const char *))) {
+        value = va_arg(args, const char *);
+        if (value) {
+            object_desc_set(o, name, value);
+        }
+    }
+    va_end(args);
     return o;
 }
 

@@ -42,6 +42,9 @@ static int set_number(const struct property *p, void *place, const char *text, G
     default:
         return refuse(p, text, "is no number", err);
     }
+    if (p->power_of_two && (number & (number - 1))) {
+        return refuse(p, text, "is no power of two", err);
+    }
     if (place && p->type == PROP_UINT32) {
         *(uint32_t *)place = (uint32_t)number;
     } else if (place) {
@@ -73,13 +76,38 @@ int property_set(const struct property *p, void *base, const char *text, GError 
             *(char **)place = g_strdup(text);
         }
         return 0;
-    case PROP_BLOCK:
-    case PROP_CHARDEV:
-        return refuse(p, text, "a back end is not set by text", err);
     case PROP_BACKEND:
         return text[0] ? 0 : refuse(p, text, "is no id of a back end", err);
     }
     return -EINVAL;
+}
+
+int property_check(const struct property *table, const struct object_desc *desc,
+                   int (*other)(const char *name, const char *value, GError **err), GError **err)
+{
+    for (guint i = 0; i < desc->options->len; i++) {
+        const struct option_desc *o = &g_array_index(desc->options, struct option_desc, i);
+        const struct property *p = property_find(table, o->name);
+        int rc = p       ? property_set(p, NULL, o->value, err)
+                 : other ? other(o->name, o->value, err)
+                         : 0;
+
+        if (rc < 0) {
+            return -EINVAL;
+        }
+        if (!p && rc == 0) {
+            g_set_error(err, XENDM_ERROR, ENOENT, "%s has no property %s (value \"%s\")",
+                        desc->driver, o->name, o->value);
+            return -ENOENT;
+        }
+    }
+    for (const struct property *p = table; p && p->name; p++) {
+        if (p->required && !object_option(desc, p->name)) {
+            g_set_error(err, XENDM_ERROR, EINVAL, "%s= is missing", p->name);
+            return -EINVAL;
+        }
+    }
+    return 0;
 }
 
 void property_set_defaults(const struct property *table, void *base)
@@ -115,8 +143,6 @@ static const char *type_word(const struct property *p)
     case PROP_STRING:
         return "TEXT";
     case PROP_BACKEND:
-    case PROP_BLOCK:
-    case PROP_CHARDEV:
         break;
     }
     return "ID";
@@ -133,6 +159,12 @@ void property_help(const struct property *table, GString *to)
         }
         if (p->max) {
             g_string_append_printf(to, " (%" PRIu64 " to %" PRIu64 ")", p->min, p->max);
+        }
+        if (p->power_of_two) {
+            g_string_append(to, " (a power of two)");
+        }
+        if (p->required) {
+            g_string_append(to, " (required)");
         }
         if (p->def) {
             g_string_append_printf(to, " (default %s)", p->def);

@@ -5,8 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <xendm/block.h>
-#include <xendm/chardev.h>
+#include <xendm/backend.h>
 #include <xendm/log.h>
 #include <xendm/xenstore.h>
 
@@ -14,64 +13,21 @@
 #include "loop.h"
 #include "origin.h"
 
-static int open_drives(struct daemon *d, GError **err)
-{
-    const GPtrArray *drives = d->desc->drives;
-
-    d->backends.drives = g_new0(struct block *, drives->len + 1);
-    for (unsigned i = 0; i < drives->len; i++) {
-        d->backends.drives[i] = origin_open_drive(&d->origin, i, g_ptr_array_index(drives, i), err);
-        if (!d->backends.drives[i]) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
-static int open_chardevs(struct daemon *d, GError **err)
-{
-    const struct machine_desc *desc = d->desc;
-
-    d->backends.serials = g_new0(struct chardev *, desc->serials->len + 1);
-    for (unsigned i = 0; i < desc->serials->len; i++) {
-        const char *spec = g_ptr_array_index(desc->serials, i);
-        char label[16];
-
-        g_snprintf(label, sizeof(label), "serial%u", i);
-        d->backends.serials[i] = origin_open_chardev(&d->origin, "serial", i, label, spec, err);
-        if (!d->backends.serials[i] && strcmp(spec, "none") != 0) {
-            return -1;
-        }
-    }
-    d->channels = g_new0(struct chardev *, desc->chardevs->len + 1);
-    for (unsigned i = 0; i < desc->chardevs->len; i++) {
-        const struct chardev_desc *c = g_ptr_array_index(desc->chardevs, i);
-
-        d->channels[i] = origin_open_chardev(&d->origin, "channel", i, c->id, c->spec, err);
-        if (!d->channels[i]) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
 int backends_open(struct daemon *d, GError **err)
 {
-    return open_drives(d, err) < 0 || open_chardevs(d, err) < 0 ? -1 : 0;
+    d->backends = backend_set_new();
+    for (guint i = 0; i < d->desc->objects->len; i++) {
+        const struct object_desc *o = g_ptr_array_index(d->desc->objects, i);
+
+        if (o->what == OBJECT_BACKEND && !origin_open_backend(&d->origin, d->backends, o, err)) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 /* How long ending waits for I/O that is on its way to the host. */
 #define END_PATIENCE_US (1 * G_TIME_SPAN_SECOND)
-
-static unsigned in_flight(const struct daemon *d)
-{
-    unsigned count = 0;
-
-    for (unsigned i = 0; d->backends.drives && i < d->desc->drives->len; i++) {
-        count += d->backends.drives[i] ? block_in_flight(d->backends.drives[i]) : 0;
-    }
-    return count;
-}
 
 /*
  * A disk that does not answer must not keep a dying domain's memory: after a moment of patience the
@@ -83,9 +39,9 @@ void backends_await_io(struct daemon *d)
     gint64 deadline = g_get_monotonic_time() + END_PATIENCE_US;
     unsigned left;
 
-    while ((left = in_flight(d)) > 0) {
+    while (d->backends && (left = backend_set_busy(d->backends)) > 0) {
         if (g_get_monotonic_time() > deadline) {
-            log_warning(LOG_DM, "%u disk requests do not come back: not waiting for them", left);
+            log_warning(LOG_DM, "%u back ends still have I/O in flight: not waiting for it", left);
             _exit(EXIT_SUCCESS);
         }
         if (!g_main_context_iteration(NULL, FALSE)) {
@@ -96,18 +52,7 @@ void backends_await_io(struct daemon *d)
 
 void backends_close(struct daemon *d)
 {
-    for (unsigned i = 0; d->backends.drives && i < d->desc->drives->len; i++) {
-        block_close(d->backends.drives[i]);
-    }
-    for (unsigned i = 0; d->backends.serials && i < d->desc->serials->len; i++) {
-        chardev_close(d->backends.serials[i]);
-    }
-    for (unsigned i = 0; d->channels && i < d->desc->chardevs->len; i++) {
-        chardev_close(d->channels[i]);
-    }
-    g_clear_pointer(&d->backends.drives, g_free);
-    g_clear_pointer(&d->backends.serials, g_free);
-    g_clear_pointer(&d->channels, g_free);
+    g_clear_pointer(&d->backends, backend_set_free);
 }
 
 /*

@@ -504,9 +504,7 @@ struct control *control_new(struct daemon *d, const struct machine_desc *desc, G
 void control_attach(struct control *c)
 {
     c->target.machine = c->d->machine;
-    c->target.drives = c->d->backends.drives;
-    c->target.serials = c->d->backends.serials;
-    c->target.chardevs = c->d->channels;
+    c->target.backends = c->d->backends;
     c->d->machine->events = &machine_events;
     c->d->machine->events_opaque = c;
 }

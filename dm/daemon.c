@@ -2,7 +2,7 @@
 /* The daemon is put together and taken apart; see daemon.h. */
 #include <string.h>
 
-#include <xendm/block.h>
+#include <xendm/backend.h>
 #include <xendm/device.h>
 #include <xendm/log.h>
 #include <xendm/mapcache.h>
@@ -96,8 +96,9 @@ static int build_machine(struct daemon *d, const struct xen_domain_info *info, G
     m->ram_low_end = info->ram_low_end;
     m->ram_high_end = info->ram_high_end;
     d->incoming = d->desc->incoming_fd >= 0;
-    d->backends.restored = origin_is_restored(&d->origin);
-    if (board_build(m, d->desc, &d->backends, err) < 0) {
+    m->backends = d->backends;
+    m->restored = origin_is_restored(&d->origin);
+    if (board_build(m, d->desc, err) < 0) {
         return -1;
     }
     machine_complete(m);
@@ -105,7 +106,7 @@ static int build_machine(struct daemon *d, const struct xen_domain_info *info, G
     if (!d->ioreq) {
         return -1;
     }
-    ioreq_server_set_poll(d->ioreq, block_poll);
+    ioreq_server_set_poll(d->ioreq, backend_poll_all);
     return 0;
 }
 
@@ -126,8 +127,12 @@ static int drop_privileges(struct daemon *d, GError **err)
  */
 static int inherit(struct daemon *d, GError **err)
 {
-    if (d->desc->drives->len) {
-        block_start_engine(); /* a ring cannot be made in the sandbox */
+    for (guint i = 0; i < d->desc->objects->len; i++) {
+        const struct object_desc *o = g_ptr_array_index(d->desc->objects, i);
+
+        if (o->what == OBJECT_BACKEND) {
+            backend_prepare(o);
+        }
     }
     return drop_privileges(d, err) < 0 || origin_receive(&d->origin, d->xen, err) < 0 ? -1 : 0;
 }

@@ -16,8 +16,7 @@
 
 #include "origin.h"
 
-struct block;
-struct chardev;
+struct backend_set;
 struct guestmem;
 struct handover;
 struct qmp_call;
@@ -39,8 +38,7 @@ struct daemon {
     struct machine *machine;
     struct ioreq_server *ioreq;
     struct sandbox *sandbox;
-    struct machine_backends backends; /* arrays as long as desc->drives and desc->serials */
-    struct chardev **channels;        /* one per desc->chardevs */
+    struct backend_set *backends;
     GMainLoop *loop;
     int argc; /* as main() got them */
     char **argv;

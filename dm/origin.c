@@ -6,8 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <xendm/block.h>
-#include <xendm/chardev.h>
+#include <xendm/backend.h>
 #include <xendm/error.h>
 #include <xendm/handover.h>
 #include <xendm/log.h>
@@ -146,75 +145,10 @@ static void put_xen(const struct daemon *d, bool check, struct handover *h)
 
 /* ---- back ends ---- */
 
-struct block *origin_open_drive(const struct origin *o, unsigned i, const struct drive_desc *drive,
-                                GError **err)
+struct backend *origin_open_backend(const struct origin *o, struct backend_set *set,
+                                    const struct object_desc *desc, GError **err)
 {
-    g_autofree char *group = g_strdup_printf("drive %u", i);
-    g_autofree char *file = NULL;
-    struct block_options options = {
-        .id = drive->id,
-        .file = drive->file,
-        .format = drive->format,
-        .read_only = drive->read_only,
-        .fd = -1,
-    };
-
-    if (o->left) {
-        file = handover_text(o->left, group, "file");
-        options.fd = handover_fd(o->left, group, "medium");
-        options.file = options.fd >= 0 ? file : NULL;
-        options.read_only = handover_int(o->left, group, "read-only", options.read_only);
-        options.lost = -(int)CLAMP(handover_int(o->left, group, "lost", 0), 0, 4095);
-    }
-    return block_open(&options, err);
-}
-
-static void put_drives(const struct daemon *d, struct handover *h)
-{
-    for (unsigned i = 0; i < d->desc->drives->len; i++) {
-        const struct block *b = d->backends.drives[i];
-        g_autofree char *group = g_strdup_printf("drive %u", i);
-
-        handover_put_fd(h, group, "medium", block_fd(b));
-        handover_put_text(h, group, "file", block_file(b));
-        handover_put_int(h, group, "read-only", block_read_only(b));
-        handover_put_int(h, group, "lost", -block_lost(b));
-    }
-}
-
-struct chardev *origin_open_chardev(const struct origin *o, const char *kind, unsigned i,
-                                    const char *label, const char *spec, GError **err)
-{
-    g_autofree char *group = g_strdup_printf("%s %u", kind, i);
-    g_autofree char *filename = o->left ? handover_text(o->left, group, "filename") : NULL;
-    struct chardev_handles handles;
-
-    if (!o->left) {
-        return chardev_open(label, spec, err);
-    }
-    handles = (struct chardev_handles){
-        .in_fd = handover_fd(o->left, group, "in"),
-        .out_fd = handover_fd(o->left, group, "out"),
-        .listen_fd = handover_fd(o->left, group, "listen"),
-        .filename = filename ? filename : "",
-    };
-    return chardev_adopt(label, spec, &handles, err);
-}
-
-static void put_chardevs(struct handover *h, const char *kind, struct chardev **list, unsigned len)
-{
-    for (unsigned i = 0; i < len; i++) {
-        g_autofree char *group = g_strdup_printf("%s %u", kind, i);
-        struct chardev_handles handles;
-
-        if (list[i]) {
-            chardev_handles(list[i], &handles);
-            handover_put_fd(h, group, "in", handles.in_fd);
-            handover_put_fd(h, group, "out", handles.out_fd);
-            handover_put_fd(h, group, "listen", handles.listen_fd);
-            handover_put_text(h, group, "filename", handles.filename);
-        }
-    }
+    return backend_add(set, desc, o->left, err);
 }
 
 int origin_open_monitors(const struct origin *o, struct qmp *qmp, const struct machine_desc *desc,
@@ -303,7 +237,5 @@ void origin_hand_over(const struct daemon *d, bool check, struct handover *h)
     handover_put_int(h, "machine", "incoming", d->incoming);
     handover_put_int(h, "machine", "ready", d->ready);
     put_xen(d, check, h);
-    put_drives(d, h);
-    put_chardevs(h, "serial", d->backends.serials, d->desc->serials->len);
-    put_chardevs(h, "channel", d->channels, d->desc->chardevs->len);
+    backend_set_hand_over(d->backends, h);
 }

@@ -13,15 +13,15 @@
 #include <glib.h>
 
 struct arrival;
-struct block;
-struct chardev;
+struct backend;
+struct backend_set;
 struct daemon;
-struct drive_desc;
 struct handover;
 struct hypervisor;
 struct ioreq_server;
 struct machine;
 struct machine_desc;
+struct object_desc;
 struct qmp;
 struct qmp_call;
 struct hv_server;
@@ -45,11 +45,9 @@ bool origin_is_inherited(const struct origin *o);
 int origin_receive(struct origin *o, struct xen_handles *xen, GError **err);
 
 struct hv_server *origin_open_server(const struct origin *o, struct hypervisor *hv, GError **err);
-struct block *origin_open_drive(const struct origin *o, unsigned i, const struct drive_desc *drive,
-                                GError **err);
-/* kind: "serial" or "channel". NULL without error: the specification is "none". */
-struct chardev *origin_open_chardev(const struct origin *o, const char *kind, unsigned i,
-                                    const char *label, const char *spec, GError **err);
+/* Into the set, as described or as the program before us left it. */
+struct backend *origin_open_backend(const struct origin *o, struct backend_set *set,
+                                    const struct object_desc *desc, GError **err);
 struct ioreq_server *origin_open_ioreq(const struct origin *o, const struct xen_handles *xen,
                                        struct machine *m, GError **err);
 /* `call`: the command that waits for a live update, or NULL. */

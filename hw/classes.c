@@ -19,10 +19,20 @@ const struct device_class *const *device_classes(void)
     return classes;
 }
 
+static bool has_name(const struct device_class *class, const char *name)
+{
+    for (const char *const *alias = class->aliases; alias && *alias; alias++) {
+        if (strcmp(*alias, name) == 0) {
+            return true;
+        }
+    }
+    return strcmp(class->name, name) == 0;
+}
+
 const struct device_class *device_class_find(const char *name)
 {
     for (const struct device_class *const *c = classes; *c; c++) {
-        if (strcmp((*c)->name, name) == 0) {
+        if (has_name(*c, name)) {
             return *c;
         }
     }

@@ -6,8 +6,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xendm/backend-classes.h>
 #include <xendm/block.h>
 #include <xendm/error.h>
+#include <xendm/facts.h>
+#include <xendm/handover.h>
 #include <xendm/log.h>
 #include <xendm/recorder.h>
 #include <xendm/turn.h>
@@ -25,7 +28,8 @@ struct listening {
 };
 
 struct block {
-    char *id;
+    struct backend b;
+    char *image;    /* property: the medium to begin with */
     bool read_only; /* of the next medium */
     struct block_medium *m;
     bool active; /* of the next medium */
@@ -334,7 +338,7 @@ static struct block_medium *medium_open(struct block *b, const struct block_opti
 
     if (!driver) {
         g_set_error(err, XENDM_ERROR, ENOTSUP,
-                    "drive %s: image format '%s' of '%s' is not implemented yet", b->id, format,
+                    "drive %s: image format '%s' of '%s' is not implemented yet", b->b.id, format,
                     o->file ? o->file : "");
         return NULL;
     }
@@ -366,42 +370,52 @@ static void medium_out(struct block *b)
         medium_close(m);
         return;
     }
-    log_warning(LOG_BLOCK, "%s: '%s' is taken out with %u requests in flight", b->id, m->file,
+    log_warning(LOG_BLOCK, "%s: '%s' is taken out with %u requests in flight", b->b.id, m->file,
                 m->in_flight);
     m->out = true; /* its lock goes with its descriptor */
+}
+
+static int block_start(struct block *b, const struct block_options *options, GError **err)
+{
+    refused_start();
+    b->active = !options->inactive;
+    b->read_only = options->read_only;
+    b->listeners = g_array_new(FALSE, FALSE, sizeof(struct listening));
+    if (options->fd >= 0 || (options->file && options->file[0])) {
+        b->m = medium_open(b, options, err);
+        if (!b->m) {
+            g_array_free(b->listeners, TRUE);
+            return -EINVAL;
+        }
+    }
+    return 0;
 }
 
 struct block *block_open(const struct block_options *options, GError **err)
 {
     struct block *b = g_new0(struct block, 1);
 
-    refused_start();
-    b->id = g_strdup(options->id);
-    b->active = !options->inactive;
-    b->listeners = g_array_new(FALSE, FALSE, sizeof(struct listening));
-    b->read_only = options->read_only;
-    if (options->fd >= 0 || (options->file && options->file[0])) {
-        b->m = medium_open(b, options, err);
-        if (!b->m) {
-            block_close(b);
-            return NULL;
-        }
+    b->b.class = &block_raw_class;
+    b->b.id = g_strdup(options->id);
+    if (block_start(b, options, err) < 0) {
+        g_free(b->b.id);
+        g_free(b);
+        return NULL;
     }
     return b;
 }
 
-void block_close(struct block *b)
+static void close_drive(struct backend *backend)
 {
+    struct block *b = (struct block *)backend;
     int64_t deadline = g_get_monotonic_time() + CLOSE_PATIENCE_US;
 
-    if (!b) {
-        return;
-    }
     while (b->in_flight > 0) {
         if (g_get_monotonic_time() > deadline) {
-            log_warning(LOG_BLOCK, "%s: %u requests do not come back: not waiting for them", b->id,
-                        b->in_flight);
-            return; /* what they use stays */
+            log_warning(LOG_BLOCK, "%s: %u requests do not come back: not waiting for them",
+                        b->b.id, b->in_flight);
+            b->b.stays = true; /* and what they use */
+            return;
         }
         if (!complete_refused()) {
             block_raw_wait(LOOK_MS);
@@ -409,8 +423,18 @@ void block_close(struct block *b)
     }
     medium_out(b);
     g_array_free(b->listeners, TRUE);
-    g_free(b->id);
-    g_free(b);
+}
+
+void block_close(struct block *b)
+{
+    if (!b) {
+        return;
+    }
+    close_drive(&b->b);
+    if (!b->b.stays) {
+        g_free(b->b.id);
+        g_free(b);
+    }
 }
 
 static void tell(struct block *b, bool resized)
@@ -473,7 +497,7 @@ static int refresh(struct block *b, GError **err)
     if (e == 0 && b->m->size != before) {
         log_info(LOG_BLOCK,
                  "%s: '%s' has %" G_GUINT64_FORMAT " bytes now, %" G_GUINT64_FORMAT " before",
-                 b->id, b->m->file, b->m->size, before);
+                 b->b.id, b->m->file, b->m->size, before);
         tell(b, true);
     }
     return e;
@@ -574,7 +598,7 @@ bool block_present(const struct block *b)
 
 const char *block_id(const struct block *b)
 {
-    return b->id;
+    return b->b.id;
 }
 
 const char *block_file(const struct block *b)
@@ -591,3 +615,111 @@ const struct block_stats *block_stats(const struct block *b)
 {
     return &b->stats;
 }
+
+/* ---- as a back end ---- */
+
+static int open_drive(struct backend *backend, const struct handover *from, GError **err)
+{
+    struct block *b = (struct block *)backend;
+    g_autofree char *group = backend_group(backend);
+    g_autofree char *file = NULL, *format = NULL;
+    struct block_options options = {
+        .id = backend->id,
+        .file = b->image,
+        .format = backend->class->driver,
+        .read_only = b->read_only,
+        .inactive = backend->inactive,
+        .fd = -1,
+    };
+
+    if (from) {
+        file = handover_text(from, group, "file");
+        format = handover_text(from, group, "format");
+        options.fd = handover_fd(from, group, "medium");
+        options.file = options.fd >= 0 ? file : NULL;
+        options.format = format;
+        options.read_only = handover_int(from, group, "read-only", options.read_only);
+        options.lost = -(int)CLAMP(handover_int(from, group, "lost", 0), 0, 4095);
+        options.inactive = !handover_int(from, group, "active", true);
+    }
+    return block_start(b, &options, err);
+}
+
+static bool drive_busy(const struct backend *backend)
+{
+    return block_in_flight((const struct block *)backend) > 0;
+}
+
+static int activate_drive(struct backend *backend, GError **err)
+{
+    return block_activate((struct block *)backend, err);
+}
+
+static void inactivate_drive(struct backend *backend)
+{
+    block_inactivate((struct block *)backend);
+}
+
+static void hand_over_drive(const struct backend *backend, struct handover *to)
+{
+    const struct block *b = (const struct block *)backend;
+    g_autofree char *group = backend_group(backend);
+
+    handover_put_fd(to, group, "medium", block_fd(b));
+    handover_put_text(to, group, "file", block_file(b));
+    if (b->m) {
+        handover_put_text(to, group, "format", block_format(b));
+    }
+    handover_put_int(to, group, "read-only", block_read_only(b));
+    handover_put_int(to, group, "lost", -block_lost(b));
+    handover_put_int(to, group, "active", block_active(b));
+}
+
+static void describe_drive(const struct backend *backend, struct facts *to)
+{
+    const struct block *b = (const struct block *)backend;
+
+    fact_text(to, "file", "%s", block_file(b));
+    fact_text(to, "format", "%s", block_format(b));
+    fact_int(to, "bytes", (int64_t)block_size(b));
+    fact_bool(to, "read-only", block_read_only(b));
+    fact_bool(to, "active", block_active(b));
+    fact_int(to, "in flight", b->in_flight);
+    fact_int(to, "bytes read", (int64_t)b->stats.bytes[BLOCK_READ]);
+    fact_int(to, "bytes written", (int64_t)b->stats.bytes[BLOCK_WRITE]);
+    fact_int(to, "retries", (int64_t)b->stats.retries);
+}
+
+static const struct property drive_properties[] = {
+    {.name = "file",
+     .type = PROP_STRING,
+     .offset = offsetof(struct block, image),
+     .help = "the image; without it the drive is empty"},
+    {.name = "read-only",
+     .type = PROP_BOOL,
+     .offset = offsetof(struct block, read_only),
+     .def = "off",
+     .help = "opened for reading only"},
+    {.name = NULL},
+};
+
+#define DRIVER(name_, help_) \
+    const struct backend_class block_##name_##_class = { \
+        .kind = BACKEND_BLOCK, \
+        .driver = #name_, \
+        .help = help_, \
+        .size = sizeof(struct block), \
+        .properties = drive_properties, \
+        .prepare = block_start_engine, \
+        .open = open_drive, \
+        .close = close_drive, \
+        .busy = drive_busy, \
+        .poll = block_poll, \
+        .activate = activate_drive, \
+        .inactivate = inactivate_drive, \
+        .hand_over = hand_over_drive, \
+        .describe = describe_drive, \
+    }
+
+DRIVER(raw, "a file or block device of the host as it is");
+DRIVER(host_device, "a block device of the host");

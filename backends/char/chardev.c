@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Character back end: pty, file, pipe, stdio, null, and stream sockets. One structure serves all
- * kinds: an input and an output descriptor (often the same), for sockets a listening one.
+ * Character back ends: pty, file, pipe, serial, stdio, null, and stream sockets. One structure
+ * serves all drivers: an input and an output descriptor (often the same), for sockets a listening
+ * one.
  *
  * Nothing here polls. That someone opened a pty's other end is told by inotify, because a pty
  * master without reader only knows "hung up", at the price of a wake-up each time it is asked.
@@ -24,25 +25,40 @@
 
 #include <glib-unix.h>
 
+#include <xendm/backend-classes.h>
 #include <xendm/chardev.h>
 #include <xendm/error.h>
+#include <xendm/facts.h>
+#include <xendm/handover.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
-
-#include "spec.h"
 
 #define RECEIVE_MAX 512u
 #define ACCEPT_RETRY_SECONDS 1u
 
+enum chardev_kind {
+    CHARDEV_NULL,
+    CHARDEV_PTY,
+    CHARDEV_STDIO,
+    CHARDEV_FILE,
+    CHARDEV_PIPE,
+    CHARDEV_UNIX,
+    CHARDEV_TCP,
+};
+
 struct chardev {
-    char *label;
-    char *filename;
+    struct backend b;
+    /* properties */
+    char *path;        /* file, pipe, serial, socket; any bytes */
+    char *host, *port; /* socket */
+    bool server, wait, nodelay, append;
+
+    char *filename; /* what it is called in query-chardev */
     enum chardev_kind kind;
     int in_fd, out_fd, listen_fd, notify_fd;
     bool connected;
-    bool left; /* the peer of in_fd hung up; the device has not read all it had sent */
-    bool nodelay;
-    char *unix_path; /* we made it: removed at the end if it is still ours */
+    bool left;  /* the peer of in_fd hung up; the device has not read all it had sent */
+    bool bound; /* we made the socket at `path`: removed at the end if it is still ours */
     uint64_t device, inode;
     guint in_source, hup_source, out_source, listen_source, notify_source;
     bool accept_failed;
@@ -267,7 +283,7 @@ size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
         /* A full disk behind a console file, a reader that went away: the guest's UART knows
          * neither. */
         if (cd->kind == CHARDEV_FILE && cd->stats.dropped == 0) {
-            log_warning(LOG_CHAR, "%s: cannot write '%s': %s; output is lost", cd->label,
+            log_warning(LOG_CHAR, "%s: cannot write '%s': %s; output is lost", cd->b.id,
                         cd->filename, g_strerror(errno));
         }
         cd->stats.dropped += len - done;
@@ -334,11 +350,11 @@ static int open_pty(struct chardev *cd, GError **err)
     }
     cd->in_fd = cd->out_fd = fd;
     cd->filename = g_strdup_printf("pty:%s", name);
-    log_info(LOG_CHAR, "%s is %s", cd->label, name);
+    log_info(LOG_CHAR, "%s is %s", cd->b.id, name);
     return 0;
 
 fail:
-    g_set_error(err, XENDM_ERROR, errno, "%s: cannot make a pty: %s", cd->label, g_strerror(errno));
+    g_set_error(err, XENDM_ERROR, errno, "%s: cannot make a pty: %s", cd->b.id, g_strerror(errno));
     if (slave >= 0) {
         close(slave);
     }
@@ -384,7 +400,7 @@ static gboolean listen_again(gpointer opaque)
 static void listen_later(struct chardev *cd)
 {
     if (!cd->accept_failed) {
-        log_warning(LOG_CHAR, "%s: accept: %s; trying again", cd->label, g_strerror(errno));
+        log_warning(LOG_CHAR, "%s: accept: %s; trying again", cd->b.id, g_strerror(errno));
     }
     cd->accept_failed = true;
     cd->listen_source = g_timeout_add_seconds(ACCEPT_RETRY_SECONDS, listen_again, cd);
@@ -418,12 +434,11 @@ static gboolean listen_ready(gint listen_fd, GIOCondition condition, gpointer op
 static int socket_error(struct chardev *cd, const char *what, const char *where, int e,
                         GError **err)
 {
-    g_set_error(err, XENDM_ERROR, e, "%s: cannot %s %s: %s", cd->label, what, where, g_strerror(e));
+    g_set_error(err, XENDM_ERROR, e, "%s: cannot %s %s: %s", cd->b.id, what, where, g_strerror(e));
     return -1;
 }
 
-static int start_server(struct chardev *cd, const struct chardev_spec *spec, int fd,
-                        const char *where, GError **err)
+static int start_server(struct chardev *cd, int fd, const char *where, GError **err)
 {
     if (listen(fd, 1) < 0) {
         int e = errno;
@@ -432,10 +447,10 @@ static int start_server(struct chardev *cd, const struct chardev_spec *spec, int
         return socket_error(cd, "listen on", where, e, err);
     }
     cd->listen_fd = fd;
-    if (spec->wait) {
+    if (cd->wait) {
         int client;
 
-        log_info(LOG_CHAR, "%s: waiting for a connection to %s", cd->label, where);
+        log_info(LOG_CHAR, "%s: waiting for a connection to %s", cd->b.id, where);
         do {
             client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
         } while (client < 0 && errno == EINTR);
@@ -450,62 +465,61 @@ static int start_server(struct chardev *cd, const struct chardev_spec *spec, int
     return 0;
 }
 
-static int open_unix(struct chardev *cd, const struct chardev_spec *spec, GError **err)
+static int open_unix(struct chardev *cd, GError **err)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     struct stat st;
     int fd;
 
-    cd->filename = g_strdup_printf("unix:%s%s", spec->path, spec->server ? ",server=on" : "");
-    if (strlen(spec->path) >= sizeof(addr.sun_path)) {
-        return socket_error(cd, "use", spec->path, ENAMETOOLONG, err);
+    cd->filename = g_strdup_printf("unix:%s%s", cd->path, cd->server ? ",server=on" : "");
+    if (strlen(cd->path) >= sizeof(addr.sun_path)) {
+        return socket_error(cd, "use", cd->path, ENAMETOOLONG, err);
     }
-    strcpy(addr.sun_path, spec->path);
+    strcpy(addr.sun_path, cd->path);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
-        return socket_error(cd, "make a socket for", spec->path, errno, err);
+        return socket_error(cd, "make a socket for", cd->path, errno, err);
     }
-    if (!spec->server) {
+    if (!cd->server) {
         if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
             int e = errno;
 
             close(fd);
-            return socket_error(cd, "connect to", spec->path, e, err);
+            return socket_error(cd, "connect to", cd->path, e, err);
         }
         g_unix_set_fd_nonblocking(fd, TRUE, NULL);
         client_arrived(cd, fd);
         return 0;
     }
-    if (lstat(spec->path, &st) == 0 && S_ISSOCK(st.st_mode)) {
-        unlink(spec->path); /* left over by a process that was killed */
+    if (lstat(cd->path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        unlink(cd->path); /* left over by a process that was killed */
     }
     if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
         int e = errno;
 
         close(fd);
-        return socket_error(cd, "bind to", spec->path, e, err);
+        return socket_error(cd, "bind to", cd->path, e, err);
     }
-    if (lstat(spec->path, &st) == 0) {
-        cd->unix_path = g_strdup(spec->path);
+    if (lstat(cd->path, &st) == 0) {
+        cd->bound = true;
         cd->device = st.st_dev;
         cd->inode = st.st_ino;
     }
-    return start_server(cd, spec, fd, spec->path, err);
+    return start_server(cd, fd, cd->path, err);
 }
 
-static int open_tcp(struct chardev *cd, const struct chardev_spec *spec, GError **err)
+static int open_tcp(struct chardev *cd, GError **err)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = spec->server ? AI_PASSIVE : 0};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = cd->server ? AI_PASSIVE : 0};
     struct addrinfo *list = NULL;
-    const char *host = spec->host && spec->host[0] ? spec->host : NULL;
+    const char *host = cd->host && cd->host[0] ? cd->host : NULL;
     int e = 0, one = 1, fd = -1;
-    int rc = getaddrinfo(host, spec->port, &hints, &list);
-    g_autofree char *where = g_strdup_printf("%s:%s", spec->host ? spec->host : "", spec->port);
+    int rc = getaddrinfo(host, cd->port, &hints, &list);
+    g_autofree char *where = g_strdup_printf("%s:%s", cd->host ? cd->host : "", cd->port);
 
-    cd->filename = g_strdup_printf("tcp:%s%s", where, spec->server ? ",server=on" : "");
-    cd->nodelay = spec->nodelay;
+    cd->filename = g_strdup_printf("tcp:%s%s", where, cd->server ? ",server=on" : "");
     if (rc != 0) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "%s: cannot look up %s: %s", cd->label, where,
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: cannot look up %s: %s", cd->b.id, where,
                     gai_strerror(rc));
         return -1;
     }
@@ -516,8 +530,8 @@ static int open_tcp(struct chardev *cd, const struct chardev_spec *spec, GError 
             continue;
         }
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-        if ((spec->server ? bind(fd, a->ai_addr, a->ai_addrlen)
-                          : connect(fd, a->ai_addr, a->ai_addrlen)) == 0) {
+        if ((cd->server ? bind(fd, a->ai_addr, a->ai_addrlen)
+                        : connect(fd, a->ai_addr, a->ai_addrlen)) == 0) {
             break;
         }
         e = errno;
@@ -526,10 +540,10 @@ static int open_tcp(struct chardev *cd, const struct chardev_spec *spec, GError 
     }
     freeaddrinfo(list);
     if (fd < 0) {
-        return socket_error(cd, spec->server ? "bind to" : "connect to", where, e, err);
+        return socket_error(cd, cd->server ? "bind to" : "connect to", where, e, err);
     }
-    if (spec->server) {
-        return start_server(cd, spec, fd, where, err);
+    if (cd->server) {
+        return start_server(cd, fd, where, err);
     }
     g_unix_set_fd_nonblocking(fd, TRUE, NULL);
     client_arrived(cd, fd);
@@ -542,18 +556,17 @@ static int open_path(struct chardev *cd, const char *path, int flags, int *fd, G
 {
     *fd = open(path, flags | O_CLOEXEC | O_NOCTTY, 0644);
     if (*fd < 0) {
-        g_set_error(err, XENDM_ERROR, errno, "%s: cannot open '%s': %s", cd->label, path,
+        g_set_error(err, XENDM_ERROR, errno, "%s: cannot open '%s': %s", cd->b.id, path,
                     g_strerror(errno));
         return -1;
     }
     return 0;
 }
 
-static int open_file(struct chardev *cd, const struct chardev_spec *spec, GError **err)
+static int open_file(struct chardev *cd, GError **err)
 {
-    cd->filename = g_strdup_printf("file:%s", spec->path);
-    if (open_path(cd, spec->path,
-                  O_WRONLY | O_CREAT | (spec->append ? O_APPEND : O_TRUNC) | O_NONBLOCK,
+    cd->filename = g_strdup_printf("file:%s", cd->path);
+    if (open_path(cd, cd->path, O_WRONLY | O_CREAT | (cd->append ? O_APPEND : O_TRUNC) | O_NONBLOCK,
                   &cd->out_fd, err) < 0) {
         return -1;
     }
@@ -561,20 +574,31 @@ static int open_file(struct chardev *cd, const struct chardev_spec *spec, GError
     return 0;
 }
 
-/* "PATH.in" and "PATH.out" when both exist, else PATH for both directions. */
-static int open_pipe(struct chardev *cd, const struct chardev_spec *spec, GError **err)
+static int open_device(struct chardev *cd, GError **err)
 {
-    g_autofree char *in = g_strconcat(spec->path, ".in", NULL);
-    g_autofree char *out = g_strconcat(spec->path, ".out", NULL);
+    cd->filename = g_strdup_printf("serial:%s", cd->path);
+    if (open_path(cd, cd->path, O_RDWR | O_NONBLOCK, &cd->in_fd, err) < 0) {
+        return -1;
+    }
+    cd->out_fd = cd->in_fd;
+    cd->connected = true;
+    return 0;
+}
 
-    cd->filename = g_strdup_printf("pipe:%s", spec->path);
+/* "PATH.in" and "PATH.out" when both exist, else PATH for both directions. */
+static int open_pipe(struct chardev *cd, GError **err)
+{
+    g_autofree char *in = g_strconcat(cd->path, ".in", NULL);
+    g_autofree char *out = g_strconcat(cd->path, ".out", NULL);
+
+    cd->filename = g_strdup_printf("pipe:%s", cd->path);
     if (access(in, F_OK) == 0 && access(out, F_OK) == 0) {
         if (open_path(cd, in, O_RDWR | O_NONBLOCK, &cd->in_fd, err) < 0 ||
             open_path(cd, out, O_RDWR | O_NONBLOCK, &cd->out_fd, err) < 0) {
             return -1;
         }
     } else {
-        if (open_path(cd, spec->path, O_RDWR | O_NONBLOCK, &cd->in_fd, err) < 0) {
+        if (open_path(cd, cd->path, O_RDWR | O_NONBLOCK, &cd->in_fd, err) < 0) {
             return -1;
         }
         cd->out_fd = cd->in_fd;
@@ -589,7 +613,7 @@ static int open_stdio(struct chardev *cd, GError **err)
     cd->in_fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
     cd->out_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     if (cd->in_fd < 0 || cd->out_fd < 0) {
-        g_set_error(err, XENDM_ERROR, errno, "%s: standard input or output is closed", cd->label);
+        g_set_error(err, XENDM_ERROR, errno, "%s: standard input or output is closed", cd->b.id);
         return -1;
     }
     cd->connected = true;
@@ -598,123 +622,23 @@ static int open_stdio(struct chardev *cd, GError **err)
 
 /* ---- life ---- */
 
-static struct chardev *chardev_new(const char *label, enum chardev_kind kind)
+static int open_null(struct chardev *cd, GError **err)
 {
-    struct chardev *cd = g_new0(struct chardev, 1);
-
-    cd->label = g_strdup(label);
-    cd->kind = kind;
-    cd->in_fd = cd->out_fd = cd->listen_fd = cd->notify_fd = -1;
-    return cd;
+    cd->filename = g_strdup("null");
+    cd->connected = true;
+    return 0;
 }
 
-struct chardev *chardev_open(const char *label, const char *text, GError **err)
+static int open_socket(struct chardev *cd, GError **err)
 {
-    struct chardev_spec spec;
-    struct chardev *cd;
-    int rc = 0;
-
-    if (chardev_spec_parse(&spec, label, text, err) < 0) {
-        return NULL;
-    }
-    if (spec.kind == CHARDEV_NONE) {
-        chardev_spec_clear(&spec);
-        return NULL;
-    }
-    cd = chardev_new(label, spec.kind);
-    switch (spec.kind) {
-    case CHARDEV_PTY:
-        rc = open_pty(cd, err);
-        break;
-    case CHARDEV_FILE:
-        rc = open_file(cd, &spec, err);
-        break;
-    case CHARDEV_PIPE:
-        rc = open_pipe(cd, &spec, err);
-        break;
-    case CHARDEV_STDIO:
-        rc = open_stdio(cd, err);
-        break;
-    case CHARDEV_UNIX:
-        rc = open_unix(cd, &spec, err);
-        break;
-    case CHARDEV_TCP:
-        rc = open_tcp(cd, &spec, err);
-        break;
-    case CHARDEV_NULL:
-    case CHARDEV_NONE:
-        cd->filename = g_strdup("null");
-        cd->connected = true;
-        break;
-    }
-    chardev_spec_clear(&spec);
-    if (rc < 0) {
-        chardev_close(cd);
-        return NULL;
-    }
-    return cd;
+    return cd->kind == CHARDEV_UNIX ? open_unix(cd, err) : open_tcp(cd, err);
 }
 
-void chardev_handles(const struct chardev *cd, struct chardev_handles *out)
+static void shut(struct backend *b)
 {
-    out->in_fd = cd->in_fd;
-    out->out_fd = cd->out_fd;
-    out->listen_fd = cd->listen_fd;
-    out->filename = cd->filename;
-    out->device = cd->device;
-    out->inode = cd->inode;
-}
-
-struct chardev *chardev_adopt(const char *label, const char *text,
-                              const struct chardev_handles *handles, GError **err)
-{
-    struct chardev_spec spec;
-    struct chardev *cd;
-
-    if (chardev_spec_parse(&spec, label, text, err) < 0) {
-        return NULL;
-    }
-    if (spec.kind == CHARDEV_NONE) {
-        chardev_spec_clear(&spec);
-        return NULL;
-    }
-    cd = chardev_new(label, spec.kind);
-    cd->in_fd = handles->in_fd;
-    cd->out_fd = handles->out_fd;
-    cd->listen_fd = handles->listen_fd;
-    cd->filename = g_strdup(handles->filename);
-    cd->nodelay = spec.nodelay;
-    cd->connected = cd->in_fd >= 0 || cd->out_fd >= 0 || spec.kind == CHARDEV_NULL;
-    if (spec.kind == CHARDEV_UNIX && spec.server) {
-        cd->unix_path = g_strdup(spec.path);
-        cd->device = handles->device;
-        cd->inode = handles->inode;
-    }
-    if (cd->listen_fd >= 0) {
-        cd->listen_source = g_unix_fd_add(cd->listen_fd, G_IO_IN, listen_ready, cd);
-    }
-    chardev_spec_clear(&spec);
-    if (cd->kind == CHARDEV_PTY) {
-        /* What happened while nobody watched is seen by looking. */
-        if (!g_str_has_prefix(handles->filename, "pty:") || cd->in_fd < 0 ||
-            watch_pty(cd, handles->filename + strlen("pty:")) < 0) {
-            g_set_error(err, XENDM_ERROR, errno ? errno : EINVAL, "%s: cannot go on with '%s': %s",
-                        label, handles->filename, g_strerror(errno ? errno : EINVAL));
-            chardev_close(cd);
-            return NULL;
-        }
-        cd->connected = pty_has_reader(cd);
-    }
-    return cd;
-}
-
-void chardev_close(struct chardev *cd)
-{
+    struct chardev *cd = (struct chardev *)b;
     struct stat st;
 
-    if (!cd) {
-        return;
-    }
     source_remove(&cd->in_source);
     source_remove(&cd->hup_source);
     source_remove(&cd->out_source);
@@ -733,15 +657,196 @@ void chardev_close(struct chardev *cd)
         close(cd->notify_fd);
     }
     /* Not if a successor for the same domain has put its own there. */
-    if (cd->unix_path && lstat(cd->unix_path, &st) == 0 && st.st_dev == cd->device &&
+    if (cd->bound && lstat(cd->path, &st) == 0 && st.st_dev == cd->device &&
         st.st_ino == cd->inode) {
-        unlink(cd->unix_path);
+        unlink(cd->path);
     }
-    g_free(cd->unix_path);
-    g_free(cd->filename);
-    g_free(cd->label);
-    g_free(cd);
+    g_clear_pointer(&cd->filename, g_free);
 }
+
+/* Live update: the same pty, the same connection. */
+static int adopt(struct chardev *cd, const struct handover *from, GError **err)
+{
+    g_autofree char *group = backend_group(&cd->b);
+
+    cd->in_fd = handover_fd(from, group, "in");
+    cd->out_fd = handover_fd(from, group, "out");
+    cd->listen_fd = handover_fd(from, group, "listen");
+    cd->filename = handover_text(from, group, "filename");
+    if (!cd->filename) {
+        cd->filename = g_strdup("");
+    }
+    cd->connected = cd->in_fd >= 0 || cd->out_fd >= 0 || cd->kind == CHARDEV_NULL;
+    if (cd->kind == CHARDEV_UNIX && cd->server) {
+        cd->bound = true;
+        cd->device = (uint64_t)handover_int(from, group, "device", 0);
+        cd->inode = (uint64_t)handover_int(from, group, "inode", 0);
+    }
+    if (cd->listen_fd >= 0) {
+        cd->listen_source = g_unix_fd_add(cd->listen_fd, G_IO_IN, listen_ready, cd);
+    }
+    if (cd->kind == CHARDEV_PTY) {
+        /* What happened while nobody watched is seen by looking. */
+        errno = 0;
+        if (!g_str_has_prefix(cd->filename, "pty:") || cd->in_fd < 0 ||
+            watch_pty(cd, cd->filename + strlen("pty:")) < 0) {
+            g_set_error(err, XENDM_ERROR, errno ? errno : EINVAL, "%s: cannot go on with '%s': %s",
+                        cd->b.id, cd->filename, g_strerror(errno ? errno : EINVAL));
+            return -EINVAL;
+        }
+        cd->connected = pty_has_reader(cd);
+    }
+    return 0;
+}
+
+static void hand_over(const struct backend *b, struct handover *to)
+{
+    const struct chardev *cd = (const struct chardev *)b;
+    g_autofree char *group = backend_group(b);
+
+    handover_put_fd(to, group, "in", cd->in_fd);
+    handover_put_fd(to, group, "out", cd->out_fd);
+    handover_put_fd(to, group, "listen", cd->listen_fd);
+    handover_put_text(to, group, "filename", cd->filename);
+    handover_put_int(to, group, "device", (int64_t)cd->device);
+    handover_put_int(to, group, "inode", (int64_t)cd->inode);
+}
+
+static int start(struct backend *b, enum chardev_kind kind, const struct handover *from,
+                 int (*open)(struct chardev *cd, GError **err), GError **err)
+{
+    struct chardev *cd = (struct chardev *)b;
+    int rc;
+
+    cd->kind = kind;
+    cd->in_fd = cd->out_fd = cd->listen_fd = cd->notify_fd = -1;
+    rc = from ? adopt(cd, from, err) : open(cd, err);
+    if (rc < 0) {
+        shut(b);
+    }
+    return rc;
+}
+
+static void describe(const struct backend *b, struct facts *to)
+{
+    const struct chardev *cd = (const struct chardev *)b;
+
+    fact_text(to, "filename", "%s", cd->filename);
+    fact_bool(to, "connected", cd->connected);
+    fact_int(to, "bytes in", (int64_t)cd->stats.bytes_in);
+    fact_int(to, "bytes out", (int64_t)cd->stats.bytes_out);
+    fact_int(to, "dropped", (int64_t)cd->stats.dropped);
+}
+
+/* ---- the drivers ---- */
+
+static const struct property path_properties[] = {
+    {.name = "path",
+     .type = PROP_STRING,
+     .offset = offsetof(struct chardev, path),
+     .required = true,
+     .help = "file name"},
+    {.name = NULL},
+};
+
+static const struct property file_properties[] = {
+    {.name = "path",
+     .type = PROP_STRING,
+     .offset = offsetof(struct chardev, path),
+     .required = true,
+     .help = "file name"},
+    {.name = "append",
+     .type = PROP_BOOL,
+     .offset = offsetof(struct chardev, append),
+     .def = "off",
+     .help = "behind what is there, instead of in its place"},
+    {.name = NULL},
+};
+
+static const struct property socket_properties[] = {
+    {.name = "path",
+     .type = PROP_STRING,
+     .offset = offsetof(struct chardev, path),
+     .help = "of a UNIX socket"},
+    {.name = "host",
+     .type = PROP_STRING,
+     .offset = offsetof(struct chardev, host),
+     .help = "of a TCP socket; a server's may be missing"},
+    {.name = "port", .type = PROP_STRING, .offset = offsetof(struct chardev, port), .help = "…"},
+    {.name = "server",
+     .type = PROP_BOOL,
+     .offset = offsetof(struct chardev, server),
+     .def = "off",
+     .help = "wait for a caller instead of calling"},
+    {.name = "wait",
+     .type = PROP_BOOL,
+     .offset = offsetof(struct chardev, wait),
+     .def = "on",
+     .help = "server: the guest does not start before somebody has called"},
+    {.name = "nodelay",
+     .type = PROP_BOOL,
+     .offset = offsetof(struct chardev, nodelay),
+     .def = "off",
+     .help = "TCP_NODELAY"},
+    {.name = NULL},
+};
+
+static int check_path(const struct backend *b, GError **err)
+{
+    if (!((const struct chardev *)b)->path[0]) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "path= is empty");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int check_socket(const struct backend *b, GError **err)
+{
+    const struct chardev *cd = (const struct chardev *)b;
+
+    if ((cd->path != NULL) + (cd->host || cd->port) != 1) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "needs one of path=, or host= and port=");
+        return -EINVAL;
+    }
+    if (cd->path) {
+        return check_path(b, err);
+    }
+    if (!cd->port || !cd->port[0]) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "port= is missing");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+#define DRIVER(name_, kind_, open_, properties_, check_, help_) \
+    static int name_##_open(struct backend *b, const struct handover *from, GError **err) \
+    { \
+        return start(b, kind_, from, open_, err); \
+    } \
+    const struct backend_class chardev_##name_##_class = { \
+        .kind = BACKEND_CHAR, \
+        .driver = #name_, \
+        .help = help_, \
+        .size = sizeof(struct chardev), \
+        .properties = properties_, \
+        .check = check_, \
+        .open = name_##_open, \
+        .close = shut, \
+        .hand_over = hand_over, \
+        .describe = describe, \
+    }
+
+DRIVER(pty, CHARDEV_PTY, open_pty, NULL, NULL, "pseudo terminal");
+DRIVER(file, CHARDEV_FILE, open_file, file_properties, check_path, "output into a file");
+DRIVER(pipe, CHARDEV_PIPE, open_pipe, path_properties, check_path,
+       "PATH.in and PATH.out, or PATH for both directions");
+DRIVER(serial, CHARDEV_PIPE, open_device, path_properties, check_path, "a tty of the host");
+DRIVER(stdio, CHARDEV_STDIO, open_stdio, NULL, NULL, "standard input and output");
+DRIVER(null, CHARDEV_NULL, open_null, NULL, NULL, "takes all, gives nothing");
+DRIVER(socket, ((struct chardev *)b)->path ? CHARDEV_UNIX : CHARDEV_TCP, open_socket,
+       socket_properties, check_socket, "UNIX or TCP stream socket");
+
+/* ---- for devices ---- */
 
 void chardev_set_frontend(struct chardev *cd, const struct chardev_frontend *frontend, void *opaque)
 {
@@ -757,7 +862,7 @@ void chardev_set_frontend(struct chardev *cd, const struct chardev_frontend *fro
 
 const char *chardev_label(const struct chardev *cd)
 {
-    return cd->label;
+    return cd->b.id;
 }
 
 const char *chardev_filename(const struct chardev *cd)

@@ -8,72 +8,25 @@
  * verbatim. docs/xendm.8 is the user's side of this.
  */
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <config.h>
 
-#include <xendm/device.h>
-#include <xendm/log.h>
+#include <xendm/error.h>
+#include <xendm/numbers.h>
 
+#include "args.h"
 #include "config.h"
-#include "optlist.h"
 
-#define DOMID_MAX 0x7fefu           /* below Xen's DOMID_FIRST_RESERVED */
 #define VCPUS_MAX 128u              /* Xen's HVM_MAX_VCPUS */
 #define RAM_MAX (UINT64_C(1) << 44) /* 16 TiB, Xen's limit for one domain */
 #define BOOT_DEVICES_MAX 3          /* the CMOS has room for three (bytes 0x3d, 0x38) */
 #define MESSAGE_VALUE_MAX 200       /* bytes of a value that a message shows */
 
-bool cmdline_refuse(const char *option, const char *value, const char *why, GError **err)
-{
-    g_set_error(err, XENDM_ERROR, EINVAL, "%s %s: %s", option, value, why);
-    return false;
-}
-
-/* "504", "504M", "1G" … in units of `unit` bytes when there is no letter. */
-static int parse_size(const char *text, uint64_t unit, uint64_t max, uint64_t *bytes)
-{
-    static const char letters[] = "KMGT";
-    g_autofree char *digits = g_strdup(text);
-    size_t len = strlen(digits);
-    const char *letter = len ? strchr(letters, g_ascii_toupper(digits[len - 1])) : NULL;
-    uint64_t number;
-    int rc;
-
-    if (letter && len) {
-        digits[len - 1] = '\0';
-        unit = UINT64_C(1) << (10 * (letter - letters + 1));
-    }
-    rc = optlist_number(digits, 1, max / unit, &number);
-    if (rc == 0) {
-        *bytes = number * unit;
-    }
-    return rc;
-}
-
 /* ---- options with an effect ---- */
 
-static bool parse_domid(struct cmdline *c, const char *option, const char *value, GError **err)
-{
-    uint64_t domid;
-
-    if (optlist_number(value, 0, DOMID_MAX, &domid) < 0) {
-        return cmdline_refuse(option, value, "not a domain id (0 to 32751)", err);
-    }
-    c->desc->domid = (unsigned)domid;
-    c->have_domid = true;
-    return true;
-}
-
-static bool parse_name(struct cmdline *c, const char *option, const char *value, GError **err)
-{
-    c->desc->name = g_strdup(value);
-    return true;
-}
-
-static bool parse_machine(struct cmdline *c, const char *option, const char *value, GError **err)
+static bool parse_machine(struct args *a, const char *option, const char *value, GError **err)
 {
     static const char *const types[] = {"xenfv", "pc", "none", NULL};
     static const enum machine_type type_of[] = {MACHINE_XENFV, MACHINE_PC, MACHINE_NONE};
@@ -89,19 +42,19 @@ static bool parse_machine(struct cmdline *c, const char *option, const char *val
     accel = optlist_take(list, "accel");
     below = optlist_take(list, "max-ram-below-4g");
     if (!type) {
-        return cmdline_refuse(option, value, "the type of machine is missing", err);
+        return args_refuse(option, value, "the type of machine is missing", err);
     }
     if (strcmp(type, "xenpv") == 0) {
-        return cmdline_refuse(option, type,
-                              "back ends for PV and PVH guests are not implemented yet", err);
+        return args_refuse(option, type, "back ends for PV and PVH guests are not implemented yet",
+                           err);
     }
     if (!g_strv_contains(types, type)) {
-        return cmdline_refuse(option, type, "there is no such machine (xenfv, pc, none)", err);
+        return args_refuse(option, type, "there is no such machine (xenfv, pc, none)", err);
     }
     if (accel && strcmp(accel, "xen") != 0) {
         return optlist_refuse(list, "accel", accel, err, "xendm works under Xen only");
     }
-    if (below && parse_size(below, 1, UINT64_C(1) << 32, &c->desc->max_ram_below_4g) < 0) {
+    if (below && number_parse_size(below, 1, UINT64_C(1) << 32, &a->desc->max_ram_below_4g) < 0) {
         return optlist_refuse(list, "max-ram-below-4g", below, err,
                               "must be 1 to 4294967296 bytes");
     }
@@ -116,12 +69,12 @@ static bool parse_machine(struct cmdline *c, const char *option, const char *val
     while (strcmp(types[index], type) != 0) {
         index++;
     }
-    c->desc->type = type_of[index];
-    c->have_machine = true;
+    a->desc->type = type_of[index];
+    a->have_machine = true;
     return optlist_end(list, err);
 }
 
-static bool parse_memory(struct cmdline *c, const char *option, const char *value, GError **err)
+static bool parse_memory(struct args *a, const char *option, const char *value, GError **err)
 {
     optlist_auto struct optlist *list = optlist_parse(option, value, "size", NULL, err);
     const char *size;
@@ -130,14 +83,14 @@ static bool parse_memory(struct cmdline *c, const char *option, const char *valu
         return false;
     }
     size = optlist_take(list, "size");
-    if (!size || parse_size(size, 1 << 20, RAM_MAX, &c->desc->ram_bytes) < 0) {
-        return cmdline_refuse(option, value, "not an amount of memory (MiB, up to 16 TiB)", err);
+    if (!size || number_parse_size(size, 1 << 20, RAM_MAX, &a->desc->ram_bytes) < 0) {
+        return args_refuse(option, value, "not an amount of memory (MiB, up to 16 TiB)", err);
     }
-    c->have_ram = true;
+    a->have_ram = true;
     return optlist_end(list, err);
 }
 
-static bool parse_smp(struct cmdline *c, const char *option, const char *value, GError **err)
+static bool parse_smp(struct args *a, const char *option, const char *value, GError **err)
 {
     optlist_auto struct optlist *list = optlist_parse(option, value, "cpus", NULL, err);
     uint64_t cpus = 1, max = 0;
@@ -155,14 +108,14 @@ static bool parse_smp(struct cmdline *c, const char *option, const char *value, 
         cpus = max;
     }
     if (cpus > max) {
-        return cmdline_refuse(option, value, "more vCPUs online than maxcpus", err);
+        return args_refuse(option, value, "more vCPUs online than maxcpus", err);
     }
-    c->desc->vcpus = (unsigned)max;
-    c->desc->vcpus_online = (unsigned)cpus;
+    a->desc->vcpus = (unsigned)max;
+    a->desc->vcpus_online = (unsigned)cpus;
     return true;
 }
 
-static bool parse_boot(struct cmdline *c, const char *option, const char *value, GError **err)
+static bool parse_boot(struct args *a, const char *option, const char *value, GError **err)
 {
     static const char letters[] = "acdn";
     optlist_auto struct optlist *list = optlist_parse(option, value, "order", NULL, err);
@@ -173,196 +126,71 @@ static bool parse_boot(struct cmdline *c, const char *option, const char *value,
     }
     order = optlist_take(list, "order");
     if (!order || !*order) {
-        return cmdline_refuse(option, value, "order= is missing", err);
+        return args_refuse(option, value, "order= is missing", err);
     }
     for (const char *p = order; *p; p++) {
         if (!strchr(letters, *p)) {
-            return cmdline_refuse(option, value, "boot devices are a, c, d and n", err);
+            return args_refuse(option, value, "boot devices are a, c, d and n", err);
         }
         if (strchr(p + 1, *p)) {
-            return cmdline_refuse(option, value, "a boot device is named twice", err);
+            return args_refuse(option, value, "a boot device is named twice", err);
         }
     }
     if (strlen(order) > BOOT_DEVICES_MAX) {
-        return cmdline_refuse(option, value, "at most three boot devices", err);
+        return args_refuse(option, value, "at most three boot devices", err);
     }
-    c->desc->boot_order = g_strdup(order);
+    a->desc->boot_order = g_strdup(order);
     return optlist_end(list, err);
 }
 
-static bool parse_vnc(struct cmdline *c, const char *option, const char *value, GError **err)
+static bool parse_vnc(struct args *a, const char *option, const char *value, GError **err)
 {
     if (strcmp(value, "none") == 0) {
         return true;
     }
     if (!strchr(value, ':')) {
-        return cmdline_refuse(option, value, "not of the form [host]:display", err);
+        return args_refuse(option, value, "not of the form [host]:display", err);
     }
-    c->desc->vnc = g_strdup(value);
+    a->desc->vnc = g_strdup(value);
     return true;
 }
 
-static bool parse_display(struct cmdline *c, const char *option, const char *value, GError **err)
+static bool parse_display(struct args *a, const char *option, const char *value, GError **err)
 {
     return strcmp(value, "none") == 0
                ? true
-               : cmdline_refuse(option, value, "this display is not implemented", err);
+               : args_refuse(option, value, "this display is not implemented", err);
 }
 
-static bool parse_keymap(struct cmdline *c, const char *option, const char *value, GError **err)
+static bool parse_keymap(struct args *a, const char *option, const char *value, GError **err)
 {
-    c->desc->keymap = g_strdup(value);
+    a->desc->keymap = g_strdup(value);
     return true;
 }
 
-static bool parse_serial(struct cmdline *c, const char *option, const char *value, GError **err)
-{
-    g_ptr_array_add(c->desc->serials, g_strdup(value));
-    return *value ? true : cmdline_refuse(option, "''", "needs a character device", err);
-}
-
-static bool parse_net(struct cmdline *c, const char *option, const char *value, GError **err)
+static bool parse_net(struct args *a, const char *option, const char *value, GError **err)
 {
     return strcmp(value, "none") == 0
                ? true
-               : cmdline_refuse(option, value, "network is not implemented yet", err);
+               : args_refuse(option, value, "network is not implemented yet", err);
 }
 
-static bool parse_null_device(struct cmdline *c, const char *option, const char *value,
-                              GError **err)
+static bool parse_null_device(struct args *a, const char *option, const char *value, GError **err)
 {
     if (strcmp(value, "none") == 0 || strcmp(value, "null") == 0 ||
         strcmp(value, "/dev/null") == 0) {
         return true;
     }
-    return cmdline_refuse(option, value, "only none and /dev/null are implemented", err);
+    return args_refuse(option, value, "only none and /dev/null are implemented", err);
 }
 
-static bool parse_no_acpi(struct cmdline *c, const char *option, const char *value, GError **err)
+static bool parse_no_acpi(struct args *a, const char *option, const char *value, GError **err)
 {
-    c->desc->acpi = false;
+    a->desc->acpi = false;
     return true;
 }
 
-static bool parse_stopped(struct cmdline *c, const char *option, const char *value, GError **err)
-{
-    c->desc->start_stopped = true;
-    return true;
-}
-
-static bool parse_no_shutdown(struct cmdline *c, const char *option, const char *value,
-                              GError **err)
-{
-    c->desc->no_shutdown = true;
-    return true;
-}
-
-static bool parse_incoming(struct cmdline *c, const char *option, const char *value, GError **err)
-{
-    uint64_t fd;
-
-    if (!g_str_has_prefix(value, "fd:") || optlist_number(value + 3, 0, INT_MAX, &fd) < 0) {
-        return cmdline_refuse(option, value, "only fd:<number> is implemented", err);
-    }
-    c->desc->incoming_fd = (int)fd;
-    return true;
-}
-
-static bool parse_restrict(struct cmdline *c, const char *option, const char *value, GError **err)
-{
-    c->desc->restrict_domid = true;
-    return true;
-}
-
-static bool set_chroot(struct cmdline *c, const char *option, const char *value, GError **err)
-{
-    if (value[0] != '/') {
-        return cmdline_refuse(option, value, "not an absolute path", err);
-    }
-    if (c->desc->chroot_dir) {
-        return cmdline_refuse(option, value, "the root directory is given twice", err);
-    }
-    c->desc->chroot_dir = g_strdup(value);
-    return true;
-}
-
-static bool set_user(struct cmdline *c, const char *option, const char *value, GError **err)
-{
-    const char *colon = strchr(value, ':');
-    g_autofree char *uid = colon ? g_strndup(value, colon - value) : NULL;
-    uint64_t number;
-
-    if (!*value || (colon && (optlist_number(uid, 0, UINT32_MAX - 1, &number) < 0 ||
-                              optlist_number(colon + 1, 0, UINT32_MAX - 1, &number) < 0))) {
-        return cmdline_refuse(option, value, "neither a user's name nor uid:gid", err);
-    }
-    if (c->desc->run_as) {
-        return cmdline_refuse(option, value, "the user is given twice", err);
-    }
-    c->desc->run_as = g_strdup(value);
-    return true;
-}
-
-static bool parse_run_with(struct cmdline *c, const char *option, const char *value, GError **err)
-{
-    optlist_auto struct optlist *list = optlist_parse(option, value, NULL, NULL, err);
-    const char *dir, *user;
-
-    if (!list) {
-        return false;
-    }
-    dir = optlist_take(list, "chroot");
-    user = optlist_take(list, "user");
-    if (!optlist_end(list, err)) {
-        return false;
-    }
-    return (!dir || set_chroot(c, "-run-with chroot", dir, err)) &&
-           (!user || set_user(c, "-run-with user", user, err));
-}
-
-static bool parse_sandbox(struct cmdline *c, const char *option, const char *value, GError **err)
-{
-    if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0) {
-        return cmdline_refuse(option, value, "neither 'on' nor 'off'", err);
-    }
-    c->desc->sandbox = value[1] == 'n' ? SANDBOX_ON : SANDBOX_OFF;
-    return true;
-}
-
-static bool parse_log(struct cmdline *c, const char *option, const char *value, GError **err)
-{
-    g_auto(GStrv) settings = g_strsplit(value, ",", -1);
-
-    for (char **setting = settings; *setting; setting++) {
-        char *equals = strchr(*setting, '=');
-        bool room = false, level = false;
-
-        if (equals) {
-            *equals = '\0';
-            room = strcmp(*setting, "all") == 0;
-            for (unsigned i = 0; i < LOG_SUBSYSTEM_COUNT; i++) {
-                room = room || strcmp(*setting, log_subsystem_name(i)) == 0;
-            }
-            for (unsigned i = XLOG_ERROR; i <= XLOG_DEBUG; i++) {
-                level = level || strcmp(equals + 1, log_level_name(i)) == 0;
-            }
-        }
-        if (!room || !level) {
-            return cmdline_refuse(option, value,
-                                  "not of the form SUBSYSTEM=LEVEL[,SUBSYSTEM=LEVEL...]", err);
-        }
-    }
-    c->desc->log_levels = g_strdup(value);
-    return true;
-}
-
-static bool parse_dump(struct cmdline *c, const char *option, const char *value, GError **err)
-{
-    c->desc->dump_machine = true;
-    return true;
-}
-
-static bool accept(struct cmdline *c, const char *option, const char *value, GError **err)
+static bool accept(struct args *a, const char *option, const char *value, GError **err)
 {
     return true;
 }
@@ -378,39 +206,42 @@ enum {
 struct option {
     const char *name;
     unsigned flags;
-    bool (*parse)(struct cmdline *c, const char *option, const char *value, GError **err);
+    option_fn *parse;
     const char *help; /* for --help; or, with `parse` NULL, why the option is refused */
 };
 
 static const struct option options[] = {
-    {"xen-domid", ARG | ONCE, parse_domid, "N: serve this domain"},
-    {"name", ARG | ONCE, parse_name, "NAME: the guest's name"},
+    {"xen-domid", ARG | ONCE, process_domid, "N: serve this domain"},
+    {"name", ARG | ONCE, process_name, "NAME: the guest's name"},
     {"machine", ARG | ONCE, parse_machine,
      "xenfv|pc|none[,max-ram-below-4g=BYTES][,suppress-vmdesc=on|off]"},
     {"m", ARG | ONCE, parse_memory, "MIB: guest memory"},
     {"smp", ARG | ONCE, parse_smp, "ONLINE[,maxcpus=MAX]: vCPUs"},
     {"boot", ARG | ONCE, parse_boot, "order=LETTERS: a floppy, c disk, d CD, n network"},
-    {"drive", ARG, cmdline_drive,
+    {"drive", ARG, drives_drive,
      "file=F,if=ide,index=N,media=disk|cdrom,format=raw|host_device or if=none,id=ID,…"},
-    {"device", ARG, cmdline_device,
-     "VGA|cirrus-vga[,vgamem_mb=N], ide-hd|ide-cd,drive=ID[,bus=ide.B][,unit=U], xen-pvdevice"},
-    {"vga", ARG, cmdline_vga, "std|cirrus|none"},
-    {"serial", ARG, parse_serial, "pty|file:F|unix:F|tcp:H:P|…: a serial port, up to four"},
-    {"chardev", ARG, cmdline_chardev, "socket|pty|file|pipe|null|stdio,id=ID,…"},
-    {"mon", ARG, cmdline_mon, "chardev=ID,mode=control: a QMP monitor"},
+    {"device", ARG, devices_device,
+     "DRIVER[,id=ID][,PROPERTY=VALUE…]: help lists the drivers, DRIVER,help its properties"},
+    {"vga", ARG, devices_vga, "std|cirrus|none"},
+    {"serial", ARG, chardevs_serial,
+     "pty|file:F|unix:F|tcp:H:P|chardev:ID|…: a serial port, up to four"},
+    {"chardev", ARG, chardevs_chardev, "socket|pty|file|pipe|serial|null|stdio,id=ID,…"},
+    {"netdev", ARG, devices_netdev, "DRIVER,id=ID,…: a network back end; help lists them"},
+    {"audiodev", ARG, devices_audiodev, "DRIVER,id=ID,…: a sound back end; help lists them"},
+    {"mon", ARG, chardevs_mon, "chardev=ID,mode=control: a QMP monitor"},
     {"no-acpi", ONCE, parse_no_acpi, "no ACPI"},
     {"vnc", ARG | ONCE, parse_vnc, "HOST:DISPLAY[,…]|none"},
     {"k", ARG | ONCE, parse_keymap, "KEYMAP (no effect)"},
     {"display", ARG, parse_display, "none"},
     {"net", ARG, parse_net, "none"},
-    {"S", ONCE, parse_stopped, "do not start before QMP cont"},
-    {"no-shutdown", ONCE, parse_no_shutdown, "stay after the guest powered off"},
-    {"incoming", ARG | ONCE, parse_incoming, "fd:N: restore from this file"},
-    {"xen-domid-restrict", ONCE, parse_restrict, "give up all rights over other domains"},
-    {"chroot", ARG | ONCE, set_chroot, "DIR: root directory once everything is open"},
-    {"runas", ARG | ONCE, set_user, "USER|UID:GID: user once everything is open"},
-    {"run-with", ARG, parse_run_with, "chroot=DIR,user=USER: the same"},
-    {"sandbox", ARG | ONCE, parse_sandbox,
+    {"S", ONCE, process_stopped, "do not start before QMP cont"},
+    {"no-shutdown", ONCE, accept, "(no effect: xendm always stays after the guest powered off)"},
+    {"incoming", ARG | ONCE, process_incoming, "fd:N: restore from this file"},
+    {"xen-domid-restrict", ONCE, process_restrict, "give up all rights over other domains"},
+    {"chroot", ARG | ONCE, process_chroot, "DIR: root directory once everything is open"},
+    {"runas", ARG | ONCE, process_user, "USER|UID:GID: user once everything is open"},
+    {"run-with", ARG, process_run_with, "chroot=DIR,user=USER: the same"},
+    {"sandbox", ARG | ONCE, process_sandbox,
      "on|off: a list of permitted system calls (on where the kernel can)"},
     {"nodefaults", 0, accept, "(no effect: there are no defaults)"},
     {"no-user-config", 0, accept, "(no effect: there is no configuration file)"},
@@ -418,11 +249,11 @@ static const struct option options[] = {
     {"monitor", ARG, parse_null_device, "none|/dev/null (no effect)"},
     {"parallel", ARG, parse_null_device, "none|/dev/null (no effect)"},
 
-    {"log", ARG | ONCE | OWN, parse_log,
+    {"log", ARG | ONCE | OWN, process_log,
      "SUBSYSTEM=LEVEL[,…]: error, warning, info, debug; subsystem all"},
     {"update-from", ARG | ONCE | OWN, accept,
      "FD: of a live update (docs/live-update.md); not for people"},
-    {"dump-machine", OWN, parse_dump, "print what was understood as JSON and exit"},
+    {"dump-machine", OWN, process_dump, "print what was understood as JSON and exit"},
     {"help", OWN, NULL, "print this and exit"},
     {"version", OWN, NULL, "print the version and exit"},
 
@@ -436,7 +267,6 @@ static const struct option options[] = {
     {"usb", 0, NULL, "USB is not implemented yet"},
     {"usbdevice", ARG, NULL, "USB is not implemented yet"},
     {"soundhw", ARG, NULL, "sound is not implemented yet"},
-    {"netdev", ARG, NULL, "network is not implemented yet"},
     {"nic", ARG, NULL, "network is not implemented yet"},
     {"object", ARG, NULL, "not implemented (COLO)"},
 };
@@ -448,8 +278,8 @@ static const char *const smp_keys[] = {"cpus", "maxcpus", NULL};
 static const char *const boot_keys[] = {"order", NULL};
 static const char *const drive_keys[] = {"file",  "format", "if",       "index", "bus", "unit",
                                          "media", "id",     "readonly", "cache", NULL};
-static const char *const chardev_keys[] = {"backend", "id",     "path", "host", "port",
-                                           "fd",      "server", "wait", NULL};
+static const char *const chardev_keys[] = {"backend", "id",   "path",   "host",    "port", "fd",
+                                           "server",  "wait", "append", "nodelay", NULL};
 static const char *const mon_keys[] = {"chardev", "mode", "pretty", NULL};
 static const char *const run_with_keys[] = {"chroot", "user", NULL};
 
@@ -509,7 +339,7 @@ static const struct option *find_option(const char *arg, const char **value)
     return NULL;
 }
 
-static bool parse_all(struct cmdline *c, int argc, char **argv, bool *done, GError **err)
+static bool parse_all(struct args *a, int argc, char **argv, bool *done, GError **err)
 {
     bool seen[G_N_ELEMENTS(options)] = {false};
 
@@ -518,7 +348,7 @@ static bool parse_all(struct cmdline *c, int argc, char **argv, bool *done, GErr
         const struct option *o;
 
         if (argv[i][0] != '-' || !argv[i][1]) {
-            return cmdline_refuse("argument", argv[i], "not an option", err);
+            return args_refuse("argument", argv[i], "not an option", err);
         }
         o = find_option(argv[i], &value);
         if (!o) {
@@ -556,30 +386,34 @@ static bool parse_all(struct cmdline *c, int argc, char **argv, bool *done, GErr
             return false;
         }
         seen[o - options] = true;
-        if (!o->parse(c, option, value, err)) {
+        if (!o->parse(a, option, value, err)) {
+            return false;
+        }
+        if (a->answered) {
+            *done = true;
             return false;
         }
     }
     return true;
 }
 
-static bool check_complete(struct cmdline *c, GError **err)
+static bool check_complete(struct args *a, GError **err)
 {
     const char *missing = NULL;
 
-    if (!c->have_machine) {
+    if (!a->have_machine) {
         missing = "-machine";
-    } else if (c->desc->type != MACHINE_NONE && !c->have_domid) {
+    } else if (a->desc->type != MACHINE_NONE && !a->have_domid) {
         missing = "-xen-domid";
-    } else if (c->desc->type != MACHINE_NONE && !c->have_ram) {
+    } else if (a->desc->type != MACHINE_NONE && !a->have_ram) {
         missing = "-m";
     }
     if (missing) {
         g_set_error(err, XENDM_ERROR, EINVAL, "%s: missing (see xendm --help)", missing);
         return false;
     }
-    if (c->desc->type != MACHINE_NONE && c->desc->domid == 0) {
-        return cmdline_refuse("-xen-domid", "0", "domain 0 has no device model", err);
+    if (a->desc->type != MACHINE_NONE && a->desc->domid == 0) {
+        return args_refuse("-xen-domid", "0", "domain 0 has no device model", err);
     }
     return true;
 }
@@ -608,26 +442,19 @@ static void make_one_line(GError *err)
 
 struct machine_desc *machine_desc_parse(int argc, char **argv, bool *done, GError **err)
 {
-    struct cmdline c = {
-        .desc = machine_desc_new(),
-        .drives = g_ptr_array_new_with_free_func(cmdline_drive_arg_free),
-        .chardevs = g_ptr_array_new_with_free_func(cmdline_chardev_arg_free),
-        .monitors = g_ptr_array_new_with_free_func(g_free),
-    };
+    struct args a;
     GError *error = NULL;
 
     *done = false;
-    if (!parse_all(&c, argc, argv, done, &error) || !check_complete(&c, &error) ||
-        !cmdline_link(&c, &error)) {
-        machine_desc_free(c.desc);
-        c.desc = NULL;
+    args_init(&a);
+    if (!parse_all(&a, argc, argv, done, &error) || !check_complete(&a, &error) ||
+        !args_link(&a, &error)) {
+        g_clear_pointer(&a.desc, machine_desc_free);
         if (error) {
             make_one_line(error);
             g_propagate_error(err, error);
         }
     }
-    g_ptr_array_free(c.drives, TRUE);
-    g_ptr_array_free(c.chardevs, TRUE);
-    g_ptr_array_free(c.monitors, TRUE);
-    return c.desc;
+    args_clear(&a);
+    return a.desc;
 }

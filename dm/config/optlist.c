@@ -4,7 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include <xendm/device.h>
+#include <xendm/error.h>
+#include <xendm/numbers.h>
 
 #include "optlist.h"
 
@@ -199,28 +200,6 @@ const char *optlist_take(struct optlist *list, const char *key)
     return item->value;
 }
 
-int optlist_number(const char *text, uint64_t min, uint64_t max, uint64_t *value)
-{
-    bool hex = g_str_has_prefix(text, "0x");
-    const char *digits = text + (hex ? 2 : 0);
-    char *end;
-    uint64_t v;
-
-    if (!(hex ? g_ascii_isxdigit(*digits) : g_ascii_isdigit(*digits))) {
-        return -EINVAL;
-    }
-    errno = 0;
-    v = g_ascii_strtoull(digits, &end, hex ? 16 : 10);
-    if (*end) {
-        return -EINVAL;
-    }
-    if (errno == ERANGE || v < min || v > max) {
-        return -ERANGE;
-    }
-    *value = v;
-    return 0;
-}
-
 bool optlist_take_uint(struct optlist *list, const char *key, uint64_t min, uint64_t max,
                        uint64_t *value, bool *given, GError **err)
 {
@@ -229,7 +208,7 @@ bool optlist_take_uint(struct optlist *list, const char *key, uint64_t min, uint
     if (given) {
         *given = text != NULL;
     }
-    switch (text ? optlist_number(text, min, max, value) : 0) {
+    switch (text ? number_parse(text, min, max, value) : 0) {
     case 0:
         return true;
     case -ERANGE: {

@@ -65,7 +65,4 @@ bool optlist_end(struct optlist *list, GError **err);
 bool optlist_refuse(struct optlist *list, const char *key, const char *value, GError **err,
                     const char *why);
 
-/* Whole text as a number within [min, max]: 0, -EINVAL or -ERANGE. */
-int optlist_number(const char *text, uint64_t min, uint64_t max, uint64_t *value);
-
 #endif

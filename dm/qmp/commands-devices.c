@@ -18,18 +18,16 @@
 
 static void add_block(JsonBuilder *b, const struct drive_info *drive)
 {
-    bool cd = drive->desc->kind == DRIVE_IDE_CD;
-
     json_builder_begin_object(b);
-    qmp_build_string(b, "device", drive->desc->id);
-    qmp_build_string(b, "qdev", drive->desc->id);
+    qmp_build_string(b, "device", drive->id);
+    qmp_build_string(b, "qdev", drive->qdev);
     qmp_build_string(b, "type", "unknown");
-    qmp_build_bool(b, "removable", cd);
-    qmp_build_bool(b, "locked", cd && drive->device && ide_cd_tray_locked(drive->device));
-    if (cd) {
-        qmp_build_bool(b, "tray_open", drive->device && ide_cd_tray_open(drive->device));
+    qmp_build_bool(b, "removable", drive->cd);
+    qmp_build_bool(b, "locked", drive->cd && ide_cd_tray_locked(drive->device));
+    if (drive->cd) {
+        qmp_build_bool(b, "tray_open", ide_cd_tray_open(drive->device));
     }
-    if (drive->block && block_present(drive->block)) {
+    if (block_present(drive->block)) {
         json_builder_set_member_name(b, "inserted");
         json_builder_begin_object(b);
         qmp_build_string(b, "file", block_file(drive->block));
@@ -50,12 +48,11 @@ static void add_block(JsonBuilder *b, const struct drive_info *drive)
 
 static void add_stats(JsonBuilder *b, const struct drive_info *drive)
 {
-    static const struct block_stats none;
-    const struct block_stats *s = drive->block ? block_stats(drive->block) : &none;
+    const struct block_stats *s = block_stats(drive->block);
 
     json_builder_begin_object(b);
-    qmp_build_string(b, "device", drive->desc->id);
-    qmp_build_string(b, "qdev", drive->desc->id);
+    qmp_build_string(b, "device", drive->id);
+    qmp_build_string(b, "qdev", drive->qdev);
     json_builder_set_member_name(b, "stats");
     json_builder_begin_object(b);
     qmp_build_int(b, "rd_bytes", (gint64)s->bytes[BLOCK_READ]);
@@ -73,20 +70,29 @@ static void add_stats(JsonBuilder *b, const struct drive_info *drive)
     json_builder_end_object(b);
 }
 
+struct drive_list {
+    JsonBuilder *b;
+    void (*add)(JsonBuilder *b, const struct drive_info *drive);
+};
+
+static void list_drive(void *opaque, const struct drive_info *drive)
+{
+    const struct drive_list *list = opaque;
+
+    if (!drive->unplugged) {
+        list->add(list->b, drive);
+    }
+}
+
 static void list_drives(struct qmp_call *call,
                         void (*add)(JsonBuilder *b, const struct drive_info *drive))
 {
-    JsonBuilder *b = json_builder_new();
-    struct drive_info drive;
+    struct drive_list list = {json_builder_new(), add};
 
-    json_builder_begin_array(b);
-    for (unsigned i = 0; i < call->qmp->target->desc->drives->len; i++) {
-        if (qmp_drive_info(call->qmp, i, &drive)) {
-            add(b, &drive);
-        }
-    }
-    json_builder_end_array(b);
-    qmp_call_build(call, b);
+    json_builder_begin_array(list.b);
+    qmp_foreach_drive(call->qmp, list_drive, &list);
+    json_builder_end_array(list.b);
+    qmp_call_build(call, list.b);
 }
 
 static void run_query_block(struct qmp_call *call, JsonObject *args)
@@ -99,6 +105,22 @@ static void run_query_blockstats(struct qmp_call *call, JsonObject *args)
     list_drives(call, add_stats);
 }
 
+struct drive_search {
+    const char *name;
+    struct drive_info found; /* id NULL: not yet */
+};
+
+/* By the device's id or the drive's, as QEMU's "id" and "device". */
+static void match_drive(void *opaque, const struct drive_info *drive)
+{
+    struct drive_search *search = opaque;
+
+    if (!drive->unplugged && !search->found.id &&
+        (strcmp(drive->qdev, search->name) == 0 || strcmp(drive->id, search->name) == 0)) {
+        search->found = *drive;
+    }
+}
+
 /*
  * The CD drive that "id" (2.8 and later) or "device" names, with a back end whose medium can
  * change. false: the call was answered.
@@ -107,23 +129,24 @@ static bool find_cd(struct qmp_call *call, JsonObject *args, struct drive_info *
 {
     const char *id = qmp_arg_string(args, "id"), *device = qmp_arg_string(args, "device");
     const char *name = id ? id : device;
+    struct drive_search search;
 
     if (!id == !device) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "give either 'id' or 'device'");
         return false;
     }
-    for (unsigned i = 0; i < call->qmp->target->desc->drives->len; i++) {
-        if (!qmp_drive_info(call->qmp, i, drive) || strcmp(drive->desc->id, name) != 0) {
-            continue;
-        }
-        if (drive->desc->kind != DRIVE_IDE_CD || !drive->block) {
-            qmp_call_fail(call, QMP_GENERIC_ERROR, "the medium of drive '%s' cannot change", name);
-            return false;
-        }
-        return true;
+    search = (struct drive_search){.name = name};
+    qmp_foreach_drive(call->qmp, match_drive, &search);
+    if (!search.found.id) {
+        qmp_call_fail(call, QMP_DEVICE_NOT_FOUND, "there is no drive '%s'", name);
+        return false;
     }
-    qmp_call_fail(call, QMP_DEVICE_NOT_FOUND, "there is no drive '%s'", name);
-    return false;
+    if (!search.found.cd) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "the medium of drive '%s' cannot change", name);
+        return false;
+    }
+    *drive = search.found;
+    return true;
 }
 
 static void run_eject(struct qmp_call *call, JsonObject *args)
@@ -178,7 +201,7 @@ static void run_change_medium(struct qmp_call *call, JsonObject *args)
         }
     }
     name = name_of_passed_file(file, opaque);
-    options.id = drive.desc->id;
+    options.id = drive.id;
     options.file = name;
     if (ide_cd_ask_eject(drive.device, qmp_arg_bool(args, "force", false), &err) == 0) {
         if (block_insert(drive.block, &options, &err) == 0) {

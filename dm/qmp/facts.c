@@ -3,6 +3,8 @@
  * What QMP and HMP both tell: run state, character devices, drives, PCI functions. Each is walked
  * here once.
  */
+#include <xendm/backend.h>
+#include <xendm/block.h>
 #include <xendm/chardev.h>
 #include <xendm/ide.h>
 #include <xendm/pci.h>
@@ -25,21 +27,27 @@ bool qmp_status_running(struct qmp *qmp)
     return qmp->target->ops->status(qmp->target->opaque) == QMP_STATUS_RUNNING;
 }
 
+struct chardev_walk {
+    qmp_chardev_fn *fn;
+    void *opaque;
+};
+
+static void visit_chardev(void *opaque, struct backend *b)
+{
+    const struct chardev_walk *walk = opaque;
+    const struct chardev *cd = chardev_of(b);
+
+    if (b->class->kind == BACKEND_CHAR) {
+        walk->fn(walk->opaque, b->id, chardev_filename(cd), b->user != NULL, chardev_connected(cd));
+    }
+}
+
 void qmp_foreach_chardev(struct qmp *qmp, qmp_chardev_fn *fn, void *opaque)
 {
-    const struct qmp_target *t = qmp->target;
+    struct chardev_walk walk = {fn, opaque};
 
-    for (guint i = 0; t->serials && i < t->desc->serials->len; i++) {
-        if (t->serials[i]) {
-            fn(opaque, chardev_label(t->serials[i]), chardev_filename(t->serials[i]), true,
-               chardev_connected(t->serials[i]));
-        }
-    }
-    for (guint i = 0; t->chardevs && i < t->desc->chardevs->len; i++) {
-        if (t->chardevs[i]) {
-            fn(opaque, chardev_label(t->chardevs[i]), chardev_filename(t->chardevs[i]), false,
-               chardev_connected(t->chardevs[i]));
-        }
+    if (qmp->target->backends) {
+        backend_foreach(qmp->target->backends, visit_chardev, &walk);
     }
     for (guint i = 0; i < qmp->transport.monitors->len; i++) {
         const struct qmp_monitor *monitor = g_ptr_array_index(qmp->transport.monitors, i);
@@ -50,18 +58,39 @@ void qmp_foreach_chardev(struct qmp *qmp, qmp_chardev_fn *fn, void *opaque)
     }
 }
 
-bool qmp_drive_info(struct qmp *qmp, unsigned i, struct drive_info *info)
-{
-    const struct qmp_target *t = qmp->target;
+struct drive_walk {
+    struct qmp *qmp;
+    qmp_drive_fn *fn;
+    void *opaque;
+};
 
-    if (i >= t->desc->drives->len) {
-        return false;
+/* A disk that the guest's PV drivers unplugged is gone until the next reset. */
+static void visit_drive(void *opaque, struct backend *b)
+{
+    const struct drive_walk *walk = opaque;
+    struct drive_info drive = {.id = b->id, .block = block_of(b), .device = b->user};
+
+    if (b->class->kind != BACKEND_BLOCK) {
+        return;
     }
-    info->desc = g_ptr_array_index(t->desc->drives, i);
-    info->block = t->drives ? t->drives[i] : NULL;
-    info->device = t->machine ? board_drive(t->machine, info->desc->id) : NULL;
-    /* A disk that the guest's PV drivers unplugged is gone until the next reset. */
-    return !t->machine || (info->device && !ide_drive_unplugged(info->device));
+    if (drive.device) {
+        drive.qdev = drive.device->id;
+        drive.ide = board_drive(walk->qmp->target->machine, drive.qdev) == drive.device;
+        drive.cd = drive.ide && ide_drive_is_cd(drive.device);
+        drive.unplugged = drive.ide && ide_drive_unplugged(drive.device);
+    } else {
+        drive.qdev = "";
+    }
+    walk->fn(walk->opaque, &drive);
+}
+
+void qmp_foreach_drive(struct qmp *qmp, qmp_drive_fn *fn, void *opaque)
+{
+    struct drive_walk walk = {qmp, fn, opaque};
+
+    if (qmp->target->backends) {
+        backend_foreach(qmp->target->backends, visit_drive, &walk);
+    }
 }
 
 void qmp_foreach_pci(struct qmp *qmp, qmp_pci_fn *fn, void *opaque)

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include <xendm/device.h>
+#include <xendm/numbers.h>
 
-#include "config/config.h"
 #include "internal.h"
 
 #define FDSET_PREFIX "/dev/fdset/"
@@ -97,7 +97,7 @@ int qmp_fdset_take(struct qmp *qmp, const char *path, bool write, char **opaque_
     int fd = -1;
 
     if (qmp_fdset_is_path(path) &&
-        optlist_number(path + strlen(FDSET_PREFIX), 0, G_MAXINT64, &id) == 0) {
+        number_parse(path + strlen(FDSET_PREFIX), 0, G_MAXINT64, &id) == 0) {
         set = fdset_find(qmp, (gint64)id);
     }
     if (!set) {

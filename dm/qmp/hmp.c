@@ -9,9 +9,9 @@
 
 #include <xendm/input.h>
 #include <xendm/log.h>
+#include <xendm/numbers.h>
 #include <xendm/recorder.h>
 
-#include "config/config.h"
 #include "internal.h"
 
 void hmp_out(GString *text, const char *fmt, ...)
@@ -77,7 +77,7 @@ static void hmp_sendkey(struct qmp_call *call, const char *arg)
     if (!*keys) {
         qmp_call_fail(call, QMP_GENERIC_ERROR,
                       "sendkey KEYS [hold], as in: sendkey ctrl-alt-delete");
-    } else if (*hold && optlist_number(hold, 0, UINT32_MAX, &ms) < 0) {
+    } else if (*hold && number_parse(hold, 0, UINT32_MAX, &ms) < 0) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "'%s' is not a time in milliseconds", hold);
     } else if (!call->qmp->target->machine->input) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "this machine has no input");

@@ -9,14 +9,15 @@
 #include <config.h>
 
 #include <xendm/aspace.h>
+#include <xendm/backend.h>
 #include <xendm/block.h>
 #include <xendm/facts.h>
 #include <xendm/ide.h>
 #include <xendm/log.h>
+#include <xendm/numbers.h>
 #include <xendm/pci.h>
 #include <xendm/recorder.h>
 
-#include "config/config.h"
 #include "internal.h"
 
 static void info_status(struct qmp *qmp, GString *text, const char *arg)
@@ -34,36 +35,61 @@ static void info_name(struct qmp *qmp, GString *text, const char *arg)
     hmp_out(text, "%s", qmp->target->desc->name ? qmp->target->desc->name : "");
 }
 
+static void drive_lines(void *opaque, const struct drive_info *d)
+{
+    const struct block_stats *s = block_stats(d->block);
+
+    if (d->unplugged) {
+        hmp_out(opaque, "%s: unplugged by the guest", d->id);
+        return;
+    }
+    if (block_present(d->block)) {
+        hmp_out(opaque, "%s: %s, %" PRIu64 " bytes%s", d->id, block_file(d->block),
+                block_size(d->block), block_read_only(d->block) ? ", read-only" : "");
+        hmp_out(opaque,
+                "    read %" PRIu64 " (%" PRIu64 " bytes, %" PRIu64 " failed), written %" PRIu64
+                " (%" PRIu64 " bytes, %" PRIu64 " failed), flushed %" PRIu64 ", in flight %u",
+                s->ops[BLOCK_READ], s->bytes[BLOCK_READ], s->errors[BLOCK_READ],
+                s->ops[BLOCK_WRITE], s->bytes[BLOCK_WRITE], s->errors[BLOCK_WRITE],
+                s->ops[BLOCK_FLUSH], block_in_flight(d->block));
+    } else {
+        hmp_out(opaque, "%s: empty", d->id);
+    }
+    if (d->cd) {
+        hmp_out(opaque, "    tray %s%s", ide_cd_tray_open(d->device) ? "open" : "closed",
+                ide_cd_tray_locked(d->device) ? ", locked by the guest" : "");
+    }
+}
+
 static void info_block(struct qmp *qmp, GString *text, const char *arg)
 {
-    struct drive_info d;
-
-    for (unsigned i = 0; i < qmp->target->desc->drives->len; i++) {
-        if (!qmp_drive_info(qmp, i, &d)) {
-            hmp_out(text, "%s: unplugged by the guest",
-                    ((struct drive_desc *)g_ptr_array_index(qmp->target->desc->drives, i))->id);
-            continue;
-        }
-        if (d.block && block_present(d.block)) {
-            const struct block_stats *s = block_stats(d.block);
-
-            hmp_out(text, "%s: %s, %" PRIu64 " bytes%s", d.desc->id, block_file(d.block),
-                    block_size(d.block), block_read_only(d.block) ? ", read-only" : "");
-            hmp_out(text,
-                    "    read %" PRIu64 " (%" PRIu64 " bytes, %" PRIu64 " failed), written %" PRIu64
-                    " (%" PRIu64 " bytes, %" PRIu64 " failed), flushed %" PRIu64 ", in flight %u",
-                    s->ops[BLOCK_READ], s->bytes[BLOCK_READ], s->errors[BLOCK_READ],
-                    s->ops[BLOCK_WRITE], s->bytes[BLOCK_WRITE], s->errors[BLOCK_WRITE],
-                    s->ops[BLOCK_FLUSH], block_in_flight(d.block));
-        } else {
-            hmp_out(text, "%s: empty", d.desc->id);
-        }
-        if (d.desc->kind == DRIVE_IDE_CD && d.device) {
-            hmp_out(text, "    tray %s%s", ide_cd_tray_open(d.device) ? "open" : "closed",
-                    ide_cd_tray_locked(d.device) ? ", locked by the guest" : "");
-        }
-    }
+    qmp_foreach_drive(qmp, drive_lines, text);
     hmp_out(text, "engine: %s", block_engine());
+}
+
+static void fact_line(void *opaque, const char *line)
+{
+    hmp_out(opaque, "    %s", line);
+}
+
+static void backend_lines(void *opaque, struct backend *b)
+{
+    hmp_out(opaque, "%s %s: %s, used by %s", backend_kind_name(b->class->kind), b->id,
+            b->class->driver, b->user ? b->user->id : "no device");
+    if (b->class->describe) {
+        struct facts *facts = facts_new();
+
+        b->class->describe(b, facts);
+        facts_foreach_line(facts, fact_line, opaque);
+        facts_free(facts);
+    }
+}
+
+static void info_backends(struct qmp *qmp, GString *text, const char *arg)
+{
+    if (qmp->target->backends) {
+        backend_foreach(qmp->target->backends, backend_lines, text);
+    }
 }
 
 static void chardev_line(void *opaque, const char *label, const char *filename, bool used,
@@ -213,7 +239,7 @@ static void info_recorder(struct qmp *qmp, GString *text, const char *arg)
     ssize_t n;
     int fd;
 
-    if (*arg && optlist_number(arg, 1, RECORDER_SIZE, &max) < 0) {
+    if (*arg && number_parse(arg, 1, RECORDER_SIZE, &max) < 0) {
         hmp_out(text, "Error: '%s' is not a number of entries (1 to %u)", arg, RECORDER_SIZE);
         return;
     }
@@ -249,6 +275,7 @@ static const struct topic {
     unsigned flags;
     const char *help;
 } topics[] = {
+    {"backends", info_backends, 0, "every back end, and what it says of itself"},
     {"block", info_block, 0, "drives, their media and counters"},
     {"chardev", info_chardev, 0, "character devices"},
     {"cpus", info_cpus, HMP_MACHINE, "which vCPUs are plugged"},

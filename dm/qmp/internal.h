@@ -158,14 +158,15 @@ typedef void qmp_pci_fn(void *opaque, struct pci_device *pci);
 void qmp_foreach_pci(struct qmp *qmp, qmp_pci_fn *fn, void *opaque); /* there must be a machine */
 
 struct drive_info {
-    const struct drive_desc *desc;
-    struct block *block;   /* NULL: never had a medium */
-    struct device *device; /* NULL: no machine */
+    const char *id; /* of the back end */
+    const char *qdev;
+    struct block *block;
+    struct device *device; /* who shows it to the guest; NULL: nobody */
+    bool ide, cd;
+    bool unplugged; /* by the guest */
 };
-/*
- * The drive at `i` of the description; false when the guest unplugged it or i is beyond the last.
- */
-bool qmp_drive_info(struct qmp *qmp, unsigned i, struct drive_info *info);
+typedef void qmp_drive_fn(void *opaque, const struct drive_info *drive);
+void qmp_foreach_drive(struct qmp *qmp, qmp_drive_fn *fn, void *opaque);
 
 /*
  * fdset.c: "/dev/fdset/N". Takes a descriptor of the set that is open for writing or reading, as

@@ -7,7 +7,7 @@
  *   static struct qmp_target target = {.desc = desc, .ops = &ops};
  *   struct qmp *qmp = qmp_new(&target);
  *   for each desc->monitors: qmp_listen(qmp, monitor, &err);  // sockets exist now, clients wait
- *   target.machine = …; target.drives = …;                    // before the main loop runs
+ *   target.machine = …; target.backends = …;                  // before the main loop runs
  *   machine events → qmp_event_*();
  *   qmp_free(qmp);                                            // closes, removes its sockets
  *
@@ -25,8 +25,7 @@
 #include <xendm/machine-desc.h>
 #include <xendm/machine.h>
 
-struct block;
-struct chardev;
+struct backend_set;
 struct qmp;
 
 /*
@@ -100,11 +99,8 @@ struct qmp_target {
     const struct qmp_ops *ops;
     void *opaque;
 
-    struct machine *machine; /* NULL: none (yet); commands that need one fail */
-    /* one per desc->drives element, an element may be NULL; NULL: none yet */
-    struct block **drives;
-    struct chardev **serials;  /* one per desc->serials element, likewise */
-    struct chardev **chardevs; /* one per desc->chardevs element, likewise */
+    struct machine *machine;      /* NULL: none (yet); commands that need one fail */
+    struct backend_set *backends; /* NULL: none (yet) */
 };
 
 struct qmp *qmp_new(const struct qmp_target *target);

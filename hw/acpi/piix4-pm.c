@@ -522,6 +522,7 @@ static const struct pci_info pm_pci = {
 const struct device_class piix4_pm_class = {
     .name = "piix4-pm",
     .help = "Intel 82371AB power management",
+    .built_in = "every machine with ACPI has one; -no-acpi leaves it out",
     .size = sizeof(struct piix4_pm),
     .state = &pm_state,
     .realize = pm_realize,

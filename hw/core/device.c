@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <xendm/aspace.h>
+#include <xendm/backend.h>
 #include <xendm/device.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
@@ -16,21 +17,66 @@
 
 /* ---- properties ---- */
 
-static inline void *property_place(struct device *dev, const struct property *p)
+static inline struct backend **backend_place(struct device *dev, const struct property *p)
 {
-    return (char *)dev + p->offset;
+    return (void *)((char *)dev + p->offset);
+}
+
+static void take_backend(struct device *dev, const struct property *p, struct backend *b)
+{
+    struct backend **place = backend_place(dev, p);
+
+    if (*place) {
+        (*place)->user = NULL;
+    }
+    *place = b;
+    if (b) {
+        b->user = dev;
+    }
+}
+
+static int find_backend(struct device *dev, const struct property *p, const char *id,
+                        struct backend **b, GError **err)
+{
+    const struct backend_set *set = dev->machine->backends;
+
+    *b = set ? backend_find(set, p->kind, id) : NULL;
+    if (!*b) {
+        g_set_error(err, XENDM_ERROR, ENOENT, "property %s: there is no %s back end '%s'", p->name,
+                    backend_kind_name(p->kind), id);
+        return -ENOENT;
+    }
+    if ((*b)->user && (*b)->user != dev) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "property %s: %s back end '%s' is used by device %s",
+                    p->name, backend_kind_name(p->kind), id, (*b)->user->id);
+        return -EBUSY;
+    }
+    return 0;
 }
 
 /* Reads `text` for `p`, and stores it when `store` says so. */
 static int property_text(struct device *dev, const struct property *p, const char *text, bool store,
                          GError **err)
 {
-    int rc = property_set(p, store ? dev : NULL, text, err);
+    struct backend *b = NULL;
+    int rc = p->type == PROP_BACKEND ? find_backend(dev, p, text, &b, err)
+                                     : property_set(p, store ? dev : NULL, text, err);
 
     if (rc < 0) {
         g_prefix_error(err, "%s: ", dev->id);
+    } else if (b && store) {
+        take_backend(dev, p, b);
     }
     return rc;
+}
+
+static void release_backends(struct device *dev)
+{
+    for (const struct property *p = dev->class->properties; p && p->name; p++) {
+        if (p->type == PROP_BACKEND) {
+            take_backend(dev, p, NULL);
+        }
+    }
 }
 
 int device_set(struct device *dev, const char *property, const char *value, GError **err)
@@ -56,24 +102,14 @@ int device_set(struct device *dev, const char *property, const char *value, GErr
     return rc < 0 ? rc : property_text(dev, p, value, true, err);
 }
 
-static void set_backend(struct device *dev, const char *property, enum property_type type,
-                        void *backend)
+void device_set_backend(struct device *dev, const char *property, struct backend *b)
 {
     const struct property *p = property_find(dev->class->properties, property);
 
     XENDM_ASSERT(dev->phase == DEVICE_NEW);
-    XENDM_ASSERT(p && p->type == type);
-    *(void **)property_place(dev, p) = backend;
-}
-
-void device_set_block(struct device *dev, const char *property, struct block *block)
-{
-    set_backend(dev, property, PROP_BLOCK, block);
-}
-
-void device_set_chardev(struct device *dev, const char *property, struct chardev *chardev)
-{
-    set_backend(dev, property, PROP_CHARDEV, chardev);
+    XENDM_ASSERT(p && p->type == PROP_BACKEND);
+    XENDM_ASSERT(!b || !b->user);
+    take_backend(dev, p, b);
 }
 
 /* ---- life ---- */
@@ -203,6 +239,7 @@ void device_free(struct device *dev)
         pci_function_detach((struct pci_device *)dev);
     }
     g_ptr_array_remove(machine->devices, dev);
+    release_backends(dev);
     property_free_strings(dev->class->properties, dev);
     g_ptr_array_free(dev->owned, TRUE);
     g_ptr_array_free(dev->banks, TRUE);

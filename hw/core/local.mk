@@ -14,6 +14,7 @@ libhwcore_la_SOURCES = \
     hw/core/machine.c \
     hw/core/machine-state.c \
     hw/core/pci.c \
+    hw/core/pci-addr.c \
     hw/core/pci-msi.c \
     hw/core/pci-regs.h \
     hw/core/regs.c \

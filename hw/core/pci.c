@@ -232,12 +232,15 @@ void pci_bar_set_size(struct pci_device *pci, unsigned bar, uint64_t size)
 int pci_rom_load(struct pci_device *pci, const char *file, GError **err)
 {
     struct function *fn = function_of(pci);
-    g_autofree char *contents = NULL;
+    g_autofree char *contents = NULL, *path = NULL;
     uint64_t size = 2048;
     gsize len;
 
     XENDM_ASSERT(fn && !pci->rom && pci->dev.phase == DEVICE_NEW);
-    if (!g_file_get_contents(file, &contents, &len, err)) {
+    if (!strchr(file, '/') && pci->dev.machine->firmware_dir) {
+        path = g_build_filename(pci->dev.machine->firmware_dir, file, NULL);
+    }
+    if (!g_file_get_contents(path ? path : file, &contents, &len, err)) {
         g_prefix_error(err, "%s: option ROM: ", pci->dev.id);
         return -ENOENT;
     }

@@ -76,7 +76,6 @@ struct std_vga {
 
     uint32_t vgamem_mb; /* properties */
     char *romfile;
-    bool restored;
 
     struct port_range port[G_N_ELEMENTS(ports)];
     struct region dispi, window;
@@ -257,7 +256,7 @@ static int vram_create(struct std_vga *s, GError **err)
 {
     struct machine *m = s->pci.dev.machine;
 
-    if (s->restored) {
+    if (s->pci.dev.machine->restored) {
         if (!vram_stand_in(s)) {
             g_set_error(err, XENDM_ERROR, ENOMEM,
                         "%s: no address space for %" PRIu32 " MiB of video memory", s->pci.dev.id,
@@ -413,6 +412,15 @@ static int std_vga_place(struct std_vga *s, GError **err)
     return rc;
 }
 
+/* hvmloader runs the ROM; without one the screen stays dark until a driver comes. */
+static int load_rom(struct std_vga *s, GError **err)
+{
+    const struct machine *m = s->pci.dev.machine;
+    const char *name = s->romfile ? s->romfile : m->firmware_dir ? "vgabios-stdvga.bin" : "";
+
+    return name[0] ? pci_rom_load(&s->pci, name, err) : 0;
+}
+
 static int std_vga_realize(struct device *dev, GError **err)
 {
     struct std_vga *s = from_pci(dev);
@@ -429,7 +437,7 @@ static int std_vga_realize(struct device *dev, GError **err)
     edid_make(s->edid);
 
     pci_bar_set_size(&s->pci, VRAM_BAR, power_of_two(s->vga.vram_size));
-    rc = s->romfile ? pci_rom_load(&s->pci, s->romfile, err) : 0;
+    rc = load_rom(s, err);
     if (rc == 0) {
         rc = std_vga_place(s, err);
     }
@@ -587,12 +595,9 @@ static const struct property std_vga_properties[] = {
     {.name = "romfile",
      .type = PROP_STRING,
      .offset = offsetof(struct std_vga, romfile),
-     .help = "VGA BIOS image for the expansion ROM; none when not given"},
-    {.name = "restored",
-     .type = PROP_BOOL,
-     .offset = offsetof(struct std_vga, restored),
-     .def = "off",
-     .help = "the domain has its video memory already; where, the saved state says"},
+     .help =
+         "VGA BIOS for the expansion ROM, of the firmware directory when it has no path; empty: "
+         "none"},
     {.name = NULL},
 };
 
@@ -614,6 +619,8 @@ static const struct pci_info std_vga_pci = {
 
 const struct device_class std_vga_class = {
     .name = "VGA",
+    .aliases = (const char *const[]){"cirrus-vga", NULL}, /* stands in for it until it is there */
+    .display = true,
     .help = "standard VGA with Bochs VBE extensions",
     .size = sizeof(struct std_vga),
     .properties = std_vga_properties,

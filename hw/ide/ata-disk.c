@@ -529,7 +529,7 @@ static int ide_hd_realize(struct device *dev, GError **err)
 {
     struct ide_drive *d = DEVICE_CAST(struct ide_drive, dev);
 
-    if (!d->block || (!block_present(d->block) && !d->restored)) {
+    if (!d->block || (!block_present(d->block) && !d->dev.machine->restored)) {
         g_set_error(err, XENDM_ERROR, EINVAL, "%s: a disk needs a drive with an image", dev->id);
         return -EINVAL;
     }
@@ -628,12 +628,6 @@ static const struct state_desc disk_state = {
 
 static const struct property disk_properties[] = {
     IDE_DRIVE_PROPERTIES("XENDM HARDDISK"),
-    {.name = "restored",
-     .type = PROP_BOOL,
-     .offset = offsetof(struct ide_disk, d.restored),
-     .def = "off",
-     .help = "a saved state follows, which may say that the guest has unplugged the disk: then it "
-             "needs no image"},
     {.name = NULL},
 };
 

@@ -167,7 +167,6 @@ struct ide_drive {
     const struct ide_drive_ops *ops;
     struct ide_channel *channel; /* NULL: not attached, or unplugged */
     bool unplugged;
-    bool restored; /* a disk: it may be without an image until the saved state is there */
 
     /* Registers as the guest wrote them: [0] last, [1] the value before (HOB). */
     uint8_t feature[2], count[2], lba_low[2], lba_mid[2], lba_high[2];
@@ -317,7 +316,8 @@ void ide_drive_post_load(struct ide_drive *d);
 
 #define IDE_DRIVE_PROPERTIES(model_name) \
     {.name = "drive", \
-     .type = PROP_BLOCK, \
+     .type = PROP_BACKEND, \
+     .kind = BACKEND_BLOCK, \
      .offset = offsetof(struct ide_drive, block), \
      .help = "image"}, \
         {.name = "bus", \

@@ -220,6 +220,7 @@ static const struct pci_info piix3_ide_pci = {
 const struct device_class piix3_ide_class = {
     .name = IDE_CONTROLLER_ID,
     .help = "PIIX3 bus-master IDE, two channels",
+    .built_in = "every machine has one",
     .size = sizeof(struct ide_controller),
     .state = &controller_state,
     .realize = piix3_ide_realize,

@@ -354,6 +354,7 @@ static const struct state_desc i8042_state = {
 const struct device_class i8042_class = {
     .name = "i8042",
     .help = "keyboard controller with PS/2 keyboard and mouse",
+    .built_in = "every machine has one",
     .size = sizeof(struct i8042),
     .state = &i8042_state,
     .realize = i8042_realize,

@@ -4,11 +4,9 @@
  * xenfv machine, so that a guest moved from one to the other sees no new hardware:
  *
  *   00:00.0 i440fx   00:01.0 piix3   00:01.1 piix3-ide   00:01.3 piix4-pm (with ACPI)
- *   00:02.0 xen-platform (not with -machine pc), then VGA and the other -device functions in order
- *   of the command line, each in the next free slot
- *
- * and on the ISA side DMA controllers, CMOS, keyboard controller, serial ports. Order of creation
- * is order of reset and of saved state.
+ * and on the ISA side DMA controllers, CMOS, keyboard controller. Then the description's devices in
+ * its order, PCI functions in the next free slot: xen-platform is 00:02.0, VGA 00:03.0. Order of
+ * creation is order of reset and of saved state.
  *
  * Sources: QEMU's hw/i386/pc_piix.c and pc.c for the order and the CMOS contents; SeaBIOS (boot.c,
  * block.c) and hvmloader for who reads which CMOS byte.
@@ -19,6 +17,7 @@
 #include <time.h>
 
 #include <xendm/acpi.h>
+#include <xendm/backend.h>
 #include <xendm/block.h>
 #include <xendm/classes.h>
 #include <xendm/display.h>
@@ -59,6 +58,7 @@ enum {
 #define EQUIPMENT_MOUSE 0x04
 #define GEOMETRY_SIZE 9
 #define BOOT_DEVICES 3
+#define IDE_DRIVES 4
 
 struct board {
     struct device *cmos, *pm, *ide;
@@ -98,140 +98,57 @@ static struct device *make(struct machine *m, const struct device_class *class, 
     return dev ? finish(dev, devfn, err) : NULL;
 }
 
-static int make_serials(struct machine *m, const struct machine_desc *desc,
-                        const struct machine_backends *backends, GError **err)
+static int set_option(struct device *dev, const struct option_desc *o, int *devfn, GError **err)
 {
-    for (unsigned i = 0; desc->serials && i < desc->serials->len; i++) {
-        g_autofree char *id = g_strdup_printf("serial%u", i);
-        g_autofree char *index = g_strdup_printf("%u", i);
-        struct device *dev;
-
-        if (!backends->serials[i]) {
-            continue; /* "none": no port */
-        }
-        dev = device_new(m, &isa_serial_class, id, err);
-        if (!dev) {
+    if (dev->class->pci && strcmp(o->name, "addr") == 0) {
+        if (!pci_addr_parse(o->value, devfn)) {
+            g_set_error(err, XENDM_ERROR, EINVAL, "%s: property addr: \"%s\" is no slot[.function]",
+                        dev->id, o->value);
             return -EINVAL;
         }
-        device_set_chardev(dev, "chardev", backends->serials[i]);
-        if (device_set(dev, "index", index, err) < 0) {
-            device_free(dev);
-            return -EINVAL;
-        }
-        if (!finish(dev, 0, err)) {
-            return -EINVAL;
-        }
+        return 0;
     }
-    return 0;
+    return device_set(dev, o->name, o->value, err);
 }
 
-static int make_vga(struct machine *m, const struct machine_desc *desc,
-                    const struct machine_backends *backends, GError **err)
+static int make_object(struct machine *m, const struct object_desc *o, GError **err)
 {
-    g_autofree char *rom = g_build_filename(firmware_dir(), "vgabios-stdvga.bin", NULL);
-    g_autofree char *memory = g_strdup_printf("%u", desc->vga_memory_mib);
-    struct device *dev;
-
-    if (desc->vga == VGA_CIRRUS) {
-        log_info(LOG_PC,
-                 "no Cirrus adapter yet: the guest gets the standard VGA with %u MiB instead",
-                 desc->vga_memory_mib);
-    }
-    dev = device_new(m, &std_vga_class, NULL, err);
-    if (!dev) {
-        return -EINVAL;
-    }
-    if ((desc->vga_memory_mib && device_set(dev, "vgamem_mb", memory, err) < 0) ||
-        device_set(dev, "romfile", rom, err) < 0 ||
-        device_set(dev, "restored", backends->restored ? "on" : "off", err) < 0) {
-        device_free(dev);
-        return -EINVAL;
-    }
-    return finish(dev, PCI_DEVFN_AUTO, err) ? 0 : -EINVAL;
-}
-
-/* "0x1d", "0x1d.0x7", hexadecimal with or without 0x, as in -device …,addr=. */
-static bool parse_addr(const char *text, int *devfn)
-{
-    char *end;
-    unsigned long slot, function = 0;
-
-    if (!g_ascii_isxdigit(text[0])) {
-        return false;
-    }
-    slot = strtoul(text, &end, 16);
-    if (*end == '.') {
-        if (!g_ascii_isxdigit(end[1])) {
-            return false;
-        }
-        function = strtoul(end + 1, &end, 16);
-    }
-    if (*end != '\0' || slot > 31 || function > 7) {
-        return false;
-    }
-    *devfn = PCI_DEVFN(slot, function);
-    return true;
-}
-
-static int make_described(struct machine *m, const struct device_desc *d, GError **err)
-{
-    const struct device_class *class = device_class_find(d->driver);
+    const struct device_class *class = device_class_find(o->driver);
     int devfn = PCI_DEVFN_AUTO;
     struct device *dev;
-    GHashTableIter iter;
-    gpointer name, value;
 
     if (!class) {
-        g_set_error(err, XENDM_ERROR, ENOENT, "-device %s: there is no such device", d->driver);
+        g_set_error(err, XENDM_ERROR, ENOENT, "-device %s: there is no such device", o->driver);
         return -ENOENT;
     }
-    dev = device_new(m, class, d->id, err);
+    if (strcmp(class->name, o->driver) != 0) {
+        log_info(LOG_PC, "%s: the guest gets %s", o->driver, class->help);
+    }
+    dev = device_new(m, class, o->id, err);
     if (!dev) {
         return -EINVAL;
     }
-    if (d->properties) {
-        g_hash_table_iter_init(&iter, d->properties);
-        while (g_hash_table_iter_next(&iter, &name, &value)) {
-            if (class->pci && strcmp(name, "addr") == 0) {
-                if (!parse_addr(value, &devfn)) {
-                    g_set_error(err, XENDM_ERROR, EINVAL,
-                                "%s: property addr: \"%s\" is no slot[.function]", dev->id,
-                                (const char *)value);
-                    device_free(dev);
-                    return -EINVAL;
-                }
-            } else if (device_set(dev, name, value, err) < 0) {
-                device_free(dev);
-                return -EINVAL;
-            }
+    for (guint i = 0; i < o->options->len; i++) {
+        if (set_option(dev, &g_array_index(o->options, struct option_desc, i), &devfn, err) < 0) {
+            device_free(dev);
+            return -EINVAL;
         }
     }
     return finish(dev, devfn, err) ? 0 : -EINVAL;
 }
 
-static int make_drive(struct machine *m, const struct drive_desc *d, struct block *block,
-                      bool restored, GError **err)
+static bool wants_display(const struct machine_desc *desc)
 {
-    const struct device_class *class = d->kind == DRIVE_IDE_CD ? &ide_cd_class : &ide_hd_class;
-    struct device *dev;
+    for (guint i = 0; i < desc->objects->len; i++) {
+        const struct object_desc *o = g_ptr_array_index(desc->objects, i);
+        const struct device_class *class =
+            o->what == OBJECT_DEVICE ? device_class_find(o->driver) : NULL;
 
-    if (d->index > 3) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "drive %s: there is no IDE drive %u", d->id,
-                    d->index);
-        return -EINVAL;
+        if (class && class->display) {
+            return true;
+        }
     }
-    dev = device_new(m, class, d->id, err);
-    if (!dev) {
-        return -EINVAL;
-    }
-    device_set_block(dev, "drive", block);
-    if (device_set(dev, "bus", d->index / 2 ? "1" : "0", err) < 0 ||
-        device_set(dev, "unit", d->index % 2 ? "1" : "0", err) < 0 ||
-        (class == &ide_hd_class && device_set(dev, "restored", restored ? "on" : "off", err) < 0)) {
-        device_free(dev);
-        return -EINVAL;
-    }
-    return finish(dev, 0, err) ? 0 : -EINVAL;
+    return false;
 }
 
 /* ---- CMOS ---- */
@@ -306,9 +223,10 @@ static void fill_disk(struct device *cmos, unsigned index, uint64_t bytes, uint8
     }
 }
 
-static int fill_cmos(struct machine *m, const struct machine_desc *desc,
-                     const struct machine_backends *backends, struct device *cmos, GError **err)
+static int fill_cmos(struct machine *m, const struct machine_desc *desc, struct board *b,
+                     GError **err)
 {
+    struct device *cmos = b->cmos;
     time_t now = time(NULL);
     struct tm tm = {.tm_year = 100};
     uint8_t types = 0, translation = 0, century;
@@ -321,11 +239,11 @@ static int fill_cmos(struct machine *m, const struct machine_desc *desc,
     century = (uint8_t)(century / 10 << 4 | century % 10);
     cmos_set(cmos, CMOS_CENTURY, century);
     cmos_set(cmos, CMOS_CENTURY_PS2, century);
-    for (unsigned i = 0; desc->drives && i < desc->drives->len; i++) {
-        const struct drive_desc *d = g_ptr_array_index(desc->drives, i);
+    for (unsigned i = 0; i < IDE_DRIVES; i++) {
+        struct device *drive = ide_drive_at(b->ide, i);
 
-        if (d->kind == DRIVE_IDE_DISK && backends->drives[i]) {
-            fill_disk(cmos, d->index, block_size(backends->drives[i]), &types, &translation);
+        if (drive && !ide_drive_is_cd(drive)) {
+            fill_disk(cmos, i, block_size(ide_drive_block(drive)), &types, &translation);
         }
     }
     cmos_set(cmos, CMOS_DISK_TYPES, types);
@@ -335,8 +253,7 @@ static int fill_cmos(struct machine *m, const struct machine_desc *desc,
 
 /* ---- the whole ---- */
 
-static int build(struct machine *m, struct board *b, const struct machine_desc *desc,
-                 const struct machine_backends *backends, GError **err)
+static int build(struct machine *m, struct board *b, const struct machine_desc *desc, GError **err)
 {
     int rc = 0;
 
@@ -358,26 +275,15 @@ static int build(struct machine *m, struct board *b, const struct machine_desc *
     if (!b->cmos || !make(m, &i8257_class, 0, err) || !make(m, &i8042_class, 0, err)) {
         return -EINVAL;
     }
-    rc = make_serials(m, desc, backends, err);
-    if (rc == 0 && desc->type == MACHINE_XENFV &&
-        !make(m, &xen_platform_class, PCI_DEVFN_AUTO, err)) {
-        rc = -EINVAL;
+    for (guint i = 0; rc == 0 && i < desc->objects->len; i++) {
+        const struct object_desc *o = g_ptr_array_index(desc->objects, i);
+
+        rc = o->what == OBJECT_DEVICE ? make_object(m, o, err) : 0;
     }
-    if (rc == 0 && desc->vga != VGA_NONE) {
-        rc = make_vga(m, desc, backends, err);
-    }
-    for (unsigned i = 0; rc == 0 && desc->devices && i < desc->devices->len; i++) {
-        rc = make_described(m, g_ptr_array_index(desc->devices, i), err);
-    }
-    for (unsigned i = 0; rc == 0 && desc->drives && i < desc->drives->len; i++) {
-        rc = make_drive(m, g_ptr_array_index(desc->drives, i), backends->drives[i],
-                        backends->restored, err);
-    }
-    return rc == 0 ? fill_cmos(m, desc, backends, b->cmos, err) : rc;
+    return rc == 0 ? fill_cmos(m, desc, b, err) : rc;
 }
 
-int board_build(struct machine *m, const struct machine_desc *desc,
-                const struct machine_backends *backends, GError **err)
+int board_build(struct machine *m, const struct machine_desc *desc, GError **err)
 {
     struct board *b;
     int rc;
@@ -387,13 +293,14 @@ int board_build(struct machine *m, const struct machine_desc *desc,
     }
     b = g_new0(struct board, 1);
     m->board = b;
+    m->firmware_dir = firmware_dir();
     if (!m->input) {
         m->input = b->input = input_new();
     }
-    if (!m->display && desc->vga != VGA_NONE) {
+    if (!m->display && wants_display(desc)) {
         m->display = b->display = display_new();
     }
-    rc = build(m, b, desc, backends, err);
+    rc = build(m, b, desc, err);
     if (rc < 0) {
         board_free(m);
     }

@@ -119,6 +119,7 @@ static const struct state_desc cmos_state = {
 const struct device_class cmos_class = {
     .name = "cmos",
     .help = "CMOS RAM",
+    .built_in = "every machine has one",
     .size = sizeof(struct cmos),
     .state = &cmos_state,
     .realize = cmos_realize,

@@ -221,6 +221,7 @@ static const struct pci_info i440fx_pci = {
 const struct device_class i440fx_class = {
     .name = "i440fx",
     .help = "Intel 82441FX host bridge",
+    .built_in = "every machine has one",
     .size = sizeof(struct i440fx),
     .state = &i440fx_state,
     .realize = i440fx_realize,

@@ -260,6 +260,7 @@ static const struct state_desc i8257_state = {
 const struct device_class i8257_class = {
     .name = "i8257",
     .help = "ISA DMA controllers (registers only)",
+    .built_in = "every machine has one",
     .size = sizeof(struct i8257),
     .state = &i8257_state,
     .realize = i8257_realize,

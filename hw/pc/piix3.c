@@ -177,6 +177,7 @@ static const struct pci_info piix3_pci = {
 const struct device_class piix3_class = {
     .name = "piix3",
     .help = "Intel 82371SB ISA bridge",
+    .built_in = "every machine has one",
     .size = sizeof(struct piix3),
     .state = &piix3_state,
     .realize = piix3_realize,

@@ -34,12 +34,8 @@ static int pvdevice_realize(struct device *dev, GError **err)
 {
     struct xen_pvdevice *s = DEVICE_CAST(struct xen_pvdevice, dev);
 
-    if (s->device_id == ID_NONE) {
+    if (s->device_id == 0) {
         g_set_error(err, XENDM_ERROR, EINVAL, "%s: device-id must be given", dev->id);
-        return -EINVAL;
-    }
-    if (s->size & (s->size - 1)) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "%s: size %u is no power of two", dev->id, s->size);
         return -EINVAL;
     }
     put16(s, 0x00, s->vendor_id);
@@ -62,10 +58,10 @@ static const struct property pvdevice_properties[] = {
     {.name = "device-id",
      .type = PROP_UINT32,
      .offset = offsetof(struct xen_pvdevice, device_id),
-     .def = "0xffff",
-     .min = 0,
-     .max = 0xffff,
-     .help = "PCI device and subsystem; must be given"},
+     .min = 1,
+     .max = 0xfffe,
+     .required = true,
+     .help = "PCI device and subsystem"},
     {.name = "revision",
      .type = PROP_UINT32,
      .offset = offsetof(struct xen_pvdevice, revision),
@@ -78,8 +74,9 @@ static const struct property pvdevice_properties[] = {
      .offset = offsetof(struct xen_pvdevice, size),
      .def = "0x400000",
      .min = BAR_SIZE_MIN,
+     .power_of_two = true,
      .max = BAR_SIZE_MAX,
-     .help = "bytes of BAR1, a power of two"},
+     .help = "bytes of BAR1"},
     {.name = NULL},
 };
 

@@ -9,6 +9,15 @@
 #include <xendm/backend.h>
 
 #define BACKEND_CLASSES(X) \
+    X(block_raw_class)         /* backends/block/block.c: file or device as it is */ \
+    X(block_host_device_class) /* the same: a block device */ \
+    X(chardev_pty_class)       /* backends/char/chardev.c, like all that follow */ \
+    X(chardev_file_class) \
+    X(chardev_pipe_class) \
+    X(chardev_serial_class) \
+    X(chardev_stdio_class) \
+    X(chardev_null_class) \
+    X(chardev_socket_class) \
     X(backend_net_socket) \
     X(backend_net_tap)
 

@@ -35,7 +35,14 @@ struct backend_class {
     const struct property *properties;
 
     /*
-     * Properties are set. `from` NULL: open it on the host. Else the program before this one left
+     * What open() needs and the sandbox forbids, for one that is handed over: then open() comes
+     * behind the sandbox line. NULL: nothing.
+     */
+    void (*prepare)(void);
+    /* Properties are set: do they agree with each other? Opens nothing. NULL: always. */
+    int (*check)(const struct backend *b, GError **err);
+    /*
+     * `from` NULL: open it on the host. Else the program before this one left
      * it there, under backend_group(): descriptors and all. After a failure nothing of it is open,
      * and close() is not called.
      */
@@ -48,6 +55,13 @@ struct backend_class {
      * done. Once for all instances. NULL: nothing to look at.
      */
     bool (*poll)(void);
+    /*
+     * Whose it is, in a migration. One that was made inactive (struct backend) touches nothing of
+     * what it names before activate(); after inactivate() the other side may have it. Both have no
+     * effect when it is so already. NULL: it belongs to one host only.
+     */
+    int (*activate)(struct backend *b, GError **err);
+    void (*inactivate)(struct backend *b);
     /* For a live update, under backend_group(). It gives nothing away. NULL: nothing to hand on. */
     void (*hand_over)(const struct backend *b, struct handover *to);
     void (*describe)(const struct backend *b, struct facts *to); /* NULL: nothing to say */
@@ -57,6 +71,8 @@ struct backend {
     const struct backend_class *class;
     char *id;
     struct device *user; /* NULL: free. Kept by PROP_BACKEND */
+    bool inactive;       /* at open(): to be opened without touching what it names */
+    bool stays;          /* at the end of close(): something writes to its memory still; keep it */
 };
 
 #define BACKEND_ID_MAX 255u
@@ -74,6 +90,9 @@ bool backend_poll_all(void);
  */
 int backend_check(const struct object_desc *desc, GError **err);
 
+/* Before the sandbox: what the driver needs there. */
+void backend_prepare(const struct object_desc *desc);
+
 struct backend_set;
 struct backend_set *backend_set_new(void);
 /* Closes what is left, the last made first; nobody may use them any more. */
@@ -84,12 +103,19 @@ struct backend *backend_add(struct backend_set *set, const struct object_desc *d
                             const struct handover *from, GError **err);
 /* Closes and frees it. -EBUSY names the device that uses it. */
 int backend_remove(struct backend_set *set, struct backend *b, GError **err);
+/* One that somebody else made and opened: the set's from here on. */
+void backend_set_put(struct backend_set *set, struct backend *b);
 struct backend *backend_find(const struct backend_set *set, enum backend_kind kind, const char *id);
 /* In order of making. `fn` may remove the one it is called with. */
 void backend_foreach(const struct backend_set *set, void (*fn)(void *opaque, struct backend *b),
                      void *opaque);
 /* How many of them have I/O in flight. */
 unsigned backend_set_busy(const struct backend_set *set);
+
+/* Migration: those that are made from here on are inactive. */
+void backend_set_begin_inactive(struct backend_set *set);
+int backend_set_activate(struct backend_set *set, GError **err);
+void backend_set_inactivate(struct backend_set *set);
 
 /* Live update. */
 void backend_set_hand_over(const struct backend_set *set, struct handover *to);

@@ -24,7 +24,17 @@
 
 #include <glib.h>
 
-struct block;
+struct backend;
+struct block; /* embeds struct backend, of kind BACKEND_BLOCK */
+
+static inline struct block *block_of(struct backend *b)
+{
+    return (struct block *)b;
+}
+static inline struct backend *block_backend(struct block *b)
+{
+    return (struct backend *)b;
+}
 
 enum block_op {
     BLOCK_READ,

@@ -16,7 +16,8 @@
 
 #include <glib.h>
 
-struct chardev;
+struct backend;
+struct chardev; /* embeds struct backend, of kind BACKEND_CHAR */
 
 enum chardev_event {
     CHARDEV_OPENED, /* someone is at the other end (carrier) */
@@ -35,29 +36,6 @@ struct chardev_frontend {
     void (*writable)(void *opaque);
 };
 
-/*
- * `spec` is QEMU's -serial / -chardev syntax as libxl and users write it: "pty", "null", "none"
- * (gives NULL without error), "stdio", "file:PATH", "pipe:PATH",
- * "unix:PATH[,server=on|off][,wait=off]" (also ",server,nowait"), "tcp:HOST:PORT[,server…]",
- * "telnet:" is refused. `label` is what query-chardev shows ("serial0").
- */
-struct chardev *chardev_open(const char *label, const char *spec, GError **err);
-void chardev_close(struct chardev *cd);
-
-/*
- * Live update: what a back end holds of the host, for the program that goes on with it: the same
- * pty, the same connection. chardev_adopt() takes the descriptors over, with `spec` as it was;
- * chardev_handles() gives nothing away.
- */
-struct chardev_handles {
-    int in_fd, out_fd, listen_fd; /* -1: none; in and out may be the same */
-    const char *filename;         /* of a pty: which one; owned by the chardev */
-    uint64_t device, inode;       /* of the socket that was made for it */
-};
-void chardev_handles(const struct chardev *cd, struct chardev_handles *out);
-struct chardev *chardev_adopt(const char *label, const char *spec,
-                              const struct chardev_handles *handles, GError **err);
-
 void chardev_set_frontend(struct chardev *cd, const struct chardev_frontend *frontend,
                           void *opaque);
 
@@ -67,6 +45,16 @@ size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len);
 /* The device can take bytes again after can_receive() said 0. */
 void chardev_accept_input(struct chardev *cd);
 
+static inline struct chardev *chardev_of(struct backend *b)
+{
+    return (struct chardev *)b;
+}
+static inline struct backend *chardev_backend(struct chardev *cd)
+{
+    return (struct backend *)cd;
+}
+
+/* What query-chardev shows: the back end's id ("serial0"). */
 const char *chardev_label(const struct chardev *cd);
 /* "pty:/dev/pts/3", "file:…", "unix:…,server=on", "null" … */
 const char *chardev_filename(const struct chardev *cd);

@@ -50,8 +50,11 @@ enum unplug {
 };
 
 struct device_class {
-    const char *name; /* as in -device, status output and saved state */
+    const char *name;           /* as in -device, status output and saved state */
+    const char *const *aliases; /* other names, ends with NULL; may be NULL */
     const char *help;
+    const char *built_in;              /* why -device cannot make one; NULL: it can */
+    bool display;                      /* draws on the machine's screen, of which there is one */
     size_t size;                       /* of the instance structure */
     const struct property *properties; /* ends with name NULL; may be NULL */
     const struct state_desc *state;    /* NULL: nothing to save, which must be true */
@@ -109,10 +112,9 @@ struct device *device_new(struct machine *machine, const struct device_class *cl
  * property and value.
  */
 int device_set(struct device *dev, const char *property, const char *value, GError **err);
-struct block;
-struct chardev;
-void device_set_block(struct device *dev, const char *property, struct block *block);
-void device_set_chardev(struct device *dev, const char *property, struct chardev *chardev);
+struct backend;
+/* PROP_BACKEND; the text of device_set() is an id in the machine's set. NULL: none. */
+void device_set_backend(struct device *dev, const char *property, struct backend *b);
 int device_realize(struct device *dev, GError **err);
 void device_free(struct device *dev); /* unrealizes if needed and leaves the machine */
 /* Its registers by table, then class->reset. Of a PCI function the bus resets its part before. */

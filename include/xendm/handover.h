@@ -14,7 +14,7 @@
 
 #include <glib.h>
 
-#define HANDOVER_FORMAT 2 /* a manifest of another format is refused */
+#define HANDOVER_FORMAT 3 /* a manifest of another format is refused */
 
 struct handover;
 

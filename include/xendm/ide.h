@@ -6,13 +6,13 @@
  *   pci_device_attach(m->pci, (struct pci_device *)ide, PCI_DEVFN(1, 1), err);
  *   device_realize(ide, err);
  *   struct device *hd = device_new(m, &ide_hd_class, "ide-768", err);     // or ide_cd_class
- *   device_set_block(hd, "drive", block);      // NULL: only for ide-cd, an empty drive for good
+ *   device_set(hd, "drive", "ide-768", err); // a back end's id; ide-cd does without: empty
  *   device_set(hd, "bus", "0", err);
  *   device_set(hd, "unit", "0", err);
  *   device_realize(hd, err);
  *
  * The block stays the board's: it closes it after the device is freed. A CD drive whose medium may
- * change gets a block without medium (block_open() without a file) rather than NULL.
+ * change gets a block without medium.
  */
 #ifndef XENDM_IDE_H
 #define XENDM_IDE_H

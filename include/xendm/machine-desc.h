@@ -15,6 +15,8 @@
 
 #include <glib.h>
 
+#include <xendm/object.h>
+
 enum machine_type {
     MACHINE_XENFV, /* i440FX with the Xen platform device */
     /* the same without it ("-machine pc,accel=xen": xen_platform_pci=0) */
@@ -23,42 +25,10 @@ enum machine_type {
     MACHINE_NONE,  /* libxl's probe run (4.20+): QMP only */
 };
 
-enum vga_type {
-    VGA_NONE,
-    VGA_STD,
-    VGA_CIRRUS,
-};
-
-enum drive_kind {
-    DRIVE_IDE_DISK,
-    DRIVE_IDE_CD,
-};
-
-struct drive_desc {
-    enum drive_kind kind;
-    /* "ide-5632", or "ide<bus>-hd<unit>" for -drive if=ide, as QEMU names it */
-    char *id;
-    char *file;     /* NULL: empty CD drive */
-    char *format;   /* "raw", "host_device" */
-    unsigned index; /* 0..3: bus * 2 + unit */
-    bool read_only;
-};
-
-struct chardev_desc {
-    char *id;
-    char *spec; /* in chardev_open()'s syntax */
-};
-
 struct monitor_desc {
     char *chardev_id;
     char *path; /* socket to create, or NULL with fd */
     int fd;     /* already listening socket, or -1 */
-};
-
-struct device_desc { /* -device that is neither a drive, nor VGA */
-    char *driver;
-    char *id;               /* NULL when not given */
-    GHashTable *properties; /* char * → char * */
 };
 
 enum sandbox_choice {
@@ -71,7 +41,6 @@ struct machine_desc {
     enum machine_type type;
     unsigned domid;
     char *name;
-    bool attach;               /* -xen-attach */
     uint64_t ram_bytes;        /* -m */
     uint64_t max_ram_below_4g; /* 0: not given */
     unsigned vcpus;            /* maximum */
@@ -79,21 +48,19 @@ struct machine_desc {
     bool acpi;
     char *boot_order; /* "cda" … */
 
-    enum vga_type vga;
-    unsigned vga_memory_mib;
     char *vnc; /* the -vnc argument, or NULL */
     char *keymap;
 
-    GPtrArray *drives;   /* struct drive_desc *, by index */
-    GPtrArray *chardevs; /* struct chardev_desc * without the monitors' */
-    GPtrArray *serials;  /* char *: -serial arguments in order, at most 4 */
+    /*
+     * struct object_desc *: every back end, in order of the command line, then every device in the
+     * order in which the board makes them. -vga, -serial and -drive if=ide are written as objects
+     * by dm/config; nobody behind it knows the short forms.
+     */
+    GPtrArray *objects;
     GPtrArray *monitors; /* struct monitor_desc * */
-    GPtrArray *devices;  /* struct device_desc * */
 
     bool start_stopped; /* -S */
-    /* -no-shutdown: stay after the guest's poweroff (always, under libxl) */
-    bool no_shutdown;
-    int incoming_fd; /* -incoming fd:N; -1 */
+    int incoming_fd;    /* -incoming fd:N; -1 */
 
     bool restrict_domid;         /* -xen-domid-restrict */
     enum sandbox_choice sandbox; /* -sandbox */
@@ -114,6 +81,5 @@ void machine_desc_free(struct machine_desc *desc);
 char *machine_desc_to_json(const struct machine_desc *desc);
 
 const char *machine_type_name(enum machine_type type);
-const char *vga_type_name(enum vga_type type);
 
 #endif

@@ -21,6 +21,7 @@
 #include <xendm/hypervisor.h>
 #include <xendm/irq.h>
 
+struct backend_set;
 struct display;
 struct input;
 struct machine_desc;
@@ -55,6 +56,9 @@ struct machine {
     struct irq_line isa_irq[16];
     struct display *display; /* the one head, or NULL (vga="none") */
     struct input *input;
+    struct backend_set *backends; /* the caller's; NULL: none */
+    const char *firmware_dir;     /* where option ROMs are; NULL: devices have none by default */
+    bool restored;                /* the guest's memory is there already, video memory included */
 
     /* guest RAM is [0, low_end) and [4 GiB, high_end), as the toolstack laid it out */
     uint64_t ram_low_end;
@@ -115,16 +119,10 @@ int machine_save(struct machine *m, GByteArray *out, GError **err);
 int machine_load(struct machine *m, const void *data, size_t len, GError **err);
 
 /*
- * Board: hw/pc/board.c. Everything the description names was opened before; these are the opened
- * things.
+ * Board: hw/pc/board.c. The description's devices, and what belongs to the board itself. Every back
+ * end that they name is open, in m->backends.
  */
-struct machine_backends {
-    struct block **drives;    /* one per desc->drives element; NULL: empty CD drive */
-    struct chardev **serials; /* one per desc->serials element; NULL: "none" */
-    bool restored;            /* VRAM exists already: do not populate */
-};
-int board_build(struct machine *m, const struct machine_desc *desc,
-                const struct machine_backends *backends, GError **err);
+int board_build(struct machine *m, const struct machine_desc *desc, GError **err);
 void board_free(struct machine *m);
 
 /*

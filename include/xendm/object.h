@@ -29,6 +29,10 @@ struct object_desc {
 
 struct object_desc *object_desc_new(enum object_what what, enum backend_kind kind,
                                     const char *driver, const char *id);
+/* The same with options: name, value, …, NULL. A value that is NULL leaves the option out. */
+struct object_desc *object_desc_make(enum object_what what, enum backend_kind kind,
+                                     const char *driver, const char *id,
+                                     ...) G_GNUC_NULL_TERMINATED;
 void object_desc_free(struct object_desc *o); /* NULL: nothing */
 
 /* Sets an option; a second value for the same name takes the first one's place. */

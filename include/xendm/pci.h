@@ -146,13 +146,15 @@ struct pci_device *pci_device_next(struct pci_bus *bus, unsigned devfn);
  * names who has it.
  */
 #define PCI_DEVFN_AUTO (-1)
+/* "0x1d", "1d.7": hexadecimal with or without 0x, as in -device …,addr=. */
+bool pci_addr_parse(const char *text, int *devfn);
 int pci_device_attach(struct pci_bus *bus, struct pci_device *pci, int devfn, GError **err);
 
 /*
  * In realize: gives BAR `bar` its size (when info says 0) and opaque; expansion ROM; capabilities.
  */
 void pci_bar_set_size(struct pci_device *pci, unsigned bar, uint64_t size);
-/* patches nothing; pads to a power of two */
+/* patches nothing; pads to a power of two; a name without path is in the firmware directory */
 int pci_rom_load(struct pci_device *pci, const char *file, GError **err);
 /* offset 0: next free */
 uint8_t pci_cap_add(struct pci_device *pci, uint8_t id, uint8_t offset, uint8_t size);

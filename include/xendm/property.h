@@ -7,6 +7,7 @@
 #ifndef XENDM_PROPERTY_H
 #define XENDM_PROPERTY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,8 +33,6 @@ enum property_type {
      * text is the id of a back end of `kind` that no other device has
      */
     PROP_BACKEND,
-    PROP_BLOCK,   /* struct block *; set by device_set_block(); becomes PROP_BACKEND */
-    PROP_CHARDEV, /* struct chardev *; set by device_set_chardev(); becomes PROP_BACKEND */
 };
 
 struct property {
@@ -43,8 +42,12 @@ struct property {
     const char *def;        /* textual default; NULL: zero */
     uint64_t min, max;      /* numbers; both 0: no limit */
     enum backend_kind kind; /* PROP_BACKEND */
+    bool required;          /* has to be given */
+    bool power_of_two;      /* numbers */
     const char *help;
 };
+
+struct object_desc;
 
 /* In a table that ends with name NULL, or is NULL. */
 const struct property *property_find(const struct property *table, const char *name);
@@ -54,6 +57,14 @@ const struct property *property_find(const struct property *table, const char *n
  * message that names property and value. A back end is only checked: who knows the set stores it.
  */
 int property_set(const struct property *p, void *base, const char *text, GError **err);
+
+/*
+ * Whether a table understands the options of an object: names, texts, what is required. For the
+ * options that the table lacks `other` is asked, which may be NULL: 1 understood, 0 unknown, -1
+ * with `err`.
+ */
+int property_check(const struct property *table, const struct object_desc *desc,
+                   int (*other)(const char *name, const char *value, GError **err), GError **err);
 
 /* On zeroed memory: the defaults of a whole table. */
 void property_set_defaults(const struct property *table, void *base);

@@ -37,8 +37,7 @@ const unsigned fuzz_short_run = 250;
 struct world {
     struct fuzz_guest g; /* first: what its functions get */
     struct machine_desc desc;
-    struct machine_backends backends;
-    struct chardev *serials[2];
+    struct backend_set *backends;
     struct ioreq_core core;
     struct ioreq slot[VCPUS] __attribute__((aligned(4096)));
     struct buffered_iopage *ring;
@@ -47,55 +46,61 @@ struct world {
     bool hostile;
 };
 
-static void free_drive_desc(gpointer p)
+static void free_object(gpointer p)
 {
-    struct drive_desc *d = p;
-
-    g_free(d->id);
-    g_free(d);
-}
-
-static void free_device_desc(gpointer p)
-{
-    struct device_desc *d = p;
-
-    g_free(d->driver);
-    g_hash_table_unref(d->properties);
-    g_free(d);
+    object_desc_free(p);
 }
 
 static void on_notify(void *opaque, unsigned vcpu)
 {
 }
 
+static void add_device(struct world *w, struct object_desc *o)
+{
+    g_ptr_array_add(w->desc.objects, o);
+}
+
+static void add_serial(struct world *w, unsigned index)
+{
+    g_autofree char *id = g_strdup_printf("serial%u", index);
+
+    w->g.serial[index] = guest_serial_new(id);
+    backend_set_put(w->backends, &w->g.serial[index]->b);
+    add_device(w, object_desc_make(OBJECT_DEVICE, 0, "isa-serial", id, "chardev", id, "index",
+                                   index ? "1" : "0", NULL));
+}
+
+static void add_drive(struct world *w, unsigned index)
+{
+    const char *id = guest_drive_id[index];
+    bool cd = guest_drive_is_cd(index);
+    struct block *b = fake_block_new(id, cd ? 300 * 2048 : 400 * 512);
+
+    b->read_only = cd;
+    b->hold = true;
+    w->g.block[index] = b;
+    backend_set_put(w->backends, &b->b);
+    add_device(w,
+               object_desc_make(OBJECT_DEVICE, 0, cd ? "ide-cd" : "ide-hd", id, "drive", id, "bus",
+                                index / 2 ? "1" : "0", "unit", index % 2 ? "1" : "0", NULL));
+}
+
 static void describe(struct world *w, unsigned flags)
 {
+    g_autofree char *mib = g_strdup_printf("%u", 1 + (flags & 3));
+
     w->desc.type = MACHINE_XENFV;
     w->desc.acpi = true;
     w->desc.boot_order = g_strdup("cda");
-    w->desc.vga = VGA_STD;
-    w->desc.vga_memory_mib = 1 + (flags & 3);
-    w->desc.drives = g_ptr_array_new_with_free_func(free_drive_desc);
-    w->desc.serials = g_ptr_array_new_with_free_func(g_free);
-    w->desc.devices = g_ptr_array_new_with_free_func(free_device_desc);
-    w->backends.drives = w->g.block;
-    w->backends.serials = w->serials;
-    for (unsigned i = 0; i < GUEST_DRIVES; i++) {
-        struct drive_desc *d = g_new0(struct drive_desc, 1);
-        bool cd = guest_drive_is_cd(i);
-
-        d->kind = cd ? DRIVE_IDE_CD : DRIVE_IDE_DISK;
-        d->index = i;
-        d->id = g_strdup(guest_drive_id[i]);
-        g_ptr_array_add(w->desc.drives, d);
-        w->g.block[i] = fake_block_new(d->id, cd ? 300 * 2048 : 400 * 512);
-        w->g.block[i]->read_only = cd;
-        w->g.block[i]->hold = true;
+    w->desc.objects = g_ptr_array_new_with_free_func(free_object);
+    w->backends = backend_set_new();
+    for (unsigned i = 0; i < GUEST_SERIALS; i++) {
+        add_serial(w, i);
     }
-    for (unsigned i = 0; i < 2; i++) {
-        g_ptr_array_add(w->desc.serials, g_strdup("fuzz"));
-        w->g.serial[i] = (struct chardev){.connected = true, .takes = 17};
-        w->serials[i] = &w->g.serial[i];
+    add_device(w, object_desc_new(OBJECT_DEVICE, 0, "xen-platform", NULL));
+    add_device(w, object_desc_make(OBJECT_DEVICE, 0, "VGA", NULL, "vgamem_mb", mib, NULL));
+    for (unsigned i = 0; i < GUEST_DRIVES; i++) {
+        add_drive(w, i);
     }
 }
 
@@ -115,12 +120,13 @@ static void build(struct world *w, bool restored)
     m->vcpus_online = 1;
     m->ram_low_end = UINT64_C(504) << 20;
     m->ram_high_end = UINT64_C(4) << 30;
-    w->backends.restored = restored;
+    m->backends = w->backends;
+    m->restored = restored;
     for (unsigned i = 0; i < GUEST_DRIVES; i++) {
         /* opened anew: also what was unplugged */
         w->g.block[i]->present = w->g.block[i]->present || i == 0 || i == 3;
     }
-    if (board_build(m, &w->desc, &w->backends, &err) < 0) {
+    if (board_build(m, &w->desc, &err) < 0) {
         g_error("%s", err->message);
     }
     machine_complete(m);
@@ -642,12 +648,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     guest_drain(&w->g);
     end_machine(w);
-    for (unsigned i = 0; i < GUEST_DRIVES; i++) {
-        fake_block_free(w->g.block[i]);
-    }
-    g_ptr_array_unref(w->desc.drives);
-    g_ptr_array_unref(w->desc.serials);
-    g_ptr_array_unref(w->desc.devices);
+    backend_set_free(w->backends);
+    g_ptr_array_unref(w->desc.objects);
     g_free(w->desc.boot_order);
     ioreq_core_clear(&w->core);
     free(w->ring);

@@ -115,7 +115,7 @@ struct reach {
 struct world {
     struct fuzz_guest g; /* first: what the patterns get */
     struct block *twin_block[GUEST_DRIVES];
-    struct chardev twin_serial[GUEST_SERIALS];
+    struct chardev *twin_serial[GUEST_SERIALS];
     struct reach reach[REACH_MAX];
     unsigned reaches;
     uint8_t devfn[32];
@@ -157,15 +157,15 @@ static void give_back_ends(struct device *dev, const struct part *part, bool twi
                            unsigned *serials)
 {
     struct block **block = twin ? world.twin_block : world.g.block;
-    struct chardev *serial = twin ? world.twin_serial : world.g.serial;
+    struct chardev **serial = twin ? world.twin_serial : world.g.serial;
 
     const struct property *p = dev->class->properties;
 
     for (; p && p->name; p++) {
-        if (p->type == PROP_BLOCK) {
-            device_set_block(dev, p->name, block[part->block]);
-        } else if (p->type == PROP_CHARDEV) {
-            device_set_chardev(dev, p->name, &serial[(*serials)++ % GUEST_SERIALS]);
+        if (p->type == PROP_BACKEND && p->kind == BACKEND_BLOCK) {
+            device_set_backend(dev, p->name, &block[part->block]->b);
+        } else if (p->type == PROP_BACKEND) {
+            device_set_backend(dev, p->name, &serial[(*serials)++ % GUEST_SERIALS]->b);
         }
     }
 }
@@ -188,7 +188,6 @@ static void add(struct machine *m, const struct part *part, bool restored, unsig
         g_autofree char *rom = g_strdup_printf("romfile=%s/vgabios-stdvga.bin", guest_firmware());
 
         set(dev, rom);
-        set(dev, restored ? "restored=on" : "restored=off");
     }
     if ((part->class->pci && pci_device_attach(m->pci, (struct pci_device *)dev,
                                                part->class == &i440fx_class ? 0
@@ -207,6 +206,7 @@ static struct machine *make(bool restored)
 
     m->display = display_new();
     m->input = input_new();
+    m->restored = restored;
     for (unsigned i = 0; i < PARTS_MAX && target->parts[i].class; i++) {
         add(m, &target->parts[i], restored, &serials);
     }
@@ -253,6 +253,10 @@ static void close_back_ends(void)
         fake_block_free(world.g.block[i]);
         fake_block_free(world.twin_block[i]);
     }
+    for (unsigned i = 0; i < GUEST_SERIALS; i++) {
+        guest_serial_free(world.g.serial[i]);
+        guest_serial_free(world.twin_serial[i]);
+    }
 }
 
 static void open_back_ends(void)
@@ -263,6 +267,10 @@ static void open_back_ends(void)
     for (unsigned i = 0; i < GUEST_DRIVES; i++) {
         world.g.block[i] = open_drive(i);
         world.twin_block[i] = open_drive(i);
+    }
+    for (unsigned i = 0; i < GUEST_SERIALS; i++) {
+        world.g.serial[i] = guest_serial_new("serial");
+        world.twin_serial[i] = guest_serial_new("serial");
     }
     atexit(close_back_ends);
 }
@@ -292,8 +300,8 @@ static void reset_back_ends(void)
         world.twin_block[i]->present = true;
     }
     for (unsigned i = 0; i < GUEST_SERIALS; i++) {
-        world.g.serial[i].connected = world.twin_serial[i].connected = true;
-        world.g.serial[i].takes = 17;
+        world.g.serial[i]->connected = world.twin_serial[i]->connected = true;
+        world.g.serial[i]->takes = 17;
     }
 }
 

@@ -15,8 +15,8 @@
 
 #include <xendm/log.h>
 #include <xendm/machine-desc.h>
+#include <xendm/numbers.h>
 
-#include "../../backends/char/spec.h"
 #include "../../dm/config/optlist.h"
 #include "../../xenstore-watch/logic.h"
 #include "../unit/qmp-fixture.h"
@@ -221,12 +221,14 @@ static void fuzz_options(struct fuzz_input *in)
         {.key = NULL},
     };
     g_autofree char *text = g_strndup((const char *)in->data, in->left);
-    struct chardev_spec spec;
+    char *serial[] = {(char *)"xendm", (char *)"-machine", (char *)"none", (char *)"-serial", text};
+    struct machine_desc *desc;
+    bool done;
     struct optlist *list;
     GError *err = NULL;
     uint64_t value = 0;
 
-    if (optlist_number(text, 10, 2000, &value) == 0 && (value < 10 || value > 2000)) {
+    if (number_parse(text, 10, 2000, &value) == 0 && (value < 10 || value > 2000)) {
         g_error("beyond its limits");
     }
     list = optlist_parse("-x", text, "word", forms, &err);
@@ -238,11 +240,11 @@ static void fuzz_options(struct fuzz_input *in)
         g_error("refused without a word");
     }
     g_clear_error(&err);
-    if (chardev_spec_parse(&spec, "serial0", text, &err) == 0) {
-        chardev_spec_clear(&spec);
-    } else if (!err) {
+    desc = machine_desc_parse(G_N_ELEMENTS(serial), serial, &done, &err);
+    if (!desc && !err) {
         g_error("refused without a word");
     }
+    machine_desc_free(desc);
     g_clear_error(&err);
 }
 

@@ -45,6 +45,24 @@ const char *guest_firmware(void)
 
 /* ---- a character back end that takes what the input says ---- */
 
+struct chardev *guest_serial_new(const char *id)
+{
+    static const struct backend_class class = {.kind = BACKEND_CHAR, .driver = "fuzz"};
+    struct chardev *cd = g_new0(struct chardev, 1);
+
+    cd->b.class = &class;
+    cd->b.id = g_strdup(id);
+    cd->connected = true;
+    cd->takes = 17;
+    return cd;
+}
+
+void guest_serial_free(struct chardev *cd)
+{
+    g_free(cd->b.id);
+    g_free(cd);
+}
+
 size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
 {
     size_t n = MIN(len, cd->takes);
@@ -347,7 +365,7 @@ void guest_keys(struct fuzz_guest *g)
 void guest_serial(struct fuzz_guest *g)
 {
     unsigned how = fuzz_u8(&g->in);
-    struct chardev *cd = &g->serial[how & 1];
+    struct chardev *cd = g->serial[how & 1];
     uint8_t buf[32];
     size_t room;
 

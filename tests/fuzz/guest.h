@@ -7,6 +7,7 @@
 #ifndef XENDM_FUZZ_GUEST_H
 #define XENDM_FUZZ_GUEST_H
 
+#include <xendm/backend.h>
 #include <xendm/chardev.h>
 #include <xendm/display.h>
 #include <xendm/machine.h>
@@ -19,6 +20,7 @@
 
 /* A character back end that takes what the input says. */
 struct chardev {
+    struct backend b;
     const struct chardev_frontend *frontend;
     void *opaque;
     bool connected;
@@ -29,7 +31,7 @@ struct fuzz_guest {
     struct fuzz_input in;
     struct machine *m;
     struct block *block[GUEST_DRIVES]; /* disk, CD, CD, disk */
-    struct chardev serial[GUEST_SERIALS];
+    struct chardev *serial[GUEST_SERIALS];
     struct display_watch *watch;
     void (*out)(struct fuzz_guest *g, uint32_t port, uint64_t value, unsigned size);
     uint64_t (*get)(struct fuzz_guest *g, uint32_t port, unsigned size);
@@ -41,6 +43,9 @@ static inline bool guest_drive_is_cd(unsigned i)
 {
     return i == 1 || i == 2;
 }
+
+struct chardev *guest_serial_new(const char *id);
+void guest_serial_free(struct chardev *cd);
 
 /* A directory with an option ROM for the VGA; it goes when the process ends. */
 const char *guest_firmware(void);

@@ -22,7 +22,7 @@ tests_fuzz_fuzz_device_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
 tests_fuzz_fuzz_device_LDADD = $(tests_fuzz_fuzz_board_LDADD)
 
 check_PROGRAMS += tests/fuzz/fuzz-text
-tests_fuzz_fuzz_text_SOURCES = tests/fuzz/fuzz-text.c $(fuzz_driver) tests/unit/qmp-fakes.c tests/unit/qmp-fakes.h \
+tests_fuzz_fuzz_text_SOURCES = tests/fuzz/fuzz-text.c $(fuzz_driver) backends/classes.c tests/unit/qmp-fakes.c tests/unit/qmp-fakes.h \
 	tests/unit/qmp-fixture.c tests/unit/qmp-fixture.h xenstore-watch/logic.c xenstore-watch/logic.h
 tests_fuzz_fuzz_text_CPPFLAGS = $(qmp_test_cppflags)
 tests_fuzz_fuzz_text_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)

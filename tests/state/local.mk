@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Saved state: golden files and damaged copies of them, in the whole machine on fakes.
 check_PROGRAMS += tests/state/test-golden
-tests_state_test_golden_SOURCES = tests/state/test-golden.c tests/unit/pc-common.h hw/classes.c
+tests_state_test_golden_SOURCES = tests/state/test-golden.c tests/unit/pc-common.h backends/classes.c hw/classes.c
 tests_state_test_golden_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) -I$(top_srcdir)/tests/unit \
     -DGOLDEN_DIR='"$(abs_top_srcdir)/tests/state/golden"'
 tests_state_test_golden_LDADD = $(tests_unit_test_board_LDADD)

@@ -11,8 +11,7 @@
 
 #include <glib/gstdio.h>
 
-#include <xendm/block.h>
-#include <xendm/chardev.h>
+#include <xendm/backend.h>
 #include <xendm/display.h>
 #include <xendm/log.h>
 #include <xendm/machine-desc.h>
@@ -37,27 +36,26 @@ static char *directory;
 struct fixture {
     struct machine *m;
     struct machine_desc desc;
-    struct machine_backends backends;
-    struct block *block[3];
-    struct chardev *serial[2];
 };
 
-static void drive_desc_free(gpointer data)
+static void object_free(gpointer data)
 {
-    struct drive_desc *d = data;
-
-    g_free(d->id);
-    g_free(d);
+    object_desc_free(data);
 }
 
-static void add_drive(struct fixture *f, enum drive_kind kind, unsigned index, const char *id,
+static void add_backend(struct fixture *f, struct object_desc *o)
+{
+    GError *err = NULL;
+
+    g_assert_nonnull(backend_add(f->m->backends, o, NULL, &err));
+    g_assert_no_error(err);
+    object_desc_free(o);
+}
+
+static void add_drive(struct fixture *f, const char *driver, const char *bus, const char *id,
                       off_t size)
 {
-    struct drive_desc *d = g_new0(struct drive_desc, 1);
     g_autofree char *file = g_strdup_printf("%s/%s", directory, id);
-    struct block_options options = {
-        .id = id, .file = file, .format = "raw", .read_only = kind == DRIVE_IDE_CD, .fd = -1};
-    GError *err = NULL;
     int fd;
 
     unlink(file); /* another machine may have it locked */
@@ -66,12 +64,11 @@ static void add_drive(struct fixture *f, enum drive_kind kind, unsigned index, c
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(ftruncate(fd, size), ==, 0);
     close(fd);
-    d->kind = kind;
-    d->index = index;
-    d->id = g_strdup(id);
-    f->block[f->desc.drives->len] = block_open(&options, &err);
-    g_assert_no_error(err);
-    g_ptr_array_add(f->desc.drives, d);
+    add_backend(f,
+                object_desc_make(OBJECT_BACKEND, BACKEND_BLOCK, "raw", id, "file", file,
+                                 "read-only", strcmp(driver, "ide-cd") == 0 ? "on" : NULL, NULL));
+    g_ptr_array_add(f->desc.objects, object_desc_make(OBJECT_DEVICE, 0, driver, id, "drive", id,
+                                                      "bus", bus, "unit", "0", NULL));
 }
 
 static struct fixture *fixture_new(void)
@@ -85,22 +82,20 @@ static struct fixture *fixture_new(void)
     f->desc.type = MACHINE_XENFV;
     f->desc.acpi = true;
     f->desc.boot_order = (char *)(uintptr_t) "cda";
-    f->desc.vga = VGA_STD;
-    f->desc.vga_memory_mib = 16;
-    f->desc.drives = g_ptr_array_new_with_free_func(drive_desc_free);
-    f->desc.serials = g_ptr_array_new_with_free_func(g_free);
-    f->desc.devices = g_ptr_array_new();
-    f->backends.drives = f->block;
-    f->backends.serials = f->serial;
-    f->backends.restored = true;
-    add_drive(f, DRIVE_IDE_DISK, 0, "ide0-hd0", DISK_SIZE);
-    add_drive(f, DRIVE_IDE_CD, 2, "ide-5632", DISC_SIZE);
-    g_ptr_array_add(f->desc.serials, g_strdup("null"));
-    f->serial[0] = chardev_open("serial0", "null", &err);
-    g_assert_no_error(err);
+    f->desc.objects = g_ptr_array_new_with_free_func(object_free);
+    f->m->backends = backend_set_new();
+    f->m->restored = true;
+    add_backend(f, object_desc_new(OBJECT_BACKEND, BACKEND_CHAR, "null", "serial0"));
+    g_ptr_array_add(f->desc.objects, object_desc_make(OBJECT_DEVICE, 0, "isa-serial", "serial0",
+                                                      "chardev", "serial0", NULL));
+    g_ptr_array_add(f->desc.objects, object_desc_new(OBJECT_DEVICE, 0, "xen-platform", NULL));
+    g_ptr_array_add(f->desc.objects,
+                    object_desc_make(OBJECT_DEVICE, 0, "VGA", NULL, "vgamem_mb", "16", NULL));
+    add_drive(f, "ide-hd", "0", "ide0-hd0", DISK_SIZE);
+    add_drive(f, "ide-cd", "1", "ide-5632", DISC_SIZE);
     /* The domain has its video memory already. */
     g_assert_cmpint(hv_memory_populate(f->m->hv, VRAM_GFN, VRAM_PAGES), ==, 0);
-    g_assert_cmpint(board_build(f->m, &f->desc, &f->backends, &err), ==, 0);
+    g_assert_cmpint(board_build(f->m, &f->desc, &err), ==, 0);
     g_assert_no_error(err);
     machine_complete(f->m);
     return f;
@@ -108,15 +103,12 @@ static struct fixture *fixture_new(void)
 
 static void fixture_free(struct fixture *f)
 {
+    struct backend_set *backends = f->m->backends;
+
     board_free(f->m);
     fake_machine_free(f->m);
-    for (unsigned i = 0; f->block[i]; i++) {
-        block_close(f->block[i]);
-    }
-    chardev_close(f->serial[0]);
-    g_ptr_array_unref(f->desc.drives);
-    g_ptr_array_unref(f->desc.serials);
-    g_ptr_array_unref(f->desc.devices);
+    backend_set_free(backends);
+    g_ptr_array_unref(f->desc.objects);
     g_free(f);
 }
 

@@ -2,9 +2,9 @@
 # Unit tests of the host back ends.
 check_PROGRAMS += tests/unit/test-block tests/unit/test-chardev
 tests_unit_test_block_SOURCES = tests/unit/test-block.c
-tests_unit_test_block_LDADD = libbackendsblock.la libbackendschar.la libbase.la $(GLIB_LIBS)
+tests_unit_test_block_LDADD = libbackendsblock.la libbackendschar.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
 tests_unit_test_chardev_SOURCES = tests/unit/test-chardev.c
-tests_unit_test_chardev_LDADD = libbackendsblock.la libbackendschar.la libbase.la $(GLIB_LIBS)
+tests_unit_test_chardev_LDADD = libbackendsblock.la libbackendschar.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
 TESTS += tests/unit/test-block tests/unit/test-chardev tests/unit/test-block-threads.sh tests/unit/test-block-memory.sh
 dist_check_SCRIPTS += tests/unit/test-block-threads.sh tests/unit/test-block-memory.sh
 check_PROGRAMS += tests/unit/test-backend tests/unit/test-base

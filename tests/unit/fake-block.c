@@ -17,11 +17,30 @@ void fake_block_fill(struct block *b)
     }
 }
 
+static void fake_block_close(struct backend *backend)
+{
+    struct block *b = (struct block *)backend;
+
+    fake_block_complete_all(b);
+    if (b->source) {
+        g_source_remove(b->source);
+    }
+    g_string_free(b->log, TRUE);
+    g_free(b->data);
+}
+
+/* A set may own it, too: backend_set_put(). */
+static const struct backend_class fake_block_class = {.kind = BACKEND_BLOCK,
+                                                      .driver = "fake",
+                                                      .size = sizeof(struct block),
+                                                      .close = fake_block_close};
+
 struct block *fake_block_new(const char *id, uint64_t size)
 {
     struct block *b = g_new0(struct block, 1);
 
-    b->id = g_strdup(id);
+    b->b.class = &fake_block_class;
+    b->b.id = g_strdup(id);
     b->size = size;
     b->present = size > 0;
     b->data = g_malloc0(size + 1);
@@ -34,13 +53,8 @@ struct block *fake_block_new(const char *id, uint64_t size)
 
 void fake_block_free(struct block *b)
 {
-    fake_block_complete_all(b);
-    if (b->source) {
-        g_source_remove(b->source);
-    }
-    g_string_free(b->log, TRUE);
-    g_free(b->data);
-    g_free(b->id);
+    fake_block_close(&b->b);
+    g_free(b->b.id);
     g_free(b);
 }
 
@@ -227,7 +241,7 @@ bool block_present(const struct block *b)
 
 const char *block_id(const struct block *b)
 {
-    return b->id;
+    return b->b.id;
 }
 
 const char *block_file(const struct block *b)

@@ -7,13 +7,14 @@
 #ifndef XENDM_TEST_FAKE_BLOCK_H
 #define XENDM_TEST_FAKE_BLOCK_H
 
+#include <xendm/backend.h>
 #include <xendm/block.h>
 
 struct block {
+    struct backend b;
     uint8_t *data;
     uint64_t size;
     bool present, read_only;
-    char *id;
     GQueue pending; /* struct block_request *, oldest first */
     bool hold;      /* complete nothing by itself */
     bool cached;    /* block_read_now() works */

@@ -47,7 +47,7 @@ struct device *ide_test_drive(struct ide_test *t, const struct device_class *cla
     dev = device_new(t->m, class, id, &err);
 
     g_assert_no_error(err);
-    device_set_block(dev, "drive", b);
+    device_set_backend(dev, "drive", block_backend(b));
     g_assert_cmpint(device_set(dev, "bus", bus ? "1" : "0", &err), ==, 0);
     g_assert_cmpint(device_set(dev, "unit", unit ? "1" : "0", &err), ==, 0);
     device_realize(dev, &err);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xendm/backend.h>
 #include <xendm/display.h>
 #include <xendm/facts.h>
 #include <xendm/ide.h>
@@ -32,6 +33,52 @@ static const struct pci_info info = {
 static const struct device_class class = {.name = "fake", .pci = &info, .describe = describe};
 static struct pci_device functions[2];
 
+/* The command line asks these whether it is right; nobody makes one. */
+static const struct property drive_properties[] = {
+    {.name = "drive", .type = PROP_BACKEND, .kind = BACKEND_BLOCK},
+    {.name = "bus", .type = PROP_UINT32},
+    {.name = "unit", .type = PROP_UINT32},
+    {.name = NULL},
+};
+static const struct property serial_properties[] = {
+    {.name = "index", .type = PROP_UINT32, .max = 3},
+    {.name = "chardev", .type = PROP_BACKEND, .kind = BACKEND_CHAR},
+    {.name = NULL},
+};
+static const struct property vga_properties[] = {
+    {.name = "vgamem_mb", .type = PROP_UINT32, .min = 1, .max = 256},
+    {.name = NULL},
+};
+static const struct device_class classes[] = {
+    {.name = "ide-hd", .properties = drive_properties},
+    {.name = "ide-cd", .properties = drive_properties},
+    {.name = "isa-serial", .properties = serial_properties},
+    {.name = "VGA", .properties = vga_properties, .display = true},
+    {.name = "xen-platform", .pci = &info},
+    {.name = "xen-pvdevice", .pci = &info},
+    {.name = "i440fx", .built_in = "every machine has one"},
+};
+
+const struct device_class *const *device_classes(void)
+{
+    static const struct device_class *list[G_N_ELEMENTS(classes) + 1];
+
+    for (size_t i = 0; i < G_N_ELEMENTS(classes); i++) {
+        list[i] = &classes[i];
+    }
+    return list;
+}
+
+const struct device_class *device_class_find(const char *name)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(classes); i++) {
+        if (strcmp(classes[i].name, name) == 0) {
+            return &classes[i];
+        }
+    }
+    return NULL;
+}
+
 struct machine *fake_qmp_machine(void)
 {
     memset(&fake_qmp, 0, sizeof(fake_qmp));
@@ -53,6 +100,23 @@ struct machine *fake_qmp_machine(void)
                                        .devfn = 255,
                                        .powered_down = true};
     return &machine;
+}
+
+void fake_qmp_use(struct backend_set *set)
+{
+    backend_find(set, BACKEND_BLOCK, "ide0-hd0")->user = &disk;
+    backend_find(set, BACKEND_BLOCK, "ide-5632")->user = &cd;
+    backend_find(set, BACKEND_CHAR, "serial0")->user = &functions[0].dev;
+}
+
+static void forget_user(void *opaque, struct backend *b)
+{
+    b->user = NULL;
+}
+
+void fake_qmp_unuse(struct backend_set *set)
+{
+    backend_foreach(set, forget_user, NULL);
 }
 
 GQuark xendm_error_quark(void)
@@ -132,6 +196,11 @@ const struct aspace_counters *aspace_counters(const struct aspace *as)
     static const struct aspace_counters counters = {1, 2, 3};
 
     return &counters;
+}
+
+bool ide_drive_is_cd(const struct device *drive)
+{
+    return drive == &cd;
 }
 
 bool ide_drive_unplugged(const struct device *drive)

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include <xendm/backend.h>
 #include <xendm/machine.h>
 
 struct fake_qmp {
@@ -22,5 +23,9 @@ extern struct fake_qmp fake_qmp;
 
 /* Afresh: 4 vCPUs of which 2 are plugged, two PCI functions, drives "ide0-hd0" and "ide-5632". */
 struct machine *fake_qmp_machine(void);
+/* The fake drives and serial port have the back ends of these ids; before the set is freed: no
+ * more. */
+void fake_qmp_use(struct backend_set *set);
+void fake_qmp_unuse(struct backend_set *set);
 
 #endif

@@ -159,21 +159,18 @@ struct fake_dm *dm_new(bool machine)
         g_assert_no_error(err);
     }
     if (machine) {
-        struct block_options disk = {.id = "ide0-hd0",
-                                     .file = dm->disk_file,
-                                     .format = "raw",
-                                     .fd = -1};
-        struct block_options cd = {.id = "ide-5632", .format = "raw", .read_only = true, .fd = -1};
+        dm->backends = backend_set_new();
+        for (guint i = 0; i < dm->desc->objects->len; i++) {
+            const struct object_desc *o = g_ptr_array_index(dm->desc->objects, i);
 
-        dm->drives[0] = block_open(&disk, &err);
-        g_assert_no_error(err);
-        dm->drives[1] = block_open(&cd, &err);
-        g_assert_no_error(err);
-        dm->serials[0] = chardev_open("serial0", "null", &err);
-        g_assert_no_error(err);
+            if (o->what == OBJECT_BACKEND) {
+                backend_add(dm->backends, o, NULL, &err);
+                g_assert_no_error(err);
+            }
+        }
         dm->target.machine = fake_qmp_machine();
-        dm->target.drives = dm->drives;
-        dm->target.serials = dm->serials;
+        fake_qmp_use(dm->backends);
+        dm->target.backends = dm->backends;
     }
     return dm;
 }
@@ -182,13 +179,9 @@ void dm_free(struct fake_dm *dm)
 {
     qmp_free(dm->qmp);
     g_assert_false(g_file_test(dm->path, G_FILE_TEST_EXISTS));
-    for (int i = 0; i < 2; i++) {
-        if (dm->drives[i]) {
-            block_close(dm->drives[i]);
-        }
-    }
-    if (dm->serials[0]) {
-        chardev_close(dm->serials[0]);
+    if (dm->backends) {
+        fake_qmp_unuse(dm->backends);
+        backend_set_free(dm->backends);
     }
     machine_desc_free(dm->desc);
     g_unlink(dm->disk_file);

@@ -19,8 +19,7 @@ struct fake_dm {
     struct qmp_target target;
     struct qmp *qmp;
     char *dir, *path, *quiet_path;
-    struct block *drives[2];
-    struct chardev *serials[1];
+    struct backend_set *backends; /* NULL: no machine */
     char *disk_file;
 
     enum qmp_status status;

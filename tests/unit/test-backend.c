@@ -183,7 +183,7 @@ static void test_refused(void)
 
     story = g_string_new(NULL);
     g_assert_null(backend_add(set, o, NULL, &err));
-    g_assert_cmpstr(err->message, ==, "there is no audio back end 'wire'");
+    g_assert_cmpstr(err->message, ==, "a: there is no audio back end 'wire'");
     g_clear_error(&err);
     g_assert_cmpint(backend_check(o, &err), <, 0);
     g_clear_error(&err);
@@ -196,9 +196,9 @@ static void test_refused(void)
     object_desc_free(o);
 
     refuse(set, "a", "queues", "9", "a: property queues: 9 is not in 1..8");
-    refuse(set, "a", "speed", "9", "a: net back end wire has no property speed (value \"9\")");
+    refuse(set, "a", "speed", "9", "a: wire has no property speed (value \"9\")");
     refuse(set, "a", "fail", "on", "a: cut");
-    refuse(set, "", NULL, NULL, "the id \"\" is empty or longer than 255 bytes");
+    refuse(set, "", NULL, NULL, ": the id \"\" is empty or longer than 255 bytes");
     g_assert_null(add(set, BACKEND_NET, longer, NULL, NULL, &err));
     g_clear_error(&err);
     add(set, BACKEND_NET, "a", NULL, NULL, NULL);

@@ -6,8 +6,7 @@
 
 #include <glib/gstdio.h>
 
-#include <xendm/block.h>
-#include <xendm/chardev.h>
+#include <xendm/backend.h>
 #include <xendm/ide.h>
 #include <xendm/machine-desc.h>
 
@@ -26,49 +25,43 @@ static uint32_t id_at(struct machine *m, unsigned slot, unsigned function)
     return pci_config_read(m->pci, PCI_DEVFN(slot, function), 0, 4);
 }
 
-static void drive_free(gpointer data)
+static void object_free(gpointer data)
 {
-    struct drive_desc *d = data;
-
-    g_free(d->id);
-    g_free(d->file);
-    g_free(d->format);
-    g_free(d);
-}
-
-static void device_desc_free(gpointer data)
-{
-    struct device_desc *d = data;
-
-    g_free(d->driver);
-    g_free(d->id);
-    g_hash_table_unref(d->properties);
-    g_free(d);
+    object_desc_free(data);
 }
 
 /* What xl gives for an ordinary guest: 2 of 4 vCPUs, one disk, an empty CD drive, a serial port. */
 struct fixture {
     struct machine *m;
     struct machine_desc desc;
-    struct machine_backends backends;
-    struct block *block[4];
-    struct chardev *serial[4];
+    struct backend_set *backends;
 };
 
-static void add_drive(struct fixture *f, enum drive_kind kind, unsigned index, const char *id,
-                      uint64_t size)
+/* A device behind those that are there. */
+static struct object_desc *add_device(struct fixture *f, const char *driver)
 {
-    struct drive_desc *d = g_new0(struct drive_desc, 1);
-    struct block_options options = {.id = id,
-                                    .format = "raw",
-                                    .read_only = kind == DRIVE_IDE_CD,
-                                    .fd = -1};
-    g_autofree char *file = g_strdup_printf("%s/%s", directory, id);
+    struct object_desc *o = object_desc_new(OBJECT_DEVICE, 0, driver, NULL);
+
+    g_ptr_array_add(f->desc.objects, o);
+    return o;
+}
+
+static void add_backend(struct fixture *f, struct object_desc *o)
+{
     GError *err = NULL;
 
-    d->kind = kind;
-    d->index = index;
-    d->id = g_strdup(id);
+    g_assert_nonnull(backend_add(f->backends, o, NULL, &err));
+    g_assert_no_error(err);
+    object_desc_free(o);
+}
+
+static struct object_desc *add_drive(struct fixture *f, const char *driver, unsigned index,
+                                     const char *id, uint64_t size)
+{
+    g_autofree char *file = g_strdup_printf("%s/%s", directory, id);
+    struct object_desc *o = add_device(f, driver);
+    bool cd = strcmp(driver, "ide-cd") == 0;
+
     if (size) {
         int fd;
 
@@ -78,21 +71,14 @@ static void add_drive(struct fixture *f, enum drive_kind kind, unsigned index, c
         g_assert_cmpint(fd, >=, 0);
         g_assert_cmpint(ftruncate(fd, (off_t)size), ==, 0);
         close(fd);
-        options.file = file;
     }
-    f->block[f->desc.drives->len] = block_open(&options, &err);
-    g_assert_no_error(err);
-    g_ptr_array_add(f->desc.drives, d);
-}
-
-static struct device_desc *add_device(struct fixture *f, const char *driver)
-{
-    struct device_desc *d = g_new0(struct device_desc, 1);
-
-    d->driver = g_strdup(driver);
-    d->properties = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
-    g_ptr_array_add(f->desc.devices, d);
-    return d;
+    add_backend(f, object_desc_make(OBJECT_BACKEND, BACKEND_BLOCK, "raw", id, "file",
+                                    size ? file : NULL, "read-only", cd ? "on" : NULL, NULL));
+    o->id = g_strdup(id);
+    object_desc_set(o, "drive", id);
+    object_desc_set(o, "bus", index / 2 ? "1" : "0");
+    object_desc_set(o, "unit", index % 2 ? "1" : "0");
+    return o;
 }
 
 static struct machine *new_machine(void)
@@ -108,42 +94,53 @@ static struct machine *new_machine(void)
 
 static void setup(struct fixture *f, gconstpointer data)
 {
-    GError *err = NULL;
-
     memset(f, 0, sizeof(*f));
     f->m = new_machine();
     f->desc.type = MACHINE_XENFV;
     f->desc.acpi = true;
     f->desc.boot_order = g_strdup("cda");
-    f->desc.vga = VGA_STD;
-    f->desc.vga_memory_mib = 16;
-    f->desc.drives = g_ptr_array_new_with_free_func(drive_free);
-    f->desc.serials = g_ptr_array_new_with_free_func(g_free);
-    f->desc.devices = g_ptr_array_new_with_free_func(device_desc_free);
-    f->backends.drives = f->block;
-    f->backends.serials = f->serial;
-    add_drive(f, DRIVE_IDE_DISK, 0, "ide0-hd", 1ull << 30);
-    add_drive(f, DRIVE_IDE_CD, 2, "ide-5632", 0);
-    g_ptr_array_add(f->desc.serials, g_strdup("null"));
-    f->serial[0] = chardev_open("serial0", "null", &err);
-    g_assert_no_error(err);
+    f->desc.objects = g_ptr_array_new_with_free_func(object_free);
+    f->backends = f->m->backends = backend_set_new();
+    add_backend(f, object_desc_new(OBJECT_BACKEND, BACKEND_CHAR, "null", "serial0"));
+    object_desc_set(add_device(f, "isa-serial"), "chardev", "serial0");
+    add_device(f, "xen-platform");
+    object_desc_set(add_device(f, "VGA"), "vgamem_mb", "16");
+    add_drive(f, "ide-hd", 0, "ide0-hd", 1ull << 30);
+    add_drive(f, "ide-cd", 2, "ide-5632", 0);
+}
+
+/* Leaves one device of those above out. */
+static void remove_device(struct fixture *f, const char *driver)
+{
+    for (guint i = 0; i < f->desc.objects->len; i++) {
+        struct object_desc *o = g_ptr_array_index(f->desc.objects, i);
+
+        if (strcmp(o->driver, driver) == 0) {
+            g_ptr_array_remove_index(f->desc.objects, i);
+            return;
+        }
+    }
+    g_assert_not_reached();
+}
+
+static struct object_desc *find_object(struct fixture *f, const char *driver)
+{
+    for (guint i = 0; i < f->desc.objects->len; i++) {
+        struct object_desc *o = g_ptr_array_index(f->desc.objects, i);
+
+        if (strcmp(o->driver, driver) == 0) {
+            return o;
+        }
+    }
+    return NULL;
 }
 
 static void teardown(struct fixture *f, gconstpointer data)
 {
     board_free(f->m);
     fake_machine_free(f->m);
-    for (unsigned i = 0; i < 4; i++) {
-        if (f->block[i]) {
-            block_close(f->block[i]);
-        }
-        if (f->serial[i]) {
-            chardev_close(f->serial[i]);
-        }
-    }
-    g_ptr_array_unref(f->desc.drives);
-    g_ptr_array_unref(f->desc.serials);
-    g_ptr_array_unref(f->desc.devices);
+    backend_set_free(f->backends);
+    g_ptr_array_unref(f->desc.objects);
     g_free(f->desc.boot_order);
 }
 
@@ -151,7 +148,7 @@ static void build(struct fixture *f)
 {
     GError *err = NULL;
 
-    g_assert_cmpint(board_build(f->m, &f->desc, &f->backends, &err), ==, 0);
+    g_assert_cmpint(board_build(f->m, &f->desc, &err), ==, 0);
     g_assert_no_error(err);
     start(f->m);
 }
@@ -160,7 +157,7 @@ static void build_fails(struct fixture *f, const char *what)
 {
     GError *err = NULL;
 
-    g_assert_cmpint(board_build(f->m, &f->desc, &f->backends, &err), <, 0);
+    g_assert_cmpint(board_build(f->m, &f->desc, &err), <, 0);
     g_assert_nonnull(err);
     g_assert_nonnull(strstr(err->message, what));
     g_error_free(err);
@@ -169,15 +166,16 @@ static void build_fails(struct fixture *f, const char *what)
     /* The fake hypervisor gives video memory once. */
     fake_machine_free(f->m);
     f->m = new_machine();
+    f->m->backends = f->backends;
 }
 
 /* As QEMU 7.2's xenfv shows them under Xen (hvmloader's log). */
 static void test_slots(struct fixture *f, gconstpointer data)
 {
-    struct device_desc *pv = add_device(f, "xen-pvdevice");
+    struct object_desc *pv = add_device(f, "xen-pvdevice");
     unsigned functions = 0;
 
-    g_hash_table_insert(pv->properties, g_strdup("device-id"), g_strdup("0xc000"));
+    object_desc_set(pv, "device-id", "0xc000");
     build(f);
     g_assert_cmphex(id_at(f->m, 0, 0), ==, 0x12378086);
     g_assert_cmphex(id_at(f->m, 1, 0), ==, 0x70008086);
@@ -253,8 +251,8 @@ static void test_cmos_big(struct fixture *f, gconstpointer data)
 {
     f->m->ram_low_end = 0xf0000000;
     f->m->ram_high_end = (4ull << 30) + (3ull << 30);
-    add_drive(f, DRIVE_IDE_DISK, 1, "ide1-hd", 137ull << 30);
-    add_drive(f, DRIVE_IDE_DISK, 3, "ide3-hd", 100ull << 20);
+    add_drive(f, "ide-hd", 1, "ide1-hd", 137ull << 30);
+    add_drive(f, "ide-hd", 3, "ide3-hd", 100ull << 20);
     g_free(f->desc.boot_order);
     f->desc.boot_order = g_strdup("n");
     build(f);
@@ -313,9 +311,9 @@ static void test_lean(struct fixture *f, gconstpointer data)
 {
     f->desc.type = MACHINE_PC;
     f->desc.acpi = false;
-    f->desc.vga = VGA_NONE;
-    chardev_close(f->serial[0]);
-    f->serial[0] = NULL; /* -serial none */
+    remove_device(f, "VGA");
+    remove_device(f, "isa-serial");
+    remove_device(f, "xen-platform");
     build(f);
     g_assert_cmphex(id_at(f->m, 1, 3), ==, 0xffffffff);
     g_assert_cmphex(id_at(f->m, 2, 0), ==, 0xffffffff);
@@ -330,8 +328,11 @@ static void test_lean(struct fixture *f, gconstpointer data)
 
 static void test_cirrus_falls_back(struct fixture *f, gconstpointer data)
 {
-    f->desc.vga = VGA_CIRRUS;
-    f->desc.vga_memory_mib = 8;
+    struct object_desc *o = find_object(f, "VGA");
+
+    g_free(o->driver);
+    o->driver = g_strdup("cirrus-vga");
+    object_desc_set(o, "vgamem_mb", "8");
     build(f);
     g_assert_cmphex(id_at(f->m, 3, 0), ==, 0x11111234);
     g_assert_cmpuint(f->m->hv->vram_pages, ==, (8u << 20) >> GUEST_PAGE_SHIFT);
@@ -340,20 +341,20 @@ static void test_cirrus_falls_back(struct fixture *f, gconstpointer data)
 static void test_no_hardware(struct fixture *f, gconstpointer data)
 {
     f->desc.type = MACHINE_XENPV;
-    g_assert_cmpint(board_build(f->m, &f->desc, &f->backends, NULL), ==, 0);
+    g_assert_cmpint(board_build(f->m, &f->desc, NULL), ==, 0);
     g_assert_cmpuint(f->m->devices->len, ==, 0);
     g_assert_null(board_drive(f->m, "0"));
 }
 
 static void test_addr(struct fixture *f, gconstpointer data)
 {
-    struct device_desc *a = add_device(f, "xen-pvdevice");
-    struct device_desc *b = add_device(f, "xen-pvdevice");
+    struct object_desc *a = add_device(f, "xen-pvdevice");
+    struct object_desc *b = add_device(f, "xen-pvdevice");
 
-    g_hash_table_insert(a->properties, g_strdup("device-id"), g_strdup("1"));
-    g_hash_table_insert(a->properties, g_strdup("addr"), g_strdup("0x1d.0x0"));
-    g_hash_table_insert(b->properties, g_strdup("device-id"), g_strdup("2"));
-    g_hash_table_insert(b->properties, g_strdup("addr"), g_strdup("a"));
+    object_desc_set(a, "device-id", "1");
+    object_desc_set(a, "addr", "0x1d.0x0");
+    object_desc_set(b, "device-id", "2");
+    object_desc_set(b, "addr", "a");
     build(f);
     g_assert_cmphex(id_at(f->m, 0x1d, 0), ==, 0x00015853);
     g_assert_cmphex(id_at(f->m, 0x0a, 0), ==, 0x00025853);
@@ -363,7 +364,7 @@ static void test_addr(struct fixture *f, gconstpointer data)
  * built. */
 static void test_failures(struct fixture *f, gconstpointer data)
 {
-    struct device_desc *d;
+    struct object_desc *d;
 
     g_free(f->desc.boot_order);
     f->desc.boot_order = g_strdup("cx");
@@ -379,25 +380,33 @@ static void test_failures(struct fixture *f, gconstpointer data)
     g_free(d->driver);
     d->driver = g_strdup("xen-pvdevice");
     build_fails(f, "device-id");
-    g_hash_table_insert(d->properties, g_strdup("device-id"), g_strdup("0xc000"));
-    g_hash_table_insert(d->properties, g_strdup("addr"), g_strdup("3"));
+    object_desc_set(d, "device-id", "0xc000");
+    object_desc_set(d, "addr", "3");
     build_fails(f, "VGA"); /* who has the slot */
-    g_hash_table_insert(d->properties, g_strdup("addr"), g_strdup("32"));
+    object_desc_set(d, "addr", "32");
     build_fails(f, "32");
-    g_hash_table_insert(d->properties, g_strdup("addr"), g_strdup("4"));
-    g_hash_table_insert(d->properties, g_strdup("colour"), g_strdup("red"));
+    object_desc_set(d, "addr", "4");
+    object_desc_set(d, "colour", "red");
     build_fails(f, "colour");
-    g_hash_table_remove(d->properties, "colour");
+    g_ptr_array_remove(f->desc.objects, d);
+    d = add_device(f, "xen-pvdevice");
+    object_desc_set(d, "device-id", "0xc000");
+    object_desc_set(d, "addr", "4");
 
     setenv("XENDM_FIRMWARE_DIR", "/nonexistent", 1);
     build_fails(f, "/nonexistent/vgabios-stdvga.bin");
     setenv("XENDM_FIRMWARE_DIR", directory, 1);
 
-    add_drive(f, DRIVE_IDE_DISK, 2, "ide2-hd", 1 << 20);
+    d = add_drive(f, "ide-hd", 2, "ide2-hd", 1 << 20);
     build_fails(f, "ide2-hd");
-    ((struct drive_desc *)g_ptr_array_index(f->desc.drives, 2))->index = 4;
-    build_fails(f, "ide2-hd");
-    ((struct drive_desc *)g_ptr_array_index(f->desc.drives, 2))->index = 1;
+    object_desc_set(d, "unit", "2");
+    build_fails(f, "unit");
+    object_desc_set(d, "unit", "1");
+    object_desc_set(d, "drive", "ide0-hd");
+    build_fails(f, "used by device ide0-hd");
+    object_desc_set(d, "drive", "nowhere");
+    build_fails(f, "there is no block back end 'nowhere'");
+    object_desc_set(d, "drive", "ide2-hd");
     build(f);
 }
 
@@ -422,10 +431,10 @@ static void test_whole_state(struct fixture *f, gconstpointer data)
     g_assert_cmpint(machine_save(f->m, first, &err), ==, 0);
     g_assert_no_error(err);
 
-    g.backends.restored = true;
+    g.m->restored = true;
     /* The domain has its video memory already. */
     g_assert_cmpint(hv_memory_populate(g.m->hv, f->m->hv->vram_gfn, f->m->hv->vram_pages), ==, 0);
-    g_assert_cmpint(board_build(g.m, &g.desc, &g.backends, &err), ==, 0);
+    g_assert_cmpint(board_build(g.m, &g.desc, &err), ==, 0);
     g_assert_no_error(err);
     machine_complete(g.m);
     g_assert_cmpint(machine_load(g.m, first->data, first->len, &err), ==, 0);

@@ -11,6 +11,7 @@
 
 #include <glib/gstdio.h>
 
+#include <xendm/backend-classes.h>
 #include <xendm/chardev.h>
 
 struct front {
@@ -66,10 +67,46 @@ static gboolean too_late(gpointer opaque)
         g_source_remove(timeout_); \
     } while (0)
 
+static struct backend_set *set;
+
+/* With the drivers that are tested, and no others. */
+const struct backend_class *const *backend_classes(void)
+{
+    static const struct backend_class *const classes[] = {
+        &chardev_pty_class,   &chardev_file_class, &chardev_pipe_class,   &chardev_serial_class,
+        &chardev_stdio_class, &chardev_null_class, &chardev_socket_class, NULL,
+    };
+
+    return classes;
+}
+
+/* "DRIVER NAME=VALUE NAME=VALUE …"; a second one has the same id in no set. */
+static struct chardev *open_chardev(const char *text, GError **err)
+{
+    g_auto(GStrv) word = g_strsplit(text, " ", -1);
+    struct object_desc *o = object_desc_new(OBJECT_BACKEND, BACKEND_CHAR, word[0], NULL);
+    struct backend *b;
+
+    for (char **w = word + 1; *w; w++) {
+        char *equals = strchr(*w, '=');
+
+        *equals = '\0';
+        object_desc_set(o, *w, equals + 1);
+    }
+    b = backend_add(set, o, NULL, err);
+    object_desc_free(o);
+    return b ? chardev_of(b) : NULL;
+}
+
+static void chardev_close(struct chardev *cd)
+{
+    g_assert_cmpint(backend_remove(set, chardev_backend(cd), NULL), ==, 0);
+}
+
 static struct chardev *must_open(const char *spec, struct front *f)
 {
     GError *err = NULL;
-    struct chardev *cd = chardev_open("serial0", spec, &err);
+    struct chardev *cd = open_chardev(spec, &err);
 
     g_assert_no_error(err);
     g_assert_nonnull(cd);
@@ -87,7 +124,7 @@ static void test_pty(void)
     int fd;
 
     g_assert_true(g_str_has_prefix(chardev_filename(cd), "pty:/dev/pts/"));
-    g_assert_cmpstr(chardev_label(cd), ==, "serial0");
+    g_assert_cmpstr(chardev_label(cd), ==, "pty");
     g_assert_false(chardev_connected(cd));
     g_assert_cmpuint(chardev_write(cd, (const uint8_t *)"lost", 4), ==, 4);
     g_assert_cmpuint(chardev_stats(cd)->dropped, ==, 4);
@@ -117,7 +154,7 @@ static void test_back_pressure(void)
     struct front f = {0};
     g_autofree char *dir = g_dir_make_tmp("xendm-chardev-XXXXXX", NULL);
     g_autofree char *path = g_strdup_printf("%s/a,b", dir);
-    g_autofree char *spec = g_strdup_printf("unix:%s,server,nowait", path);
+    g_autofree char *spec = g_strdup_printf("socket path=%s server=on wait=off", path);
     struct chardev *cd = must_open(spec, &f);
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -172,11 +209,11 @@ static void test_file(void)
     struct front f = {0};
     g_autofree char *dir = g_dir_make_tmp("xendm-chardev-XXXXXX", NULL);
     g_autofree char *path = g_strdup_printf("%s/console,log", dir);
-    g_autofree char *spec = g_strdup_printf("file:%s", path);
+    g_autofree char *spec = g_strdup_printf("file path=%s", path);
     g_autofree char *text = NULL;
     struct chardev *cd = must_open(spec, &f);
 
-    g_assert_cmpstr(chardev_filename(cd), ==, spec);
+    g_assert_true(g_str_has_prefix(chardev_filename(cd), "file:/"));
     g_assert_cmpuint(chardev_write(cd, (const uint8_t *)"line\n", 5), ==, 5);
     chardev_close(cd);
     g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
@@ -227,7 +264,7 @@ static void server_init(struct server *s)
 {
     s->dir = g_dir_make_tmp("xendm-chardev-XXXXXX", NULL);
     s->path = g_build_filename(s->dir, "serial", NULL);
-    s->spec = g_strdup_printf("unix:%s,server,nowait", s->path);
+    s->spec = g_strdup_printf("socket path=%s server=on wait=off", s->path);
 }
 
 static void server_clear(struct server *s)
@@ -357,7 +394,7 @@ static void test_whose_socket(void)
     chardev_close(new);
     g_assert_cmpint(access(s.path, F_OK), <, 0);
     g_assert_true(g_file_set_contents(s.path, "x", 1, NULL));
-    g_assert_null(chardev_open("serial0", s.spec, &err));
+    g_assert_null(open_chardev(s.spec, &err));
     g_assert_nonnull(strstr(err->message, s.path));
     g_clear_error(&err);
     g_assert_cmpint(unlink(s.path), ==, 0);
@@ -403,35 +440,65 @@ static void test_stdin_ends(void)
     g_string_free(f.got, TRUE);
 }
 
-static void test_bad_specs(void)
+/* Refused before anything is opened, or because the host refuses; each says why. */
+static void test_refused(void)
 {
-    static const char *const bad[] = {"",
-                                      "telnet:localhost:1",
-                                      "tcp:localhost",
-                                      "tcp:localhost:4000,frobnicate",
-                                      "file:",
-                                      "unix:",
-                                      "vc",
-                                      "ptyx",
-                                      "mon:stdio"};
+    static const struct {
+        const char *text, *why;
+    } bad[] = {
+        {"telnet host=localhost", "there is no char back end 'telnet'"},
+        {"socket", "needs one of path=, or host= and port="},
+        {"socket path=/a port=1", "needs one of path=, or host= and port="},
+        {"socket host=localhost", "port= is missing"},
+        {"socket path=", "path= is empty"},
+        {"socket path=/a server=maybe", "neither on nor off"},
+        {"file", "path= is missing"},
+        {"file path=", "path= is empty"},
+        {"file path=/nonexistent/x", "/nonexistent/x"},
+        {"serial path=/nonexistent/tty", "/nonexistent/tty"},
+        {"pty path=/x", "pty has no property path"},
+    };
     GError *err = NULL;
 
     for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
-        g_assert_null(chardev_open("serial1", bad[i], &err));
+        g_assert_null(open_chardev(bad[i].text, &err));
         g_assert_nonnull(err);
-        g_assert_nonnull(strstr(err->message, bad[i]));
-        g_assert_nonnull(strstr(err->message, "serial1"));
+        if (!strstr(err->message, bad[i].why)) {
+            g_error("%s: %s", bad[i].text, err->message);
+        }
         g_clear_error(&err);
     }
-    g_assert_null(chardev_open("serial0", "none", &err));
-    g_assert_no_error(err);
-    g_assert_null(chardev_open("serial0", "file:/nonexistent/x", &err));
-    g_assert_nonnull(strstr(err->message, "/nonexistent/x"));
-    g_clear_error(&err);
+}
+
+/* append=on is a property, not a part of the name. */
+static void test_append(void)
+{
+    struct front f = {0};
+    g_autofree char *dir = g_dir_make_tmp("xendm-chardev-XXXXXX", NULL);
+    g_autofree char *path = g_strdup_printf("%s/log,append=on", dir);
+    g_autofree char *anew = g_strdup_printf("file path=%s", path);
+    g_autofree char *behind = g_strdup_printf("file append=on path=%s", path);
+    const char *const specs[] = {anew, anew, behind};
+    const char *const contents[] = {"x", "x", "xx"};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(specs); i++) {
+        struct chardev *cd = must_open(specs[i], &f);
+        g_autofree char *text = NULL;
+
+        g_assert_cmpuint(chardev_write(cd, (const uint8_t *)"x", 1), ==, 1);
+        chardev_close(cd);
+        g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+        g_assert_cmpstr(text, ==, contents[i]);
+        g_string_free(f.got, TRUE);
+    }
+    g_unlink(path);
+    g_rmdir(dir);
 }
 
 int main(int argc, char **argv)
 {
+    int ret;
+
     signal(SIGPIPE, SIG_IGN); /* as the daemon does */
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/chardev/pty", test_pty);
@@ -443,6 +510,10 @@ int main(int argc, char **argv)
     g_test_add_func("/chardev/left-unread-next", test_left_unread_next);
     g_test_add_func("/chardev/no-descriptors", test_no_descriptors);
     g_test_add_func("/chardev/whose-socket", test_whose_socket);
-    g_test_add_func("/chardev/bad-specs", test_bad_specs);
-    return g_test_run();
+    g_test_add_func("/chardev/append", test_append);
+    g_test_add_func("/chardev/refused", test_refused);
+    set = backend_set_new();
+    ret = g_test_run();
+    backend_set_free(set);
+    return ret;
 }

@@ -21,6 +21,18 @@ static struct machine_desc *parse(char *const *argv, GError **err)
     return desc;
 }
 
+static const struct object_desc *object_at(const struct machine_desc *desc, guint i,
+                                           enum object_what what, const char *driver,
+                                           const char *id)
+{
+    const struct object_desc *o = g_ptr_array_index(desc->objects, i);
+
+    g_assert_cmpint(o->what, ==, what);
+    g_assert_cmpstr(o->driver, ==, driver);
+    g_assert_cmpstr(o->id, ==, id);
+    return o;
+}
+
 /* Everything that is allocated, and the lists, and then all of it freed (ASan looks). */
 static void test_fields(void)
 {
@@ -68,35 +80,97 @@ static void test_fields(void)
     };
     GError *err = NULL;
     struct machine_desc *desc = parse(argv, &err);
-    const struct drive_desc *drive;
     const struct monitor_desc *monitor;
-    const struct device_desc *device;
+    const struct object_desc *o;
 
     g_assert_no_error(err);
     g_assert_cmpint(desc->type, ==, MACHINE_PC);
     g_assert_cmpuint(desc->ram_bytes, ==, UINT64_C(1) << 30);
-    g_assert_cmpuint(desc->serials->len, ==, 2);
-    g_assert_cmpuint(desc->chardevs->len, ==, 1);
     monitor = g_ptr_array_index(desc->monitors, 0);
     g_assert_cmpint(monitor->fd, ==, 5);
     g_assert_null(monitor->path);
-    g_assert_cmpuint(desc->drives->len, ==, 2);
-    /* by index, not by order of the arguments */
-    drive = g_ptr_array_index(desc->drives, 0);
-    g_assert_cmpint(drive->kind, ==, DRIVE_IDE_CD);
-    g_assert_cmpuint(drive->index, ==, 0);
-    g_assert_cmpstr(drive->id, ==, "ide0-cd0");
-    g_assert_null(drive->file);
-    g_assert_true(drive->read_only);
-    drive = g_ptr_array_index(desc->drives, 1);
-    g_assert_cmpuint(drive->index, ==, 2);
-    g_assert_cmpstr(drive->id, ==, "a");
-    device = g_ptr_array_index(desc->devices, 0);
-    g_assert_cmpstr(device->id, ==, "pv");
-    g_assert_cmpstr(g_hash_table_lookup(device->properties, "device-id"), ==, "0xc000");
     g_assert_cmpstr(desc->log_levels, ==, "all=debug,qmp=error");
+    g_assert_cmpuint(desc->objects->len, ==, 10);
+
+    o = object_at(desc, 0, OBJECT_BACKEND, "pty", "serial0");
+    o = object_at(desc, 1, OBJECT_BACKEND, "null", "serial1");
+    o = object_at(desc, 2, OBJECT_BACKEND, "pty", "ch");
+    g_assert_cmpint(o->kind, ==, BACKEND_CHAR);
+    o = object_at(desc, 3, OBJECT_BACKEND, "raw", "a");
+    g_assert_cmpint(o->kind, ==, BACKEND_BLOCK);
+    g_assert_cmpstr(object_option(o, "file"), ==, "/x");
+    g_assert_null(object_option(o, "read-only"));
+    o = object_at(desc, 4, OBJECT_BACKEND, "raw", "ide0-cd0");
+    g_assert_null(object_option(o, "file"));
+    g_assert_cmpstr(object_option(o, "read-only"), ==, "on");
+
+    o = object_at(desc, 5, OBJECT_DEVICE, "isa-serial", "serial0");
+    g_assert_cmpstr(object_option(o, "chardev"), ==, "serial0");
+    o = object_at(desc, 6, OBJECT_DEVICE, "isa-serial", "serial1");
+    g_assert_cmpstr(object_option(o, "index"), ==, "1");
+    o = object_at(desc, 7, OBJECT_DEVICE, "xen-pvdevice", "pv");
+    g_assert_cmpstr(object_option(o, "device-id"), ==, "0xc000");
+    /* by place, not by order of the arguments */
+    o = object_at(desc, 8, OBJECT_DEVICE, "ide-cd", "ide0-cd0");
+    g_assert_cmpstr(object_option(o, "bus"), ==, "0");
+    o = object_at(desc, 9, OBJECT_DEVICE, "ide-hd", "a");
+    g_assert_cmpstr(object_option(o, "bus"), ==, "1");
+    g_assert_cmpstr(object_option(o, "drive"), ==, "a");
     machine_desc_free(desc);
     machine_desc_free(NULL);
+}
+
+/* -device makes every class that can be made, with each of its properties, or says why not. */
+static void test_every_class(void)
+{
+    for (const struct device_class *const *c = device_classes(); *c; c++) {
+        g_autoptr(GString) value = g_string_new((*c)->name);
+        char *argv[] = {"xendm",
+                        "-xen-domid",
+                        "3",
+                        "-machine",
+                        "pc,accel=xen",
+                        "-m",
+                        "64",
+                        "-chardev",
+                        "null,id=c",
+                        "-drive",
+                        "if=none,id=d,file=/x,format=raw",
+                        "-device",
+                        NULL,
+                        NULL,
+                        NULL,
+                        NULL};
+        GError *err = NULL;
+        struct machine_desc *desc;
+        bool done, drive = false;
+
+        for (const struct property *p = (*c)->properties; p && p->name; p++) {
+            g_autofree char *number = g_strdup_printf("%" G_GUINT64_FORMAT, p->max ? p->max : 1);
+
+            drive |= p->type == PROP_BACKEND && p->kind == BACKEND_BLOCK;
+            g_string_append_printf(value, ",%s=%s", p->name,
+                                   p->type == PROP_BACKEND  ? p->kind == BACKEND_BLOCK ? "d" : "c"
+                                   : p->type == PROP_BOOL   ? "on"
+                                   : p->type == PROP_STRING ? "t"
+                                                            : number);
+        }
+        argv[12] = value->str;
+        if (!drive) { /* a drive that nobody uses is refused */
+            argv[13] = (char *)"-device";
+            argv[14] = (char *)"ide-hd,drive=d";
+        }
+        desc = machine_desc_parse((int)g_strv_length(argv), argv, &done, &err);
+        if ((*c)->built_in) {
+            g_assert_null(desc);
+            g_assert_nonnull(strstr(err->message, (*c)->built_in));
+            g_clear_error(&err);
+        } else {
+            g_assert_no_error(err);
+            g_assert_nonnull(desc);
+        }
+        machine_desc_free(desc);
+    }
 }
 
 /* The dump is valid JSON, the same twice, its members in one order. */
@@ -213,6 +287,16 @@ static void test_random(void)
         "T",
         "1T",
         "=,=,=",
+        "-netdev",
+        "-audiodev",
+        "tap,id=a",
+        "chardev:a",
+        "null,id=a",
+        "isa-serial,chardev=a,index=",
+        "i440fx",
+        "unix:/a,server,nowait",
+        "tcp:[",
+        "file:",
         "id=a,id=a",
     };
     GRand *rand = g_rand_new_with_seed(3);
@@ -254,6 +338,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/cmdline/fields", test_fields);
+    g_test_add_func("/cmdline/every-class", test_every_class);
     g_test_add_func("/cmdline/json", test_json);
     g_test_add_func("/cmdline/one-short-line", test_one_short_line);
     g_test_add_func("/cmdline/no-arguments", test_no_arguments);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xendm/backend.h>
 #include <xendm/aspace.h>
 #include <xendm/device.h>
 #include <xendm/pci.h>
@@ -103,8 +104,14 @@ static const struct property sample_properties[] = {
      .max = 9},
     {.name = "big", .type = PROP_UINT64, .offset = offsetof(struct sample, big)},
     {.name = "text", .type = PROP_STRING, .offset = offsetof(struct sample, text), .def = "hello"},
-    {.name = "drive", .type = PROP_BLOCK, .offset = offsetof(struct sample, block)},
-    {.name = "chardev", .type = PROP_CHARDEV, .offset = offsetof(struct sample, chardev)},
+    {.name = "drive",
+     .type = PROP_BACKEND,
+     .offset = offsetof(struct sample, block),
+     .kind = BACKEND_BLOCK},
+    {.name = "chardev",
+     .type = PROP_BACKEND,
+     .offset = offsetof(struct sample, chardev),
+     .kind = BACKEND_CHAR},
     {.name = NULL},
 };
 
@@ -158,8 +165,8 @@ static void test_properties(void)
         {"limited", "1", -EINVAL},
         {"limited", "10", -EINVAL},
         {"big", "18446744073709551616", -EINVAL},
-        {"drive", "x", -EINVAL},
-        {"chardev", "x", -EINVAL},
+        {"drive", "x", -ENOENT},
+        {"chardev", "x", -ENOENT},
     };
     struct machine *m = begin();
     struct device *dev = device_new(m, &sample_class, NULL, NULL);
@@ -186,13 +193,54 @@ static void test_properties(void)
     g_assert_cmpint(device_set(dev, "limited", "9", NULL), ==, 0);
     g_assert_cmpint(device_set(dev, "big", "18446744073709551615", NULL), ==, 0);
     g_assert_cmpint(device_set(dev, "text", "a,b=c", NULL), ==, 0);
-    device_set_block(dev, "drive", (struct block *)m);
-    device_set_chardev(dev, "chardev", (struct chardev *)s);
     g_assert_false(s->flag);
     g_assert_cmpuint(s->number, ==, UINT32_MAX);
     g_assert_cmpuint(s->big, ==, UINT64_MAX);
     g_assert_cmpstr(s->text, ==, "a,b=c");
-    g_assert_true((void *)s->block == m && (void *)s->chardev == s);
+    end(m);
+}
+
+/* By id out of the machine's set, or by hand; who has it is known, and nobody else gets it. */
+static void test_backends(void)
+{
+    static const struct backend_class disk_class = {.kind = BACKEND_BLOCK, .driver = "disk"};
+    static const struct backend_class line_class = {.kind = BACKEND_CHAR, .driver = "line"};
+    struct machine *m = begin();
+    struct device *dev = device_new(m, &sample_class, "one", NULL);
+    struct device *other = device_new(m, &sample_class, "other", NULL);
+    struct sample *s = DEVICE_CAST(struct sample, dev);
+    struct backend *disk = g_new0(struct backend, 1), *line = g_new0(struct backend, 1);
+    GError *err = NULL;
+
+    disk->class = &disk_class;
+    disk->id = g_strdup("x");
+    line->class = &line_class;
+    line->id = g_strdup("x");
+    g_assert_cmpint(device_set(dev, "drive", "x", &err), ==, -ENOENT); /* no set at all */
+    g_clear_error(&err);
+    m->backends = backend_set_new();
+    backend_set_put(m->backends, line);
+    g_assert_cmpint(device_set(dev, "drive", "x", &err), ==, -ENOENT);
+    g_assert_cmpstr(err->message, ==, "one: property drive: there is no block back end 'x'");
+    g_clear_error(&err);
+    backend_set_put(m->backends, disk);
+    g_assert_cmpint(device_set(dev, "drive", "x", NULL), ==, 0);
+    g_assert_cmpint(device_set(dev, "chardev", "x", NULL), ==, 0);
+    g_assert_true((void *)s->block == disk && (void *)s->chardev == line);
+    g_assert_true(disk->user == dev && line->user == dev);
+    g_assert_cmpint(device_set(other, "drive", "x", &err), ==, -EBUSY);
+    g_assert_cmpstr(err->message, ==,
+                    "other: property drive: block back end 'x' is used by device one");
+    g_clear_error(&err);
+    g_assert_cmpint(backend_remove(m->backends, disk, NULL), ==, -EBUSY);
+    device_set_backend(dev, "chardev", NULL);
+    g_assert_null(line->user);
+    device_free(dev);
+    g_assert_null(disk->user);
+    g_assert_cmpint(device_set(other, "drive", "x", NULL), ==, 0);
+    device_free(other);
+    backend_set_free(m->backends);
+    m->backends = NULL;
     end(m);
 }
 
@@ -343,7 +391,7 @@ static void subprocess_wrong_backend(void)
 {
     struct machine *m = begin();
 
-    device_set_block(device_new(m, &sample_class, NULL, NULL), "number", NULL);
+    device_set_backend(device_new(m, &sample_class, NULL, NULL), "number", NULL);
 }
 
 static void subprocess_timer_left(void)
@@ -374,6 +422,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/device/properties", test_properties);
+    g_test_add_func("/device/backends", test_backends);
     g_test_add_func("/device/ids", test_ids);
     g_test_add_func("/device/life", test_life);
     g_test_add_func("/device/failed-realize", test_failed_realize);

@@ -445,12 +445,14 @@ static void test_selection(struct ide_test *t, gconstpointer data)
     {
         GError *err = NULL;
         struct device *dev = device_new(t->m, &ide_hd_class, "again", NULL);
+        struct block *third = fake_block_new("third", 512);
 
-        device_set_block(dev, "drive", second);
+        device_set_backend(dev, "drive", block_backend(third));
         g_assert_cmpint(device_realize(dev, &err), ==, -EBUSY);
         g_assert_nonnull(strstr(err->message, "ide-768"));
         g_clear_error(&err);
         device_free(dev);
+        fake_block_free(third);
     }
     device_free(machine_find(t->m, "ide-832"));
     fake_block_free(second);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 
+#include <xendm/backend.h>
 #include <xendm/chardev.h>
 
 #include "pc-common.h"
@@ -13,6 +14,7 @@ static const struct fuzz_range ranges[] = {{BASE, 8}, {0}};
 /* ---- a character back end whose other end is the test ---- */
 
 struct chardev {
+    struct backend b;
     const struct chardev_frontend *frontend;
     void *opaque;
     GString *out;
@@ -108,7 +110,7 @@ static struct machine *machine_with(struct chardev *cd, const char *index, const
 
     *dev = device_new(m, &isa_serial_class, NULL, &err);
     g_assert_no_error(err);
-    device_set_chardev(*dev, "chardev", cd);
+    device_set_backend(*dev, "chardev", cd ? &cd->b : NULL);
     g_assert_cmpint(device_set(*dev, "index", index, &err), ==, 0);
     g_assert_cmpint(device_set(*dev, "carrier", carrier, &err), ==, 0);
     g_assert_cmpint(device_realize(*dev, &err), ==, 0);

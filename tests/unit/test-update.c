@@ -332,12 +332,12 @@ static void test_manifest_refused(void)
     assert_refused("\xff\xfe[", "manifest");
     assert_refused("[manifest]\nformat=1\n", "format 1");
     assert_refused("[update]\ncheck=1\n", "format 0");
-    assert_refused("[manifest]\nformat=2\n[drive 0]\nfd-medium=0\n", "descriptor 0");
-    assert_refused("[manifest]\nformat=2\n[drive 0]\nfd-medium=-7\n", "descriptor -7");
-    assert_refused("[manifest]\nformat=2\n[drive 0]\nfd-medium=x\n", "descriptor 0");
-    assert_refused_packet("[manifest]\nformat=2\n", "GARB", 0, "none");
-    assert_refused_packet("[manifest]\nformat=2\n", "XUH2", 3, "nobody is there");
-    assert_refused_packet("[manifest]\nformat=2\n", "XUH2", 1u << 31, "none");
+    assert_refused("[manifest]\nformat=3\n[drive 0]\nfd-medium=0\n", "descriptor 0");
+    assert_refused("[manifest]\nformat=3\n[drive 0]\nfd-medium=-7\n", "descriptor -7");
+    assert_refused("[manifest]\nformat=3\n[drive 0]\nfd-medium=x\n", "descriptor 0");
+    assert_refused_packet("[manifest]\nformat=3\n", "GARB", 0, "none");
+    assert_refused_packet("[manifest]\nformat=3\n", "XUH2", 3, "nobody is there");
+    assert_refused_packet("[manifest]\nformat=3\n", "XUH2", 1u << 31, "none");
     make_pair(pair);
     close(pair[0]);
     g_assert_null(handover_receive(pair[1], &err));

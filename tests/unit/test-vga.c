@@ -1258,11 +1258,11 @@ static void test_restored(void)
     struct display *d = m->display = display_new();
     unsigned w, h;
 
+    m->restored = true;
     assign_bars(a);
     set_vbe(a, 640, 480, 32);
     machine_stop(a->m);
-    struct device *dev =
-        fake_pci_device(m, &std_vga_class, DEVFN, "vgamem_mb=2", "restored=on", NULL);
+    struct device *dev = fake_pci_device(m, &std_vga_class, DEVFN, "vgamem_mb=2", NULL);
     g_assert_null(m->hv->vram); /* nothing was populated */
     g_assert_nonnull(display_refresh(d, true, &w, &h));
     m->hv->vram = g_malloc0(2 << 20);
@@ -1287,7 +1287,8 @@ static void test_restored(void)
 
     for (unsigned i = 0; i < G_N_ELEMENTS(memory); i++) {
         m = fake_machine_new();
-        dev = fake_pci_device(m, &std_vga_class, DEVFN, memory[i], "restored=on", NULL);
+        m->restored = true;
+        dev = fake_pci_device(m, &std_vga_class, DEVFN, memory[i], NULL);
         GByteArray *bytes = g_byte_array_new();
         g_autoptr(GError) err = NULL;
         state_save(std_vga_class.state, a->dev, bytes);

@@ -25,19 +25,24 @@
 
 /* ---- a board without drives and ports ---- */
 
-static struct machine *board_new(enum vga_type vga, struct machine_desc *desc)
+static void object_free(gpointer p)
 {
-    struct machine_backends backends = {.restored = false};
+    object_desc_free(p);
+}
+
+static struct machine *board_new(bool vga, struct machine_desc *desc)
+{
     struct machine *m = fake_machine_new();
     GError *err = NULL;
 
     *desc = (struct machine_desc){.type = MACHINE_XENFV,
                                   .acpi = true,
-                                  .vga = vga,
-                                  .drives = g_ptr_array_new(),
-                                  .serials = g_ptr_array_new(),
-                                  .devices = g_ptr_array_new()};
-    board_build(m, desc, &backends, &err);
+                                  .objects = g_ptr_array_new_with_free_func(object_free)};
+    g_ptr_array_add(desc->objects, object_desc_new(OBJECT_DEVICE, 0, "xen-platform", NULL));
+    if (vga) {
+        g_ptr_array_add(desc->objects, object_desc_new(OBJECT_DEVICE, 0, "VGA", NULL));
+    }
+    board_build(m, desc, &err);
     g_assert_no_error(err);
     machine_complete(m);
     machine_start(m);
@@ -48,16 +53,14 @@ static void board_end(struct machine *m, struct machine_desc *desc)
 {
     board_free(m);
     fake_machine_free(m);
-    g_ptr_array_unref(desc->drives);
-    g_ptr_array_unref(desc->serials);
-    g_ptr_array_unref(desc->devices);
+    g_ptr_array_unref(desc->objects);
 }
 
 /* XSA-133, CVE-2015-3456 (VENOM): the floppy controller was there though nobody wanted it. */
 static void test_133(void)
 {
     struct machine_desc desc;
-    struct machine *m = board_new(VGA_NONE, &desc);
+    struct machine *m = board_new(false, &desc);
 
     for (unsigned port = 0x3f0; port < 0x3f8; port++) {
         if (port != 0x3f6) { /* the IDE channel's */
@@ -72,7 +75,7 @@ static void test_133(void)
 static void test_119(void)
 {
     struct machine_desc desc;
-    struct machine *m = board_new(VGA_NONE, &desc);
+    struct machine *m = board_new(false, &desc);
 
     g_assert_null(m->display);
     for (unsigned port = 0x3b0; port < 0x3e0; port++) {
@@ -123,7 +126,7 @@ static void test_199(void)
     static const uint64_t ports[] = {0x10000,    0x100cf,           0xffff,    0xfffffffe,
                                      UINT32_MAX, UINT64_C(1) << 47, UINT64_MAX};
     struct machine_desc desc;
-    struct machine *m = board_new(VGA_STD, &desc);
+    struct machine *m = board_new(true, &desc);
     struct pages p;
 
     pages_new(&p, m);
@@ -151,7 +154,7 @@ static void test_199(void)
 static void test_262(void)
 {
     struct machine_desc desc;
-    struct machine *m = board_new(VGA_NONE, &desc);
+    struct machine *m = board_new(false, &desc);
     struct pages p;
 
     pages_new(&p, m);
