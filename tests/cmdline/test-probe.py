@@ -4,13 +4,16 @@
 
 The question is in the passed socket before the process runs, as libxl has it there.
 """
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+
+sys.dont_write_bytecode = True     # the source tree stays clean
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
+from client import Qmp, Tap, connect     # noqa: E402
 
 
 class Probe:
@@ -19,10 +22,9 @@ class Probe:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(path)
         listener.listen(1)
-        self.client = socket.socket(socket.AF_UNIX)
-        self.client.settimeout(60)
-        self.client.connect(path)
-        self.client.sendall(b'{"execute":"qmp_capabilities","id":1}\r\n')
+        client = connect(path)
+        client.sendall(b'{"execute":"qmp_capabilities","id":1}\r\n')
+        self.qmp = Qmp(client, negotiate=False)
         fd = listener.fileno()
         self.process = subprocess.Popen(
             [program, "-S", "-no-user-config", "-nodefaults", "-nographic", "-machine", "none,accel=xen",
@@ -31,45 +33,29 @@ class Probe:
             preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
         listener.close()
         os.unlink(path)
-        self.input = b""
-
-    def line(self):
-        while b"\r\n" not in self.input:
-            data = self.client.recv(65536)
-            if not data:
-                raise EOFError("the connection ended")
-            self.input += data
-        line, self.input = self.input.split(b"\r\n", 1)
-        return json.loads(line)
-
-    def ask(self, command, **arguments):
-        self.client.sendall(json.dumps({"execute": command, "id": 7, "arguments": arguments}).encode() + b"\r\n")
-        reply = self.line()
-        assert reply["id"] == 7, reply
-        return reply
 
     def end(self):
         out, err = self.process.communicate(timeout=60)
-        self.client.close()
+        self.qmp.__exit__()
         return self.process.returncode, out, err
 
 
 def quits(probe):
-    greeting = probe.line()
+    greeting = probe.qmp.line()
     assert greeting["QMP"]["version"]["qemu"]["major"] == 7, greeting
-    assert probe.line() == {"return": {}, "id": 1}
+    assert probe.qmp.line() == {"return": {}, "id": 1}
     options = {o["option"]: [p["name"] for p in o["parameters"]]
-               for o in probe.ask("query-command-line-options")["return"]}
+               for o in probe.qmp.ask("query-command-line-options")["return"]}
     assert {"chroot", "user"} <= set(options["run-with"]), options
-    assert probe.ask("query-status")["return"]["status"] == "prelaunch"
-    assert probe.ask("cont")["error"]["class"] == "GenericError"
-    assert probe.ask("no-such-thing")["error"]["class"] == "CommandNotFound"
-    assert probe.ask("quit")["return"] == {}
+    assert probe.qmp.ask("query-status")["return"]["status"] == "prelaunch"
+    assert probe.qmp.ask("cont")["error"]["class"] == "GenericError"
+    assert probe.qmp.ask("no-such-thing")["error"]["class"] == "CommandNotFound"
+    assert probe.qmp.ask("quit")["return"] == {}
 
 
 def hung_up(probe):
-    probe.line()
-    probe.line()
+    probe.qmp.line()
+    probe.qmp.line()
     probe.process.send_signal(signal.SIGHUP)
 
 
@@ -79,9 +65,8 @@ def main():
         print(f"1..0 # SKIP {program} is not there")
         return 0
     tests = [("asked, and told to quit", quits), ("SIGHUP, inherited as ignored", hung_up)]
-    failed = False
-    print(f"1..{len(tests)}")
-    for number, (title, test) in enumerate(tests, 1):
+    tap = Tap(len(tests))
+    for title, test in tests:
         wrong = []
         with tempfile.TemporaryDirectory(prefix="xendm-probe-") as directory:
             probe = Probe(program, directory)
@@ -93,11 +78,8 @@ def main():
             status, out, err = probe.end()
             if status != 0 or out:
                 wrong.append(f"exit status {status}, stdout {out!r}, stderr {err!r}")
-        failed |= bool(wrong)
-        print(f"{'not ok' if wrong else 'ok'} {number} {title}")
-        for line in wrong:
-            print(f"# {line}")
-    return 1 if failed else 0
+        tap.report(title, wrong)
+    return tap.end()
 
 
 if __name__ == "__main__":

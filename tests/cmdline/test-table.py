@@ -11,6 +11,10 @@ import shlex
 import subprocess
 import sys
 
+sys.dont_write_bytecode = True     # the source tree stays clean
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
+from tap import Tap     # noqa: E402
+
 BASE = ["-xen-domid", "7", "-machine", "xenfv", "-m", "504"]
 
 
@@ -80,16 +84,11 @@ def main():
     if not os.access(program, os.X_OK):
         print(f"1..0 # SKIP {program} is not there")
         return 0
-    failed = 0
     table = list(cases(os.path.join(os.path.dirname(os.path.abspath(__file__)), "table")))
-    print(f"1..{len(table)}")
-    for number, case in enumerate(table, 1):
-        wrong = list(check(program, case))
-        failed += bool(wrong)
-        print(f"{'not ok' if wrong else 'ok'} {number} {case['title'].replace('#', '')}")
-        for line in wrong:
-            print(f"# {line}")
-    return 1 if failed else 0
+    tap = Tap(len(table))
+    for case in table:
+        tap.report(case["title"], check(program, case))
+    return tap.end()
 
 
 if __name__ == "__main__":

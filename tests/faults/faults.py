@@ -12,16 +12,12 @@ import time
 
 SOURCE = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 sys.path.insert(0, os.path.join(SOURCE, "tests/kit"))
-from client import CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Qmp, want    # noqa: E402
+from client import CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Qmp, Tap, note, want    # noqa: E402
 import client                                                               # noqa: E402
 
 
 class Skip(Exception):
     """Something that the test needs is not there."""
-
-
-def note(text):
-    print("# " + str(text).replace("\n", "\n# "), flush=True)
 
 
 def temporary():
@@ -265,20 +261,17 @@ def tap(tests, machine=None):
         if not os.access(path, os.X_OK):
             print("1..0 # SKIP there is no %s" % path)
             return 0
-    print("1..%d" % len(tests), flush=True)
-    failed = 0
-    for number, test in enumerate(tests, 1):
+    results = Tap(len(tests))
+    for test in tests:
         start = time.monotonic()
         tmp = temporary()
         try:
             test(tmp)
-            print("ok %d - %s" % (number, test.__doc__))
+            results(test.__doc__, True)
         except Skip as e:
-            print("ok %d - %s # SKIP %s" % (number, test.__doc__, e))
+            results.skip(test.__doc__, e)
         except Exception as e:      # any is a failure of this test
-            failed += 1
-            print("not ok %d - %s" % (number, test.__doc__))
-            note("%s: %s" % (type(e).__name__, e))
+            results(test.__doc__, False, "%s: %s" % (type(e).__name__, e))
             log = os.path.join(tmp, "dm.log")
             if os.path.exists(log):
                 with open(log, errors="replace") as f:
@@ -288,5 +281,4 @@ def tap(tests, machine=None):
                 RUNNING.pop().kill()
             shutil.rmtree(tmp, ignore_errors=True)
         note("%.1f s" % (time.monotonic() - start))
-        sys.stdout.flush()
-    return 1 if failed else 0
+    return results.end()

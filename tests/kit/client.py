@@ -4,7 +4,12 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
+from typing import List, Union
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from tap import Tap, note     # noqa: E402,F401
 
 BUILD = os.path.abspath(os.environ.get("XENDM_BUILDDIR", "."))
 XENEMU = os.path.join(BUILD, "tools/xenemu/xenemu")
@@ -47,31 +52,23 @@ def filters(pid):
     return found
 
 
-class Tap:
-    """Results of the tests of a program, as they come."""
-
-    def __init__(self):
-        self.number, self.failed = 0, False
-
-    def __call__(self, name, good, note=""):
-        self.number += 1
-        self.failed |= not good
-        print("%sok %d - %s" % ("" if good else "not ", self.number, name), flush=True)
-        if not good:
-            print("# " + str(note)[-1500:].replace("\n", "\n# "), flush=True)
+def connect(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(PATIENCE)
+    sock.connect(path)
+    return sock
 
 
 class Qmp:
-    """A connection to a monitor."""
+    """A connection to a monitor: its path, or a socket that is connected, and whether to negotiate on it."""
 
-    def __init__(self, path):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(path)
-        self.file = self.sock.makefile("r")
-        self.events = []        # that came before answers
-        self.line()
-        self.ask("qmp_capabilities")
+    def __init__(self, to: Union[str, socket.socket], negotiate: bool = True):
+        self.sock = connect(to) if isinstance(to, str) else to
+        self.file = self.sock.makefile("r", newline="\n")
+        self.events: List[dict] = []        # that came before answers
+        if negotiate:
+            self.greeting = self.line()
+            self.ask("qmp_capabilities")
 
     def __enter__(self):
         return self
@@ -129,9 +126,7 @@ class Cpu:
     """One connection to xenemu's qtest socket is one virtual CPU."""
 
     def __init__(self, path, number=0):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(path)
+        self.sock = connect(path)
         self.file = self.sock.makefile("rw")
         self.ask("vcpu %d" % number)
 

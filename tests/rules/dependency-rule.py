@@ -8,6 +8,10 @@ import os
 import re
 import sys
 
+sys.dont_write_bytecode = True     # the source tree stays clean
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
+from tap import Tap     # noqa: E402
+
 ROOT = os.environ.get("XENDM_SRCDIR", os.path.join(os.path.dirname(__file__), "..", ".."))
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 
@@ -90,20 +94,11 @@ def self_test():
 
 
 def main():
-    number = 0
-    failed = False
+    tap = Tap()
 
-    def report(name, problems):
-        nonlocal number, failed
-        number += 1
-        failed |= bool(problems)
-        print(f"{'not ok' if problems else 'ok'} {number} - {name}")
-        for p in problems:
-            print(f"# {p}")
-
-    report("the rule finds what breaks it", self_test())
+    tap.report("the rule finds what breaks it", self_test())
     files = list(sources())
-    report("there are sources to check", [] if len(files) > 20 else [f"only {len(files)} under {ROOT}"])
+    tap.report("there are sources to check", [] if len(files) > 20 else [f"only {len(files)} under {ROOT}"])
     problems = {}
     for path in files:
         with open(os.path.join(ROOT, path), encoding="utf-8") as f:
@@ -114,9 +109,8 @@ def main():
         if "SPDX-License-Identifier: GPL-2.0-or-later" not in text.split("\n", 1)[0]:
             problems[room].append(f"{path} does not begin with its SPDX line")
     for room in sorted(problems):
-        report(f"{room}/ keeps the dependency rule", problems[room])
-    print(f"1..{number}")
-    return 1 if failed else 0
+        tap.report(f"{room}/ keeps the dependency rule", problems[room])
+    return tap.end()
 
 
 sys.exit(main())

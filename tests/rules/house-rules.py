@@ -18,6 +18,10 @@ import shutil
 import subprocess
 import sys
 
+sys.dont_write_bytecode = True     # the source tree stays clean
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
+from tap import Tap     # noqa: E402
+
 ROOT = os.path.abspath(os.environ.get("XENDM_SRCDIR", os.path.join(os.path.dirname(__file__), "..", "..")))
 WIDTH = 100
 TOP_MAX = 8
@@ -264,28 +268,19 @@ def python_self_test():
 
 
 def main():
-    number = 0
-    failed = False
-
-    def report(name, problems):
-        nonlocal number, failed
-        number += 1
-        failed |= bool(problems)
-        print(f"{'not ok' if problems else 'ok'} {number} - {name}", flush=True)
-        for p in problems:
-            print(f"# {p}")
+    tap = Tap()
 
     paths = tree()
     files = set(paths)
     folders = {os.path.dirname(f) for f in files}
     texts = {f: read(f) for f in paths if not f.endswith((".state", ".png", ".pyc"))}
     in_c = [f for f in paths if f.endswith((".c", ".h"))]
-    report("there is a tree to check", [] if len(in_c) > 150 else [f"only {len(in_c)} C files under {ROOT}"])
+    tap.report("there is a tree to check", [] if len(in_c) > 150 else [f"only {len(in_c)} C files under {ROOT}"])
 
-    report("format: what breaks it is seen", format_self_test())
-    report("format", format_violations(in_c))
+    tap.report("format: what breaks it is seen", format_self_test())
+    tap.report("format", format_violations(in_c))
 
-    report("paths, sections: what breaks them is seen", path_self_test())
+    tap.report("paths, sections: what breaks them is seen", path_self_test())
     known = re.findall(r"^#+ (\d+(?:\.\d+)?)", texts["docs/toolstack.md"], re.M)
     named, cited = [], []
     for path, text in texts.items():
@@ -294,29 +289,28 @@ def main():
         if not path.endswith((".mk", ".am")):   # make looks after those, and after what it makes
             named += path_violations(path, text, files, folders)
         cited += section_violations(path, text, set(known))
-    report("paths: what is named is there", named)
-    report("sections: what is cited is there, and in the tree", cited)
+    tap.report("paths: what is named is there", named)
+    tap.report("sections: what is cited is there, and in the tree", cited)
 
-    report("top: what breaks it is seen", top_self_test())
-    report("top: dm/ has few files at its top, and its rooms have doors", top_violations(files))
+    tap.report("top: what breaks it is seen", top_self_test())
+    tap.report("top: dm/ has few files at its top, and its rooms have doors", top_violations(files))
 
-    report("contracts: what breaks them is seen", contract_self_test())
+    tap.report("contracts: what breaks them is seen", contract_self_test())
     headers = {f: t for f, t in texts.items() if f.startswith("include/xendm/")}
     sources = {f: t for f, t in texts.items() if f.endswith(".c") and not f.startswith("tests/")}
-    report("contracts: each function has a caller", contract_violations(headers, sources, waiting(texts["tests/rules/waiting"])))
+    tap.report("contracts: each function has a caller", contract_violations(headers, sources, waiting(texts["tests/rules/waiting"])))
 
-    report("advisories: what breaks them is seen", advisory_self_test())
+    tap.report("advisories: what breaks them is seen", advisory_self_test())
     in_tests = {f: t for f, t in texts.items() if f.startswith("tests/") and f.endswith(".c")}
     xsa = "".join(t for f, t in in_tests.items() if f.startswith("tests/xsa/"))
     others = "".join(t for f, t in in_tests.items() if not f.startswith("tests/xsa/")).replace("ADD(", "add(")
-    report("advisories: the table is true", advisory_violations(texts["docs/security.md"], xsa + others))
+    tap.report("advisories: the table is true", advisory_violations(texts["docs/security.md"], xsa + others))
 
-    report("python: what breaks it is seen", python_self_test())
+    tap.report("python: what breaks it is seen", python_self_test())
     programs = [f for f, t in texts.items() if is_python(f, t)]
-    report("python: all of it compiles", [p for f in programs for p in python_violations(f, texts[f])])
-    report("python: nothing to say for a linter", lint(programs))
-    print(f"1..{number}")
-    return 1 if failed else 0
+    tap.report("python: all of it compiles", [p for f in programs for p in python_violations(f, texts[f])])
+    tap.report("python: nothing to say for a linter", lint(programs))
+    return tap.end()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,10 @@ import os
 import re
 import sys
 
+sys.dont_write_bytecode = True     # the source tree stays clean
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
+from tap import Tap     # noqa: E402
+
 ROOT = os.environ.get("XENDM_SRCDIR", os.path.join(os.path.dirname(__file__), "..", ".."))
 ROOMS = ("base", "dm", "hw", "mapcache", "xenstore-watch", "backends")
 # Which argument of the call is the callback.
@@ -73,17 +77,9 @@ def self_test():
 
 
 def main():
-    number, failed, seen = 0, False, 0
+    tap, seen = Tap(), 0
 
-    def report(name, problems):
-        nonlocal number, failed
-        number += 1
-        failed |= bool(problems)
-        print(f"{'not ok' if problems else 'ok'} {number} - {name}")
-        for p in problems:
-            print(f"# {p}")
-
-    report("the rule finds what breaks it", self_test())
+    tap.report("the rule finds what breaks it", self_test())
     for room in ROOMS:
         problems = []
         for folder, _, files in os.walk(os.path.join(ROOT, room)):
@@ -94,10 +90,9 @@ def main():
                         text = f.read()
                     seen += len(callbacks(text))
                     problems += violations(os.path.relpath(path, ROOT), text)
-        report(f"callbacks in {room}/ say whose turn it is", problems)
-    report("there are callbacks to check", [] if seen > 10 else [f"only {seen}"])
-    print(f"1..{number}")
-    return 1 if failed else 0
+        tap.report(f"callbacks in {room}/ say whose turn it is", problems)
+    tap.report("there are callbacks to check", [] if seen > 10 else [f"only {seen}"])
+    return tap.end()
 
 
 sys.exit(main())

@@ -12,6 +12,10 @@ import subprocess
 import sys
 import tempfile
 
+sys.dont_write_bytecode = True     # the source tree stays clean
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
+from tap import Tap     # noqa: E402
+
 ROOT = os.path.abspath(os.environ.get("XENDM_SRCDIR", os.path.join(os.path.dirname(__file__), "..", "..")))
 BUILD = os.path.abspath(os.environ.get("XENDM_BUILDDIR", "."))
 CC = shlex.split(os.environ.get("CC", "cc"))
@@ -59,17 +63,9 @@ def main():
     except (OSError, subprocess.CalledProcessError) as e:
         print(f"1..0 # SKIP no compiler or no pkg-config: {e}")
         return 0
-    number, failed, looked = 0, False, 0
+    tap, looked = Tap(), 0
 
-    def report(name, problems):
-        nonlocal number, failed
-        number += 1
-        failed |= bool(problems)
-        print(f"{'not ok' if problems else 'ok'} {number} - {name}", flush=True)
-        for p in problems:
-            print(f"# {p}")
-
-    report("a header of Xen's is found behind one of ours", self_test(options))
+    tap.report("a header of Xen's is found behind one of ours", self_test(options))
     for room in ROOMS:
         problems = []
         for folder, _, files in os.walk(os.path.join(ROOT, room)):
@@ -78,10 +74,9 @@ def main():
                 if name.endswith(".c") and not path.startswith(MAY):
                     looked += 1
                     problems += [f"{path} sees {h}" for h in xen_headers(os.path.join(ROOT, path), options)]
-        report(f"{room}/ sees none of Xen's headers that is not its business", problems)
-    report("there are files to look at", [] if looked > 50 else [f"only {looked}"])
-    print(f"1..{number}")
-    return 1 if failed else 0
+        tap.report(f"{room}/ sees none of Xen's headers that is not its business", problems)
+    tap.report("there are files to look at", [] if looked > 50 else [f"only {looked}"])
+    return tap.end()
 
 
 sys.exit(main())

@@ -28,7 +28,7 @@ sys.dont_write_bytecode = True     # the source tree stays clean
 SOURCE = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 sys.path.insert(0, os.path.join(SOURCE, "tests/faults"))
 from faults import NODE, PATIENCE, XENDM, XENEMU, XENSTORED, Cpu, Disk, OurOwn, Qmp, save, want     # noqa: E402
-from client import BUILD     # noqa: E402
+from client import BUILD, Tap, note as say     # noqa: E402
 
 SECTORS = 8192
 TROUBLE = os.path.join(BUILD, "tests/update/trouble.so")
@@ -43,10 +43,6 @@ def content(lba, generation):
         return bytes(512)
     word = ((generation << 13 ^ lba * 0x85ebca6b) & 0xffffffff).to_bytes(4, "little")
     return (int.from_bytes(word * 128, "little") ^ INDEX_NUMBER).to_bytes(512, "little")
-
-
-def say(text):
-    print("# " + str(text).replace("\n", "\n# "), flush=True)
 
 
 class Model:
@@ -520,7 +516,7 @@ def main():
     if not shutil.which("xenstore-read"):
         print("1..0 # SKIP no xenstore-utils")
         return 0
-    print("1..1", flush=True)
+    tap = Tap(1)
     say("seed %d" % args.seed)
     soak = Soak(args)
     failure = None
@@ -533,14 +529,12 @@ def main():
         say("%s: %d" % (name, count))
     say("words checked: %d, mismatches: %d" % (soak.model.checked, soak.model.mismatches))
     good = not failure and not soak.model.mismatches and soak.model.checked
-    if failure:
-        say(failure)
-    print("%sok 1 - soak, seed %d" % ("" if good else "not ", args.seed), flush=True)
+    tap("soak, seed %d" % args.seed, good, failure or "")
     if good:
         shutil.rmtree(soak.tmp, ignore_errors=True)
     else:
         say("everything is left in " + soak.tmp)
-    return 0 if good else 1
+    return tap.end()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
-from client import CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Cpu, Qmp, filters, sanitized, want   # noqa: E402
+from client import CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Cpu, Qmp, Tap, filters, note, sanitized, want   # noqa: E402
 
 UPDATES = 20
 
@@ -247,10 +247,6 @@ class Vga(Load):
 
 # ---- tests ----
 
-def note(text):
-    print("# " + text, flush=True)
-
-
 def test_under_load(m):
     pid = m.pid()
     chardevs, blocks = m.qmp.ok("query-chardev"), m.qmp.ok("query-block")
@@ -414,22 +410,18 @@ def main():
     m = Machine(tmp)
     tests = ((test_under_load, (m,)), (test_stopped, (m,)), (test_xen_side, (m,)), (test_clients, (m,)), (test_refusals, (m, tmp)),
              (test_way_back, (m, tmp)), (test_xendmctl, (m,)), (test_end, (m,)))
-    print("1..%d" % len(tests), flush=True)
-    failed = 0
-    for number, (test, args) in enumerate(tests, 1):
+    results = Tap(len(tests))
+    for test, args in tests:
         name = test.__name__[5:].replace("_", " ")
         try:
             test(*args)
-            print("ok %d - %s" % (number, name), flush=True)
+            results(name, True)
         except Exception as e:
-            failed += 1
-            print("not ok %d - %s" % (number, name), flush=True)
-            for line in ("%s: %s" % (type(e).__name__, e)).splitlines() + m.tail().splitlines()[-15:]:
-                note(line)
+            results(name, False, "\n".join(["%s: %s" % (type(e).__name__, e)] + m.tail().splitlines()[-15:]))
     if m.proc.poll() is None:
         m.proc.kill()
     shutil.rmtree(tmp, ignore_errors=True)
-    return 1 if failed else 0
+    return results.end()
 
 
 if __name__ == "__main__":

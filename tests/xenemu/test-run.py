@@ -15,7 +15,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True     # the source tree stays clean
 sys.path.insert(0, os.path.join(HERE, "../kit"))
-from client import WHERE    # noqa: E402
+from client import WHERE, Tap, note    # noqa: E402
 
 BUILD = os.environ.get("XENDM_BUILDDIR", ".")
 XENEMU = os.environ.get("XENEMU", os.path.join(BUILD, "tools/xenemu/xenemu"))
@@ -307,23 +307,18 @@ def main():
     if not os.access(XENSTORED, os.X_OK):
         print("1..0 # SKIP no %s (package xen-utils-%s)" % (XENSTORED, WHERE.get("xen", "4.17")))
         return 0
-    print("1..%d" % len(TESTS))
-    failed = 0
-    for i, t in enumerate(TESTS):
+    results = Tap(len(TESTS))
+    for t in TESTS:
         start = time.monotonic()
         try:
             t()
-            print("ok %d - %s" % (i + 1, t.__doc__))
+            results(t.__doc__, True)
         except Skip as e:
-            print("ok %d - %s # SKIP %s" % (i + 1, t.__doc__, e))
+            results.skip(t.__doc__, e)
         except (AssertionError, subprocess.TimeoutExpired, OSError, ValueError) as e:
-            failed += 1
-            print("not ok %d - %s" % (i + 1, t.__doc__))
-            for line in str(e).splitlines():
-                print("# " + line)
-        print("# %.1f s" % (time.monotonic() - start))
-        sys.stdout.flush()
-    return 1 if failed else 0
+            results(t.__doc__, False, e)
+        note("%.1f s" % (time.monotonic() - start))
+    return results.end()
 
 
 if __name__ == "__main__":
