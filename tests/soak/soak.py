@@ -345,9 +345,12 @@ class Life:
             self.update(self.soak.old if self.soak.old and self.random.random() < .3 else XENDM)
 
     def event_update_refused(self):
-        kind = self.random.choice(("false", "nothing", "crash", "hang", "adopt"))
-        if kind in ("crash", "hang") and not self.soak.trouble:
-            kind = "false"
+        kind = self.random.choice(("false", "nothing", "adopt", "trouble", "trouble", "trouble"))
+        if kind == "trouble":
+            # A rehearsal that hangs takes half a minute: not here.
+            who, what = self.random.choice((("twin", "crash"), ("twin", "exit"), ("new", "crash"), ("new", "exit"), ("new", "hang")))
+            when = self.random.choice(("open", "build") + (("main", "events", "go") if who == "new" else ()))
+            kind = "%s:%s:%s" % (who, when, what) if self.soak.trouble else "false"
         if kind == "adopt":
             self.control.fault("evtchn-adopt errno=EIO")
             try:
@@ -475,7 +478,7 @@ class Soak:
             self.trouble = os.path.exists(TROUBLE) and b"libasan" not in stream.read()
 
     def script(self, kind):
-        path = os.path.join(self.tmp, kind + ".sh")
+        path = os.path.join(self.tmp, kind.replace(":", "-") + ".sh")
         with open(path, "w", encoding="ascii") as stream:
             stream.write('#!/bin/sh\nLD_PRELOAD=%s XENDM_TROUBLE=%s exec %s "$@"\n' % (TROUBLE, kind, XENDM))
         os.chmod(path, 0o700)
