@@ -10,6 +10,8 @@
 
 #include "guest.h"
 
+#define SETTLE_TURNS 1000000u
+
 const char *const guest_drive_id[GUEST_DRIVES] = {"ide0-hd", "ide0-cd", "ide-5632", "ide1-hd"};
 
 static char firmware_dir[] = "/tmp/xendm-fuzz-XXXXXX";
@@ -410,8 +412,13 @@ void guest_unwatch(struct fuzz_guest *g)
 
 void guest_settle(struct fuzz_guest *g)
 {
-    while (g->m->holds.held > 0) {
-        g_main_context_iteration(NULL, FALSE);
+    for (unsigned turns = 0; g->m->holds.held > 0; turns++) {
+        if (!g_main_context_iteration(NULL, FALSE)) {
+            guest_drain(g); /* it waits for its disk */
+        }
+        if (turns > SETTLE_TURNS) {
+            g_error("a device holds for ever");
+        }
     }
 }
 
