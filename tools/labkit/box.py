@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 
-from . import accel, build
+from . import accel, build, release
 from .util import LabError, host, say
 
 QEMU_DM = "/usr/libexec/xen-qemu-system-i386"
@@ -36,14 +36,25 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)      # PR_SET_PDEATHSIG
 
 
+def qemu_version(start, env):
+    """What a QEMU calls itself: "QEMU 7.2.22"."""
+    text = subprocess.run(start[:start.index("-L")] + ["--version"] if "-L" in start else start + ["--version"],
+                          env=dict(os.environ, **env), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          check=False).stdout.decode("utf-8", "replace")
+    found = re.search(r"version (\S+)", text)
+    return "QEMU " + (found[1] if found else "of unknown version")
+
+
 class Box:
     """A running box. Use as a context manager, so that it ends whatever happens."""
 
     def __init__(self, dm="xendm", xendm_build=None, accelerator="auto", memory=4096, smp=2, dom0_memory=1024,
-                 passthrough=False, out=None, keep=False, terminal=None):
+                 passthrough=False, out=None, keep=False, terminal=None, suite="native", emulator="auto"):
         self.dm = dm
         self.xendm_build = xendm_build
         self.accelerator = accelerator
+        self.release = release.get(suite)
+        self.emulator = emulator
         self.memory = memory
         self.smp = smp
         self.dom0_memory = dom0_memory
@@ -75,9 +86,10 @@ class Box:
 
     def start(self):
         """Boot; returns when dom0's agent answers."""
-        self.files = build.build()
+        self.files = self.release.files()
         with open(self.files + "/guest.json", encoding="ascii") as stream:
-            self.media = json.load(stream)["media"]
+            about = json.load(stream)
+        self.media = about["media"]
         if self.accelerator == "auto":
             self.accelerator = accel.choose("auto", self._probe_kvm)
         self.work = tempfile.mkdtemp(prefix="xendm-lab-")
@@ -88,12 +100,13 @@ class Box:
         if self.terminal:       # what dom0 runs on the person's terminal before the shell there
             with open(self.work + "/share/terminal", "w", encoding="utf-8") as stream:
                 stream.write("export DM=%s\n%s\n" % (shlex.quote(self.dm_path), self.terminal))
-        say("starting the box: %d MB, %d CPUs, %s, device model %s"
-            % (self.memory, self.smp, self.accelerator, self.dm))
+        start, env = release.choose_emulator(self.emulator).emulator()
+        say("starting the box: %d MB, %d CPUs, %s on %s; Xen %s, kernel %s, device model %s"
+            % (self.memory, self.smp, self.accelerator, qemu_version(start, env), about["xen"], about["kernel"], self.dm))
         errors = open(self.work + "/qemu.log", "wb")
         with errors:
             self.process = subprocess.Popen(
-                self._command(), stdin=None if self.terminal else subprocess.DEVNULL,
+                start + self._command(), env=dict(os.environ, **env), stdin=None if self.terminal else subprocess.DEVNULL,
                 stdout=None if self.terminal else errors, stderr=errors, cwd=self.work,
                 start_new_session=not self.terminal, preexec_fn=die_with_parent)
         if self.accelerator == "kvm":
@@ -110,7 +123,7 @@ class Box:
         kvm = self.accelerator == "kvm"
         files = self.files
         xen = XEN_ARGS % (self.dom0_memory, self.dom0_memory)
-        argv = ["qemu-system-x86_64", "-name", "xendm-lab", "-nodefaults", "-no-user-config", "-display", "none",
+        argv = ["-name", "xendm-lab", "-nodefaults", "-no-user-config", "-display", "none",
                 "-no-reboot", "-accel", "kvm" if kvm else "tcg,thread=multi,tb-size=1024",
                 "-machine", "q35" + (",kernel-irqchip=split" if kvm and self.passthrough else ""),
                 "-cpu", "host" if kvm else TCG_CPU, "-smp", str(self.smp), "-m", str(self.memory),
@@ -148,13 +161,14 @@ class Box:
         with open(program, "rb") as stream:
             if stream.read(4) != b"\x7fELF":
                 return
-        for library in build.libraries(program):
-            target = stage + "/lib" + library
+        for library, name in self.release.libraries(program):
+            target = stage + "/lib" + name
             os.makedirs(os.path.dirname(target), exist_ok=True)
             shutil.copy(library, target)
 
     def find_xendm(self):
         """The xendm binary: of the given build, of ./build, or the installed one."""
+        self.xendm_build = self.xendm_build or self.release.default_build()
         places = []
         for base in [self.xendm_build] if self.xendm_build else ["build", "."]:
             places += [base + "/.libs/xendm", base + "/dm/.libs/xendm", base + "/xendm", base + "/dm/xendm"]
@@ -168,7 +182,7 @@ class Box:
 
     def _probe_kvm(self):
         """Whether a box under KVM offers HVM with its CPU's help."""
-        box = Box(dm="qemu", accelerator="kvm", memory=2048, smp=1)
+        box = Box(dm="qemu", accelerator="kvm", memory=2048, smp=1, suite=self.release.name, emulator=self.emulator)
         try:
             with box:
                 return bool(re.search(r"virt_caps.*\bhvm\b", box.run("xl info", timeout=60)))

@@ -23,12 +23,12 @@ import tempfile
 
 from . import packages
 from .cpio import Cpio
-from .kmods import Kernel
+from .kmods import Kernel, plain_name, read_module
 from .util import LabError, cache_root, host, say
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-XEN_LIB = "/usr/lib/xen-4.17"
-XEN_IMAGE = "/boot/xen-4.17-amd64.gz"
+XEN_LIB = "/usr/lib/xen-VERSION"        # replaced by what is installed
+XEN_IMAGE = "/boot/xen-%s-amd64.gz"
 
 MIB = 1 << 20
 DOM0_DISK = 12 << 30            # sparse; guests' disks of a run live here too
@@ -64,9 +64,15 @@ DOM0_PROGRAMS = (
     "/usr/bin/setpriv", "/usr/bin/prlimit", "/usr/bin/nsenter", "/sbin/ldconfig",
 )
 DOM0_OPTIONAL = (XEN_LIB + "/bin/xen-hvmctx", "/usr/sbin/xen-hvmctx", "/usr/bin/strace", "/usr/bin/perf")
-DOM0_DATA = (XEN_LIB + "/boot/hvmloader", "/etc/xen/scripts", "/usr/share/qemu/keymaps", "/lib/terminfo/x/xterm",
-             "/lib/terminfo/v/vt100", "/lib/terminfo/l/linux", "/usr/lib/locale/C.utf8")
-DOM0_DATA_GLOBS = ("/usr/share/seabios/*.bin", "/usr/lib/ipxe/qemu/*.rom")
+DOM0_DATA = (XEN_LIB + "/boot/hvmloader", "/etc/xen/scripts", "/usr/share/qemu/keymaps", "/usr/lib/locale/C.utf8")
+DOM0_DATA += tuple(base + name for base in ("/lib/terminfo/", "/usr/share/terminfo/")
+                   for name in ("x/xterm", "v/vt100", "l/linux"))
+DOM0_DATA_GLOBS = ("/usr/share/seabios/*.bin", "/usr/lib/ipxe/qemu/*.rom", "/usr/share/qemu/*.rom")
+
+
+def installed(path):
+    """A path of the recipe, with the installed Xen's version."""
+    return path.replace("VERSION", packages.xen_version())
 
 
 def libraries(program):
@@ -111,6 +117,13 @@ class Tree:
             stream.write(content)
         os.chmod(path, mode)
 
+    def binary(self, name, content):
+        """A file with these bytes."""
+        path = self.path(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as stream:
+            stream.write(content)
+
     def copy(self, source, name=None):
         """A file or directory of this machine, links followed, at the same place."""
         target = self.path(name or source)
@@ -146,7 +159,7 @@ class Tree:
     def modules(self, kernel, names):
         """Kernel modules and the tables modprobe needs."""
         for path in kernel.order(names):
-            self.copy(path)
+            self.binary(plain_name(path), read_module(path))
         for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
             self.copy(os.path.join(kernel.root, name))
         host(["/sbin/depmod", "-b", self.root, kernel.release], "depmod")
@@ -195,7 +208,7 @@ def build():
 
 def build_xen(work):
     """The hypervisor as an ELF file."""
-    with gzip.open(XEN_IMAGE, "rb") as packed, open(work + "/xen", "wb") as plain:
+    with gzip.open(XEN_IMAGE % packages.xen_version(), "rb") as packed, open(work + "/xen", "wb") as plain:
         shutil.copyfileobj(packed, plain)
 
 
@@ -208,8 +221,8 @@ def build_box_initrd(work, kernel):
     archive.copy("/bin/busybox", "bin/busybox")
     load = ""
     for path in kernel.order(BOX_MODULES):
-        archive.copy(path, "modules/" + os.path.basename(path))
-        load += "insmod /modules/%s 2>/dev/null\n" % os.path.basename(path)
+        archive.file("modules/" + os.path.basename(plain_name(path)), read_module(path))
+        load += "insmod /modules/%s 2>/dev/null\n" % os.path.basename(plain_name(path))
     with open(HERE + "/dom0/initrd-init", encoding="utf-8") as stream:
         archive.file("init", stream.read().replace("@LOAD@", load).encode())
     archive.write_gz(work + "/dom0-initrd.gz")
@@ -220,23 +233,24 @@ def build_dom0(work, kernel):
     say("  dom0 root file system")
     tree = Tree(work + "/dom0")
     tree.busybox()
-    for path in DOM0_PROGRAMS:
+    for path in map(installed, DOM0_PROGRAMS):
         tree.program(path)
-    for path in DOM0_OPTIONAL:
+    for path in map(installed, DOM0_OPTIONAL):
         if os.path.exists(path):
             tree.program(path)
-    for path in DOM0_DATA:
+    for path in map(installed, DOM0_DATA):
         if os.path.exists(path):
             tree.copy(path)
     for pattern in DOM0_DATA_GLOBS:
         for path in glob.glob(pattern):
             tree.copy(path)
     tree.link("dash", "/bin/sh")        # busybox's shell would prefer its own applets to the real programs
-    tree.link(os.path.basename(XEN_LIB), "/usr/lib/xen")
-    for name in os.listdir(tree.path(XEN_LIB + "/bin")):
-        tree.link(XEN_LIB + "/bin/" + name, "/usr/sbin/" + name)
+    xen_lib = installed(XEN_LIB)
+    tree.link(os.path.basename(xen_lib), "/usr/lib/xen")
+    for name in os.listdir(tree.path(xen_lib + "/bin")):
+        tree.link(xen_lib + "/bin/" + name, "/usr/sbin/" + name)
     tree.modules(kernel, DOM0_MODULES)
-    tree.text("/etc/modules.list", "".join(path + "\n" for path in kernel.order(DOM0_MODULES)))
+    tree.text("/etc/modules.list", "".join(plain_name(path) + "\n" for path in kernel.order(DOM0_MODULES)))
     for name in ("init", "agent", "profile"):
         target = {"init": "/sbin/init", "agent": "/sbin/lab-agent", "profile": "/etc/profile"}[name]
         with open(HERE + "/dom0/" + name, encoding="utf-8") as stream:
@@ -277,7 +291,7 @@ def build_guests(work, kernel):
     build_tiny(work)
     shutil.rmtree(root.root)
     with open(work + "/guest.json", "w", encoding="ascii") as stream:
-        json.dump({"kernel": kernel.release, "media": places}, stream)
+        json.dump({"kernel": kernel.release, "xen": packages.xen_version(), "media": places}, stream)
 
 
 def build_guest_initrd(work, kernel):
@@ -289,8 +303,8 @@ def build_guest_initrd(work, kernel):
     archive.copy("/bin/busybox", "bin/busybox")
     load = ""
     for path in kernel.order(GUEST_BOOT_MODULES):
-        archive.copy(path, "modules/" + os.path.basename(path))
-        load += "insmod /modules/%s\n" % os.path.basename(path)
+        archive.file("modules/" + os.path.basename(plain_name(path)), read_module(path))
+        load += "insmod /modules/%s\n" % os.path.basename(plain_name(path))
     with open(HERE + "/guest/initrd-init", encoding="utf-8") as stream:
         archive.file("init", stream.read().replace("@LOAD@", load).encode())
     archive.write_gz(work + "/initrd.gz")

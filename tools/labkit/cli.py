@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 
-from . import build, suite
+from . import release, suite
 from .box import Box
 from .util import LabError, say
 
@@ -17,6 +17,10 @@ def box_options(parser):
     """Options of every verb that starts a box."""
     parser.add_argument("--dm", default="xendm", metavar="xendm|qemu|PATH", help="the device model (default xendm)")
     parser.add_argument("--xendm-build", metavar="DIR", help="the build tree with xendm (default ./build, then PATH)")
+    parser.add_argument("--suite", choices=("native",) + release.OTHERS, default="native",
+                        help="the Debian that the box is made of (default: this machine's)")
+    parser.add_argument("--emulator", choices=("auto", "native") + release.OTHERS, default="auto",
+                        help="the Debian whose QEMU carries the box (default: the newest there is)")
     parser.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto")
     parser.add_argument("--memory", type=int, metavar="MB", help="memory of the box")
     parser.add_argument("--smp", type=int, default=2, metavar="N", help="CPUs of the box")
@@ -28,12 +32,13 @@ def box_options(parser):
 def make_box(args, **more):
     """A Box as the options say."""
     return Box(dm=args.dm, xendm_build=args.xendm_build, accelerator=args.accel, memory=args.memory or 4096,
-               smp=args.smp, passthrough=args.passthrough, keep=args.keep, out=args.out, **more)
+               smp=args.smp, passthrough=args.passthrough, keep=args.keep, out=args.out, suite=args.suite,
+               emulator=args.emulator, **more)
 
 
-def do_build(_args):
+def do_build(args):
     """Verb build."""
-    print(build.build())
+    print(release.get(args.suite).files())
     return 0
 
 
@@ -87,6 +92,7 @@ def main():
     parser = argparse.ArgumentParser(prog="lab", description="A real Xen host in a box. See xendm-lab(1).")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verb = verbs.add_parser("build", help="build the box's files (other verbs do it by themselves)")
+    verb.add_argument("--suite", choices=("native",) + release.OTHERS, default="native")
     verb.set_defaults(action=do_build)
     verb = verbs.add_parser("shell", help="boot and give a dom0 shell")
     box_options(verb)

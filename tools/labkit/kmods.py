@@ -2,10 +2,22 @@
 """Kernel modules of Debian's stock kernel, with their dependencies in loading order."""
 
 import glob
+import lzma
 import os
 import re
 
 from .util import LabError
+
+
+def plain_name(path):
+    """A module's path once it is unpacked: Debian 13 has them compressed, busybox' insmod wants them plain."""
+    return path[:-3] if path.endswith(".xz") else path
+
+
+def read_module(path):
+    """The bytes of a module, unpacked."""
+    with (lzma.open(path, "rb") if path.endswith(".xz") else open(path, "rb")) as stream:
+        return stream.read()
 
 
 class Kernel:

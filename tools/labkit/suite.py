@@ -238,7 +238,7 @@ def do_test(args):
     memory = args.memory or 2048 + max(2048, max(one.memory for one in lives) + 1024)
     begin = time.monotonic()
     with Box(dm=args.dm, xendm_build=args.xendm_build, accelerator=args.accel, memory=memory, smp=args.smp,
-             passthrough=args.passthrough, keep=args.keep, out=out) as box:
+             passthrough=args.passthrough, keep=args.keep, out=out, suite=args.suite, emulator=args.emulator) as box:
         waiting = list(lives)
         lock = threading.Lock()
 
