@@ -17,7 +17,8 @@ ORACLE_ACCESSES = 200000
 DIFFERENTIAL_ACCESSES = 1000000
 DIFFERENTIAL_SEEDS = 1 2 3
 oracle_needs = xendm$(EXEEXT) tools/xenemu/xenemu$(EXEEXT)
-oracle_there = test -x $(ORACLE) || { echo "QEMU's Xen build is not there: ORACLE=$(ORACLE)" >&2; exit 1; }
+oracle_there = test -x $(ORACLE) || { echo "QEMU's Xen build is not there: ORACLE=$(ORACLE)" >&2; exit 1; }; \
+    echo "the oracle: `$(ORACLE) --version | head -n 1`, on the libraries of Xen $(XEN_VERSION)"
 differential = $(PYTHON) $(srcdir)/tests/device/differential --dm ./xendm$(EXEEXT) \
     --xenemu tools/xenemu/xenemu$(EXEEXT) --oracle $(ORACLE)
 

@@ -7,7 +7,7 @@ import sys
 
 sys.dont_write_bytecode = True     # the source tree stays clean
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
-from client import XENSTORED    # noqa: E402
+from client import XENSTORED, version    # noqa: E402
 
 ORACLE = "/usr/libexec/xen-qemu-system-i386"
 
@@ -22,4 +22,5 @@ with open(build + "/config.status", encoding="utf-8", errors="replace") as strea
     if "-fsanitize" in stream.read():
         print("1..0 # SKIP nothing of a build with sanitizers takes part: see the ordinary build")
         sys.exit(0)
+print("# the oracle: %s" % version(ORACLE), flush=True)
 os.execv(sys.executable, [sys.executable, source + "/tests/device/run", "--dm", ORACLE, "--xenemu", xenemu])

@@ -37,6 +37,12 @@ def want(cond, *detail):
         raise AssertionError(" ".join(str(d) for d in detail))
 
 
+def version(program):
+    """What a device model calls itself, in one line."""
+    out = subprocess.run([program, "--version"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    return (out.stdout.splitlines() or ["%s of unknown version" % program])[0]
+
+
 def sanitized():
     """Whether this is a build with sanitizers, which leaves the system calls alone."""
     with open(BUILD + "/config.status", encoding="utf-8", errors="replace") as stream:

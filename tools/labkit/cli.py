@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 
 from . import release, suite
@@ -40,6 +41,14 @@ def do_build(args):
     """Verb build."""
     print(release.get(args.suite).files())
     return 0
+
+
+def do_inside(args):
+    """Verb inside."""
+    place = release.get(args.suite)
+    place.prepare()
+    words = args.command or ["sh"]
+    return subprocess.run(place.command(["sh", "-c", 'cd /mnt/source && exec "$@"', "sh"] + words), check=False).returncode
 
 
 def do_shell(args):
@@ -94,6 +103,10 @@ def main():
     verb = verbs.add_parser("build", help="build the box's files (other verbs do it by themselves)")
     verb.add_argument("--suite", choices=("native",) + release.OTHERS, default="native")
     verb.set_defaults(action=do_build)
+    verb = verbs.add_parser("inside", help="run a command in another Debian: this source is /mnt/source, the cache /mnt/cache")
+    verb.add_argument("--suite", choices=release.OTHERS, default=release.OTHERS[0])
+    verb.add_argument("command", nargs=argparse.REMAINDER)
+    verb.set_defaults(action=do_inside)
     verb = verbs.add_parser("shell", help="boot and give a dom0 shell")
     box_options(verb)
     verb.set_defaults(action=do_shell)

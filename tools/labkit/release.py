@@ -80,15 +80,15 @@ class Debootstrap:
         with open(self.root + "/etc/initramfs-tools/update-initramfs.conf", "w", encoding="ascii") as stream:
             stream.write("update_initramfs=no\n")       # nobody boots it by one
 
-    def inside(self, argv, what, extra="/var/empty", env=None):
-        """Run a program in the release; its output. `extra` is there as /mnt/extra."""
-        if extra == "/var/empty":
-            extra = self.cache
-        words = ["unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "sh", self.root, self.cache,
-                 SOURCE, extra, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8",
-                 "DEBIAN_FRONTEND=noninteractive", "XENDM_LAB_CACHE=/mnt/cache"]
-        words += ["%s=%s" % pair for pair in (env or {}).items()] + list(argv)
-        done = subprocess.run(words, stdout=subprocess.PIPE, check=False)
+    def command(self, argv, extra=None):
+        """The command line that runs a program in the release. `extra` is there as /mnt/extra."""
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "sh", self.root, self.cache,
+                SOURCE, extra or self.cache, "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
+                "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "XENDM_LAB_CACHE=/mnt/cache"] + list(argv)
+
+    def inside(self, argv, what, extra=None):
+        """Run a program in the release; its output."""
+        done = subprocess.run(self.command(argv, extra), stdout=subprocess.PIPE, check=False)
         text = done.stdout.decode("utf-8", "replace")
         if done.returncode != 0:
             raise LabError("%s in Debian %s failed (it needs root, and the right to mount): %s"
