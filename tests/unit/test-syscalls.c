@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -254,7 +255,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
 #ifdef SYSCALLS_FREE
-    g_print("1..0 # SKIP sanitizers need system calls that the filter does not give\n");
+    /* Not g_print(): newer glib makes a comment of it. */
+    printf("1..0 # SKIP sanitizers need system calls that the filter does not give\n");
     return 0;
 #endif
     g_test_add_data_func("/syscalls/unlocked", NULL, test_calls);
