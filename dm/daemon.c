@@ -143,6 +143,9 @@ int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err
 
     d->desc = desc;
     d->loop = g_main_loop_new(NULL, FALSE);
+    if (!origin_is_inherited(&d->origin)) { /* else it was asked for, and the filter is on */
+        loop_ask_for_short_slices();
+    }
     d->sandbox = sandbox_prepare(desc, err);
     if (!d->sandbox || open_xen(d, &info, err) < 0 ||
         (origin_is_inherited(&d->origin) && inherit(d, err) < 0) || backends_open(d, err) < 0 ||
