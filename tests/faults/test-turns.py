@@ -11,7 +11,7 @@ import struct
 import sys
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import Cpu, Machine, Skip, note, tap, want
+from faults import Cpu, Disk, Machine, Skip, image, note, tap, want
 
 LIMIT_US = 5000
 VCPUS = 16
@@ -124,6 +124,29 @@ def test_qmp(tmp):
     m.end()
 
 
+def test_scatter(tmp):
+    """a disk command whose memory is in 2048 pieces, each of which has to be mapped; and then all mappings go"""
+    image(tmp + "/hda", 1 << 20)
+    m = Machine(tmp, "--disk", tmp + "/hda", "-m", "640", "--access-timeout", "60000")
+    limit = LIMIT_US * (SANITIZED if sanitized(m) else 1)
+    disk = Disk(m.cpu)
+    table = b"".join((0x200000 + (i << 18)).to_bytes(4, "little") + (16).to_bytes(4, "little") for i in range(2048))
+    for at in range(0, len(table), 4096):
+        m.cpu.do("write 0x%x 4096 0x%s" % (0x10000 + at, table[at:at + 4096].hex()))
+    m.qmp.hmp("info loop")
+    m.cpu.do("outl 0x%x 0x10000" % (disk.bm + 4))
+    m.cpu.do("outb 0x%x 6" % (disk.bm + 2))
+    disk.command(0xc8, 0, 64)
+    m.cpu.do("outb 0x%x 9" % disk.bm)
+    m.cpu.until("inb 0x%x" % disk.control, 0x80, 0)
+    took = longest(m)
+    want(took <= limit, "a turn took", took, "us of CPU time")
+    m.cpu.do("invalidate")
+    took = longest(m)
+    want(took <= limit, "a turn took", took, "us of CPU time")
+    m.end()
+
+
 def slice_ns(pid):
     """What the scheduler gives the process in one go: struct sched_attr's runtime. Kernels before 6.12 say 0."""
     attr = ctypes.create_string_buffer(56)
@@ -142,4 +165,4 @@ def test_slice(tmp):
 
 
 if __name__ == "__main__":
-    sys.exit(tap([test_vbe, test_bar, test_clear, test_qmp, test_slice]))
+    sys.exit(tap([test_vbe, test_bar, test_clear, test_qmp, test_scatter, test_slice]))
