@@ -112,9 +112,9 @@ int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err)
 
 /*
  * Linux 6.12 and later take a slice for ordinary threads, too, and let the one with the shorter
- * slice go first when it wakes up; its share stays what it was. Earlier ones ignore it. A nice value
- * would buy the same with a larger share: a guest that keeps us busy would then take from dom0 what
- * the toolstack needs, and a real-time class all of it.
+ * slice go first when it wakes up; its share stays what it was. Earlier ones ignore it. A nice
+ * value would buy the same with a larger share: a guest that keeps us busy would then take from
+ * dom0 what the toolstack needs, and a real-time class all of it.
  */
 #define SLICE_NS (100 * NS_PER_US) /* the least there is */
 

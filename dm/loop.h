@@ -25,8 +25,9 @@ int loop_signal_fd(void);
 void loop_take_signals(void);
 
 /*
- * Asks the kernel for short slices of CPU time: not more of it, but sooner, so that a guest's access
- * does not wait until somebody else has had his three milliseconds. Before the system call filter.
+ * Asks the kernel for short slices of CPU time: not more of it, but sooner, so that a guest's
+ * access does not wait until somebody else has had his three milliseconds. Before the system call
+ * filter.
  */
 void loop_ask_for_short_slices(void);
 
