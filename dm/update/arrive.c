@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <xendm/error.h>
@@ -28,6 +29,7 @@
 struct arrival {
     int line; /* to the program before us */
     bool twin;
+    pid_t child; /* the twin, seen from us */
     struct handover *left;
 };
 
@@ -89,6 +91,7 @@ static bool fork_twin(struct arrival *a, GError **err)
         return false;
     }
     if (child > 0) {
+        a->child = child;
         close(line);
         return true;
     }
@@ -121,12 +124,23 @@ struct arrival *update_arrive(int argc, char **argv, GError **err)
     return a;
 }
 
+/* Without serving: the twin, should it still be there, does not stay behind. */
+static void give_up(struct arrival *a) __attribute__((noreturn));
+static void give_up(struct arrival *a)
+{
+    if (a->child) {
+        kill(a->child, SIGKILL);
+        waitpid(a->child, NULL, 0);
+    }
+    _exit(EXIT_FAILURE);
+}
+
 void update_refuse(struct arrival *a, const char *why)
 {
     g_autofree char *text = g_strconcat(LINE_NO, why, NULL);
 
     line_say(a->line, text);
-    _exit(EXIT_FAILURE);
+    give_up(a);
 }
 
 bool update_is_twin(const struct arrival *a)
@@ -152,7 +166,7 @@ const struct handover *update_receive(struct arrival *a, GError **err)
 {
     die_with_parent(); /* a change of user took it away */
     if (!line_say(a->line, LINE_HELLO)) {
-        _exit(EXIT_FAILURE);
+        give_up(a);
     }
     a->left = handover_receive(a->line, err);
     if (a->left) {
@@ -173,12 +187,12 @@ void update_take_over(struct arrival *a, const char *ranges, int *keeper,
     }
     word = line_hear(a->line);
     if (!word || strcmp(word, LINE_GO) != 0) {
-        _exit(EXIT_FAILURE);
+        give_up(a);
     }
     signal(SIGCHLD, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
     if (!line_say(a->line, LINE_SERVING)) {
-        _exit(EXIT_FAILURE); /* it did not wait for us */
+        give_up(a); /* it did not wait for us */
     }
     close(a->line);
     log_set_level("all", "info");

@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <glib-unix.h>
@@ -25,8 +26,9 @@
 
 #include "update.h"
 
-#define KEEP_END 'e'  /* a signal that ends */
-#define KEEP_DUMP 'd' /* SIGUSR1 */
+#define KEEP_END 'e'    /* a signal that ends */
+#define END_LOOKS 2000u /* a millisecond apart, at a process that is ending */
+#define KEEP_DUMP 'd'   /* SIGUSR1 */
 
 static void close_others(int one, int other)
 {
@@ -58,6 +60,14 @@ static void pass_on_signals(int keeper, int signal_fd, bool *ending)
     }
 }
 
+/* Its descriptors go before the process does, and the toolstack may look whether all are gone. */
+static void await_children(void)
+{
+    for (unsigned i = 0; i < END_LOOKS && waitpid(-1, NULL, WNOHANG) == 0; i++) {
+        g_usleep(1000);
+    }
+}
+
 void update_keep(int keeper, int signal_fd)
 {
     struct pollfd pfd[] = {{.fd = keeper, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
@@ -78,6 +88,7 @@ void update_keep(int keeper, int signal_fd)
             pass_on_signals(keeper, signal_fd, &ending);
         }
         if (pfd[0].revents && recv(keeper, &word, 1, MSG_DONTWAIT) == 0) {
+            await_children();
             _exit(EXIT_SUCCESS);
         }
     }

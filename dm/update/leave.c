@@ -29,7 +29,7 @@
 #include "line.h"
 #include "update.h"
 
-#define TRY_SECONDS 30          /* for the rehearsal */
+#define TRY_SECONDS 10          /* for the rehearsal */
 #define STILL_SECONDS 5         /* for I/O in flight to end */
 #define BUILD_MS 5000           /* for the new program to build, while the guest waits */
 #define SERVE_MS 2000           /* for it to answer the word to go */
@@ -158,10 +158,6 @@ static void fail(struct update *u, const char *refusal)
 
 static void fail_with(struct update *u, GError *err)
 {
-    u->looks = REAP_KILL_LOOKS;
-    if (u->child) {
-        kill(u->child, SIGKILL);
-    }
     fail(u, err->message);
     g_error_free(err);
 }
@@ -316,11 +312,12 @@ static int hand_over(struct update *u, int line, bool check, int keeper, GError 
 
 /*
  * What it says within so long. NULL: nothing, and why. Nothing but signals is looked at meanwhile.
+ * Nor these once it was told to go: then they are for whoever serves in the end, us or it.
  */
-static char *await(struct update *u, int ms, GError **err)
+static char *await(struct update *u, int ms, bool signals, GError **err)
 {
     struct pollfd pfd[] = {{.fd = u->line, .events = POLLIN},
-                           {.fd = u->signal_fd, .events = POLLIN}};
+                           {.fd = signals ? u->signal_fd : -1, .events = POLLIN}};
     int64_t deadline = g_get_monotonic_time() + (int64_t)ms * 1000;
     char *said;
 
@@ -353,7 +350,7 @@ static bool serves(struct update *u, GError **err)
     g_autofree char *said = NULL;
 
     if (line_say(u->line, LINE_GO)) {
-        said = await(u, SERVE_MS, err);
+        said = await(u, SERVE_MS, false, err);
     } else {
         g_set_error(err, XENDM_ERROR, EPIPE, "it crashed");
     }
@@ -388,7 +385,7 @@ static void change(struct update *u)
     if (u->keeper < 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, keepers) < 0) {
         g_set_error(&err, XENDM_ERROR, errno, "no sockets for it: %s", g_strerror(errno));
     } else if (hand_over(u, u->line, false, u->keeper >= 0 ? u->keeper : keepers[1], &err) == 0 &&
-               (said = await(u, BUILD_MS, &err))) {
+               (said = await(u, BUILD_MS, true, &err))) {
         if (!g_str_has_prefix(said, LINE_READY)) {
             g_set_error(&err, XENDM_ERROR, EPROTO, "it said '%s'", said);
         } else if (u->ops->forward(u->opaque, said + strlen(LINE_READY), &err) == 0) {
@@ -467,6 +464,18 @@ static gboolean twin_ready(gint fd, GIOCondition condition, gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
+/* It has ended before it got anything: what it said before that, if it did. */
+static void fail_early(struct update *u)
+{
+    char *said;
+
+    while ((said = line_hear(u->twin_line)) && !g_str_has_prefix(said, LINE_NO)) {
+        g_free(said);
+    }
+    fail(u, said ? said + strlen(LINE_NO) : NULL);
+    g_free(said);
+}
+
 static void still_for_rehearsal(void *opaque)
 {
     struct update *u = opaque;
@@ -474,7 +483,12 @@ static void still_for_rehearsal(void *opaque)
 
     drop_source(&u->timeout_source);
     if (hand_over(u, u->twin_line, true, -1, &err) < 0) {
-        fail_with(u, err);
+        if (g_error_matches(err, XENDM_ERROR, EPIPE)) {
+            g_error_free(err);
+            fail_early(u);
+        } else {
+            fail_with(u, err);
+        }
         return;
     }
     go_on(u);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-TESTS += tests/update/test-update.py
-dist_check_SCRIPTS += tests/update/test-update.py
+TESTS += tests/update/test-update.py tests/update/test-trouble.py
+dist_check_SCRIPTS += tests/update/test-update.py tests/update/test-trouble.py
 check_DATA += tests/update/trouble.so
 EXTRA_DIST += tests/update/trouble.c docs/live-update.md
 CLEANFILES += tests/update/trouble.so
