@@ -20,7 +20,7 @@
 #include "guest.h"
 
 #define PARTS_MAX 13u
-#define PATTERNS_MAX 6u
+#define PATTERNS_MAX 8u
 #define REACH_MAX 128u
 #define OPS_MAX 200u
 #define INPUT_MAX 400u
@@ -61,12 +61,12 @@ static const struct target targets[] = {
      {IDE,
       {&ide_hd_class, .block = 0, .settings = {"bus=0", "unit=0"}},
       {&ide_hd_class, .block = 3, .settings = {"bus=1", "unit=0"}}},
-     {guest_ata, guest_ata, guest_bus_master, guest_disk, guest_disk}},
+     {guest_ata, guest_ata, guest_data, guest_trim, guest_bus_master, guest_disk, guest_disk}},
     {"ide-cd",
      {IDE,
       {&ide_cd_class, .block = 1, .settings = {"bus=0", "unit=0"}},
       {&ide_cd_class, .block = 2, .settings = {"bus=1", "unit=0"}}},
-     {guest_atapi, guest_atapi, guest_bus_master, guest_disk, guest_medium}},
+     {guest_atapi, guest_atapi, guest_data, guest_bus_master, guest_disk, guest_medium}},
     {"vga",
      {{&std_vga_class, .settings = {"vgamem_mb=1"}}},
      {guest_vga, guest_vga, guest_vbe, look_seldom}},

@@ -191,6 +191,45 @@ void guest_atapi(struct fuzz_guest *g)
     command(g, fuzz_u8(&g->in) & 0xe0 ? 0xa0 : ata_code(g));
 }
 
+/* The words of some sectors, either way. */
+void guest_data(struct fuzz_guest *g)
+{
+    unsigned how = fuzz_u8(&g->in), words = 256 * (1 + (how >> 4 & 3));
+    uint32_t base = how & 1 ? 0x170 : 0x1f0;
+
+    for (unsigned i = 0; i < words; i++) {
+        if (how & 2) {
+            g->out(g, base, i, 2);
+        } else {
+            g->get(g, base, 2);
+        }
+    }
+}
+
+/* DATA SET MANAGEMENT with ranges that mostly exist. */
+void guest_trim(struct fuzz_guest *g)
+{
+    unsigned how = fuzz_u8(&g->in);
+    uint32_t base = how & 1 ? 0x170 : 0x1f0;
+    uint32_t bm = (uint32_t)guest_bar(g->m, PCI_DEVFN(1, 1), 4) + (how & 1 ? 8 : 0);
+    uint32_t prd[2] = {0x20000, 0x80000200};
+    uint64_t range[64] = {0};
+
+    for (unsigned i = 0; i < 4; i++) {
+        range[i] = fuzz_u8(&g->in) | (uint64_t)(fuzz_u8(&g->in) % 160) << 48;
+    }
+    guestmem_write(g->m->memory, prd[0], range, sizeof(range));
+    guestmem_write(g->m->memory, 0x8000, prd, sizeof(prd));
+    g->out(g, bm, 0, 1);
+    g->out(g, bm + 4, 0x8000, 4);
+    g->out(g, base + 6, 0xe0 | (how & 2) << 3, 1);
+    g->out(g, base + 1, how & 0xf0 ? 1 : 0, 1);
+    g->out(g, base + 2, 0, 1);
+    g->out(g, base + 2, 1, 1);
+    g->out(g, base + 7, 0x06, 1);
+    g->out(g, bm, how & 4 ? 9 : 1, 1);
+}
+
 /* docs/misc/hvm-emulated-unplug.pandoc of Xen: the magic number is read, then the wish written. */
 void guest_unplug(struct fuzz_guest *g)
 {

@@ -58,6 +58,8 @@ uint64_t guest_some_memory(struct fuzz_guest *g);
 void guest_memory(struct fuzz_guest *g);
 void guest_ata(struct fuzz_guest *g);
 void guest_atapi(struct fuzz_guest *g);
+void guest_data(struct fuzz_guest *g);
+void guest_trim(struct fuzz_guest *g);
 void guest_bus_master(struct fuzz_guest *g);
 void guest_vbe(struct fuzz_guest *g);
 void guest_vga(struct fuzz_guest *g);
