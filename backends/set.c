@@ -100,7 +100,7 @@ unsigned backend_set_busy(const struct backend_set *set)
     for (guint i = 0; i < set->list->len; i++) {
         const struct backend *b = g_ptr_array_index(set->list, i);
 
-        count += b->class->busy && b->class->busy(b);
+        count += b->class->busy ? b->class->busy(b) : 0;
     }
     return count;
 }

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <xendm/host-time.h>
 #include <xendm/recorder.h>
 
 struct recorder recorder;
@@ -24,18 +25,10 @@ static const char *const kind_names[RECORDER_KIND_COUNT] = {
 static uint64_t start_count;
 static uint64_t start_ns;
 
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 uint64_t recorder_time_slow(void);
 uint64_t recorder_time_slow(void)
 {
-    return now_ns();
+    return (uint64_t)host_now_ns();
 }
 
 void recorder_set_payload(bool on)
@@ -49,7 +42,7 @@ void recorder_set_payload(bool on)
 void recorder_init(void)
 {
     start_count = recorder_time();
-    start_ns = now_ns();
+    start_ns = (uint64_t)host_now_ns();
 }
 
 struct line {
@@ -126,7 +119,8 @@ void recorder_dump(int fd, unsigned max)
     uint64_t count = end < RECORDER_SIZE ? end : RECORDER_SIZE;
     uint64_t now = recorder_time();
     uint64_t counted = now - start_count;
-    double ns_per_count = counted > 0 ? (double)(now_ns() - start_ns) / (double)counted : 1;
+    double ns_per_count =
+        counted > 0 ? (double)((uint64_t)host_now_ns() - start_ns) / (double)counted : 1;
     struct line l = {.len = 0};
 
     if (max > 0 && count > max) {

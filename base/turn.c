@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <time.h>
 
+#include <xendm/host-time.h>
 #include <xendm/turn.h>
 
 #define LONG_NS 1000000 /* a turn that is worth a look */
@@ -24,14 +25,6 @@ static struct {
     int64_t largest_ns;
 } t;
 
-static int64_t now_ns(clockid_t clock)
-{
-    struct timespec ts;
-
-    clock_gettime(clock, &ts);
-    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
 static void source_ends(int64_t now)
 {
     if (now - t.since > t.largest_ns) {
@@ -44,7 +37,7 @@ static void source_ends(int64_t now)
 void turn_of(const char *source)
 {
     if (t.source) {
-        source_ends(now_ns(CLOCK_MONOTONIC));
+        source_ends(host_clock_ns(CLOCK_MONOTONIC));
     }
     t.source = source;
 }
@@ -52,10 +45,10 @@ void turn_of(const char *source)
 void turn_begin(void)
 {
     if (t.unread >= SLACK_NS) {
-        t.cpu = now_ns(CLOCK_THREAD_CPUTIME_ID);
+        t.cpu = host_clock_ns(CLOCK_THREAD_CPUTIME_ID);
         t.unread = 0;
     }
-    t.start = t.since = now_ns(CLOCK_MONOTONIC);
+    t.start = t.since = host_clock_ns(CLOCK_MONOTONIC);
     t.source = t.largest = NULL;
     t.largest_ns = 0;
 }
@@ -69,7 +62,7 @@ static void keep(struct turn_longest *longest, int64_t cpu, int64_t wall)
 
 static void was_long(int64_t wall)
 {
-    int64_t cpu = now_ns(CLOCK_THREAD_CPUTIME_ID), used = cpu - t.cpu;
+    int64_t cpu = host_clock_ns(CLOCK_THREAD_CPUTIME_ID), used = cpu - t.cpu;
 
     t.cpu = cpu;
     t.unread = 0;
@@ -87,7 +80,7 @@ void turn_end(void)
     if (t.start == 0) {
         return; /* the first call of all: what was before is the start */
     }
-    now = now_ns(CLOCK_MONOTONIC);
+    now = host_clock_ns(CLOCK_MONOTONIC);
     wall = now - t.start;
     t.counters.turns++;
     if (wall <= LONG_NS) {

@@ -41,7 +41,7 @@ void backends_await_io(struct daemon *d)
 
     while (d->backends && (left = backend_set_busy(d->backends)) > 0) {
         if (g_get_monotonic_time() > deadline) {
-            log_warning(LOG_DM, "%u back ends still have I/O in flight: not waiting for it", left);
+            log_warning(LOG_DM, "%u disk requests do not come back: not waiting for them", left);
             _exit(EXIT_SUCCESS);
         }
         if (!g_main_context_iteration(NULL, FALSE)) {

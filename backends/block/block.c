@@ -645,9 +645,9 @@ static int open_drive(struct backend *backend, const struct handover *from, GErr
     return block_start(b, &options, err);
 }
 
-static bool drive_busy(const struct backend *backend)
+static unsigned drive_busy(const struct backend *backend)
 {
-    return block_in_flight((const struct block *)backend) > 0;
+    return block_in_flight((const struct block *)backend);
 }
 
 static int activate_drive(struct backend *backend, GError **err)

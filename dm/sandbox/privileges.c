@@ -17,6 +17,7 @@
 
 #include <xendm/device.h>
 #include <xendm/log.h>
+#include <xendm/numbers.h>
 
 #include "sandbox.h"
 #include "syscalls.h"
@@ -39,14 +40,13 @@ static int fail(GError **err, int e, const char *what, const char *value)
 /* "uid:gid" as libxl writes it for a uid of the range, or a user's name. */
 static int look_up(struct sandbox *s, const char *text, GError **err)
 {
-    char *end;
-    unsigned long uid, gid;
+    const char *colon = strchr(text, ':');
+    g_autofree char *first = g_strndup(text, colon ? (gsize)(colon - text) : 0);
+    uint64_t uid, gid;
 
-    errno = 0;
-    uid = strtoul(text, &end, 10);
-    if (end != text && *end == ':' && g_ascii_isdigit(end[1])) {
-        gid = strtoul(end + 1, &end, 10);
-        if (*end || errno || uid >= UINT32_MAX || gid >= UINT32_MAX) {
+    if (colon) {
+        if (number_parse(first, 0, UINT32_MAX - 1, &uid) < 0 ||
+            number_parse(colon + 1, 0, UINT32_MAX - 1, &gid) < 0) {
             return fail(err, EINVAL, "-runas", text);
         }
         s->uid = (uid_t)uid;

@@ -12,6 +12,7 @@
 #include <glib.h>
 
 #include <xendm/clock.h>
+#include <xendm/host-time.h>
 #include <xendm/recorder.h>
 
 #define DEFERRED 0x80000000u /* in vtimer.index: it is an index into deferred[] */
@@ -33,14 +34,6 @@ struct vclock {
     bool in_run;
     int64_t run_now; /* while in_run: what counts as the past */
 };
-
-static int64_t host_now(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
-}
 
 struct vclock *vclock_new(void (*rearm)(void *opaque, int64_t delay_ns), void *opaque)
 {
@@ -68,7 +61,7 @@ int64_t vclock_now(const struct vclock *clock)
     if (!clock->running || !clock->rearm) {
         return clock->base;
     }
-    if (__builtin_add_overflow(clock->base, host_now() - clock->host, &now)) {
+    if (__builtin_add_overflow(clock->base, host_now_ns() - clock->host, &now)) {
         return INT64_MAX;
     }
     return now;
@@ -124,7 +117,7 @@ void vclock_start(struct vclock *clock)
         return;
     }
     clock->running = true;
-    clock->host = host_now();
+    clock->host = host_now_ns();
     update_wakeup(clock, false);
 }
 

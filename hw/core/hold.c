@@ -5,6 +5,7 @@
 #include <xendm/clock.h>
 #include <xendm/device.h>
 #include <xendm/hold.h>
+#include <xendm/host-time.h>
 #include <xendm/machine.h>
 #include <xendm/recorder.h>
 #include <xendm/turn.h>
@@ -62,21 +63,13 @@ bool device_is_held(const struct device *dev)
 
 /* ---- work ---- */
 
-static int64_t now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return ts.tv_sec * NS_PER_S + ts.tv_nsec;
-}
-
 /* Steps for about `ns`; whether there is more. */
 static bool work(const struct device_work *w, int64_t ns)
 {
-    int64_t end = now_ns() + ns;
+    int64_t end = host_now_ns() + ns;
 
     while (w->step(w->opaque)) {
-        if (now_ns() >= end) {
+        if (host_now_ns() >= end) {
             return true;
         }
     }

@@ -48,8 +48,8 @@ struct backend_class {
      */
     int (*open)(struct backend *b, const struct handover *from, GError **err);
     void (*close)(struct backend *b);
-    /* I/O in flight: a stop, a save and the end of the process wait for it. NULL: never. */
-    bool (*busy)(const struct backend *b);
+    /* Requests in flight: a stop, a save and the end of the process wait for them. NULL: none. */
+    unsigned (*busy)(const struct backend *b);
     /*
      * A cheap look at what has completed, for the loop that spins on ioreqs; true: something was
      * done. Once for all instances. NULL: nothing to look at.
@@ -109,7 +109,7 @@ struct backend *backend_find(const struct backend_set *set, enum backend_kind ki
 /* In order of making. `fn` may remove the one it is called with. */
 void backend_foreach(const struct backend_set *set, void (*fn)(void *opaque, struct backend *b),
                      void *opaque);
-/* How many of them have I/O in flight. */
+/* Requests in flight, of all of them. */
 unsigned backend_set_busy(const struct backend_set *set);
 
 /* Migration: those that are made from here on are inactive. */
