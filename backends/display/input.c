@@ -1,28 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Input routing: events to the device that was attached last and takes them. */
-#include <errno.h>
 #include <string.h>
 
 #include <glib.h>
 
-#include <xendm/input.h>
-
-#define COMBINATION_MAX 16u
-
-struct attached {
-    const struct input_device *device;
-    void *opaque;
-};
+#include "input-internal.h"
 
 struct watching {
     const struct input_viewer *viewer;
     void *opaque;
-};
-
-struct input {
-    GArray *devices; /* struct attached, the last attached last */
-    GArray *viewers; /* struct watching */
-    unsigned leds;
 };
 
 struct input *input_new(void)
@@ -30,12 +16,14 @@ struct input *input_new(void)
     struct input *in = g_new0(struct input, 1);
     in->devices = g_array_new(FALSE, FALSE, sizeof(struct attached));
     in->viewers = g_array_new(FALSE, FALSE, sizeof(struct watching));
+    key_queue_init(in);
     return in;
 }
 
 void input_free(struct input *in)
 {
     if (in) {
+        key_queue_clear(in);
         g_array_free(in->devices, TRUE);
         g_array_free(in->viewers, TRUE);
         g_free(in);
@@ -52,6 +40,11 @@ void input_free(struct input *in)
         } \
         found_; \
     })
+
+const struct attached *input_keyboard(struct input *in)
+{
+    return INPUT_FIND(in, key);
+}
 
 /* Calls `member` of all viewers; backwards, so that the one that is called may leave. */
 #define INPUT_TELL(in, member, ...) \
@@ -114,14 +107,6 @@ void input_unwatch(struct input *in, const struct input_viewer *viewer, void *op
     }
 }
 
-void input_key(struct input *in, unsigned code, bool down)
-{
-    const struct attached *a = INPUT_FIND(in, key);
-    if (a) {
-        a->device->key(a->opaque, code, down);
-    }
-}
-
 void input_relative(struct input *in, int dx, int dy, int wheel)
 {
     const struct attached *a = INPUT_FIND(in, relative);
@@ -160,37 +145,6 @@ void input_sync(struct input *in)
 bool input_is_absolute(const struct input *in)
 {
     return INPUT_FIND(in, absolute) != NULL;
-}
-
-int input_send_keys(struct input *in, const char *combination, char **bad)
-{
-    unsigned codes[COMBINATION_MAX], n = 0;
-    char **names = g_strsplit(combination, "-", COMBINATION_MAX + 1);
-
-    *bad = NULL;
-    for (; names[n]; n++) {
-        unsigned code = n < COMBINATION_MAX ? input_key_from_name(names[n]) : 0;
-        if (code == 0) {
-            *bad = g_strdup(names[n]);
-            break;
-        }
-        codes[n] = code;
-    }
-    g_strfreev(names);
-    if (!*bad && n == 0) {
-        *bad = g_strdup(combination);
-    }
-    if (*bad) {
-        return -EINVAL;
-    }
-    for (unsigned i = 0; i < n; i++) {
-        input_key(in, codes[i], true);
-    }
-    for (unsigned i = n; i-- > 0;) {
-        input_key(in, codes[i], false);
-    }
-    input_sync(in);
-    return 0;
 }
 
 void input_set_leds(struct input *in, unsigned leds)

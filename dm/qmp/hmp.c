@@ -72,17 +72,20 @@ static void hmp_sendkey(struct qmp_call *call, const char *arg)
     g_autofree char *keys = g_strdup(arg);
     const char *hold = hmp_split_word(keys);
     char *bad = NULL;
-    uint64_t ms;
+    uint64_t ms = INPUT_HOLD_MS;
+    int rc;
 
     if (!*keys) {
         qmp_call_fail(call, QMP_GENERIC_ERROR,
                       "sendkey KEYS [hold], as in: sendkey ctrl-alt-delete");
-    } else if (*hold && number_parse(hold, 0, UINT32_MAX, &ms) < 0) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "'%s' is not a time in milliseconds", hold);
+    } else if (*hold && number_parse(hold, 0, INPUT_HOLD_MS_MAX, &ms) < 0) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "'%s' is not a time of at most %u milliseconds",
+                      hold, INPUT_HOLD_MS_MAX);
     } else if (!call->qmp->target->machine->input) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "this machine has no input");
-    } else if (input_send_keys(call->qmp->target->machine->input, keys, &bad) < 0) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "there is no key '%s'", bad ? bad : keys);
+    } else if ((rc = input_send_keys(call->qmp->target->machine->input, keys, (unsigned)ms, &bad)) <
+               0) {
+        qmp_keys_failed(call, rc, bad ? bad : keys);
         g_free(bad);
     } else {
         qmp_call_text(call, "");
@@ -132,7 +135,7 @@ static const struct hmp_command {
     {"screendump", hmp_screendump, HMP_MACHINE,
      "FILE: a picture of the screen, PNG if it ends in .png, else PPM"},
     {"sendkey", hmp_sendkey, HMP_MACHINE,
-     "KEYS [hold]: press and release, as ctrl-alt-delete (the time has no effect)"},
+     "KEYS [hold]: press, and release after that many milliseconds, as ctrl-alt-delete 200"},
     {"stop", hmp_stop, HMP_MACHINE | HMP_EXCLUSIVE, "stop the devices and finish their I/O"},
     {"system_reset", hmp_system_reset, HMP_MACHINE | HMP_EXCLUSIVE, "reset the guest"},
 };

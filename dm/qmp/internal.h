@@ -146,6 +146,7 @@ void qmp_run_system_reset(struct qmp_call *call, JsonObject *args);
 
 /* commands-seat.c, for HMP too */
 void qmp_screendump(struct qmp_call *call, const char *file, bool png);
+void qmp_keys_failed(struct qmp_call *call, int error, const char *name);
 
 /* facts.c */
 const char *qmp_status_name(struct qmp *qmp);

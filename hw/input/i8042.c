@@ -6,10 +6,12 @@
  * Sources: IBM PS/2 Hardware Interface Technical Reference, "Keyboard and auxiliary device
  * controller"; A. Chapweske's PS/2 documents; what Linux' i8042 and SeaBIOS do with it.
  *
- * There are no delays: the input buffer is never full, and the output buffer is refilled when it is
- * read. An interrupt line is high while a byte for it waits, so each byte makes an edge. A disabled
- * interface holds back keys and movement but not answers to commands, because drivers send commands
- * to disabled ports and expect to be answered.
+ * The input buffer is never full, and answers to commands are there at once. A byte of a key or of
+ * movement comes BYTE_NS after the one before was read, as on the wire: until then port 0x60 keeps
+ * what it had, for the second one of a chain of interrupt handlers. An interrupt line is high while
+ * a byte for it waits, so each byte makes an edge. A disabled interface holds back keys and
+ * movement but not answers to commands, because drivers send commands to disabled ports and expect
+ * to be answered.
  *
  * Left out: the controller's RAM but the command byte, password, diagnostics; port 92 belongs to
  * the ISA bridge; the A20 gate is a bit that reads back and switches nothing (Xen has none for HVM
@@ -44,6 +46,8 @@
 #define OP_AUX_FULL 0x20
 #define OP_IDLE 0xcc /* the lines' idle state */
 
+#define BYTE_NS NS_PER_MS /* 11 bits at 10 to 16.7 kHz */
+
 struct i8042 {
     struct device dev;
     struct region data_region, command_region;
@@ -54,6 +58,9 @@ struct i8042 {
     bool last_was_command;
     bool full, full_aux; /* output buffer */
     uint8_t data;
+    bool typed;                            /* it is no answer: a key's byte or the mouse's */
+    bool took_key;                         /* so that there is room for another */
+    struct vtimer gap;                     /* while it runs, no such byte comes */
     bool breaking;                         /* translation saw the break prefix */
     struct ps2_queue answers, aux_answers; /* the controller's own; the latter as if by the mouse */
     struct ps2_keyboard keyboard;
@@ -62,9 +69,11 @@ struct i8042 {
 
 static bool i8042_take_keyboard(struct i8042 *s, uint8_t *byte)
 {
-    bool is_answer;
+    bool is_answer, answers_only = (s->mode & CB_KBD_OFF) || vtimer_armed(&s->gap);
 
-    while (ps2_keyboard_take(&s->keyboard, s->mode & CB_KBD_OFF, byte, &is_answer)) {
+    while (ps2_keyboard_take(&s->keyboard, answers_only, byte, &is_answer)) {
+        s->typed = !is_answer;
+        s->took_key |= !is_answer;
         if (!(s->mode & CB_TRANSLATE)) {
             s->breaking = false;
             return true;
@@ -84,20 +93,35 @@ static bool i8042_take_keyboard(struct i8042 *s, uint8_t *byte)
     return false;
 }
 
+static bool i8042_take_mouse(struct i8042 *s, uint8_t *byte)
+{
+    s->typed = s->mouse.reply.count == 0;
+    return ps2_mouse_take(&s->mouse, (s->mode & CB_AUX_OFF) || vtimer_armed(&s->gap), byte);
+}
+
 /* Fills the output buffer if it is empty, by priority, and drives the interrupt lines. */
 static void i8042_update(struct i8042 *s)
 {
     if (!s->full) {
-        s->full_aux = false;
+        s->full_aux = s->typed = false;
         if (ps2_queue_take(&s->answers, &s->data) || i8042_take_keyboard(s, &s->data)) {
             s->full = true;
-        } else if (ps2_queue_take(&s->aux_answers, &s->data) ||
-                   ps2_mouse_take(&s->mouse, s->mode & CB_AUX_OFF, &s->data)) {
+        } else if (ps2_queue_take(&s->aux_answers, &s->data) || i8042_take_mouse(s, &s->data)) {
             s->full = s->full_aux = true;
         }
     }
     irq_set(&s->kbd_irq, s->full && !s->full_aux && (s->mode & CB_KBD_INT));
     irq_set(&s->aux_irq, s->full && s->full_aux && (s->mode & CB_AUX_INT));
+    /* It may call us back; the buffer is full then. */
+    if (s->took_key && s->keyboard.port.input) {
+        s->took_key = false;
+        input_key_ready(s->keyboard.port.input);
+    }
+}
+
+static void i8042_gap_over(void *opaque)
+{
+    i8042_update(opaque);
 }
 
 static void i8042_ready(void *opaque)
@@ -131,6 +155,9 @@ static uint64_t data_read(void *opaque, uint64_t offset, unsigned size)
 
     if (s->full) {
         s->full = false;
+        if (s->typed) {
+            vtimer_arm_in(&s->gap, BYTE_NS);
+        }
         irq_set(&s->kbd_irq, false);
         irq_set(&s->aux_irq, false);
         i8042_update(s);
@@ -165,6 +192,7 @@ static void data_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
     default:
         s->mode &= ~CB_KBD_OFF;
         ps2_keyboard_write(&s->keyboard, byte);
+        s->took_key = true; /* it may have forgotten some */
         break;
     }
     i8042_update(s);
@@ -274,6 +302,7 @@ static int i8042_realize(struct device *dev, GError **err)
     }
     device_connect_isa_irq(dev, &s->kbd_irq, 1);
     device_connect_isa_irq(dev, &s->aux_irq, 12);
+    vtimer_init(&s->gap, dev->machine->clock, "i8042-byte", i8042_gap_over, s);
     s->keyboard.port = s->mouse.port = port;
     if (input) {
         input_attach(input, &ps2_keyboard_input, &s->keyboard);
@@ -286,6 +315,7 @@ static void i8042_unrealize(struct device *dev)
 {
     struct i8042 *s = DEVICE_CAST(struct i8042, dev);
 
+    vtimer_disarm(&s->gap);
     if (s->keyboard.port.input) {
         input_detach(s->keyboard.port.input, &ps2_mouse_input, &s->mouse);
         input_detach(s->keyboard.port.input, &ps2_keyboard_input, &s->keyboard);
@@ -300,13 +330,30 @@ static void i8042_reset(struct device *dev, enum reset_reason why)
     s->output_port = OP_NO_RESET | OP_A20 | OP_IDLE;
     s->command = 0;
     s->last_was_command = true;
-    s->full = s->full_aux = s->breaking = false;
+    s->full = s->full_aux = s->breaking = s->typed = false;
+    vtimer_disarm(&s->gap);
     s->data = 0;
     memset(&s->answers, 0, sizeof(s->answers));
     memset(&s->aux_answers, 0, sizeof(s->aux_answers));
     ps2_keyboard_reset(&s->keyboard);
     ps2_mouse_reset(&s->mouse);
+    s->took_key = true;
     i8042_update(s);
+}
+
+/* Saved between two bytes of a key, it goes on with the next. */
+static void i8042_resume(struct device *dev)
+{
+    i8042_update(DEVICE_CAST(struct i8042, dev));
+}
+
+static void i8042_pre_save(void *base)
+{
+    struct i8042 *s = base;
+
+    if (s->keyboard.port.input && input_keys_held(s->keyboard.port.input)) {
+        ps2_keyboard_release_all(&s->keyboard);
+    }
 }
 
 static void i8042_describe(struct device *dev, struct facts *to)
@@ -349,6 +396,7 @@ static const struct state_desc i8042_state = {
     .name = "i8042",
     .version = 1,
     .fields = i8042_fields,
+    .pre_save = i8042_pre_save,
 };
 
 const struct device_class i8042_class = {
@@ -360,5 +408,6 @@ const struct device_class i8042_class = {
     .realize = i8042_realize,
     .reset = i8042_reset,
     .unrealize = i8042_unrealize,
+    .resume = i8042_resume,
     .describe = i8042_describe,
 };

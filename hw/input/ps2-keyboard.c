@@ -321,7 +321,26 @@ static void send_late_releases(struct ps2_keyboard *k)
     }
 }
 
-const struct input_device ps2_keyboard_input = {.name = "ps2-keyboard", .key = on_key};
+void ps2_keyboard_release_all(struct ps2_keyboard *k)
+{
+    for (size_t i = 0; i < sizeof(k->release); i++) {
+        k->release[i] |= k->down[i];
+    }
+}
+
+/* The longest sequence is 8 bytes. A keyboard that is off forgets what is typed. */
+static bool has_room(void *opaque)
+{
+    const struct ps2_keyboard *k = opaque;
+
+    return !k->scanning || k->keys.count + 8 <= PS2_QUEUE_SIZE;
+}
+
+const struct input_device ps2_keyboard_input = {
+    .name = "ps2-keyboard",
+    .key = on_key,
+    .key_room = has_room,
+};
 
 static void clear_keys(struct ps2_keyboard *k)
 {
@@ -466,6 +485,9 @@ void ps2_keyboard_write(struct ps2_keyboard *k, uint8_t byte)
 bool ps2_keyboard_take(struct ps2_keyboard *k, bool answers_only, uint8_t *byte, bool *is_answer)
 {
     *is_answer = ps2_queue_take(&k->reply, byte);
+    if (!*is_answer && !answers_only && k->keys.count == 0) {
+        send_late_releases(k);
+    }
     if (!*is_answer && (answers_only || !ps2_queue_take(&k->keys, byte))) {
         return false;
     }

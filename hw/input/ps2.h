@@ -47,6 +47,8 @@ struct ps2_keyboard {
 extern const struct state_desc ps2_keyboard_state;
 extern const struct input_device ps2_keyboard_input; /* opaque: struct ps2_keyboard */
 void ps2_keyboard_reset(struct ps2_keyboard *k);
+/* Every key that is down goes up with the next bytes that are taken. */
+void ps2_keyboard_release_all(struct ps2_keyboard *k);
 void ps2_keyboard_write(struct ps2_keyboard *k, uint8_t byte);
 /* The next answer; then, unless `answers_only`, the next byte of a key. */
 bool ps2_keyboard_take(struct ps2_keyboard *k, bool answers_only, uint8_t *byte, bool *is_answer);

@@ -296,6 +296,7 @@ int board_build(struct machine *m, const struct machine_desc *desc, GError **err
     m->firmware_dir = firmware_dir();
     if (!m->input) {
         m->input = b->input = input_new();
+        input_set_clock(m->input, m->clock);
     }
     if (!m->display && wants_display(desc)) {
         m->display = b->display = display_new();

@@ -18,6 +18,11 @@ struct input;
 struct input_device {
     const char *name;
     void (*key)(void *opaque, unsigned code, bool down);
+    /*
+     * Whether key() can take another one now; NULL: always. A device that said no calls
+     * input_key_ready() when it can.
+     */
+    bool (*key_room)(void *opaque);
     void (*relative)(void *opaque, int dx, int dy, int wheel);
     void (*absolute)(void *opaque, int x, int y);
     /* BTN_LEFT, BTN_RIGHT, BTN_MIDDLE, BTN_SIDE, BTN_EXTRA */
@@ -35,7 +40,25 @@ void input_free(struct input *in);
 void input_attach(struct input *in, const struct input_device *device, void *opaque);
 void input_detach(struct input *in, const struct input_device *device, void *opaque);
 
-void input_key(struct input *in, unsigned code, bool down);
+/*
+ * Keys that the guest has no room for wait, in order, however slowly it reads. When
+ * INPUT_KEYS_WAITING_MAX wait, further presses are dropped (false), but never a release of what was
+ * pressed.
+ */
+#define INPUT_KEYS_WAITING_MAX 1024u
+bool input_key(struct input *in, unsigned code, bool down);
+void input_key_ready(struct input *in); /* by the device */
+unsigned input_keys_waiting(const struct input *in);
+/*
+ * Whether the release of a key is still to come. A keyboard that is saved meanwhile saves itself
+ * with all keys on their way up: who goes on with it will not hear of the release.
+ */
+bool input_keys_held(const struct input *in);
+
+/* How hold times of keys are counted; without one there are none. */
+struct vclock;
+void input_set_clock(struct input *in, struct vclock *clock);
+
 void input_relative(struct input *in, int dx, int dy, int wheel);
 void input_absolute(struct input *in, int x, int y);
 void input_button(struct input *in, unsigned code, bool down);
@@ -46,10 +69,15 @@ bool input_is_absolute(const struct input *in); /* an absolute device is attache
 unsigned input_key_from_name(const char *name);
 
 /*
- * Presses the keys of "ctrl-alt-delete" in order and releases them in reverse; -EINVAL names the
- * unknown key in *bad.
+ * Presses the keys in order and, `hold_ms` later, releases them in reverse. -ENOBUFS: too much
+ * waits for the guest; none is pressed then.
  */
-int input_send_keys(struct input *in, const char *combination, char **bad);
+#define INPUT_COMBINATION_MAX 16u
+#define INPUT_HOLD_MS 100u
+#define INPUT_HOLD_MS_MAX 10000u
+int input_press_keys(struct input *in, const unsigned *codes, unsigned n, unsigned hold_ms);
+/* The same with "ctrl-alt-delete"; -EINVAL names the unknown key in *bad. */
+int input_send_keys(struct input *in, const char *combination, unsigned hold_ms, char **bad);
 
 /* LEDs as the guest sets them on its keyboard: bit 0 scroll, 1 num, 2 caps. */
 void input_set_leds(struct input *in, unsigned leds);

@@ -4,6 +4,7 @@
 import os
 import stat
 import sys
+import time
 
 sys.dont_write_bytecode = True
 from faults import Disk, Machine, image, tap, want     # noqa: E402
@@ -75,5 +76,35 @@ def test_screendump(tmp):
     m.end()
 
 
+def test_keys(tmp):
+    """no key of a burst is lost however slowly the guest reads; sendkey's hold time is kept"""
+    m = Machine(tmp)
+    cpu = m.cpu
+    cpu.do("outb 0x64 0x60")
+    cpu.do("outb 0x60 0x41")        # translated, interrupts on
+    for i in range(60):
+        want(m.qmp.hmp("sendkey %d 1" % (i % 10)) == "", "refused")
+    codes = [0x0b] + list(range(2, 11))
+    for i in range(60):
+        for code in (codes[i % 10], codes[i % 10] | 0x80):
+            cpu.until("inb 0x64", 1, 1)
+            cpu.expect("inb 0x60", code)
+    m.qmp.hmp("sendkey q 300")
+    cpu.until("inb 0x64", 1, 1)
+    start = time.monotonic()
+    cpu.expect("inb 0x60", 0x10)
+    cpu.until("inb 0x64", 1, 1)
+    want(time.monotonic() - start > .25, "held for", time.monotonic() - start)
+    cpu.expect("inb 0x60", 0x90)
+    reply = m.qmp.ask("send-key", keys=[{"type": "qcode", "data": "ctrl"}, {"type": "qcode", "data": "c"}], **{"hold-time": 1})
+    want("return" in reply, reply)
+    for code in (0x1d, 0x2e, 0xae, 0x9d):
+        cpu.until("inb 0x64", 1, 1)
+        cpu.expect("inb 0x60", code)
+    refused = [m.qmp.hmp("sendkey a 0") for _ in range(1100)]
+    want(refused[0] == "" and "does not read" in refused[-1], refused[0], refused[-1])
+    m.end()
+
+
 if __name__ == "__main__":
-    sys.exit(tap([test_recorder, test_screendump]))
+    sys.exit(tap([test_recorder, test_screendump, test_keys]))

@@ -244,7 +244,19 @@ void display_screendump(struct display *d, const char *file, bool png,
     done(opaque, NULL);
 }
 
-int input_send_keys(struct input *in, const char *combination, char **bad)
+int input_press_keys(struct input *in, const unsigned *codes, unsigned n, unsigned hold_ms)
+{
+    g_snprintf(fake_qmp.keys, sizeof(fake_qmp.keys), "%u keys from %u for %u ms", n, codes[0],
+               hold_ms);
+    return 0;
+}
+
+unsigned input_key_from_name(const char *name)
+{
+    return strcmp(name, "a") == 0 ? 30 : 0;
+}
+
+int input_send_keys(struct input *in, const char *combination, unsigned hold_ms, char **bad)
 {
     const char *unknown = strstr(combination, "nokey");
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Routing of input events, key names, LEDs. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <glib.h>
 #include <linux/input-event-codes.h>
 
+#include <xendm/clock.h>
 #include <xendm/input.h>
 
 struct log {
@@ -68,7 +70,7 @@ static void test_routing(void)
     input_attach(in, &keyboard, &k);
     input_attach(in, &mouse, &m);
     g_assert_false(input_is_absolute(in));
-    input_key(in, KEY_A, true);
+    g_assert_true(input_key(in, KEY_A, true));
     input_relative(in, 1, -2, 3);
     input_button(in, BTN_LEFT, true);
     input_sync(in);
@@ -230,31 +232,147 @@ static void test_send_keys(void)
     GString *many = g_string_new("a");
 
     input_attach(in, &keyboard, &k);
-    g_assert_cmpint(input_send_keys(in, "ctrl-alt-delete", &bad), ==, 0);
+    g_assert_cmpint(input_send_keys(in, "ctrl-alt-delete", 100, &bad), ==, 0);
     g_assert_null(bad);
     expect(&k, "+29 +56 +111 -111 -56 -29 ");
-    g_assert_cmpint(input_send_keys(in, "x", &bad), ==, 0);
+    g_assert_cmpint(input_send_keys(in, "x", 0, &bad), ==, 0);
     expect(&k, "+45 -45 ");
 
-    g_assert_cmpint(input_send_keys(in, "ctrl-nonsense-a", &bad), ==, -EINVAL);
+    g_assert_cmpint(input_send_keys(in, "ctrl-nonsense-a", 100, &bad), ==, -EINVAL);
     g_assert_cmpstr(bad, ==, "nonsense");
     g_clear_pointer(&bad, g_free);
-    g_assert_cmpint(input_send_keys(in, "", &bad), ==, -EINVAL);
+    g_assert_cmpint(input_send_keys(in, "", 100, &bad), ==, -EINVAL);
     g_assert_cmpstr(bad, ==, "");
     g_clear_pointer(&bad, g_free);
-    g_assert_cmpint(input_send_keys(in, "ctrl-", &bad), ==, -EINVAL);
+    g_assert_cmpint(input_send_keys(in, "ctrl-", 100, &bad), ==, -EINVAL);
     g_assert_cmpstr(bad, ==, "");
     g_clear_pointer(&bad, g_free);
     for (unsigned i = 0; i < 100; i++) {
         g_string_append(many, "-a");
     }
-    g_assert_cmpint(input_send_keys(in, many->str, &bad), ==, -EINVAL);
+    g_assert_cmpint(input_send_keys(in, many->str, 100, &bad), ==, -EINVAL);
     g_assert_nonnull(bad);
     g_free(bad);
     expect(&k, ""); /* nothing is pressed unless everything is known */
     g_string_free(many, TRUE);
     g_string_free(k.text, TRUE);
     input_free(in);
+}
+
+/* A keyboard with room for one event at a time. */
+struct slow {
+    struct log log;
+    bool full;
+};
+
+static void slow_key(void *opaque, unsigned code, bool down)
+{
+    struct slow *s = opaque;
+
+    g_assert_false(s->full);
+    s->full = true;
+    log_key(&s->log, code, down);
+}
+
+static bool slow_room(void *opaque)
+{
+    return !((struct slow *)opaque)->full;
+}
+
+static const struct input_device slow_keyboard = {
+    .name = "slow",
+    .key = slow_key,
+    .key_room = slow_room,
+};
+
+/* However slowly it reads, the guest gets every key, in order; hold times count when it is their
+ * turn. */
+static void test_slow_guest(void)
+{
+    struct vclock *clock = vclock_new(NULL, NULL);
+    struct input *in = input_new();
+    struct slow s = {.log = {g_string_new(NULL)}};
+    g_autoptr(GString) want = g_string_new(NULL);
+    char *bad = NULL;
+
+    input_set_clock(in, clock);
+    vclock_start(clock);
+    input_attach(in, &slow_keyboard, &s);
+    for (unsigned i = 0; i < 500; i++) {
+        unsigned code = KEY_1 + i % 10;
+
+        g_assert_true(input_key(in, code, true));
+        g_assert_true(input_key(in, code, false));
+        g_string_append_printf(want, "+%u -%u ", code, code);
+    }
+    g_assert_true(input_keys_held(in));
+    while (input_keys_waiting(in) > 0) {
+        s.full = false;
+        input_key_ready(in);
+    }
+    expect(&s.log, want->str);
+    g_assert_false(input_keys_held(in));
+
+    s.full = false;
+    g_assert_cmpint(input_send_keys(in, "ctrl-c", 250, &bad), ==, 0);
+    g_assert_cmpint(input_send_keys(in, "x", 50, &bad), ==, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        s.full = false;
+        input_key_ready(in);
+    }
+    expect(&s.log, "+29 +46 ");
+    vclock_set(clock, vclock_now(clock) + 249 * NS_PER_MS);
+    vclock_run(clock);
+    expect(&s.log, "");
+    vclock_set(clock, vclock_now(clock) + NS_PER_MS);
+    vclock_run(clock);
+    for (unsigned i = 0; i < 4; i++) {
+        s.full = false;
+        input_key_ready(in);
+    }
+    expect(&s.log, "-46 -29 +45 ");
+    vclock_set(clock, vclock_now(clock) + 50 * NS_PER_MS);
+    vclock_run(clock);
+    expect(&s.log, "-45 ");
+    g_assert_cmpuint(input_keys_waiting(in), ==, 0);
+    g_assert_cmpint(vclock_next_deadline(clock), ==, VTIMER_OFF);
+    input_free(in);
+    vclock_free(clock);
+    g_string_free(s.log.text, TRUE);
+}
+
+/* Who never reads costs a bounded queue; nothing that went down stays down. */
+static void test_deaf_guest(void)
+{
+    struct input *in = input_new();
+    struct slow s = {.log = {g_string_new(NULL)}, .full = true};
+    GHashTable *down = g_hash_table_new(NULL, NULL);
+    g_auto(GStrv) words = NULL;
+    unsigned refused = 0;
+    char *bad = NULL;
+
+    input_attach(in, &slow_keyboard, &s);
+    for (unsigned i = 0; i < 100000; i++) {
+        refused += !input_key(in, KEY_A + i % 9, true);
+        input_key(in, KEY_A + i % 9, false);
+    }
+    g_assert_cmpuint(refused, ==, 100000 - INPUT_KEYS_WAITING_MAX);
+    g_assert_cmpuint(input_keys_waiting(in), ==, 2 * INPUT_KEYS_WAITING_MAX);
+    g_assert_cmpint(input_send_keys(in, "a", 0, &bad), ==, -ENOBUFS);
+    while (input_keys_waiting(in) > 0) {
+        s.full = false;
+        input_key_ready(in);
+    }
+    words = g_strsplit(s.log.text->str, " ", 0);
+    for (char **w = words; **w; w++) {
+        gpointer code = GUINT_TO_POINTER(atoi(*w + 1));
+
+        g_assert_true(**w == '+' ? g_hash_table_add(down, code) : g_hash_table_remove(down, code));
+    }
+    g_assert_cmpuint(g_hash_table_size(down), ==, 0);
+    g_hash_table_destroy(down);
+    input_free(in);
+    g_string_free(s.log.text, TRUE);
 }
 
 static void test_leds(void)
@@ -273,6 +391,8 @@ int main(int argc, char **argv)
     g_test_add_func("/input/viewers", test_viewers);
     g_test_add_func("/input/names", test_names);
     g_test_add_func("/input/send-keys", test_send_keys);
+    g_test_add_func("/input/slow-guest", test_slow_guest);
+    g_test_add_func("/input/deaf-guest", test_deaf_guest);
     g_test_add_func("/input/leds", test_leds);
     return g_test_run();
 }

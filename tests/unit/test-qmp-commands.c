@@ -265,6 +265,16 @@ static void test_human(void)
         {"c", ""},
         {"system_reset", ""},
     };
+    static const char *const bad_keys[] = {
+        "{'execute':'send-key','arguments':{'keys':[]}}",
+        "{'execute':'send-key','arguments':{'keys':{}}}",
+        "{'execute':'send-key','arguments':{'keys':[1]}}",
+        "{'execute':'send-key','arguments':{'keys':[{}]}}",
+        "{'execute':'send-key','arguments':{'keys':[{'type':'qcode','data':'nokey'}]}}",
+        "{'execute':'send-key','arguments':{'keys':[{'type':'qcode','data':1}]}}",
+        "{'execute':'send-key','arguments':{'keys':[{'type':'number','data':30}]}}",
+        "{'execute':'send-key','arguments':{'hold-time':-1,'keys':[{'type':'qcode','data':'a'}]}}",
+    };
     struct fake_dm *dm = dm_new(true);
     struct client *c = client_new(dm->quiet_path);
     g_autoptr(JsonNode) reply = NULL;
@@ -278,6 +288,14 @@ static void test_human(void)
         }
     }
     g_assert_cmpstr(fake_qmp.keys, ==, "ctrl-alt-delete");
+    assert_ok(c, "{'execute':'send-key','arguments':{'keys':[{'type':'qcode','data':'a'}]}}");
+    g_assert_cmpstr(fake_qmp.keys, ==, "1 keys from 30 for 100 ms");
+    assert_ok(c, "{'execute':'send-key','arguments':{'hold-time':7,'keys':[{'type':'qcode',"
+                 "'data':'a'},{'type':'qcode','data':'a'}]}}");
+    g_assert_cmpstr(fake_qmp.keys, ==, "2 keys from 30 for 7 ms");
+    for (unsigned i = 0; i < G_N_ELEMENTS(bad_keys); i++) {
+        assert_error(c, bad_keys[i], "GenericError", "key");
+    }
     g_assert_cmpstr(fake_qmp.screendump, ==, "/tmp/a b.png");
     say(c, "{\"execute\":\"human-monitor-command\",\"id\":8,\"arguments\":{\"command-line\":"
            "\"stop\"}}");
