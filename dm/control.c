@@ -29,8 +29,10 @@ struct control {
 
     /* The guest's clock: what it asked for last and what is in xenstore. */
     int64_t rtc_offset, rtc_stored;
+    char *rtc_path;   /* NULL: there is none, or we may not */
     guint rtc_source; /* while it is too early to store again */
     bool rtc_failed;  /* logged */
+    struct xenstore_watch *vm_watch;
 };
 
 /* ---- commands ---- */
@@ -369,11 +371,8 @@ static const struct qmp_ops ops = {
  */
 static void rtc_store(struct control *c)
 {
-    g_autofree char *key = g_strdup_printf("/local/domain/%u/vm", c->desc->domid);
-    g_autofree char *vm = xenstore_read(c->d->xenstore, key);
-    g_autofree char *path = vm ? g_strdup_printf("%s/rtc/timeoffset", vm) : NULL;
-    bool failed =
-        !path || xenstore_printf(c->d->xenstore, path, "%" G_GINT64_FORMAT, c->rtc_offset) < 0;
+    g_autofree char *value = g_strdup_printf("%" G_GINT64_FORMAT, c->rtc_offset);
+    bool failed = !c->rtc_path || xenstore_write_later(c->d->xenstore, c->rtc_path, value) < 0;
 
     c->rtc_stored = c->rtc_offset;
     if (failed && !c->rtc_failed) {
@@ -501,8 +500,29 @@ struct control *control_new(struct daemon *d, const struct machine_desc *desc, G
     return c;
 }
 
+/* Known beforehand: in an access of the guest nothing may wait for xenstored. */
+static void vm_changed(void *opaque, const char *key)
+{
+    struct control *c = opaque;
+    g_autofree char *vm = xenstore_read(c->d->xenstore, key);
+
+    g_free(c->rtc_path);
+    c->rtc_path = vm ? g_strdup_printf("%s/rtc/timeoffset", vm) : NULL;
+}
+
+static void watch_vm(struct control *c)
+{
+    g_autofree char *key = g_strdup_printf("/local/domain/%u/vm", c->desc->domid);
+
+    if (c->d->xenstore) {
+        vm_changed(c, key);
+        c->vm_watch = xenstore_watch(c->d->xenstore, key, vm_changed, c);
+    }
+}
+
 void control_attach(struct control *c)
 {
+    watch_vm(c);
     c->target.machine = c->d->machine;
     c->target.backends = c->d->backends;
     c->d->machine->events = &machine_events;
@@ -519,5 +539,7 @@ void control_free(struct control *c)
         c->d->machine->events = NULL;
     }
     qmp_free(c->qmp);
+    xenstore_unwatch(c->vm_watch);
+    g_free(c->rtc_path);
     g_free(c);
 }

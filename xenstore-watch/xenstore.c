@@ -14,8 +14,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <glib-unix.h>
 #include <xenstore.h>
+#include <xenstore_lib.h>
 
 #include <xendm/device.h>
 #include <xendm/log.h>
@@ -23,6 +28,7 @@
 #include <xendm/xenstore.h>
 
 #include "logic.h"
+#include "writer.h"
 
 #define EVENTS_PER_TURN 4096u /* taken off the library */
 #define CALLS_PER_TURN 64u
@@ -38,8 +44,9 @@ struct xenstore_watch {
 
 struct xenstore {
     struct xs_handle *handle;
-    unsigned domid;
-    char *directory; /* /local/domain/0/device-model/<domid> */
+    struct xenstore_writer *writer;
+    unsigned domid, own_domid;
+    char *directory; /* /local/domain/<own>/device-model/<domid> */
     struct xenstore_events events;
     void *opaque;
     xs_transaction_t transaction; /* XBT_NULL outside */
@@ -51,6 +58,8 @@ struct xenstore {
     struct xenstore_queue *queue;
     GSource *source;
     gpointer fd_tag;
+    int alive_fd; /* a connection that says nothing, but hangs up with xenstored; -1: none */
+    guint alive_source;
 
     struct xenstore_watch *on_directory, *on_release, *on_command;
     bool directory_seen, domain_seen; /* only what was there can vanish */
@@ -148,6 +157,71 @@ int xenstore_printf(struct xenstore *xs, const char *path, const char *fmt, ...)
     value = g_strdup_vprintf(fmt, ap);
     va_end(ap);
     return xenstore_write(xs, path, value);
+}
+
+int xenstore_write_later(struct xenstore *xs, const char *path, const char *value)
+{
+    g_autofree char *full = NULL;
+
+    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
+        return -errno;
+    }
+    if (strlen(value) > XENSTORE_VALUE_MAX) {
+        return -E2BIG;
+    }
+    return xenstore_writer_put(xs->writer, full, value);
+}
+
+bool xenstore_flush(struct xenstore *xs, int64_t wait_us)
+{
+    return xs->restricted || xenstore_writer_flush(xs->writer, wait_us);
+}
+
+int xenstore_mkdir(struct xenstore *xs, const char *path)
+{
+    g_autofree char *full = NULL;
+
+    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
+        return -errno;
+    }
+    if (!xs_mkdir(xs->handle, xs->transaction, full)) {
+        note_loss(xs);
+        return -errno;
+    }
+    return 0;
+}
+
+int xenstore_set_permissions(struct xenstore *xs, const char *path, unsigned owner,
+                             const struct xenstore_permission *others, unsigned n)
+{
+    struct xs_permissions perms[1 + XENSTORE_PERMISSIONS_MAX];
+    g_autofree char *full = NULL;
+
+    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
+        return -errno;
+    }
+    if (n > XENSTORE_PERMISSIONS_MAX) {
+        return -E2BIG;
+    }
+    /* The first names the owner, who may do everything, and what all that are not named may. */
+    perms[0] = (struct xs_permissions){.id = owner, .perms = XS_PERM_NONE};
+    for (unsigned i = 0; i < n; i++) {
+        perms[1 + i] = (struct xs_permissions){
+            .id = others[i].domid,
+            .perms = (others[i].read ? XS_PERM_READ : XS_PERM_NONE) |
+                     (others[i].write ? XS_PERM_WRITE : XS_PERM_NONE),
+        };
+    }
+    if (!xs_set_permissions(xs->handle, xs->transaction, full, perms, 1 + n)) {
+        note_loss(xs);
+        return -errno;
+    }
+    return 0;
+}
+
+unsigned xenstore_own_domid(const struct xenstore *xs)
+{
+    return xs->own_domid;
 }
 
 int xenstore_remove(struct xenstore *xs, const char *path)
@@ -343,6 +417,51 @@ static void look_whether_gone(struct xenstore *xs)
     }
 }
 
+static void stop_listening_for_end(struct xenstore *xs)
+{
+    if (xs->alive_source) {
+        g_source_remove(xs->alive_source);
+        xs->alive_source = 0;
+    }
+    if (xs->alive_fd >= 0) {
+        close(xs->alive_fd);
+        xs->alive_fd = -1;
+    }
+}
+
+static gboolean xenstored_ended(gint fd, GIOCondition condition, gpointer opaque)
+{
+    struct xenstore *xs = opaque;
+
+    turn_of("xenstore end");
+    errno = EPIPE;
+    note_loss(xs);
+    xs->alive_source = 0;
+    stop_listening_for_end(xs);
+    return G_SOURCE_REMOVE;
+}
+
+/*
+ * libxenstore shows nobody its socket. Where xenstored is a domain of its own there is none, and
+ * the next request tells.
+ */
+static void listen_for_end(struct xenstore *xs)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    const char *path = xs_daemon_socket();
+
+    if (path == NULL || strlen(path) >= sizeof(addr.sun_path)) {
+        return;
+    }
+    strcpy(addr.sun_path, path);
+    xs->alive_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (xs->alive_fd >= 0 && connect(xs->alive_fd, (struct sockaddr *)&addr, sizeof(addr)) == 0) {
+        xs->alive_source = g_unix_fd_add(xs->alive_fd, G_IO_HUP | G_IO_ERR, xenstored_ended, xs);
+    } else {
+        stop_listening_for_end(xs);
+    }
+}
+
 static gboolean source_prepare(GSource *source, gint *timeout)
 {
     struct xenstore *xs = ((struct xs_source *)source)->xs;
@@ -422,15 +541,35 @@ static void command_changed(void *opaque, const char *path)
 
 /* ---- life ---- */
 
+/* Which domain this is: dom0, a driver domain or a stub domain. */
+static unsigned own_domid(struct xs_handle *handle)
+{
+    unsigned len = 0;
+    g_autofree char *text = NULL;
+    char *raw = xs_read(handle, XBT_NULL, "domid", &len);
+    uint64_t value = 0;
+
+    if (raw != NULL && len <= XENSTORE_VALUE_MAX) {
+        text = g_strndup(raw, len);
+        xenstore_parse_uint(text, UINT16_MAX, &value);
+    }
+    free(raw);
+    return (unsigned)value;
+}
+
 struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *events, void *opaque,
                                GError **err)
 {
     struct xs_handle *handle = xs_open(0);
+    struct xenstore_writer *writer = handle != NULL ? xenstore_writer_new() : NULL;
     struct xenstore *xs;
 
-    if (handle == NULL) {
+    if (writer == NULL) {
         int e = errno;
 
+        if (handle != NULL) {
+            xs_close(handle);
+        }
         g_set_error(err, XENDM_ERROR, e,
                     "cannot connect to xenstored: %s: is it running, and is this dom0?",
                     g_strerror(e));
@@ -438,8 +577,11 @@ struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *eve
     }
     xs = g_new0(struct xenstore, 1);
     xs->handle = handle;
+    xs->alive_fd = -1;
+    xs->writer = writer;
     xs->domid = domid;
-    xs->directory = g_strdup_printf("/local/domain/0/device-model/%u", domid);
+    xs->own_domid = own_domid(handle);
+    xs->directory = g_strdup_printf("/local/domain/%u/device-model/%u", xs->own_domid, domid);
     xs->events = *events;
     xs->opaque = opaque;
     xs->transaction = XBT_NULL;
@@ -468,6 +610,7 @@ struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *eve
     g_source_set_name(xs->source, "xenstore");
     xs->fd_tag = g_source_add_unix_fd(xs->source, xs_fileno(handle), G_IO_IN);
     g_source_attach(xs->source, NULL);
+    listen_for_end(xs);
     return xs;
 }
 
@@ -486,6 +629,8 @@ void xenstore_close(struct xenstore *xs)
     if (g_hash_table_size(xs->watches) > 0) {
         log_debug(LOG_XENSTORE, "%u watches were left at the end", g_hash_table_size(xs->watches));
     }
+    stop_listening_for_end(xs);
+    xenstore_writer_free(xs->writer);
     xs_close(xs->handle);
     g_hash_table_destroy(xs->watches);
     xenstore_queue_free(xs->queue);
@@ -509,4 +654,5 @@ void xenstore_restricted(struct xenstore *xs)
 {
     xs->restricted = true;
     stop_listening(xs);
+    stop_listening_for_end(xs);
 }

@@ -2,7 +2,7 @@
 /*
  * The xenstore client: one connection, watches dispatched to typed callbacks in the main loop.
  * Paths that do not start with '/' are below our own device-model directory,
- * /local/domain/0/device-model/<domid>.
+ * /local/domain/<own domid>/device-model/<domid>.
  *
  * What others write there is garbage until checked: values are at most XENSTORE_VALUE_MAX bytes,
  * readers get a copy that ends in NUL, integers are read by xenstore_read_uint() only. A storm of
@@ -41,6 +41,24 @@ int xenstore_write(struct xenstore *xs, const char *path, const char *value);
 int xenstore_printf(struct xenstore *xs, const char *path, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 int xenstore_remove(struct xenstore *xs, const char *path);
+/*
+ * Does not wait for xenstored: for what a guest can cause. Of several values of a path the last one
+ * is written; a failure is logged. -ENOBUFS: too many paths wait. In no transaction, and in no
+ * order with the functions above until xenstore_flush() has waited for it (false: xenstored does
+ * not answer).
+ */
+int xenstore_write_later(struct xenstore *xs, const char *path, const char *value);
+bool xenstore_flush(struct xenstore *xs, int64_t wait_us);
+int xenstore_mkdir(struct xenstore *xs, const char *path);
+/* `owner` may read and write, others what is listed, the rest nothing. */
+#define XENSTORE_PERMISSIONS_MAX 8u
+struct xenstore_permission {
+    unsigned domid;
+    bool read, write;
+};
+int xenstore_set_permissions(struct xenstore *xs, const char *path, unsigned owner,
+                             const struct xenstore_permission *others, unsigned n);
+unsigned xenstore_own_domid(const struct xenstore *xs);      /* whose back ends we are; dom0: 0 */
 char **xenstore_list(struct xenstore *xs, const char *path); /* g_strfreev(); NULL with errno */
 
 /*

@@ -21,5 +21,5 @@ TESTS += tests/unit/test-net
 check_PROGRAMS += tests/unit/test-vnc
 tests_unit_test_vnc_SOURCES = tests/unit/test-vnc.c
 tests_unit_test_vnc_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
-tests_unit_test_vnc_LDADD = libbackendsvnc.la libbackendsdisplay.la libdmupdate.la libbase.la $(VNCSERVER_LIBS) $(PNG_LIBS) $(GLIB_LIBS)
+tests_unit_test_vnc_LDADD = libbackendsvnc.la libbackendsdisplay.la libhwcore.la libdmupdate.la libbase.la $(VNCSERVER_LIBS) $(PNG_LIBS) $(GLIB_LIBS)
 TESTS += tests/unit/test-vnc

@@ -14,6 +14,7 @@
 #include <xenstore.h>
 
 #include <xendm/device.h>
+#include <xendm/log.h>
 #include <xendm/xenstore.h>
 
 #include "../../xenstore-watch/logic.h"
@@ -118,8 +119,29 @@ static void fake_watch_free(void *opaque)
     g_free(w);
 }
 
+/* The connection of writes in the background, which xenstored may leave unanswered. */
+static struct {
+    GMutex lock;
+    GCond changed;
+    bool open, stopped, refuses;
+    GString *log;
+    char perms[64];
+} slow;
+
+const char *xs_daemon_socket(void)
+{
+    return "/nonexistent/socket";
+}
+
 struct xs_handle *xs_open(unsigned long flags)
 {
+    if (fake.watches != NULL) {
+        g_assert_false(slow.open);
+        slow.open = true;
+        slow.stopped = slow.refuses = false;
+        slow.log = g_string_new(NULL);
+        return (struct xs_handle *)&slow;
+    }
     fake.watches = g_ptr_array_new_with_free_func(fake_watch_free);
     g_assert_cmpint(pipe(fake.pipe), ==, 0);
     return (struct xs_handle *)&fake;
@@ -129,10 +151,16 @@ void xs_close(struct xs_handle *h)
 {
     char **vec;
 
+    if (h == (struct xs_handle *)&slow) {
+        slow.open = false;
+        g_string_free(slow.log, TRUE);
+        return;
+    }
     while ((vec = g_queue_pop_head(&fake.events)) != NULL) {
         free(vec);
     }
     g_ptr_array_free(fake.watches, TRUE);
+    fake.watches = NULL;
     close(fake.pipe[0]);
     close(fake.pipe[1]);
 }
@@ -208,9 +236,40 @@ void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path, unsigne
 bool xs_write(struct xs_handle *h, xs_transaction_t t, const char *path, const void *data,
               unsigned int len)
 {
+    bool refuses;
+
+    if (h == (struct xs_handle *)&slow) {
+        g_mutex_lock(&slow.lock);
+        g_string_append_printf(slow.log, "%s=%.*s ", path, (int)len, (const char *)data);
+        g_cond_broadcast(&slow.changed);
+        while (slow.stopped) {
+            g_cond_wait(&slow.changed, &slow.lock);
+        }
+        refuses = slow.refuses;
+        g_mutex_unlock(&slow.lock);
+        errno = EACCES;
+        return !refuses;
+    }
     fake.calls++;
     g_tree_replace(fake.tree, g_strdup(path), g_bytes_new(data, len));
     fake_fire(path);
+    return true;
+}
+
+bool xs_mkdir(struct xs_handle *h, xs_transaction_t t, const char *path)
+{
+    return xs_write(h, t, path, "", 0);
+}
+
+bool xs_set_permissions(struct xs_handle *h, xs_transaction_t t, const char *path,
+                        struct xs_permissions *perms, unsigned int num_perms)
+{
+    g_autoptr(GString) text = g_string_new(path);
+
+    for (unsigned i = 0; i < num_perms; i++) {
+        g_string_append_printf(text, " %u:%d", perms[i].id, (int)perms[i].perms);
+    }
+    g_strlcpy(slow.perms, text->str, sizeof(slow.perms));
     return true;
 }
 
@@ -640,6 +699,85 @@ static void test_lost(void)
     client_free(xs, &seen);
 }
 
+/* Waits until the writer has begun with `text`, or (NULL) is stuck no more. */
+static void await_log(const char *text)
+{
+    g_mutex_lock(&slow.lock);
+    while (strcmp(slow.log->str, text) != 0) {
+        g_cond_wait(&slow.changed, &slow.lock);
+    }
+    g_mutex_unlock(&slow.lock);
+}
+
+static void set_stopped(bool stopped)
+{
+    g_mutex_lock(&slow.lock);
+    slow.stopped = stopped;
+    g_cond_broadcast(&slow.changed);
+    g_mutex_unlock(&slow.lock);
+}
+
+/* xenstored is stopped: writes are taken without waiting, the last value of each path counts. */
+static void test_write_later(void)
+{
+    struct seen seen = {0};
+    struct xenstore *xs = client_new(&seen, true);
+    g_autofree char *long_value = g_strnfill(XENSTORE_VALUE_MAX + 1, 'x');
+    int rc = 0;
+
+    set_stopped(true);
+    g_assert_cmpint(xenstore_write_later(xs, "/a", "1"), ==, 0);
+    await_log("/a=1 ");
+    for (unsigned i = 0; i < 1000; i++) {
+        g_autofree char *value = g_strdup_printf("%u", i);
+
+        g_assert_cmpint(xenstore_write_later(xs, "/a", value), ==, 0);
+        g_assert_cmpint(xenstore_write_later(xs, "b", value), ==, 0);
+    }
+    g_assert_cmpint(xenstore_write_later(xs, "/a", long_value), ==, -E2BIG);
+    g_assert_false(xenstore_flush(xs, 1000));
+    set_stopped(false);
+    g_assert_true(xenstore_flush(xs, 10 * G_USEC_PER_SEC));
+    await_log("/a=1 /a=999 " DM "/b=999 ");
+    /* Bounded, whatever the paths. */
+    set_stopped(true);
+    for (unsigned i = 0; i < 1000 && rc == 0; i++) {
+        g_autofree char *path = g_strdup_printf("/many/%u", i);
+
+        rc = xenstore_write_later(xs, path, "x");
+    }
+    g_assert_cmpint(rc, ==, -ENOBUFS);
+    set_stopped(false);
+    /* What is under way is written before the end. */
+    g_assert_true(xenstore_flush(xs, 10 * G_USEC_PER_SEC));
+    g_mutex_lock(&slow.lock);
+    slow.refuses = true;
+    g_mutex_unlock(&slow.lock);
+    log_set_level("xenstore", "error");
+    g_assert_cmpint(xenstore_write_later(xs, "/a", "2"), ==, 0);
+    g_assert_true(xenstore_flush(xs, 10 * G_USEC_PER_SEC));
+    xenstore_restricted(xs);
+    g_assert_cmpint(xenstore_write_later(xs, "/a", "3"), ==, -EPERM);
+    client_free(xs, &seen);
+    g_assert_false(slow.open);
+}
+
+static void test_permissions(void)
+{
+    static const struct xenstore_permission others[] = {{7, .read = true},
+                                                        {9, .read = true, .write = true}};
+    struct seen seen = {0};
+    struct xenstore *xs = client_new(&seen, true);
+
+    g_assert_cmpuint(xenstore_own_domid(xs), ==, 0);
+    g_assert_cmpint(xenstore_mkdir(xs, "/backend/x"), ==, 0);
+    g_assert_cmpint(xenstore_set_permissions(xs, "/backend/x", 0, others, 2), ==, 0);
+    g_assert_cmpstr(slow.perms, ==, "/backend/x 0:0 7:1 9:3");
+    g_assert_cmpint(xenstore_set_permissions(xs, "/x", 0, others, XENSTORE_PERMISSIONS_MAX + 1), ==,
+                    -E2BIG);
+    client_free(xs, &seen);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -653,5 +791,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xenstore/gone", test_gone);
     g_test_add_func("/xenstore/restricted", test_restricted);
     g_test_add_func("/xenstore/lost", test_lost);
+    g_test_add_func("/xenstore/write-later", test_write_later);
+    g_test_add_func("/xenstore/permissions", test_permissions);
     return g_test_run();
 }
