@@ -418,7 +418,20 @@ static void run_device_add(struct qmp_call *call, JsonObject *args)
     plug_vcpu(call, number[0]);
 }
 
+/* libxl takes this for "gone already", and goes on. */
+static void run_device_del(struct qmp_call *call, JsonObject *args)
+{
+    const char *id = qmp_arg_string(args, "id");
+
+    if (machine_find(call->qmp->target->machine, id)) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "device_del: '%s' cannot be unplugged", id);
+    } else {
+        qmp_call_fail(call, QMP_DEVICE_NOT_FOUND, "there is no device '%s'", id);
+    }
+}
+
 const struct qmp_command qmp_device_commands[] = {
+    {"device_del", run_device_del, QMP_NEEDS_MACHINE, {{"id", QMP_ARG_STRING}}},
     {"query-block", run_query_block},
     {"query-blockstats",
      run_query_blockstats,

@@ -58,6 +58,18 @@ static void run_query_version(struct qmp_call *call, JsonObject *args)
     qmp_call_build(call, b);
 }
 
+/* For tools that ask before anything else: the vCPUs are not KVM's. */
+static void run_query_kvm(struct qmp_call *call, JsonObject *args)
+{
+    JsonBuilder *b = json_builder_new();
+
+    json_builder_begin_object(b);
+    qmp_build_bool(b, "enabled", false);
+    qmp_build_bool(b, "present", false);
+    json_builder_end_object(b);
+    qmp_call_build(call, b);
+}
+
 static void run_query_name(struct qmp_call *call, JsonObject *args)
 {
     JsonBuilder *b = json_builder_new();
@@ -229,7 +241,7 @@ void qmp_run_system_reset(struct qmp_call *call, JsonObject *args)
     qmp_call_finish(call, NULL);
 }
 
-static void run_system_powerdown(struct qmp_call *call, JsonObject *args)
+void qmp_run_system_powerdown(struct qmp_call *call, JsonObject *args)
 {
     const struct qmp_target *t = call->qmp->target;
     GError *err = NULL;
@@ -298,6 +310,7 @@ static bool human_is_exclusive(JsonObject *args)
 const struct qmp_command qmp_commands[] = {
     {"query-status", run_query_status},
     {"query-version", run_query_version},
+    {"query-kvm", run_query_kvm},
     {"query-name", run_query_name},
     {"query-chardev", run_query_chardev},
     {"query-vnc", run_query_vnc},
@@ -310,7 +323,7 @@ const struct qmp_command qmp_commands[] = {
     {"stop", qmp_run_stop, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
     {"quit", run_quit},
     {"system_reset", qmp_run_system_reset, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
-    {"system_powerdown", run_system_powerdown, QMP_NEEDS_MACHINE},
+    {"system_powerdown", qmp_run_system_powerdown, QMP_NEEDS_MACHINE},
     {"system_wakeup", run_system_wakeup, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
     {"xen-set-global-dirty-log", run_log_dirty, QMP_NEEDS_MACHINE, {{"enable", QMP_ARG_BOOL}}},
     {"xen-save-devices-state",

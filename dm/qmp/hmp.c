@@ -116,6 +116,45 @@ static void hmp_recorder(struct qmp_call *call, const char *arg)
     qmp_call_text(call, "");
 }
 
+static void hmp_system_powerdown(struct qmp_call *call, const char *arg)
+{
+    qmp_run_system_powerdown(call, call->args);
+}
+
+/* QEMU's words for what is not the device model's under Xen, or not here: what to use instead. */
+static const char *const elsewhere[][2] = {
+    {"balloon", "the guest's memory is Xen's: xl mem-set"},
+    {"block_resize", "not implemented; a PV disk's size follows the host's device"},
+    {"change", "xl cd-insert, or blockdev-change-medium over QMP"},
+    {"cpu", "the vCPUs are Xen's: xl vcpu-list, xenctx"},
+    {"delvm", "snapshots are the storage's"},
+    {"device_add", "QMP's device_add, or xl"},
+    {"device_del", "QMP's device_del, or xl"},
+    {"drive_add", "xl block-attach"},
+    {"drive_backup", "snapshots are the storage's"},
+    {"drive_mirror", "not implemented"},
+    {"eject", "xl cd-eject"},
+    {"gdbserver", "the vCPUs are Xen's: gdbsx"},
+    {"loadvm", "xl restore"},
+    {"migrate", "xl migrate"},
+    {"nmi", "xl trigger GUEST nmi"},
+    {"pmemsave", "xl dump-core"},
+    {"quit", "xl destroy"},
+    {"savevm", "xl save"},
+    {"x", "the guest's memory is Xen's: xl dump-core, gdbsx"},
+    {"xp", "the guest's memory is Xen's: xl dump-core, gdbsx"},
+};
+
+static const char *look_elsewhere(const char *word)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(elsewhere); i++) {
+        if (strcmp(elsewhere[i][0], word) == 0) {
+            return elsewhere[i][1];
+        }
+    }
+    return NULL;
+}
+
 static void hmp_help(struct qmp_call *call, const char *arg);
 
 static const struct hmp_command {
@@ -137,6 +176,7 @@ static const struct hmp_command {
     {"sendkey", hmp_sendkey, HMP_MACHINE,
      "KEYS [hold]: press, and release after that many milliseconds, as ctrl-alt-delete 200"},
     {"stop", hmp_stop, HMP_MACHINE | HMP_EXCLUSIVE, "stop the devices and finish their I/O"},
+    {"system_powerdown", hmp_system_powerdown, HMP_MACHINE, "press the power button"},
     {"system_reset", hmp_system_reset, HMP_MACHINE | HMP_EXCLUSIVE, "reset the guest"},
 };
 
@@ -184,6 +224,9 @@ void hmp_run(struct qmp_call *call, const char *line)
 
     if (!*word) {
         qmp_call_text(call, "");
+    } else if (!command && look_elsewhere(word)) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "there is no command '%s': %s", word,
+                      look_elsewhere(word));
     } else if (!command) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "there is no command '%s'; help lists them", word);
     } else if ((command->flags & HMP_MACHINE) && !call->qmp->target->machine) {

@@ -143,6 +143,7 @@ char *qmp_check_args(const struct qmp_command *command, JsonObject *args);
 void qmp_run_cont(struct qmp_call *call, JsonObject *args);
 void qmp_run_stop(struct qmp_call *call, JsonObject *args);
 void qmp_run_system_reset(struct qmp_call *call, JsonObject *args);
+void qmp_run_system_powerdown(struct qmp_call *call, JsonObject *args);
 
 /* commands-seat.c, for HMP too */
 void qmp_screendump(struct qmp_call *call, const char *file, bool png);
