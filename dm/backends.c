@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include <xendm/backend.h>
+#include <xendm/block.h>
+#include <xendm/error.h>
 #include <xendm/log.h>
+#include <xendm/turn.h>
 #include <xendm/xenstore.h>
 
 #include "daemon.h"
@@ -16,6 +19,9 @@
 int backends_open(struct daemon *d, GError **err)
 {
     d->backends = backend_set_new();
+    if (d->origin.incoming_fd >= 0) {
+        backend_set_begin_inactive(d->backends); /* another host's, until the first cont */
+    }
     for (guint i = 0; i < d->desc->objects->len; i++) {
         const struct object_desc *o = g_ptr_array_index(d->desc->objects, i);
 
@@ -25,6 +31,124 @@ int backends_open(struct daemon *d, GError **err)
     }
     return 0;
 }
+
+/* ---- flushing ---- */
+
+struct flush_one {
+    struct flush *f;
+    const char *id;
+    struct block_queue *q;
+    struct block_request req;
+};
+
+struct flush {
+    void (*done)(void *opaque, GError *err); /* NULL: nobody waits any more */
+    void *opaque;
+    GError *err;
+    unsigned left, count;
+    struct flush_one one[];
+};
+
+static void flush_free(struct flush *f)
+{
+    for (unsigned i = 0; i < f->count; i++) {
+        block_queue_free(f->one[i].q);
+    }
+    g_clear_error(&f->err);
+    g_free(f);
+}
+
+static void flush_end(struct flush *f)
+{
+    GError *err = g_steal_pointer(&f->err);
+    void (*done)(void *, GError *) = f->done;
+    void *opaque = f->opaque;
+
+    flush_free(f);
+    if (done) {
+        done(opaque, err);
+    } else {
+        g_clear_error(&err);
+    }
+}
+
+/* From the loop; in a turn of its own, for a queue is not freed in its own completion. */
+static gboolean flush_ended(gpointer opaque)
+{
+    turn_of("flush");
+    flush_end(opaque);
+    return G_SOURCE_REMOVE;
+}
+
+static void one_flushed(struct block_request *req, int error)
+{
+    struct flush_one *one = req->opaque;
+    struct flush *f = one->f;
+
+    if (error && !f->err) {
+        g_set_error(&f->err, XENDM_ERROR, -error,
+                    "drive %s: what the guest wrote cannot be made safe: %s", one->id,
+                    g_strerror(-error));
+    }
+    if (--f->left == 0) {
+        g_idle_add_full(G_PRIORITY_DEFAULT, flush_ended, f, NULL);
+    }
+}
+
+static struct block *written(struct backend *backend)
+{
+    struct block *b = backend->class->kind == BACKEND_BLOCK ? block_of(backend) : NULL;
+
+    return b && block_present(b) && block_active(b) && !block_read_only(b) ? b : NULL;
+}
+
+static void count_written(void *opaque, struct backend *backend)
+{
+    *(unsigned *)opaque += written(backend) != NULL;
+}
+
+static void flush_one(void *opaque, struct backend *backend)
+{
+    struct flush *f = opaque;
+    struct block *b = written(backend);
+    struct flush_one *one = &f->one[f->count];
+
+    if (b) {
+        *one = (struct flush_one){.f = f, .id = block_id(b), .q = block_queue_new(b)};
+        one->req = (struct block_request){.op = BLOCK_FLUSH, .done = one_flushed, .opaque = one};
+        f->count++;
+        f->left++;
+        block_submit(one->q, &one->req);
+    }
+}
+
+struct flush *backends_flush(struct daemon *d, void (*done)(void *opaque, GError *err),
+                             void *opaque)
+{
+    struct flush *f;
+    unsigned count = 0;
+
+    backend_foreach(d->backends, count_written, &count);
+    f = g_malloc0(sizeof(*f) + count * sizeof(f->one[0]));
+    f->done = done;
+    f->opaque = opaque;
+    backend_foreach(d->backends, flush_one, f);
+    if (f->count > 0) {
+        return f;
+    }
+    flush_end(f);
+    return NULL;
+}
+
+void backends_flush_forget(struct flush *f)
+{
+    f->done = NULL;
+    for (unsigned i = 0; f->left > 0 && i < f->count; i++) {
+        block_cancel(f->one[i].q, &f->one[i].req);
+    }
+}
+
+/* ---- the end ---- */
 
 /* How long ending waits for I/O that is on its way to the host. */
 #define END_PATIENCE_US (1 * G_TIME_SPAN_SECOND)

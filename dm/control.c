@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <xendm/backend.h>
 #include <xendm/device.h>
 #include <xendm/log.h>
 #include <xendm/mapcache.h>
@@ -70,9 +71,9 @@ static int op_cont(void *opaque, GError **err)
     return daemon_continue(c->d, err);
 }
 
-static void stop_done(void *opaque)
+static void stop_done(void *opaque, GError *err)
 {
-    qmp_call_finish(opaque, NULL);
+    qmp_call_finish(opaque, err);
 }
 
 static void op_stop(void *opaque, struct qmp_call *call)
@@ -91,6 +92,10 @@ static void op_save(void *opaque, int fd, bool live, struct qmp_call *call)
     if (close(fd) < 0 && !err) {
         g_set_error(&err, XENDM_ERROR, errno, "cannot finish the state file: %s",
                     g_strerror(errno));
+    }
+    if (live && !err) {
+        backend_set_inactivate(
+            c->d->backends); /* a migration: the other side takes them, or we with cont */
     }
     qmp_call_finish(call, err);
 }

@@ -217,6 +217,9 @@ void daemon_end(struct daemon *d)
         g_source_remove(d->stop_source);
         d->stop_source = 0;
     }
+    if (d->flush) {
+        backends_flush_forget(d->flush);
+    }
     if (d->ioreq) {
         ioreq_server_close(d->ioreq);
         d->ioreq = NULL;

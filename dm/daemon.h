@@ -54,10 +54,12 @@ struct daemon {
     bool updating;                /* a stop or start that is nobody's business */
     int keeper;                   /* where the process stands that the toolstack knows; 0: here */
 
-    /* A stop on its way: called once the last I/O is done. */
-    void (*stopped)(void *opaque);
+    /* A stop on its way: called once the last I/O is done and the disks are flushed. */
+    void (*stopped)(void *opaque, GError *err);
     void *stopped_opaque;
     guint stop_source;
+    struct flush *flush; /* … that is what it waits for */
+    bool stop_ran;       /* the machine ran before: what a stop that fails goes back to */
 };
 
 /*
@@ -80,7 +82,11 @@ void daemon_quit(struct daemon *d, const char *why);
 
 /* ---- life.c ---- */
 
-/* QMP cont: the machine runs; the first time, the toolstack is told. No effect when it runs. */
+/*
+ * QMP cont: the machine runs; the first time, the toolstack is told. No effect when it runs. The
+ * images become ours where they were not (-incoming, or saved for a migration), and a stop on its
+ * way is taken back.
+ */
 int daemon_continue(struct daemon *d, GError **err);
 
 /*
@@ -90,8 +96,13 @@ int daemon_continue(struct daemon *d, GError **err);
 void daemon_stand_still(struct daemon *d, void (*still)(void *opaque), void *opaque);
 void daemon_go_on(struct daemon *d);
 
-/* QMP stop: `stopped` is called, maybe inside, when no I/O is in flight any more. */
-void daemon_stop(struct daemon *d, void (*stopped)(void *opaque), void *opaque);
+/*
+ * QMP stop: `stopped` is called, maybe inside, when no I/O is in flight any more and what was
+ * written is on stable storage. With `err`, which is its to free: it did not come to that, and the
+ * machine runs on. A live update (d->updating) does not flush: its successor has the same page
+ * cache.
+ */
+void daemon_stop(struct daemon *d, void (*stopped)(void *opaque, GError *err), void *opaque);
 
 /* "running" in xenstore, unless it is there or cannot be written. */
 int daemon_tell_running(struct daemon *d, GError **err);
@@ -110,6 +121,11 @@ int backends_open(struct daemon *d, GError **err);
 /* Waits a moment for I/O on its way to the host; ends the process when it does not come back. */
 void backends_await_io(struct daemon *d);
 void backends_close(struct daemon *d);
+/* All images that are written: `done` is called, maybe inside; `err` is its to free. */
+struct flush *backends_flush(struct daemon *d, void (*done)(void *opaque, GError *err),
+                             void *opaque);
+/* Nobody waits for it any more. */
+void backends_flush_forget(struct flush *f);
 /* PV back ends that the toolstack left to us and that we do not serve. */
 void backends_close_absent(struct daemon *d);
 

@@ -2,6 +2,7 @@
 /* Running and stopping; see daemon.h. */
 #include <errno.h>
 
+#include <xendm/backend.h>
 #include <xendm/error.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
@@ -47,15 +48,42 @@ void daemon_go_on(struct daemon *d)
     }
 }
 
+/* Nobody waits for the stop any more; whoever has asked for it is told with `err`. */
+static void stop_end(struct daemon *d, GError *err)
+{
+    void (*stopped)(void *, GError *) = d->stopped;
+
+    if (d->stop_source) {
+        g_source_remove(d->stop_source);
+        d->stop_source = 0;
+    }
+    if (d->flush) {
+        backends_flush_forget(d->flush);
+        d->flush = NULL;
+    }
+    d->stopped = NULL;
+    stopped(d->stopped_opaque, err);
+}
+
+static void run(struct daemon *d)
+{
+    machine_start(d->machine);
+    ioreq_server_resume(d->ioreq);
+}
+
 int daemon_continue(struct daemon *d, GError **err)
 {
-    if (d->stop_source) {
-        g_set_error(err, XENDM_ERROR, EBUSY, "a stop is on its way");
+    if (d->stopped && d->updating) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "a live update is on its way");
         return -EBUSY;
     }
     if (d->machine->state == MACHINE_STOPPED) {
-        machine_start(d->machine);
-        ioreq_server_resume(d->ioreq);
+        int rc = backend_set_activate(d->backends, err);
+
+        if (rc < 0) {
+            return rc;
+        }
+        run(d);
     }
     if (!d->started) {
         g_autoptr(GError) untold = NULL;
@@ -65,12 +93,16 @@ int daemon_continue(struct daemon *d, GError **err)
             log_error(LOG_XENSTORE, "%s", untold->message);
         }
     }
+    if (d->stopped) {
+        stop_end(d, g_error_new(XENDM_ERROR, ECANCELED, "cont has taken the stop back"));
+    }
     return 0;
 }
 
 /*
- * A stop waits for I/O in flight, which completes in the loop: each turn we look again. Nothing is
- * polled, for completions wake the loop; and nothing blocks, for a disk may hang.
+ * A stop waits for I/O in flight, which completes in the loop: each turn we look again. Then the
+ * disks are flushed. Nothing is polled, for completions wake the loop; and nothing blocks, for a
+ * disk may hang.
  */
 struct stop_source {
     GSource source;
@@ -83,27 +115,49 @@ static gboolean stop_prepare(GSource *source, gint *timeout)
     return !machine_busy(((struct stop_source *)source)->d->machine);
 }
 
+/*
+ * The disks are flushed. If one could not be, another host would read what is not there, and the
+ * toolstack would not know: the guest stays here, and goes on.
+ */
+static void stop_flushed(void *opaque, GError *err)
+{
+    struct daemon *d = opaque;
+
+    d->flush = NULL;
+    if (err && d->stop_ran) {
+        run(d);
+    }
+    stop_end(d, err);
+}
+
 static gboolean stop_dispatch(GSource *source, GSourceFunc callback, gpointer opaque)
 {
     struct daemon *d = ((struct stop_source *)source)->d;
-    void (*stopped)(void *) = d->stopped;
 
     turn_of("stop");
     d->stop_source = 0;
-    d->stopped = NULL;
-    stopped(d->stopped_opaque);
+    if (d->updating) {
+        stop_end(d, NULL);
+    } else {
+        d->flush = backends_flush(d, stop_flushed, d);
+    }
     return G_SOURCE_REMOVE;
 }
 
 static GSourceFuncs stop_funcs = {.prepare = stop_prepare, .dispatch = stop_dispatch};
 
-void daemon_stop(struct daemon *d, void (*stopped)(void *opaque), void *opaque)
+void daemon_stop(struct daemon *d, void (*stopped)(void *opaque, GError *err), void *opaque)
 {
     GSource *source;
 
+    if (d->stopped) {
+        stopped(opaque, g_error_new(XENDM_ERROR, EBUSY, "a stop is on its way"));
+        return;
+    }
+    d->stop_ran = d->machine->state != MACHINE_STOPPED;
     d->stopped = stopped;
     d->stopped_opaque = opaque;
-    if (d->machine->state != MACHINE_STOPPED) {
+    if (d->stop_ran) {
         ioreq_server_pause(d->ioreq);
         machine_stop(d->machine);
     }

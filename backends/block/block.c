@@ -18,6 +18,8 @@
 #include "driver.h"
 #include "engine.h"
 
+/* How long opening one waits for the lock of an image: whoever had it may be on its way out. */
+#define LOCK_PATIENCE_US (1 * G_TIME_SPAN_SECOND)
 /* How long closing a drive waits for what is in flight. */
 #define CLOSE_PATIENCE_US (1 * G_TIME_SPAN_SECOND)
 #define LOOK_MS 20
@@ -329,8 +331,28 @@ static const struct block_driver *find_driver(const char **format)
     return NULL;
 }
 
+static int await_lock(struct block_medium *m, bool patient, GError **err)
+{
+    int64_t deadline = g_get_monotonic_time() + (patient ? LOCK_PATIENCE_US : 0);
+
+    for (;;) {
+        GError *why = NULL;
+        int e = m->driver->lock(m, &why);
+
+        if (e == 0 || g_get_monotonic_time() >= deadline) {
+            if (e < 0) {
+                g_propagate_error(err, why);
+            }
+            return e;
+        }
+        g_error_free(why);
+        g_usleep(LOOK_MS * 1000);
+    }
+}
+
+/* patient: nobody is served yet. */
 static struct block_medium *medium_open(struct block *b, const struct block_options *o,
-                                        GError **err)
+                                        bool patient, GError **err)
 {
     const char *format = o->format ? o->format : "raw";
     const struct block_driver *driver = find_driver(&format);
@@ -346,7 +368,7 @@ static struct block_medium *medium_open(struct block *b, const struct block_opti
     if (!m) {
         return NULL;
     }
-    if (b->active && driver->lock(m, err) < 0) {
+    if (b->active && await_lock(m, patient, err) < 0) {
         m->lent = o->fd >= 0; /* it stays the caller's */
         medium_close(m);
         return NULL;
@@ -382,7 +404,7 @@ static int block_start(struct block *b, const struct block_options *options, GEr
     b->read_only = options->read_only;
     b->listeners = g_array_new(FALSE, FALSE, sizeof(struct listening));
     if (options->fd >= 0 || (options->file && options->file[0])) {
-        b->m = medium_open(b, options, err);
+        b->m = medium_open(b, options, true, err);
         if (!b->m) {
             g_array_free(b->listeners, TRUE);
             return -EINVAL;
@@ -459,7 +481,7 @@ void block_eject(struct block *b)
 
 int block_insert(struct block *b, const struct block_options *options, GError **err)
 {
-    struct block_medium *m = medium_open(b, options, err);
+    struct block_medium *m = medium_open(b, options, false, err);
 
     if (!m) {
         return -EINVAL;

@@ -18,8 +18,12 @@ static bool is_exclusive(const struct qmp_call *call)
 
 void qmp_call_run(struct qmp_call *call)
 {
-    if (is_exclusive(call)) {
-        if (call->qmp->exclusive) {
+    const struct qmp_call *before = call->qmp->exclusive;
+    bool takes_back =
+        before && before->command->flags & QMP_TAKEN_BACK && call->command->flags & QMP_TAKES_BACK;
+
+    if (is_exclusive(call) && !takes_back) {
+        if (before) {
             g_queue_push_tail(&call->qmp->waiting, call);
             return;
         }

@@ -56,7 +56,10 @@ enum {
 enum {
     QMP_NEEDS_MACHINE = 1 << 0,
     QMP_EXCLUSIVE = 1 << 1, /* see struct qmp_ops */
-    QMP_ANY_ARGS = 1 << 2,  /* checks the rest of its arguments itself */
+    /* stop, and what may end it before it is done: cont, for it may wait for a disk for ever */
+    QMP_TAKEN_BACK = 1 << 4,
+    QMP_TAKES_BACK = 1 << 5,
+    QMP_ANY_ARGS = 1 << 2, /* checks the rest of its arguments itself */
 };
 
 #define QMP_ARGS_MAX 6

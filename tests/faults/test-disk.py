@@ -12,7 +12,7 @@ import sys
 import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import Disk, Machine, Skip, XENDM, image, tap, want
+from faults import Cpu, Disk, Machine, Qmp, Skip, XENDM, image, tap, want
 
 SECTORS = 2048
 UNC, ABRT = (0x51, 0x40), (0x51, 4)
@@ -287,6 +287,208 @@ def test_unplug(tmp):
     m.end()
 
 
+# ---- disks that hang ----
+
+HANG_SO = os.path.join(os.path.dirname(XENDM), "tests/dm/hang.so")
+
+
+class Hanging:
+    """A machine of which `what` hangs while it is set: "r" reads, "w" writes, "f" flushes. /dev/shm would not do: what is in
+    memory is copied at once."""
+
+    def __init__(self, tmp, *options):
+        if not os.path.exists(HANG_SO):
+            raise Skip("tests/dm/hang.so is not built")
+        self.flag = tmp + "/hang"
+        self.set("")
+        dm = tmp + "/dm"
+        with open(dm, "w") as f:
+            f.write("#!/bin/sh\nexport HANG=%s XENDM_BLOCK_ENGINE=threads ASAN_OPTIONS=verify_asan_link_order=0\n"
+                    'LD_PRELOAD=%s exec %s "$@"\n' % (self.flag, HANG_SO, XENDM))
+        os.chmod(dm, 0o755)
+        self.m, self.disk = start(tmp, "--vcpus", "2", *options, engine="threads", dm=dm)
+
+    def set(self, what):
+        with open(self.flag, "r+" if os.path.exists(self.flag) else "w") as f:
+            f.truncate(0)
+            f.write(what)
+
+
+def cold(tmp, name):
+    """The host has nothing of it in its cache: reads go to the engine."""
+    with open(os.path.join(tmp, name), "rb") as f:
+        os.fsync(f.fileno())
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def begin_dma(disk, lba, count, write=False):
+    cpu = disk.cpu
+    cpu.do("writel 0x%x 0x%x" % (disk.prd, disk.buffer))
+    cpu.do("writel 0x%x 0x%x" % (disk.prd + 4, count * 512 | 0x80000000))
+    cpu.do("outl 0x%x 0x%x" % (disk.bm + 4, disk.prd))
+    disk.command(0xca if write else 0xc8, lba, count)
+    cpu.do("outb 0x%x 0x%x" % (disk.bm, 1 if write else 9))
+
+
+def test_hang_reset(tmp):
+    """reads and writes that hang: after a reset or a stop the drive is busy until they are over, and the others go on"""
+    h = Hanging(tmp)
+    m, disk = h.m, h.disk
+    other = Disk(m.cpu, 1)
+    for what, write in (("r", False), ("w", True)):
+        for give_up in ("outb 0x3f6 4", "outb 0xc000 0", "pciwrite 00:01.1 4 2 1"):
+            h.set(what)
+            begin_dma(disk, 64, 8, write)
+            m.cpu.do(give_up)
+            m.cpu.do("outb 0x3f6 0")
+            want(m.cpu.do("inb 0x3f6") & 0x80, "not busy:", what, give_up)
+            want(m.qmp.ok("query-status")["running"], "not running")
+            m.cpu.do("outb 0x176 0xa0")                 # the other channel
+            want(m.cpu.do("inb 0x376") & 0x80 == 0, "the other channel is busy")
+            h.set("")
+            m.cpu.until("inb 0x3f6", 0x80, 0)
+            m.cpu.do("outb 0x3f6 4")
+            m.cpu.do("outb 0x3f6 0")
+            m.cpu.until("inb 0x3f6", 0x80, 0)
+            m.cpu.do("outb 0xc000 0")
+            m.cpu.do("pciwrite 00:01.1 4 2 5")
+            want(disk.dma(100) == FINE + (4,), "afterwards:", what, give_up)
+    want(other.ready(), "the CD")
+    m.end()
+
+
+def test_hang_eject(tmp):
+    """a CD that hangs is ejected and another put in at once; the drive is busy until the old one lets go"""
+    h = Hanging(tmp)
+    m, cd = h.m, Disk(h.m.cpu, 1)
+    image(tmp + "/other", 64 * 2048)
+    packet(cd, [0] * 12)
+    sense(cd)
+    cold(tmp, "hdc")
+    h.set("r")
+    m.cpu.do("outb 0x171 0")
+    cd.command(0xa0, 0xfffe << 8)
+    cd.ready()
+    for i in range(0, 12, 2):
+        data = read10(100, 4)
+        m.cpu.do("outw 0x170 0x%x" % (data[i] | data[i + 1] << 8))
+    busy = m.cpu.do("inb 0x376") & 0x80
+    m.qmp.ok("eject", id="ide-5632", force=True)
+    m.qmp.ok("blockdev-change-medium", id="ide-5632", filename=tmp + "/other", format="raw")
+    want([d["inserted"]["file"] for d in m.qmp.ok("query-block") if d["device"] == "ide-5632"] == [tmp + "/other"], "the new one")
+    if busy:                                        # else the cache had it
+        want(m.cpu.do("inb 0x376") & 0x80, "not busy")
+    h.set("")
+    m.cpu.until("inb 0x376", 0x80, 0)
+    m.cpu.do("outb 0x376 4")
+    m.cpu.do("outb 0x376 0")
+    m.cpu.until("inb 0x376", 0x80, 0)
+    for _ in range(4):
+        if packet(cd, read10(3, 1)) & 1 == 0:
+            break
+        sense(cd)
+    m.cpu.expect("readl 0x%x" % cd.buffer, 12)
+    m.end()
+
+
+def is_open(m, path):
+    fds = "/proc/%d/fd/" % m.pid()
+    return os.path.realpath(path) in [os.path.realpath(fds + fd) for fd in os.listdir(fds)]
+
+
+def test_hang_unplug(tmp):
+    """an unplug waits for the flush: the vCPU that asked does, the other one and QMP do not"""
+    h = Hanging(tmp)
+    m, disk, second = h.m, h.disk, Cpu(h.m.path, 1)
+    want(disk.pio_write(300) == FINE, "a write")
+    h.set("f")
+    m.cpu.expect("inw 0x10", 0x49d2)
+    m.cpu.do("outw 0x12 0x0003")
+    m.cpu.do("outl 0x10 0")
+    m.cpu.send("outw 0x10 1")
+    deadline = time.monotonic() + 20
+    while second.do("inb 0x1f7") != 0:              # gone for everybody
+        want(time.monotonic() < deadline, "still there")
+    want(m.qmp.ok("query-status")["running"], "not running")
+    want(is_open(m, tmp + "/hda"), "closed before it was flushed")
+    m.cpu.sock.settimeout(.3)
+    try:
+        m.cpu.answer()
+        raise AssertionError("the vCPU did not wait")
+    except TimeoutError:
+        pass
+    h.set("")
+    m.qmp.event("DEVICE_DELETED")
+    m.qmp.event("DEVICE_DELETED")
+    want(not is_open(m, tmp + "/hda") and not is_open(m, tmp + "/hdb") and is_open(m, tmp + "/hdc"), "still open")
+    second.expect("inb 0x1f7", 0)
+    m.end()
+
+
+def test_stop(tmp):
+    """stop flushes every disk: while that hangs cont takes it back, when it fails the guest goes on, and after it nothing is dirty"""
+    h = Hanging(tmp)
+    m, disk = h.m, h.disk
+    want(disk.dma(100, 8, True) == FINE + (4,), "a write")
+    h.set("f")
+    with Qmp(m.dir + "/qmp-libxl-1") as asks:
+        asks.say('{"execute": "stop", "id": 7}')
+        deadline = time.monotonic() + 20
+        while m.qmp.ok("query-status")["running"]:
+            want(time.monotonic() < deadline, "no stop")
+        m.qmp.ok("cont")
+        reply = asks.receive()
+        want(reply["id"] == 7 and "taken the stop back" in reply["error"]["desc"], reply)
+        want(m.qmp.ok("query-status")["running"] and m.cpu.do("inb 0x3f6") == 0x50, "it does not go on")
+        h.set("")
+    want(disk.dma(100, 8) == FINE + (4,), "a read")
+    m.qmp.ok("stop")
+    m.qmp.ok("cont")
+    m.end()
+    m, disk = start(tmp)
+    want(disk.dma(100, 8, True) == FINE + (4,), "a write")
+    m.cpu.fault("disk-flush drive=hdb")
+    reply = m.qmp.ask("stop")
+    want("hd1" in reply["error"]["desc"] and "Input/output error" in reply["error"]["desc"], reply)
+    want(m.qmp.ok("query-status")["running"] and disk.flush() == FINE, "it does not go on")
+    m.cpu.ask("fault clear")
+    m.end()
+
+
+def save(m, path, live):
+    with open(path, "wb") as f:
+        m.qmp.ask("add-fd", fd=f.fileno(), **{"fdset-id": 1})
+        m.qmp.ok("xen-save-devices-state", filename="/dev/fdset/1", live=live)
+
+
+def test_migration(tmp):
+    """an image is one side's: the receiver's from its first cont on, the sender's again when that took back the save"""
+    m, disk = start(tmp, engine="threads", vga="none")
+    want(disk.dma(100, 8, True) == FINE + (4,), "a write")
+    m.qmp.ok("stop")
+    save(m, tmp + "/state", False)              # xl save -c: nobody else gets it
+    os.mkdir(tmp + "/to")
+    disks = ["--disk", tmp + "/hda", "--disk", tmp + "/hdb", "--cdrom", tmp + "/hdc"]
+    second = Machine(tmp + "/to", *disks, "--incoming", tmp + "/state", vga="none", may_fail=True)
+    want(second.path is None and "lock" in second.out, "the first cont of the second:", second.out)
+    second.kill()
+    shutil.rmtree(tmp + "/to/run", ignore_errors=True)
+    save(m, tmp + "/state", True)               # a migration
+    os.truncate(tmp + "/hdb", SECTORS * 1024)   # it grew meanwhile
+    second = Machine(tmp + "/to", *disks, "--incoming", tmp + "/state", vga="none")
+    sizes = {d["device"]: d["inserted"]["image"]["virtual-size"] for d in second.qmp.ok("query-block") if "inserted" in d}
+    want(sizes["ide0-hd1"] == SECTORS * 1024, sizes)
+    other = Disk(second.cpu)
+    want(other.dma(100, 8) == FINE + (4,) and other.dma(100, 8, True) == FINE + (4,), "the receiver")
+    reply = m.qmp.ask("cont")
+    want("lock" in reply.get("error", {}).get("desc", ""), reply)
+    want(not m.qmp.ok("query-status")["running"], "both run")
+    second.end(leaks=True)
+    m.qmp.ok("cont")                            # the migration failed
+    want(disk.dma(100, 8) == FINE + (4,), "the sender again")
+    m.end()
+
+
 # ---- the kernel's own failures ----
 
 def truncated(tmp, engine):
@@ -400,4 +602,5 @@ KERNEL = [kernel(f, engine, doc) for engine in ("io_uring", "threads") for f, do
 
 if __name__ == "__main__":
     sys.exit(tap([test_bad_sector, test_write, test_no_space, test_flush, test_short, test_discard, test_cd, test_rates,
-                  test_unplug, test_moved_memory] + KERNEL))
+                  test_unplug, test_moved_memory,
+                  test_hang_reset, test_hang_eject, test_hang_unplug, test_stop, test_migration] + KERNEL))
