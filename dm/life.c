@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include <xendm/backend.h>
+#include <xendm/block.h>
 #include <xendm/error.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
@@ -65,9 +66,22 @@ static void stop_end(struct daemon *d, GError *err)
     stopped(d->stopped_opaque, err);
 }
 
+/*
+ * Before its first command a disk reads its partition table, which most often takes some 100 µs:
+ * then firmware need not see it busy.
+ */
+#define LOOK_US 4000
+
 static void run(struct daemon *d)
 {
+    int64_t end = g_get_monotonic_time() + LOOK_US;
+
     machine_start(d->machine);
+    while (!d->started && machine_busy(d->machine) && g_get_monotonic_time() < end) {
+        if (!block_poll()) {
+            g_usleep(50);
+        }
+    }
     ioreq_server_resume(d->ioreq);
 }
 

@@ -68,6 +68,8 @@ bool block_raw_wait(int timeout_ms);
 /* What is repeated while the host lacks something: first soon, then ever more rarely. */
 #define ENGINE_RETRY_FIRST_MS 1u
 #define ENGINE_RETRY_MAX_MS 100u
+#ifndef ENGINE_PATIENCE_US
 #define ENGINE_PATIENCE_US (10 * G_TIME_SPAN_SECOND) /* then it is reported as the drive's error */
+#endif
 
 #endif

@@ -496,6 +496,51 @@ static void disk_command(struct ide_drive *d, uint8_t code)
 
 /* ---- life ---- */
 
+static void use_geometry(struct ide_disk *disk)
+{
+    disk->heads = disk->geometry.heads;
+    disk->sectors = disk->geometry.sectors;
+    disk->cylinders = disk->geometry.cylinders;
+}
+
+/* The first sector is in the buffer, if it could be read. */
+static void disk_looked(struct ide_drive *d, int error)
+{
+    struct ide_disk *disk = disk_of(d);
+
+    if (error) {
+        return; /* the guest will see for itself */
+    }
+    ata_geometry_by_table(d->buffer, ide_drive_sectors(d), &disk->geometry);
+    use_geometry(disk);
+    if (disk->geometry_known) {
+        disk->geometry_known(disk->geometry_opaque, &d->dev, &disk->geometry);
+    }
+}
+
+void ide_hd_watch_geometry(struct device *hd,
+                           void (*known)(void *opaque, struct device *hd,
+                                         const struct ide_geometry *g),
+                           void *opaque)
+{
+    struct ide_disk *disk = DEVICE_CAST(struct ide_disk, hd);
+
+    disk->geometry_known = known;
+    disk->geometry_opaque = opaque;
+    known(opaque, hd, &disk->geometry);
+}
+
+static void ide_hd_resume(struct device *dev)
+{
+    struct ide_disk *disk = DEVICE_CAST(struct ide_disk, dev);
+
+    ide_drive_resume(dev);
+    if (!disk->looked && disk->d.channel) {
+        disk->looked = true;
+        ide_drive_look(&disk->d, disk_looked);
+    }
+}
+
 static void disk_reset(struct ide_drive *d, bool hard)
 {
     struct ide_disk *disk = disk_of(d);
@@ -504,9 +549,7 @@ static void disk_reset(struct ide_drive *d, bool hard)
     disk->lba48 = false;
     disk->standby = false;
     if (hard) {
-        disk->heads = ATA_DEFAULT_HEADS;
-        disk->sectors = ATA_DEFAULT_SECTORS;
-        disk->cylinders = ata_default_cylinders(ide_drive_sectors(d));
+        use_geometry(disk);
         disk->multiple = ATA_MULTIPLE_MAX;
         disk->write_cache = true;
         disk->look_ahead = true;
@@ -533,6 +576,7 @@ static int ide_hd_realize(struct device *dev, GError **err)
         g_set_error(err, XENDM_ERROR, EINVAL, "%s: a disk needs a drive with an image", dev->id);
         return -EINVAL;
     }
+    ata_geometry_by_size(ide_drive_sectors(d), &DEVICE_CAST(struct ide_disk, dev)->geometry);
     return ide_drive_realize(d, &disk_ops, err);
 }
 
@@ -598,6 +642,7 @@ static bool ide_hd_fits(const void *scratch, const void *base, GError **err)
 
 static void ide_hd_post_load(void *base)
 {
+    ((struct ide_disk *)base)->looked = true;
     ide_drive_post_load(base);
 }
 
@@ -613,12 +658,15 @@ static const struct state_field disk_fields[] = {
     STATE_FIELD_BOOL(struct ide_disk, look_ahead),
     STATE_FIELD_BOOL(struct ide_disk, standby),
     STATE_FIELD_U8(struct ide_disk, transfer_mode),
+    STATE_FIELD_U32(struct ide_disk, geometry.cylinders, .since = 2, .min = 1, .max = 16383),
+    STATE_FIELD_U32(struct ide_disk, geometry.heads, .since = 2, .min = 1, .max = 16),
+    STATE_FIELD_U32(struct ide_disk, geometry.sectors, .since = 2, .min = 1, .max = 63),
     STATE_FIELD_END,
 };
 
 static const struct state_desc disk_state = {
     .name = "ide-hd",
-    .version = 1,
+    .version = 2, /* 2: geometry after a reset */
     .fields = disk_fields,
     .pre_save = ide_hd_pre_save,
     .check = ide_hd_check,
@@ -641,7 +689,7 @@ const struct device_class ide_hd_class = {
     .reset = ide_hd_reset,
     .quiesce = ide_drive_quiesce,
     .busy = ide_drive_busy,
-    .resume = ide_drive_resume,
+    .resume = ide_hd_resume,
     .unplug = ide_hd_unplug,
     .unrealize = ide_hd_unrealize,
     .describe = ide_hd_describe,

@@ -7,13 +7,6 @@
  */
 #include "ide-internal.h"
 
-uint32_t ata_default_cylinders(uint64_t sectors)
-{
-    uint64_t c = sectors / (ATA_DEFAULT_HEADS * ATA_DEFAULT_SECTORS);
-
-    return (uint32_t)MAX(MIN(c, 16383u), 1u);
-}
-
 static void put_word(uint8_t *buf, unsigned word, uint32_t value)
 {
     ide_put_le16(buf + 2 * word, (uint16_t)value);
@@ -73,9 +66,9 @@ void ata_identify(const struct ide_disk *disk, uint8_t *buf)
     memset(buf, 0, IDE_SECTOR);
     common(&disk->d, buf, disk->transfer_mode);
     put_word(buf, 0, 0x0040); /* ATA, fixed */
-    put_word(buf, 1, ata_default_cylinders(total));
-    put_word(buf, 3, ATA_DEFAULT_HEADS);
-    put_word(buf, 6, ATA_DEFAULT_SECTORS);
+    put_word(buf, 1, disk->geometry.cylinders);
+    put_word(buf, 3, disk->geometry.heads);
+    put_word(buf, 6, disk->geometry.sectors);
     put_word(buf, 47, 0x8000 | ATA_MULTIPLE_MAX);
     put_word(buf, 49, 1 << 11 | 1 << 9 | 1 << 8); /* IORDY, LBA, DMA */
     put_word(buf, 50, 0x4000);

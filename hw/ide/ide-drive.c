@@ -671,6 +671,39 @@ static void request_done(struct block_request *req, int error)
     }
 }
 
+/* ---- before the first command ---- */
+
+static void look_done(struct block_request *req, int error)
+{
+    struct ide_drive *d = req->opaque;
+
+    if (!d->unplugging) {
+        d->looked(d, error);
+    }
+    request_done(req, error);
+}
+
+void ide_drive_look(struct ide_drive *d, void (*done)(struct ide_drive *d, int error))
+{
+    int error;
+
+    d->looked = done;
+    if (d->phase != IDE_IDLE || d->in_flight || !d->queue) {
+        return; /* it has begun to work already, or nothing to look at */
+    }
+    d->iov = (struct iovec){d->buffer, IDE_SECTOR};
+    error = block_read_now(d->queue, 0, d->buffer, IDE_SECTOR);
+    if (error != -EAGAIN) {
+        done(d, error);
+        return;
+    }
+    d->cancelling = true; /* busy, until it is back */
+    d->quiet_status = d->status;
+    d->status = ATA_BSY;
+    submit(d, BLOCK_READ, 0, 1, &d->iov, 1);
+    d->req.done = look_done;
+}
+
 void ide_drive_quiesce(struct device *dev)
 {
     struct ide_drive *d = DEVICE_CAST(struct ide_drive, dev);
@@ -730,7 +763,7 @@ static struct ide_channel *detach(struct ide_drive *d)
     struct ide_channel *ch = d->channel;
 
     ide_drive_cancel(d);
-    if (d->block && d->ops->listener) {
+    if (ch && d->block && d->ops->listener) {
         block_unlisten(d->block, d->ops->listener, d);
     }
     if (ch) {

@@ -204,6 +204,7 @@ struct ide_drive {
     bool cancelling;
     uint8_t quiet_status;
     bool quiet_interrupt;
+    void (*looked)(struct ide_drive *d, int error);
     uint8_t unplugging;    /* enum ide_unplug */
     struct device *holder; /* of the guest's access that unplugs us */
 
@@ -279,7 +280,12 @@ void ide_drive_buffer_pio(struct ide_drive *d, uint32_t length, bool write, bool
 void ide_drive_buffer_dma(struct ide_drive *d, uint32_t length, bool write);
 void ide_drive_flush(struct ide_drive *d); /* then ops->finish */
 void ide_drive_discard(struct ide_drive *d,
-                       uint32_t length);                   /* buffer[0, length); then ops->finish */
+                       uint32_t length); /* buffer[0, length); then ops->finish */
+/*
+ * Reads the first sector into the buffer before the first command: `done`, maybe inside; else the
+ * drive is busy until then.
+ */
+void ide_drive_look(struct ide_drive *d, void (*done)(struct ide_drive *d, int error));
 void ide_drive_step(struct ide_drive *d);                  /* goes on, if nothing is in flight */
 void ide_drive_pio_done(struct ide_drive *d);              /* pos reached drq_end */
 void ide_text(uint8_t *to, size_t size, const char *text); /* padded with spaces */
@@ -355,13 +361,19 @@ struct ide_disk {
     uint8_t command;                    /* the one in progress */
     bool lba48;                         /* its address is of the 48-bit form */
     uint32_t cylinders, heads, sectors; /* current translation */
-    uint8_t multiple;                   /* sectors; 0: READ/WRITE MULTIPLE are refused */
+    struct ide_geometry geometry;       /* after a reset */
+    bool looked;                        /* for it, in the partition table */
+    void (*geometry_known)(void *opaque, struct device *dev, const struct ide_geometry *g);
+    void *geometry_opaque;
+    uint8_t multiple; /* sectors; 0: READ/WRITE MULTIPLE are refused */
     bool write_cache, look_ahead, standby;
     uint8_t transfer_mode; /* as SET FEATURES 03h was given */
 };
 
 void ata_identify(const struct ide_disk *disk, uint8_t *buf);
-uint32_t ata_default_cylinders(uint64_t sectors);
+/* ata-geometry.c. `sector`: the first one */
+void ata_geometry_by_size(uint64_t sectors, struct ide_geometry *g);
+void ata_geometry_by_table(const uint8_t *sector, uint64_t sectors, struct ide_geometry *g);
 #define ATA_DEFAULT_HEADS 16u
 #define ATA_DEFAULT_SECTORS 63u
 
@@ -435,6 +447,11 @@ static inline uint16_t ide_be16(const uint8_t *p)
 static inline uint32_t ide_be32(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static inline uint32_t ide_le32(const uint8_t *p)
+{
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
 static inline void ide_put_be16(uint8_t *p, uint16_t v)

@@ -48,7 +48,7 @@ enum {
     CMOS_ABOVE_16M = 0x34, /* 16 bits, units of 64 KiB */
     CMOS_CENTURY_PS2 = 0x37,
     CMOS_BOOT_3 = 0x38,      /* high nibble: third boot device; bit 0: no floppy signature check */
-    CMOS_TRANSLATION = 0x39, /* two bits a drive: 0 none, 1 LBA */
+    CMOS_TRANSLATION = 0x39, /* two bits a drive: enum ide_translation */
     CMOS_BOOT_1_2 = 0x3d,    /* low nibble first, high nibble second */
     CMOS_ABOVE_4G = 0x5b,    /* 24 bits, units of 64 KiB */
     CMOS_VCPUS = 0x5f,       /* started by firmware, minus one */
@@ -62,7 +62,8 @@ enum {
 
 struct board {
     struct device *cmos, *pm, *ide;
-    struct display *display; /* ours to free; NULL when the caller brought one */
+    uint8_t disk_types, translation; /* as in CMOS RAM */
+    struct display *display;         /* ours to free; NULL when the caller brought one */
     struct input *input;
 };
 
@@ -196,30 +197,35 @@ static int fill_boot_order(struct device *cmos, const char *order, GError **err)
 }
 
 /*
- * Geometry by size alone: 16 heads of 63 sectors, which is what IDENTIFY DEVICE says, too.
- * Translation "none" up to 1024 cylinders, else LBA-assisted. No partition table is read: no guest
- * data is looked at before the process is restricted.
+ * Geometry and translation of a disk, for the BIOS. Known by size alone at first: no guest data is
+ * looked at before the process is restricted.
  */
-static void fill_disk(struct device *cmos, unsigned index, uint64_t bytes, uint8_t *types,
-                      uint8_t *translation)
+static void fill_disk(void *opaque, struct device *hd, const struct ide_geometry *g)
 {
-    uint64_t cylinders = bytes / 512 / (16 * 63);
+    struct machine *m = opaque;
+    struct board *b = m->board;
+    unsigned index = 0;
 
-    cylinders = CLAMP(cylinders, 2, 16383);
-    if (cylinders > 1024) {
-        *translation |= 1u << index * 2;
+    while (index < 4 && ide_drive_at(b->ide, index) != hd) {
+        index++;
     }
+    if (index == 4) {
+        return;
+    }
+    b->translation = (uint8_t)((b->translation & ~(3u << index * 2)) | g->translation << index * 2);
+    cmos_set(b->cmos, CMOS_TRANSLATION, b->translation);
     if (index < 2) {
         unsigned at = CMOS_GEOMETRY + index * GEOMETRY_SIZE;
 
-        *types |= index == 0 ? 0xf0 : 0x0f;
-        cmos_set(cmos, CMOS_DISK_TYPE + index, 47);
-        cmos_set_le(cmos, at, cylinders, 2);
-        cmos_set(cmos, at + 2, 16);
-        cmos_set_le(cmos, at + 3, 0xffff, 2); /* no write precompensation */
-        cmos_set(cmos, at + 5, 0xc8);         /* control byte: no retries, more than eight heads */
-        cmos_set_le(cmos, at + 6, cylinders, 2); /* landing zone */
-        cmos_set(cmos, at + 8, 63);
+        b->disk_types |= index == 0 ? 0xf0 : 0x0f;
+        cmos_set(b->cmos, CMOS_DISK_TYPES, b->disk_types);
+        cmos_set(b->cmos, CMOS_DISK_TYPE + index, 47);
+        cmos_set_le(b->cmos, at, g->cylinders, 2);
+        cmos_set(b->cmos, at + 2, (uint8_t)g->heads);
+        cmos_set_le(b->cmos, at + 3, 0xffff, 2);               /* no write precompensation */
+        cmos_set(b->cmos, at + 5, g->heads > 8 ? 0xc8 : 0xc0); /* no retries, more than 8 heads */
+        cmos_set_le(b->cmos, at + 6, g->cylinders, 2);         /* landing zone */
+        cmos_set(b->cmos, at + 8, (uint8_t)g->sectors);
     }
 }
 
@@ -229,7 +235,7 @@ static int fill_cmos(struct machine *m, const struct machine_desc *desc, struct 
     struct device *cmos = b->cmos;
     time_t now = time(NULL);
     struct tm tm = {.tm_year = 100};
-    uint8_t types = 0, translation = 0, century;
+    uint8_t century;
 
     fill_memory(m, cmos);
     cmos_set(cmos, CMOS_EQUIPMENT, EQUIPMENT_FPU | EQUIPMENT_MOUSE);
@@ -239,15 +245,15 @@ static int fill_cmos(struct machine *m, const struct machine_desc *desc, struct 
     century = (uint8_t)(century / 10 << 4 | century % 10);
     cmos_set(cmos, CMOS_CENTURY, century);
     cmos_set(cmos, CMOS_CENTURY_PS2, century);
+    cmos_set(cmos, CMOS_DISK_TYPES, 0);
+    cmos_set(cmos, CMOS_TRANSLATION, 0);
     for (unsigned i = 0; i < IDE_DRIVES; i++) {
         struct device *drive = ide_drive_at(b->ide, i);
 
         if (drive && !ide_drive_is_cd(drive)) {
-            fill_disk(cmos, i, block_size(ide_drive_block(drive)), &types, &translation);
+            ide_hd_watch_geometry(drive, fill_disk, m);
         }
     }
-    cmos_set(cmos, CMOS_DISK_TYPES, types);
-    cmos_set(cmos, CMOS_TRANSLATION, translation);
     return fill_boot_order(cmos, desc->boot_order, err);
 }
 

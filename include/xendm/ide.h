@@ -31,6 +31,27 @@ struct block;
  * was unplugged. */
 struct device *ide_drive_at(struct device *controller, unsigned index);
 
+/* CMOS RAM 0x39 has it so, two bits a drive. */
+enum ide_translation {
+    IDE_TRANSLATION_NONE = 0,
+    IDE_TRANSLATION_LBA = 1,
+    IDE_TRANSLATION_LARGE = 2,
+};
+
+struct ide_geometry {
+    uint32_t cylinders, heads, sectors;
+    uint8_t translation; /* enum ide_translation: what the BIOS is to do */
+};
+
+/*
+ * Of an ide-hd. It reads its partition table when it first runs, and not before: `known` is called
+ * then, and now with what its size alone says. A restored disk has what it was saved with.
+ */
+void ide_hd_watch_geometry(struct device *hd,
+                           void (*known)(void *opaque, struct device *hd,
+                                         const struct ide_geometry *g),
+                           void *opaque);
+
 bool ide_drive_is_cd(const struct device *drive);
 bool ide_drive_unplugged(const struct device *drive);
 struct block *ide_drive_block(const struct device *drive);

@@ -531,6 +531,70 @@ static void test_resets(struct ide_test *t, gconstpointer data)
     g_assert_cmpmem(buf, 512, t->disk->data + 10 * 512, 512);
 }
 
+/* A disk whose partition table was written under some geometry, MiB long: what IDENTIFY says of it. */
+static void test_geometry(struct ide_test *t, gconstpointer data)
+{
+    static const struct {
+        unsigned mib, heads, sectors; /* of the partition's end */
+        unsigned words[3];
+    } disks[] = {
+        {64, 16, 63, {130, 16, 63}},  {64, 16, 32, {256, 16, 32}}, {64, 15, 17, {514, 15, 17}},
+        {64, 255, 63, {130, 16, 63}}, {64, 4, 17, {1927, 4, 17}},  {64, 1, 17, {130, 16, 63}},
+        {64, 16, 0, {130, 16, 63}},   {1, 16, 63, {2, 16, 63}},    {0, 16, 32, {8, 16, 63}},
+    };
+    uint8_t id[512];
+
+    (void)data;
+    for (unsigned i = 0; i < G_N_ELEMENTS(disks); i++) {
+        struct block *b = fake_block_new("ide-832", MAX(disks[i].mib, 4) << 20);
+        struct device *dev;
+
+        memset(b->data, 0, 512);
+        b->data[446 + 5] = (uint8_t)(disks[i].heads - 1);
+        b->data[446 + 6] = (uint8_t)(disks[i].sectors | 0x40);
+        b->data[446 + 12] = 1;
+        b->data[510] = disks[i].mib ? 0x55 : 0; /* no table */
+        b->data[511] = 0xaa;
+        if (disks[i].mib < 4) {
+            b->size = disks[i].mib ? 2 * 16 * 63 * 512 : b->size;
+        }
+        dev = ide_test_drive(t, &ide_hd_class, "ide-832", b, 0, 1);
+        ide_test_firmware(t);
+        command28(t, 0xec, 1, 0, 0);
+        g_assert_cmphex(settle(t), ==, 0x58);
+        pio_in(t, id, sizeof(id), 2);
+        g_assert_cmpuint(id[2] | id[3] << 8, ==, disks[i].words[0]);
+        g_assert_cmpuint(id[6] | id[7] << 8, ==, disks[i].words[1]);
+        g_assert_cmpuint(id[12] | id[13] << 8, ==, disks[i].words[2]);
+        g_assert_cmpuint(id[108] | id[109] << 8, ==, disks[i].words[0]); /* the current one */
+        device_free(dev);
+        fake_block_free(b);
+    }
+}
+
+/* The first sector takes its time: the drive is busy until it is there, and then as after a reset. */
+static void test_slow_start(struct ide_test *t, gconstpointer data)
+{
+    (void)data;
+    ide_test_free(t);
+    ide_test_build(t);
+    t->disk->hold = true;
+    machine_start(t->m);
+    ide_test_firmware(t);
+    g_assert_cmphex(alt(t), ==, 0x80);
+    wr(t, STATUS, 0xec);
+    control(t, 4);
+    control(t, 0);
+    g_assert_cmphex(alt(t), ==, 0x80);
+    g_assert_cmpstr(t->disk->log->str, ==, "R0+1 ");
+    g_assert_true(fake_block_complete(t->disk, 0));
+    g_assert_cmphex(alt(t), ==, 0x50);
+    g_assert_cmphex(rd(t, ERRORS), ==, 1);
+    machine_stop(t->m);
+    machine_start(t->m);
+    g_assert_cmpuint(t->disk->submitted[BLOCK_READ], ==, 1); /* once */
+}
+
 static void test_unplug(struct ide_test *t, gconstpointer data)
 {
     bool aux = GPOINTER_TO_INT(data);
@@ -770,6 +834,8 @@ int main(int argc, char **argv)
     ADD("plain-commands", NULL, test_plain_commands);
     ADD("selection", NULL, test_selection);
     ADD("resets", NULL, test_resets);
+    ADD("geometry", NULL, test_geometry);
+    ADD("slow-start", NULL, test_slow_start);
     ADD("unplug/all", GINT_TO_POINTER(0), test_unplug);
     ADD("unplug/aux", GINT_TO_POINTER(1), test_unplug);
     ADD("state", NULL, test_state);
