@@ -59,7 +59,10 @@ struct daemon {
     void *stopped_opaque;
     guint stop_source;
     struct flush *flush; /* … that is what it waits for */
-    bool stop_ran;       /* the machine ran before: what a stop that fails goes back to */
+    bool stop_flushes;   /* else it is for a live update, whose successor has the same page cache */
+    void (*still)(void *opaque); /* … and this is told */
+    void *still_opaque;
+    bool stop_ran; /* the machine ran before: what a stop that fails goes back to */
 };
 
 /*
@@ -99,8 +102,7 @@ void daemon_go_on(struct daemon *d);
 /*
  * QMP stop: `stopped` is called, maybe inside, when no I/O is in flight any more and what was
  * written is on stable storage. With `err`, which is its to free: it did not come to that, and the
- * machine runs on. A live update (d->updating) does not flush: its successor has the same page
- * cache.
+ * machine runs on.
  */
 void daemon_stop(struct daemon *d, void (*stopped)(void *opaque, GError *err), void *opaque);
 

@@ -87,7 +87,7 @@ static void run(struct daemon *d)
 
 int daemon_continue(struct daemon *d, GError **err)
 {
-    if (d->stopped && d->updating) {
+    if (d->stopped && !d->stop_flushes) {
         g_set_error(err, XENDM_ERROR, EBUSY, "a live update is on its way");
         return -EBUSY;
     }
@@ -150,17 +150,18 @@ static gboolean stop_dispatch(GSource *source, GSourceFunc callback, gpointer op
 
     turn_of("stop");
     d->stop_source = 0;
-    if (d->updating) {
-        stop_end(d, NULL);
-    } else {
+    if (d->stop_flushes) {
         d->flush = backends_flush(d, stop_flushed, d);
+    } else {
+        stop_end(d, NULL);
     }
     return G_SOURCE_REMOVE;
 }
 
 static GSourceFuncs stop_funcs = {.prepare = stop_prepare, .dispatch = stop_dispatch};
 
-void daemon_stop(struct daemon *d, void (*stopped)(void *opaque, GError *err), void *opaque)
+static void stop_begin(struct daemon *d, bool flush, void (*stopped)(void *opaque, GError *err),
+                       void *opaque)
 {
     GSource *source;
 
@@ -168,6 +169,7 @@ void daemon_stop(struct daemon *d, void (*stopped)(void *opaque, GError *err), v
         stopped(opaque, g_error_new(XENDM_ERROR, EBUSY, "a stop is on its way"));
         return;
     }
+    d->stop_flushes = flush;
     d->stop_ran = d->machine->state != MACHINE_STOPPED;
     d->stopped = stopped;
     d->stopped_opaque = opaque;
@@ -181,10 +183,30 @@ void daemon_stop(struct daemon *d, void (*stopped)(void *opaque, GError *err), v
     g_source_unref(source);
 }
 
+void daemon_stop(struct daemon *d, void (*stopped)(void *opaque, GError *err), void *opaque)
+{
+    stop_begin(d, true, stopped, opaque);
+}
+
+static void stood_still(void *opaque, GError *err)
+{
+    struct daemon *d = opaque;
+
+    if (err) {
+        /* Commands that change the run state come one after the other: this cannot be. */
+        log_error(LOG_DM, "live update: %s", err->message);
+        g_error_free(err);
+        return;
+    }
+    d->still(d->still_opaque);
+}
+
 void daemon_stand_still(struct daemon *d, void (*still)(void *opaque), void *opaque)
 {
+    d->still = still;
+    d->still_opaque = opaque;
     d->was_running = d->machine->state != MACHINE_STOPPED;
     d->updating = true;
-    daemon_stop(d, still, opaque);
+    stop_begin(d, false, stood_still, d);
     d->updating = false;
 }

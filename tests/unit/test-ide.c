@@ -531,7 +531,9 @@ static void test_resets(struct ide_test *t, gconstpointer data)
     g_assert_cmpmem(buf, 512, t->disk->data + 10 * 512, 512);
 }
 
-/* A disk whose partition table was written under some geometry, MiB long: what IDENTIFY says of it. */
+/*
+ * A disk whose partition table was written under some geometry, MiB long: what IDENTIFY says of it.
+ */
 static void test_geometry(struct ide_test *t, gconstpointer data)
 {
     static const struct {
@@ -572,7 +574,9 @@ static void test_geometry(struct ide_test *t, gconstpointer data)
     }
 }
 
-/* The first sector takes its time: the drive is busy until it is there, and then as after a reset. */
+/*
+ * The first sector takes its time: the drive is busy until it is there, and then as after a reset.
+ */
 static void test_slow_start(struct ide_test *t, gconstpointer data)
 {
     (void)data;
