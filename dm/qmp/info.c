@@ -192,10 +192,8 @@ static void info_irq(struct qmp *qmp, GString *text, const char *arg)
 static void info_devices(struct qmp *qmp, GString *text, const char *arg)
 {
     static const char *const phases[] = {
-        [DEVICE_NEW] = "new",
-        [DEVICE_REALIZED] = "realized",
-        [DEVICE_RUNNING] = "running",
-        [DEVICE_QUIESCED] = "stopped",
+        [DEVICE_NEW] = "new",          [DEVICE_REALIZED] = "realized", [DEVICE_RUNNING] = "running",
+        [DEVICE_QUIESCED] = "stopped", [DEVICE_LEAVING] = "leaving",
     };
     struct machine *m = qmp->target->machine;
 

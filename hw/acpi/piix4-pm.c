@@ -3,8 +3,8 @@
  * Intel 82371AB (PIIX4) function 3: power management, 8086:7113 at 00:01.3, as far as Xen leaves it
  * to the device model, and the hot-plug register blocks that hvmloader's ACPI tables describe.
  *
- * Sources: 82371AB data sheet (290562), chapters 7.1 (configuration), 7.2 (power management
- * I/O), 7.3 (SMBus I/O), 11.4 (APM ports); ACPI 2.0 chapter 4.7 (PM1 control, GPE blocks); Xen's
+ * Sources: 82371AB data sheet (290562), chapters 7.1 (configuration), 7.2 (power management I/O),
+ * 7.3 (SMBus I/O), 11.4 (APM ports); ACPI 2.0 chapter 4.7 (PM1 control, GPE blocks); Xen's
  * tools/libacpi (dsdt.asl, mk_dsdt.c, static_tables.c) for the addresses outside the chip.
  *
  *   PMBASE + 4      PM1a control: SCI_EN, SLP_TYP, SLP_EN
@@ -22,8 +22,11 @@
  * pending.
  *
  * Left out on purpose: SMM, general purpose I/O, device monitors, the SMBus slave functions; block
- * transfers fail like all others because no device answers on the SMBus. PCI hot-plug: nothing is
- * pluggable yet, so up and down stay 0 and ejecting is refused.
+ * transfers fail like all others because no device answers on the SMBus.
+ *
+ * PCI hot-plug, as Xen's DSDT has it: _E01 reads up and down, a bit a slot, and notifies; _EJ0
+ * writes the slot's bit to eject. As in QEMU up is not cleared by reading: a guest that is notified
+ * again looks again.
  *
  * SLP_TYP: 1 = S3, 0 = S5 and S4 (Xen's DSDT gives both the same), 2 = QEMU's S4; others: an error.
  */
@@ -86,6 +89,7 @@ struct piix4_pm {
     uint16_t control; /* PM1a control without SLP_EN */
     uint8_t apm_control, apm_status;
     uint16_t gpe_status, gpe_enable;
+    uint32_t slots_up, slots_down; /* came, and are asked to go; a bit a slot */
     uint8_t cpu_map[ACPI_VCPU_MAX / 8];
     uint8_t debug_byte[4];
     uint8_t smb_status, smb_control, smb_command, smb_address, smb_data0, smb_data1;
@@ -185,13 +189,53 @@ static uint64_t removable_slots(void *dev, unsigned index)
     return mask;
 }
 
-static void eject_written(void *dev, unsigned index, uint64_t old, uint64_t value)
+static void eject_slot(struct piix4_pm *s, unsigned slot)
 {
-    if (value != 0) {
-        log_guest(LOG_ACPI, "eject of PCI slots 0x%08x refused: they hold no removable device",
-                  (unsigned)value);
+    s->slots_up &= ~(UINT32_C(1) << slot);
+    s->slots_down &= ~(UINT32_C(1) << slot);
+    pci_foreach (d, s->pci.dev.machine->pci) {
+        if (PCI_SLOT(d->devfn) != slot) {
+            continue;
+        }
+        if (d->dev.class->hotplug) {
+            device_unplug(&d->dev);
+        } else {
+            log_guest(LOG_ACPI, "eject of PCI slot %u refused: %s is no removable device", slot,
+                      d->dev.id);
+        }
     }
 }
+
+static void eject_written(void *dev, unsigned index, uint64_t old, uint64_t value)
+{
+    for (unsigned slot = 0; slot < 32; slot++) {
+        if (value >> slot & 1) {
+            eject_slot(dev, slot);
+        }
+    }
+}
+
+static void slot_plugged(void *opaque, struct pci_device *pci)
+{
+    struct piix4_pm *s = opaque;
+
+    s->slots_up |= UINT32_C(1) << PCI_SLOT(pci->devfn);
+    s->slots_down &= ~(UINT32_C(1) << PCI_SLOT(pci->devfn));
+    raise_gpe(s, GPE_PCI);
+}
+
+static void slot_request_unplug(void *opaque, struct pci_device *pci)
+{
+    struct piix4_pm *s = opaque;
+
+    s->slots_down |= UINT32_C(1) << PCI_SLOT(pci->devfn);
+    raise_gpe(s, GPE_PCI);
+}
+
+static const struct pci_hotplug slot_hotplug = {
+    .plugged = slot_plugged,
+    .request_unplug = slot_request_unplug,
+};
 
 static uint64_t cpu_map_byte(void *dev, unsigned index)
 {
@@ -273,6 +317,8 @@ static const struct reg_block blocks[BLOCKS] = {
              2},
     [SLOTS] = {"acpi-pci-slots",
                (const struct reg[]){
+                   R(slots_up, 0, .hold = UINT32_MAX),
+                   R(slots_down, 4, .hold = UINT32_MAX),
                    REG_PORT("eject", 8, 32, .written = eject_written),
                    REG_PORT("removable", 12, 32, .read = removable_slots),
                    REG_END,
@@ -429,6 +475,7 @@ static int pm_realize(struct device *dev, GError **err)
     s->pm1_at = NOWHERE;
     s->smb_at = NOWHERE;
     device_connect_isa_irq(dev, &s->sci, SCI_IRQ);
+    pci_set_hotplug(dev->machine->pci, &slot_hotplug, s);
     for (unsigned i = 0; i < dev->machine->vcpus_online && i < ACPI_VCPU_MAX; i++) {
         s->cpu_map[i / 8] |= 1u << i % 8;
     }
@@ -439,6 +486,7 @@ static void pm_unrealize(struct device *dev)
 {
     struct piix4_pm *s = DEVICE_CAST(struct piix4_pm, dev);
 
+    pci_set_hotplug(dev->machine->pci, NULL, NULL);
     region_remove(&s->bank[PM1].region);
     region_remove(&s->bank[SMB].region);
     irq_set(&s->sci, false);
@@ -480,6 +528,25 @@ static void pm_describe(struct device *dev, struct facts *to)
     fact_bool(to, "SMBus decoded", s->smb_at != NOWHERE);
 }
 
+static bool slots_pending(const void *base)
+{
+    const struct piix4_pm *s = base;
+
+    return s->slots_up || s->slots_down;
+}
+
+static const struct state_desc slots_state = {
+    .name = "slots",
+    .version = 1,
+    .fields =
+        (const struct state_field[]){
+            STATE_FIELD_U32(struct piix4_pm, slots_up),
+            STATE_FIELD_U32(struct piix4_pm, slots_down),
+            STATE_FIELD_END,
+        },
+    .needed = slots_pending,
+};
+
 static const struct state_desc pm_state = {
     .name = "piix4-pm",
     .version = 1,
@@ -505,6 +572,7 @@ static const struct state_desc pm_state = {
             STATE_FIELD_END,
         },
     .post_load = pm_post_load,
+    .sections = (const struct state_desc *const[]){&slots_state, NULL},
 };
 
 static const struct pci_info pm_pci = {

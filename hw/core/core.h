@@ -21,13 +21,13 @@ uint64_t region_ops_read(const struct region_ops *ops, void *opaque, uint64_t of
 void region_ops_write(const struct region_ops *ops, void *opaque, uint64_t offset, uint64_t value,
                       unsigned size);
 
-/* pci.c: a function's way through device_realize() and out again. */
-int pci_function_prepare(struct pci_device *pci, GError **err); /* header, before class->realize */
-int pci_function_register(struct pci_device *pci,
-                          GError **err);              /* after it: the hypervisor forwards to us */
-void pci_function_unregister(struct pci_device *pci); /* unmaps BARs; before class->unrealize */
-void pci_function_release(struct pci_device *pci);    /* frees what the bus made; after it */
-void pci_function_detach(struct pci_device *pci);
+/* What instances of `class` plug into; NULL: nothing. */
+static inline const struct bus_class *bus_class_of(const struct device_class *class)
+{
+    return class->bus ? class->bus : class->pci ? &pci_bus_class : NULL;
+}
+
+/* pci.c */
 void pci_function_power_on(struct pci_device *pci); /* the bus' part of RESET_COLD */
 void pci_decode_update(struct pci_device *pci, bool guest);
 
@@ -49,6 +49,8 @@ bool dma_window_exists(const struct device *dev);
 /* device.c */
 void device_quiesce(struct device *dev);
 void device_resume(struct device *dev);
+void device_free_leaving(struct machine *m);
+bool device_leaving_busy(struct machine *m);
 
 /* hold.c: the device goes */
 void device_release_all(struct device *dev);
@@ -66,6 +68,9 @@ struct machine_private {
     bool suspend_refused;           /* logged */
     unsigned unplugged;             /* what was logged of machine_request_unplug() */
     GPtrArray *windows;             /* struct dma_window * of all devices */
+    GPtrArray *buses;               /* struct bus * */
+    GPtrArray *leaving;             /* struct device * in DEVICE_LEAVING */
+    guint leaving_source;           /* looks whether they can be freed */
 };
 
 static inline struct machine_private *machine_private(struct machine *m)

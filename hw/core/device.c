@@ -5,11 +5,13 @@
 
 #include <xendm/aspace.h>
 #include <xendm/backend.h>
+#include <xendm/bus.h>
 #include <xendm/device.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
 #include <xendm/recorder.h>
 #include <xendm/regs.h>
+#include <xendm/turn.h>
 
 #include "core.h"
 
@@ -79,9 +81,18 @@ static void release_backends(struct device *dev)
     }
 }
 
+/* Of the class, or of the place on its bus. */
+static const struct property *device_property(const struct device *dev, const char *name)
+{
+    const struct property *p = property_find(dev->class->properties, name);
+
+    return p || !bus_class_of(dev->class) ? p
+                                          : property_find(bus_class_of(dev->class)->place, name);
+}
+
 int device_set(struct device *dev, const char *property, const char *value, GError **err)
 {
-    const struct property *p = property_find(dev->class->properties, property);
+    const struct property *p = device_property(dev, property);
     int rc;
 
     if (!p) {
@@ -153,6 +164,9 @@ struct device *device_new(struct machine *machine, const struct device_class *cl
     dev->owned = g_ptr_array_new();
     dev->banks = g_ptr_array_new();
     property_set_defaults(class->properties, dev);
+    if (bus_class_of(class)) {
+        property_set_defaults(bus_class_of(class)->place, dev);
+    }
     g_ptr_array_add(machine->devices, dev);
     return dev;
 }
@@ -166,34 +180,46 @@ static void remove_owned(struct device *dev)
     g_ptr_array_set_size(dev->banks, 0);
 }
 
+/* Calls an operation of the bus that the device is on, if there is one. */
+#define BUS_DO(dev, op, ...) \
+    do { \
+        if ((dev)->bus && (dev)->bus->class->op) { \
+            (dev)->bus->class->op(__VA_ARGS__); \
+        } \
+    } while (0)
+
 static void unrealize(struct device *dev)
 {
-    if (pci_device_is(dev)) {
-        pci_function_unregister((struct pci_device *)dev);
-    }
+    BUS_DO(dev, off, dev);
     if (dev->class->unrealize) {
         dev->class->unrealize(dev);
     }
     XENDM_ASSERT(!dma_window_exists(dev));
+    device_release_all(dev); /* who waits for an access to it gets an answer */
     remove_owned(dev);
-    device_release_all(dev);
-    if (pci_device_is(dev)) {
-        pci_function_release((struct pci_device *)dev);
-    }
+    BUS_DO(dev, release, dev);
     dev->phase = DEVICE_NEW;
+}
+
+static int bus_step(struct device *dev, int (*step)(struct device *dev, GError **err), GError **err)
+{
+    return step ? step(dev, err) : 0;
 }
 
 int device_realize(struct device *dev, GError **err)
 {
-    struct pci_device *pci = pci_device_is(dev) ? (struct pci_device *)dev : NULL;
-    int rc = 0;
+    const struct bus_class *bus = dev->bus ? dev->bus->class : NULL;
+    int rc;
 
     XENDM_ASSERT(dev->phase == DEVICE_NEW);
-    if (pci) {
-        rc = pci_function_prepare(pci, err);
-        if (rc < 0) {
-            return rc;
-        }
+    if (bus_class_of(dev->class) && !bus) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: not attached to a %s bus", dev->id,
+                    bus_class_of(dev->class)->name);
+        return -EINVAL;
+    }
+    rc = bus ? bus_step(dev, bus->prepare, err) : 0;
+    if (rc < 0) {
+        return rc;
     }
     if (dev->class->realize) {
         rc = dev->class->realize(dev, err);
@@ -202,24 +228,18 @@ int device_realize(struct device *dev, GError **err)
     if (rc < 0) {
         /* The class took back what it had done itself; ours is here. */
         remove_owned(dev);
-        if (pci) {
-            pci_function_release(pci);
-        }
+        BUS_DO(dev, release, dev);
         return rc;
     }
     dev->phase = DEVICE_REALIZED;
-    if (pci) {
-        rc = pci_function_register(pci, err);
-        if (rc < 0) {
-            unrealize(dev);
-            return rc;
-        }
+    rc = bus ? bus_step(dev, bus->on, err) : 0;
+    if (rc < 0) {
+        unrealize(dev);
+        return rc;
     }
     if (dev->machine->state !=
         MACHINE_BUILDING) { /* plugged into a machine that is there already */
-        if (pci) {
-            pci_device_reset(pci);
-        }
+        BUS_DO(dev, reset, dev, RESET_COLD);
         device_reset(dev, RESET_COLD);
         if (dev->machine->state != MACHINE_STOPPED) {
             device_resume(dev);
@@ -235,17 +255,111 @@ void device_free(struct device *dev)
     if (dev->phase != DEVICE_NEW) {
         unrealize(dev);
     }
-    if (pci_device_is(dev)) {
-        pci_function_detach((struct pci_device *)dev);
+    if (dev->bus) {
+        dev->bus->class->leave(dev);
     }
-    g_ptr_array_remove(machine->devices, dev);
+    if (!g_ptr_array_remove(machine->devices, dev)) {
+        g_ptr_array_remove(machine_private(machine)->leaving, dev);
+    }
     release_backends(dev);
     property_free_strings(dev->class->properties, dev);
+    if (bus_class_of(dev->class)) {
+        property_free_strings(bus_class_of(dev->class)->place, dev);
+    }
     g_ptr_array_free(dev->owned, TRUE);
     g_ptr_array_free(dev->banks, TRUE);
     g_free(dev->id);
     g_free(dev);
 }
+
+/* ---- unplugging ---- */
+
+static bool still_busy(struct device *dev)
+{
+    return device_is_held(dev) || (dev->class->busy && dev->class->busy(dev));
+}
+
+bool device_leaving_busy(struct machine *m)
+{
+    GPtrArray *leaving = machine_private(m)->leaving;
+
+    for (unsigned i = 0; i < leaving->len; i++) {
+        if (still_busy(g_ptr_array_index(leaving, i))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void device_free_leaving(struct machine *m)
+{
+    GPtrArray *leaving = machine_private(m)->leaving;
+
+    while (leaving->len > 0) {
+        device_free(g_ptr_array_index(leaving, leaving->len - 1));
+    }
+}
+
+static gboolean free_left(gpointer opaque)
+{
+    struct machine_private *p = opaque;
+
+    turn_of("unplug");
+    for (unsigned i = p->leaving->len; i-- > 0;) {
+        struct device *dev = g_ptr_array_index(p->leaving, i);
+
+        if (!still_busy(dev)) {
+            g_autofree char *id = g_strdup(dev->id);
+
+            device_free(dev);
+            machine_event_unplugged(&p->m, id);
+        }
+    }
+    if (p->leaving->len > 0) {
+        return G_SOURCE_CONTINUE;
+    }
+    p->leaving_source = 0;
+    return G_SOURCE_REMOVE;
+}
+
+void device_unplug(struct device *dev)
+{
+    struct machine_private *p = machine_private(dev->machine);
+
+    XENDM_ASSERT(dev->phase != DEVICE_NEW);
+    if (dev->phase == DEVICE_LEAVING) {
+        return;
+    }
+    if (dev->phase == DEVICE_RUNNING) {
+        device_quiesce(dev);
+    }
+    dev->phase = DEVICE_LEAVING;
+    dev->dma_blocked = true;
+    BUS_DO(dev, off, dev);
+    remove_owned(dev);
+    g_ptr_array_remove(p->m.devices, dev);
+    g_ptr_array_add(p->leaving, dev);
+    if (!p->leaving_source) {
+        p->leaving_source = g_timeout_add(1, free_left, p);
+    }
+}
+
+int device_request_unplug(struct device *dev, GError **err)
+{
+    const struct bus_class *bus = dev->bus ? dev->bus->class : NULL;
+
+    if (!bus || !bus->hotplug || !dev->class->hotplug || dev->phase == DEVICE_NEW) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "Device '%s' does not support hotplugging", dev->id);
+        return -EINVAL;
+    }
+    if (bus->request_unplug) {
+        return bus->request_unplug(dev, err);
+    }
+    device_unplug(dev);
+    return 0;
+}
+
+/* ---- running ---- */
 
 void device_reset(struct device *dev, enum reset_reason why)
 {

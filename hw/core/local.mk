@@ -3,6 +3,7 @@
 noinst_LTLIBRARIES += libhwcore.la
 libhwcore_la_SOURCES = \
     hw/core/aspace.c \
+    hw/core/bus.c \
     hw/core/clock.c \
     hw/core/core.h \
     hw/core/device.c \
@@ -17,5 +18,6 @@ libhwcore_la_SOURCES = \
     hw/core/pci-addr.c \
     hw/core/pci-msi.c \
     hw/core/pci-regs.h \
+    hw/core/plug.c \
     hw/core/regs.c \
     hw/core/state.c

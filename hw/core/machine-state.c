@@ -149,6 +149,20 @@ static void save_digest(uint32_t type, const uint8_t sum[DIGEST_SIZE], GByteArra
     g_byte_array_append(out, sum, DIGEST_SIZE);
 }
 
+static bool devices_migrate(const struct machine *m, GError **err)
+{
+    for (unsigned i = 0; i < m->devices->len; i++) {
+        const struct device *dev = g_ptr_array_index(m->devices, i);
+
+        if (dev->class->unmigratable) {
+            g_set_error(err, XENDM_ERROR, ENOTSUP, "%s (%s) cannot be saved: %s", dev->id,
+                        dev->class->name, dev->class->unmigratable);
+            return false;
+        }
+    }
+    return true;
+}
+
 int machine_save(struct machine *m, GByteArray *out, GError **err)
 {
     struct global_state global = {
@@ -167,6 +181,9 @@ int machine_save(struct machine *m, GByteArray *out, GError **err)
     if (machine_busy(m)) {
         g_set_error(err, XENDM_ERROR, EBUSY, "state cannot be saved while I/O is in flight");
         return -EBUSY;
+    }
+    if (!devices_migrate(m, err)) {
+        return -ENOTSUP;
     }
     text = machine_text(m);
     g_byte_array_append(out, (const guint8 *)magic, sizeof(magic));

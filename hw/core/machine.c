@@ -64,6 +64,8 @@ struct machine *machine_new(struct hypervisor *hv, struct hv_server *server,
     }
     m->devices = g_ptr_array_new();
     p->windows = g_ptr_array_new();
+    p->buses = g_ptr_array_new();
+    p->leaving = g_ptr_array_new();
     if (memory) {
         guestmem_set_listener(memory, dma_windows_unmap, m);
     }
@@ -73,15 +75,23 @@ struct machine *machine_new(struct hypervisor *hv, struct hv_server *server,
 
 void machine_free(struct machine *m)
 {
+    struct machine_private *p = machine_private(m);
+
+    if (p->leaving_source) {
+        g_source_remove(p->leaving_source);
+    }
+    device_free_leaving(m);
     while (m->devices->len > 0) {
         device_free(g_ptr_array_index(m->devices, m->devices->len - 1));
     }
     g_ptr_array_free(m->devices, TRUE);
-    g_ptr_array_free(machine_private(m)->windows, TRUE);
+    g_ptr_array_free(p->windows, TRUE);
+    g_ptr_array_free(p->leaving, TRUE);
     if (m->memory) {
         guestmem_set_listener(m->memory, NULL, NULL);
     }
     pci_bus_free(m->pci);
+    g_ptr_array_free(p->buses, TRUE);
     aspace_free(m->mmio);
     aspace_free(m->pio);
     g_free(machine_private(m));
@@ -197,7 +207,7 @@ bool machine_busy(struct machine *m)
             return true;
         }
     }
-    return false;
+    return device_leaving_busy(m);
 }
 
 /* ---- what the guest asks for ---- */
@@ -296,6 +306,7 @@ int machine_wakeup(struct machine *m, GError **err)
 void machine_request_unplug(struct machine *m, unsigned what)
 {
     struct machine_private *p = machine_private(m);
+    g_autoptr(GPtrArray) all = NULL;
 
     if (what & ~p->unplugged) {
         p->unplugged |= what;
@@ -303,10 +314,12 @@ void machine_request_unplug(struct machine *m, unsigned what)
                  what & UNPLUG_DISKS ? " disks" : "", what & UNPLUG_NICS ? " nics" : "",
                  what & UNPLUG_AUX_DISKS ? " aux-disks" : "", what & UNPLUG_NVME ? " nvme" : "");
     }
-    for (unsigned i = 0; i < m->devices->len; i++) {
-        struct device *dev = device_at(m, i);
+    /* A copy: a class may take its device out, or others. */
+    all = g_ptr_array_copy(m->devices, NULL, NULL);
+    for (unsigned i = 0; i < all->len; i++) {
+        struct device *dev = g_ptr_array_index(all, i);
 
-        if (dev->class->unplug && dev->phase != DEVICE_NEW) {
+        if (dev->phase != DEVICE_NEW && dev->phase != DEVICE_LEAVING && dev->class->unplug) {
             dev->class->unplug(dev, what);
         }
     }

@@ -39,7 +39,10 @@ struct function {
 };
 
 struct pci_bus {
+    struct bus bus;
     struct machine *machine;
+    const struct pci_hotplug *hotplug;
+    void *hotplug_opaque;
     struct function *function[SLOTS * FUNCTIONS];
     struct irq_line intx[SLOTS][PINS];
 };
@@ -59,6 +62,7 @@ struct pci_bus *pci_bus_new(struct machine *machine)
     struct pci_bus *bus = g_new0(struct pci_bus, 1);
 
     bus->machine = machine;
+    bus_init(&bus->bus, &pci_bus_class, machine, NULL, "pci.0");
     for (unsigned slot = 0; slot < SLOTS; slot++) {
         for (unsigned pin = 0; pin < PINS; pin++) {
             irq_line_init(&bus->intx[slot][pin], intx_changed, bus, slot * PINS + pin);
@@ -70,6 +74,7 @@ struct pci_bus *pci_bus_new(struct machine *machine)
 void pci_bus_free(struct pci_bus *bus)
 {
     XENDM_ASSERT(!pci_device_next(bus, 0));
+    bus_fini(&bus->bus);
     g_free(bus);
 }
 
@@ -134,6 +139,47 @@ int pci_device_attach(struct pci_bus *bus, struct pci_device *pci, int devfn, GE
     bus->function[devfn] = g_new0(struct function, 1);
     bus->function[devfn]->pci = pci;
     pci->devfn = (uint8_t)devfn;
+    bus_add(&bus->bus, &pci->dev);
+    return 0;
+}
+
+static int bus_take(struct bus *bus, struct device *dev, GError **err)
+{
+    struct pci_device *pci = (struct pci_device *)dev;
+    int devfn = PCI_DEVFN_AUTO;
+
+    if (pci->addr && !pci_addr_parse(pci->addr, &devfn)) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: property addr: \"%s\" is no slot[.function]",
+                    dev->id, pci->addr);
+        return -EINVAL;
+    }
+    return pci_device_attach((struct pci_bus *)bus, pci, devfn, err);
+}
+
+void pci_set_hotplug(struct pci_bus *bus, const struct pci_hotplug *hotplug, void *opaque)
+{
+    bus->hotplug = hotplug;
+    bus->hotplug_opaque = opaque;
+}
+
+/* A guest that runs, or did: one that was never started finds its devices when it boots. */
+static const struct pci_hotplug *guest_hotplug(const struct pci_device *pci)
+{
+    struct machine *m = pci->dev.machine;
+
+    return machine_private(m)->started ? m->pci->hotplug : NULL;
+}
+
+static int bus_request_unplug(struct device *dev, GError **err)
+{
+    struct pci_device *pci = (struct pci_device *)dev;
+    const struct pci_hotplug *hotplug = guest_hotplug(pci);
+
+    if (hotplug) {
+        hotplug->request_unplug(dev->machine->pci->hotplug_opaque, pci);
+    } else {
+        device_unplug(dev);
+    }
     return 0;
 }
 
@@ -556,15 +602,12 @@ void pci_cap_add_pm(struct pci_device *pci, uint8_t offset)
 
 /* ---- life ---- */
 
-int pci_function_prepare(struct pci_device *pci, GError **err)
+static int function_prepare(struct device *dev, GError **err)
 {
+    struct pci_device *pci = (struct pci_device *)dev;
     const struct pci_info *info = pci->dev.class->pci;
     uint8_t *config = pci->config;
 
-    if (!function_of(pci)) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "%s: not attached to the PCI bus", pci->dev.id);
-        return -EINVAL;
-    }
     memset(config, 0, sizeof(pci->config));
     memset(pci->writable, 0, sizeof(pci->writable));
     memset(pci->w1c, 0, sizeof(pci->w1c));
@@ -628,8 +671,9 @@ int pci_function_prepare(struct pci_device *pci, GError **err)
     return 0;
 }
 
-int pci_function_register(struct pci_device *pci, GError **err)
+static int function_on(struct device *dev, GError **err)
 {
+    struct pci_device *pci = (struct pci_device *)dev;
     struct function *fn = function_of(pci);
     int rc;
 
@@ -646,6 +690,9 @@ int pci_function_register(struct pci_device *pci, GError **err)
     memcpy(fn->power_on, pci->config, sizeof(fn->power_on));
     fn->registered = true;
     master_update(pci);
+    if (dev->class->hotplug && guest_hotplug(pci)) {
+        guest_hotplug(pci)->plugged(dev->machine->pci->hotplug_opaque, pci);
+    }
     return 0;
 }
 
@@ -658,10 +705,14 @@ static void unplace(struct pci_device *pci)
     }
 }
 
-void pci_function_unregister(struct pci_device *pci)
+static void function_off(struct device *dev)
 {
+    struct pci_device *pci = (struct pci_device *)dev;
     struct function *fn = function_of(pci);
 
+    if (dev->phase == DEVICE_LEAVING) {
+        pci_device_pull(pci); /* the interrupt goes down before the end */
+    }
     unplace(pci);
     if (fn->registered) {
         fn->registered = false;
@@ -669,8 +720,9 @@ void pci_function_unregister(struct pci_device *pci)
     }
 }
 
-void pci_function_release(struct pci_device *pci)
+static void function_release(struct device *dev)
 {
+    struct pci_device *pci = (struct pci_device *)dev;
     struct function *fn = function_of(pci);
 
     pci->intx_asserted = false;
@@ -690,13 +742,12 @@ void pci_function_release(struct pci_device *pci)
     pci->cap_pm = pci->cap_msi = pci->cap_msix = 0;
 }
 
-void pci_function_detach(struct pci_device *pci)
+static void function_detach(struct device *dev)
 {
-    struct pci_bus *bus = pci->dev.machine->pci;
+    struct pci_device *pci = (struct pci_device *)dev;
 
-    if (function_of(pci)) {
-        g_clear_pointer(&bus->function[pci->devfn], g_free);
-    }
+    g_clear_pointer(&dev->machine->pci->function[pci->devfn], g_free);
+    bus_remove(dev);
 }
 
 static void reset_capability(struct pci_device *pci, const struct function *fn, unsigned at,
@@ -734,6 +785,33 @@ void pci_device_reset(struct pci_device *pci)
     intx_update(pci);
     pci_decode_update(pci, false);
 }
+
+static void function_reset(struct device *dev, enum reset_reason why)
+{
+    pci_device_reset((struct pci_device *)dev);
+}
+
+static const struct property place[] = {
+    {.name = "addr",
+     .type = PROP_STRING,
+     .offset = offsetof(struct pci_device, addr),
+     .help = "slot or slot.function, hexadecimal; the first free slot when not given"},
+    {.name = NULL},
+};
+
+const struct bus_class pci_bus_class = {
+    .name = "PCI",
+    .place = place,
+    .hotplug = true,
+    .take = bus_take,
+    .prepare = function_prepare,
+    .on = function_on,
+    .off = function_off,
+    .release = function_release,
+    .leave = function_detach,
+    .reset = function_reset,
+    .request_unplug = bus_request_unplug,
+};
 
 /* ---- saved state ---- */
 

@@ -19,6 +19,7 @@
 #include <xendm/acpi.h>
 #include <xendm/backend.h>
 #include <xendm/block.h>
+#include <xendm/bus.h>
 #include <xendm/classes.h>
 #include <xendm/display.h>
 #include <xendm/ide.h>
@@ -99,24 +100,9 @@ static struct device *make(struct machine *m, const struct device_class *class, 
     return dev ? finish(dev, devfn, err) : NULL;
 }
 
-static int set_option(struct device *dev, const struct option_desc *o, int *devfn, GError **err)
-{
-    if (dev->class->pci && strcmp(o->name, "addr") == 0) {
-        if (!pci_addr_parse(o->value, devfn)) {
-            g_set_error(err, XENDM_ERROR, EINVAL, "%s: property addr: \"%s\" is no slot[.function]",
-                        dev->id, o->value);
-            return -EINVAL;
-        }
-        return 0;
-    }
-    return device_set(dev, o->name, o->value, err);
-}
-
 static int make_object(struct machine *m, const struct object_desc *o, GError **err)
 {
     const struct device_class *class = device_class_find(o->driver);
-    int devfn = PCI_DEVFN_AUTO;
-    struct device *dev;
 
     if (!class) {
         g_set_error(err, XENDM_ERROR, ENOENT, "-device %s: there is no such device", o->driver);
@@ -125,17 +111,7 @@ static int make_object(struct machine *m, const struct object_desc *o, GError **
     if (strcmp(class->name, o->driver) != 0) {
         log_info(LOG_PC, "%s: the guest gets %s", o->driver, class->help);
     }
-    dev = device_new(m, class, o->id, err);
-    if (!dev) {
-        return -EINVAL;
-    }
-    for (guint i = 0; i < o->options->len; i++) {
-        if (set_option(dev, &g_array_index(o->options, struct option_desc, i), &devfn, err) < 0) {
-            device_free(dev);
-            return -EINVAL;
-        }
-    }
-    return finish(dev, devfn, err) ? 0 : -EINVAL;
+    return device_plug(m, o, err) ? 0 : -EINVAL;
 }
 
 static bool wants_display(const struct machine_desc *desc)

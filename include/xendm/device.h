@@ -29,6 +29,8 @@
 #include <xendm/property.h>
 #include <xendm/state.h>
 
+struct bus;
+struct bus_class;
 struct device;
 struct facts;
 struct machine;
@@ -58,6 +60,9 @@ struct device_class {
     size_t size;                       /* of the instance structure */
     const struct property *properties; /* ends with name NULL; may be NULL */
     const struct state_desc *state;    /* NULL: nothing to save, which must be true */
+    const struct bus_class *bus;       /* what it plugs into, see bus.h; NULL: nothing, or PCI */
+    bool hotplug;                      /* may come and go while the machine runs */
+    const char *unmigratable;          /* why its state cannot be saved; machine_save() says it */
 
     int (*realize)(struct device *dev, GError **err);
     void (*reset)(struct device *dev, enum reset_reason why);
@@ -82,6 +87,7 @@ enum device_phase {
     DEVICE_REALIZED,
     DEVICE_RUNNING,
     DEVICE_QUIESCED,
+    DEVICE_LEAVING, /* unplugged; freed when it is not busy any more */
 };
 
 struct device {
@@ -89,6 +95,7 @@ struct device {
     struct machine *machine;
     char *id; /* unique: from the command line, or "<class>" / "<class>.<n>" */
     enum device_phase phase;
+    struct bus *bus;  /* that it is on, or NULL */
     bool dma_blocked; /* PCI: bus master off. Kept by the bus */
     unsigned holds;   /* hold.h */
     GPtrArray *owned; /* regions placed through device_*; removed at unrealize */

@@ -17,6 +17,7 @@
 #include <glib.h>
 
 #include <xendm/aspace.h>
+#include <xendm/bus.h>
 #include <xendm/device.h>
 #include <xendm/regs.h>
 
@@ -96,6 +97,7 @@ struct msix_entry {
 struct pci_device {
     struct device dev;
     uint8_t devfn;
+    char *addr; /* property: "1d", "1d.7", hexadecimal; NULL: the first free slot */
     uint8_t config[PCI_CONFIG_SIZE];
     uint8_t writable[PCI_CONFIG_SIZE]; /* bits the guest may change */
     uint8_t w1c[PCI_CONFIG_SIZE];      /* bits the guest clears by writing 1 */
@@ -119,6 +121,17 @@ struct pci_device {
 #define PCI_FUNCTION(devfn) ((devfn)&7)
 
 struct pci_bus;
+
+extern const struct bus_class pci_bus_class;
+
+/*
+ * Who tells the guest that functions come and asks it to let them go (ACPI). NULL: nobody.
+ */
+struct pci_hotplug {
+    void (*plugged)(void *opaque, struct pci_device *pci);
+    void (*request_unplug)(void *opaque, struct pci_device *pci);
+};
+void pci_set_hotplug(struct pci_bus *bus, const struct pci_hotplug *hotplug, void *opaque);
 
 struct pci_bus *pci_bus_new(struct machine *machine);
 void pci_bus_free(struct pci_bus *bus);

@@ -58,3 +58,9 @@ tests_unit_test_regs_LDADD = \
 	libhwpc.la libhwide.la libhwacpi.la libhwchar.la libhwinput.la libhwdisplay.la libhwxen.la \
 	libbackendsblock.la libbackendschar.la $(UNIT_LIBS)
 TESTS += tests/unit/test-regs
+
+# Buses, with ACPI's part of hot-plug. The table of classes is the test's own.
+check_PROGRAMS += tests/unit/test-bus
+tests_unit_test_bus_SOURCES = tests/unit/test-bus.c
+tests_unit_test_bus_LDADD = libhwacpi.la $(UNIT_LIBS)
+TESTS += tests/unit/test-bus
