@@ -65,6 +65,8 @@ static const struct {
     [STATE_IRQ] = {WIRE_IRQ, 1, sizeof(struct irq)},
     [STATE_STRUCT] = {WIRE_STRUCT, 0, 0},
     [STATE_VAR_BYTES] = {WIRE_BYTES, 0, sizeof(void *)},
+    [STATE_VAR_STRUCTS] = {WIRE_STRUCT, 0, 0},
+    [STATE_STRING] = {WIRE_BYTES, 0, sizeof(char *)},
 };
 
 static inline uint32_t field_count(const struct state_field *f)
@@ -77,9 +79,30 @@ static inline uint32_t field_since(const struct state_field *f)
     return f->since ? f->since : 1;
 }
 
+static inline bool is_struct(const struct state_field *f)
+{
+    return f->type == STATE_STRUCT || f->type == STATE_VAR_STRUCTS;
+}
+
+static inline bool has_length(const struct state_field *f)
+{
+    return f->type == STATE_VAR_BYTES || f->type == STATE_VAR_STRUCTS;
+}
+
+/* A pointer to memory of its own, which goes from hand to hand. */
+static inline bool is_pointer(const struct state_field *f)
+{
+    return f->type == STATE_VAR_BYTES || f->type == STATE_STRING;
+}
+
 static inline size_t field_stride(const struct state_field *f)
 {
-    return f->type == STATE_STRUCT ? f->stride : types[f->type].memory;
+    return is_struct(f) ? f->stride : types[f->type].memory;
+}
+
+static inline uint32_t *length_of(const struct state_field *f, void *base)
+{
+    return (uint32_t *)((char *)base + f->length_offset);
 }
 
 /* Bytes of the structure that the table reaches. */
@@ -90,11 +113,9 @@ static size_t desc_extent(const struct state_desc *desc)
     for (const struct state_field *f = desc->fields; f->name; f++) {
         size_t end = f->offset;
 
-        if (f->type == STATE_VAR_BYTES) {
-            end += sizeof(void *);
+        end += is_pointer(f) ? sizeof(void *) : field_count(f) * field_stride(f);
+        if (has_length(f)) {
             extent = MAX(extent, f->length_offset + sizeof(uint32_t));
-        } else {
-            end += field_count(f) * field_stride(f);
         }
         extent = MAX(extent, end);
     }
@@ -115,11 +136,12 @@ void state_desc_assert(const struct state_desc *desc)
         for (const struct state_field *other = desc->fields; other < f; other++) {
             XENDM_ASSERT(strcmp(f->name, other->name) != 0);
         }
-        if (f->type == STATE_STRUCT) {
+        if (is_struct(f)) {
             XENDM_ASSERT(f->sub && !f->sub->sections && desc_extent(f->sub) <= f->stride);
             state_desc_assert(f->sub);
         }
-        if (f->type == STATE_VAR_BYTES) {
+        XENDM_ASSERT(f->type != STATE_STRING || f->count > 0);
+        if (has_length(f)) {
             XENDM_ASSERT(f->count > 0);
             /* The length follows from the bytes; a field of its own could contradict them. */
             for (const struct state_field *other = desc->fields; other->name; other++) {
@@ -199,13 +221,21 @@ static void save_field(const struct state_field *f, void *base, GByteArray *out)
     if (f->type == STATE_BYTES) {
         g_byte_array_append(out, (const guint8 *)place, field_count(f));
     } else if (f->type == STATE_VAR_BYTES) {
-        uint32_t length = *(uint32_t *)((char *)base + f->length_offset);
+        uint32_t length = *length_of(f, base);
 
         XENDM_ASSERT(length <= f->count);
         g_byte_array_append(out, *(const guint8 **)place, length);
-    } else if (f->type == STATE_STRUCT) {
-        put(out, field_count(f), 4);
-        for (uint32_t i = 0; i < field_count(f); i++) {
+    } else if (f->type == STATE_STRING) {
+        const char *text = *(char **)place ? *(char **)place : "";
+
+        XENDM_ASSERT(strlen(text) <= f->count);
+        g_byte_array_append(out, (const guint8 *)text, (guint)strlen(text));
+    } else if (is_struct(f)) {
+        uint32_t count = f->type == STATE_STRUCT ? field_count(f) : *length_of(f, base);
+
+        XENDM_ASSERT(count <= field_count(f));
+        put(out, count, 4);
+        for (uint32_t i = 0; i < count; i++) {
             guint element = out->len;
 
             put(out, 0, 4);
@@ -403,10 +433,19 @@ static bool parse_body(struct state_plan *plan, const struct state_desc *desc, s
 static bool parse_structs(struct state_plan *plan, const struct state_field *f, size_t base,
                           struct reader r, struct where *w, GError **err)
 {
+    bool variable = f->type == STATE_VAR_STRUCTS;
     uint64_t count, length;
 
-    if (!take_number(&r, 4, &count) || count != field_count(f)) {
-        return refuse(err, w, "does not have %u elements", field_count(f));
+    if (!take_number(&r, 4, &count) ||
+        (variable ? count > field_count(f) : count != field_count(f))) {
+        return refuse(err, w, "does not have %s%u elements", variable ? "at most " : "",
+                      field_count(f));
+    }
+    if (variable) {
+        struct plan_item item = {.field = f, .base = base};
+
+        *length_of(f, plan->scratch + base) = (uint32_t)count;
+        g_array_append_val(plan->items, item);
     }
     for (uint32_t i = 0; i < count; i++) {
         struct reader element;
@@ -429,6 +468,16 @@ static bool parse_structs(struct state_plan *plan, const struct state_field *f, 
     return true;
 }
 
+static bool text_is_good(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (g_ascii_iscntrl(text[i])) {
+            return false;
+        }
+    }
+    return g_utf8_validate(text, (gssize)len, NULL);
+}
+
 static bool parse_field(struct state_plan *plan, const struct state_field *f, size_t base,
                         unsigned type, struct reader r, const struct where *up, GError **err)
 {
@@ -439,19 +488,24 @@ static bool parse_field(struct state_plan *plan, const struct state_field *f, si
     if (type != types[f->type].wire) {
         return refuse(err, &w, "has type %u, not %u", type, types[f->type].wire);
     }
-    if (f->type == STATE_STRUCT) {
+    if (is_struct(f)) {
         return parse_structs(plan, f, base, r, &w, err);
     }
-    if (f->type == STATE_VAR_BYTES) {
-        void *copy;
+    if (is_pointer(f)) {
+        char *copy;
 
         if (r.left > f->count) {
             return refuse(err, &w, "has %zu bytes, more than %u", r.left, f->count);
         }
-        copy = g_malloc0(r.left ? r.left : 1);
+        if (f->type == STATE_STRING && !text_is_good((const char *)r.data, r.left)) {
+            return refuse(err, &w, "is no text");
+        }
+        copy = g_malloc0(r.left + 1);
         memcpy(copy, r.data, r.left);
         *(void **)place = copy;
-        *(uint32_t *)(plan->scratch + base + f->length_offset) = (uint32_t)r.left;
+        if (has_length(f)) {
+            *length_of(f, plan->scratch + base) = (uint32_t)r.left;
+        }
     } else {
         if (r.left != (uint64_t)field_count(f) * types[f->type].size) {
             return refuse(err, &w, "has %zu bytes, not %" PRIu64, r.left,
@@ -641,7 +695,7 @@ void state_plan_free(struct state_plan *plan)
     for (guint i = 0; i < plan->items->len; i++) {
         const struct plan_item *item = &g_array_index(plan->items, struct plan_item, i);
 
-        if (item->field->type == STATE_VAR_BYTES) {
+        if (is_pointer(item->field)) {
             g_free(*(void **)(plan->scratch + item->base + item->field->offset));
         }
     }
@@ -658,7 +712,7 @@ const void *state_plan_value(const struct state_plan *plan, size_t offset)
         const struct state_field *f = item->field;
         size_t start = item->base + f->offset;
 
-        if (f->type != STATE_VAR_BYTES && offset >= start &&
+        if (!is_pointer(f) && !is_struct(f) && offset >= start &&
             offset - start < field_count(f) * field_stride(f)) {
             return plan->scratch + offset;
         }
@@ -702,6 +756,12 @@ static void apply_item(struct state_plan *plan, const struct plan_item *item, ch
     char *from = plan->scratch + item->base + f->offset;
     char *to = base + item->base + f->offset;
 
+    if (has_length(f)) {
+        *length_of(f, base + item->base) = *length_of(f, plan->scratch + item->base);
+    }
+    if (is_struct(f)) {
+        return; /* its elements are items of their own */
+    }
     for (uint32_t i = 0; i < field_count(f); i++, from += field_stride(f), to += field_stride(f)) {
         switch (f->type) {
         case STATE_TIMER:
@@ -711,11 +771,10 @@ static void apply_item(struct state_plan *plan, const struct plan_item *item, ch
             irq_restore((struct irq *)to, ((struct irq *)from)->level);
             break;
         case STATE_VAR_BYTES:
+        case STATE_STRING:
             g_free(*(void **)to);
             *(void **)to = *(void **)from;
             *(void **)from = NULL; /* handed over */
-            *(uint32_t *)(base + item->base + f->length_offset) =
-                *(uint32_t *)(plan->scratch + item->base + f->length_offset);
             return;
         default:
             memcpy(to, from, field_count(f) * field_stride(f));

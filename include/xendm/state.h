@@ -32,6 +32,13 @@ enum state_type {
     STATE_STRUCT, /* `count` structures of `stride` bytes, described by `sub` */
     /* *(void **) of *(uint32_t *)(base + length_offset) bytes, g_malloc; count is its limit */
     STATE_VAR_BYTES,
+    /*
+     * As STATE_STRUCT, but only the first *(uint32_t *)(base + length_offset) of at most `count`
+     * elements are in the stream. A load sets that number; elements behind it keep their values.
+     */
+    STATE_VAR_STRUCTS,
+    /* char *, g_malloc; NULL counts as "". UTF-8 without control characters; count: most bytes */
+    STATE_STRING,
 };
 
 struct state_desc;
@@ -48,7 +55,7 @@ struct state_field {
     bool optional;
     size_t stride; /* STATE_STRUCT: sizeof one element */
     const struct state_desc *sub;
-    size_t length_offset; /* STATE_VAR_BYTES */
+    size_t length_offset; /* STATE_VAR_BYTES, STATE_VAR_STRUCTS */
 };
 
 struct state_desc {
@@ -107,6 +114,18 @@ struct state_desc {
     { \
         .name = #f, .type = STATE_STRUCT, .offset = offsetof(st, f), .count = (n), \
         .stride = sizeof(((st *)0)->f) / (n), .sub = (subdesc), __VA_ARGS__ \
+    }
+
+/* An array in the structure of which the first `number` (a uint32_t) elements are in use. */
+#define STATE_FIELD_STRUCTS_VAR(st, f, n, number, subdesc, ...) \
+    { \
+        .name = #f, .type = STATE_VAR_STRUCTS, .offset = offsetof(st, f), .count = (n), \
+        .stride = sizeof(((st *)0)->f) / (n), .sub = (subdesc), \
+        .length_offset = offsetof(st, number), __VA_ARGS__ \
+    }
+#define STATE_FIELD_STRING(st, f, most, ...) \
+    { \
+        .name = #f, .type = STATE_STRING, .offset = offsetof(st, f), .count = (most), __VA_ARGS__ \
     }
 
 /* Appends `base`'s fields, as named and typed values, to `out`. */

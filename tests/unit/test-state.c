@@ -672,6 +672,143 @@ static void test_mutations(void)
     g_rand_free(rand);
 }
 
+/* ---- arrays of which some are in use, and text ---- */
+
+struct ring {
+    uint32_t head;
+    bool on;
+};
+
+struct bag {
+    uint32_t rings;
+    struct ring ring[5];
+    char *name;
+};
+
+static const struct state_desc ring_desc = {
+    .name = "ring",
+    .version = 1,
+    .fields =
+        (const struct state_field[]){
+            STATE_FIELD_U32(struct ring, head, .max = 100),
+            STATE_FIELD_BOOL(struct ring, on),
+            STATE_FIELD_END,
+        },
+};
+
+static const struct state_desc bag_desc = {
+    .name = "bag",
+    .version = 1,
+    .fields =
+        (const struct state_field[]){
+            STATE_FIELD_STRUCTS_VAR(struct bag, ring, 5, rings, &ring_desc),
+            STATE_FIELD_STRING(struct bag, name, 8),
+            STATE_FIELD_END,
+        },
+};
+
+static GByteArray *bag_bytes(uint32_t rings, const char *name)
+{
+    struct bag b = {.rings = rings, .name = (char *)name};
+    GByteArray *out = g_byte_array_new();
+
+    for (unsigned i = 0; i < 5; i++) {
+        b.ring[i] = (struct ring){.head = 10 + i, .on = i & 1};
+    }
+    state_save(&bag_desc, &b, out);
+    return out;
+}
+
+static void test_variable(void)
+{
+    for (uint32_t rings = 0; rings <= 5; rings++) {
+        g_autoptr(GByteArray) bytes = bag_bytes(rings, rings ? "one" : NULL);
+        g_autoptr(GByteArray) again = g_byte_array_new();
+        g_autoptr(GError) err = NULL;
+        struct bag b = {.rings = 4, .name = g_strdup("before")};
+        struct state_plan *plan = state_parse(&bag_desc, bytes->data, bytes->len, &err);
+
+        g_assert_no_error(err);
+        b.ring[4].head = 77;
+        state_apply(plan, &b);
+        state_plan_free(plan);
+        g_assert_cmpuint(b.rings, ==, rings);
+        g_assert_cmpuint(b.ring[4].head, ==, rings == 5 ? 14 : 77); /* behind the last: kept */
+        g_assert_cmpstr(b.name, ==, rings ? "one" : "");
+        state_save(&bag_desc, &b, again);
+        g_assert_cmpmem(bytes->data, bytes->len, again->data, again->len);
+        g_free(b.name);
+    }
+}
+
+/* Each byte of a stream changed to each of some values: refused, or a value that may be. */
+static void test_variable_hostile(void)
+{
+    g_autoptr(GByteArray) bytes = bag_bytes(5, "eight ch");
+
+    for (guint at = 0; at < bytes->len; at++) {
+        guint8 was = bytes->data[at];
+
+        for (unsigned value = 0; value < 256; value += 3) {
+            struct bag b = {0};
+            struct state_plan *plan;
+
+            bytes->data[at] = (guint8)value;
+            plan = state_parse(&bag_desc, bytes->data, bytes->len, NULL);
+            if (plan) {
+                state_apply(plan, &b);
+                state_plan_free(plan);
+                g_assert_cmpuint(b.rings, <=, 5);
+                g_assert_cmpuint(strlen(b.name), <=, 8);
+                g_assert_true(g_utf8_validate(b.name, -1, NULL));
+                for (unsigned i = 0; i < 5; i++) {
+                    g_assert_cmpuint(b.ring[i].head, <=, 100);
+                }
+                g_free(b.name);
+            }
+        }
+        bytes->data[at] = was;
+    }
+    for (guint len = 0; len < bytes->len; len++) {
+        g_assert_null(state_parse(&bag_desc, bytes->data, len, NULL));
+    }
+}
+
+static void test_variable_limits(void)
+{
+    static const struct state_field more[] = {
+        STATE_FIELD_STRUCTS_VAR(struct bag, ring, 5, rings, &ring_desc),
+        STATE_FIELD_STRING(struct bag, name, 64),
+        STATE_FIELD_END,
+    };
+    static const struct state_field fewer[] = {
+        {.name = "ring",
+         .type = STATE_VAR_STRUCTS,
+         .offset = offsetof(struct bag, ring),
+         .count = 2,
+         .stride = sizeof(struct ring),
+         .sub = &ring_desc,
+         .length_offset = offsetof(struct bag, rings)},
+        STATE_FIELD_STRING(struct bag, name, 8),
+        STATE_FIELD_END,
+    };
+    const struct state_desc wide = {.name = "bag", .version = 1, .fields = more};
+    const struct state_desc narrow = {.name = "bag", .version = 1, .fields = fewer};
+    static const char *const names[] = {"nine char", "\n", "\x7f", "\xff\xfe"};
+    g_autoptr(GByteArray) three = bag_bytes(3, "");
+    g_autoptr(GError) err = NULL;
+
+    g_assert_null(state_parse(&narrow, three->data, three->len, &err));
+    g_assert_cmpstr(err->message, ==, "bag.ring: does not have at most 2 elements");
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+        struct bag b = {.name = (char *)names[i]};
+        g_autoptr(GByteArray) out = g_byte_array_new();
+
+        state_save(&wide, &b, out);
+        g_assert_null(state_parse(&bag_desc, out->data, out->len, NULL));
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -683,5 +820,8 @@ int main(int argc, char **argv)
     g_test_add_func("/state/fits", test_fits);
     g_test_add_func("/state/overdue", test_overdue);
     g_test_add_func("/state/mutations", test_mutations);
+    g_test_add_func("/state/variable", test_variable);
+    g_test_add_func("/state/variable-hostile", test_variable_hostile);
+    g_test_add_func("/state/variable-limits", test_variable_limits);
     return g_test_run();
 }
