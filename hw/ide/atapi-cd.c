@@ -5,7 +5,7 @@
  *
  * Sources: ATA/ATAPI-6 (T13/1410D) 8.23-8.24, 9.8 (PACKET); SFF-8020i 2.6; MMC-3. Used by firmware
  * to boot installers, by guests without PV drivers, and by all guests for medium changes. Left out
- * on purpose: audio, raw sectors, writing, overlap and queueing, asynchronous event notification.
+ * on purpose: audio, writing, overlap and queueing, asynchronous event notification.
  *
  * A change of the medium by the toolstack is shown in two steps, first "not present", then "may
  * have changed" (as QEMU does), because guests that only poll would otherwise miss an exchange that
@@ -83,8 +83,36 @@ void atapi_reply(struct ide_cd *cd, uint32_t length, uint32_t allocation)
     }
 }
 
+static uint32_t cd_media_most(struct ide_drive *d)
+{
+    return (IDE_BUFFER / (cd_of(d)->raw ? CD_RAW : CD_BLOCK)) * CD_SECTORS_PER_BLOCK;
+}
+
+/* What was read becomes whole sectors, where these are wanted. */
+static bool cd_media_read(struct ide_drive *d)
+{
+    struct ide_cd *cd = cd_of(d);
+    uint32_t count = d->data_end / CD_BLOCK;
+
+    if (!cd->raw) {
+        return false;
+    }
+    cd_raw_expand(d->buffer, (uint32_t)(d->lba / CD_SECTORS_PER_BLOCK) - count, count);
+    d->data_end = count * CD_RAW;
+    if (cd->dma) {
+        ide_drive_media_buffer_dma(d, d->data_end);
+    }
+    return cd->dma;
+}
+
 static void cd_finish(struct ide_drive *d)
 {
+    struct ide_cd *cd = cd_of(d);
+
+    if (cd->raw && cd->dma && d->left) {
+        ide_drive_media_next(d);
+        return;
+    }
     d->media = false;
     atapi_ok(cd_of(d));
 }
@@ -109,6 +137,7 @@ static uint32_t cd_drq_block(struct ide_drive *d)
 {
     struct ide_cd *cd = cd_of(d);
     uint32_t here = d->data_end - d->pos, limit = MIN(cd->limit, MEDIA_LIMIT_MAX), n = here;
+    uint32_t block = cd->raw ? CD_RAW : CD_BLOCK;
 
     if (cd->packet_wait) {
         reason(cd, REASON_COMMAND);
@@ -116,8 +145,8 @@ static uint32_t cd_drq_block(struct ide_drive *d)
     }
     if (n > limit) {
         n = MAX(limit & ~1u, 2u);
-        if (d->media && n > CD_BLOCK) {
-            n -= n % CD_BLOCK;
+        if (d->media && n > block) {
+            n -= n % block;
         }
     }
     n = MIN(n, here);
@@ -166,7 +195,7 @@ static void read_blocks(struct ide_cd *cd, uint32_t lba, uint32_t count)
     d->left = count * CD_SECTORS_PER_BLOCK;
     d->drq_sectors = CD_SECTORS_PER_BLOCK;
     d->write = false;
-    if (cd->dma) {
+    if (cd->dma && !cd->raw) {
         ide_drive_media_dma(d);
     } else {
         ide_drive_media_pio(d);
@@ -183,19 +212,20 @@ static void cmd_read12(struct ide_cd *cd)
     read_blocks(cd, ide_be32(cd->packet + 2), ide_be32(cd->packet + 6));
 }
 
-/* Only the 2048 bytes of user data of a mode 1 (or mode 2 form 1) sector. */
+/* The 2048 bytes of data of sectors of mode 1, or all that is on the disc. */
 static void cmd_read_cd(struct ide_cd *cd)
 {
     const uint8_t *p = cd->packet;
     uint32_t count = (uint32_t)p[6] << 16 | ide_be16(p + 7);
-    unsigned type = p[1] >> 2 & 7;
+    unsigned type = p[1] >> 2 & 7, what = p[9] & 0xf8;
 
     if (type == 1) {
         atapi_error(cd, SENSE_ILLEGAL_REQUEST, ASC_ILLEGAL_MODE);
-    } else if ((p[10] & 7) || ((p[9] & 0xf8) != 0x10 && (p[9] & 0xf8) != 0)) {
+    } else if ((p[10] & 7) || (what != 0 && what != 0x10 && what != 0xf8)) {
         atapi_error(cd, SENSE_ILLEGAL_REQUEST, ASC_INVALID_FIELD);
     } else {
-        read_blocks(cd, ide_be32(p + 2), p[9] & 0xf8 ? count : 0);
+        cd->raw = what == 0xf8;
+        read_blocks(cd, ide_be32(p + 2), what ? count : 0);
     }
 }
 
@@ -312,6 +342,7 @@ static void execute_packet(struct ide_cd *cd)
 {
     const struct packet_command *c = &packet_commands[cd->packet[0]];
 
+    cd->raw = false;
     if (cd->packet[0] != 0x03) {
         cd->sense_key = cd->asc = cd->ascq = 0;
     }
@@ -505,6 +536,8 @@ static const struct ide_drive_ops cd_ops = {
     .command = cd_command,
     .reset = cd_reset,
     .drq_block = cd_drq_block,
+    .media_most = cd_media_most,
+    .media_read = cd_media_read,
     .finish = cd_finish,
     .buffer_in = cd_buffer_in,
     .fail = cd_fail,
@@ -573,6 +606,7 @@ static const struct state_field cd_fields[] = {
     STATE_FIELD_BYTES(struct ide_cd, packet),
     STATE_FIELD_BOOL(struct ide_cd, packet_wait),
     STATE_FIELD_BOOL(struct ide_cd, dma),
+    STATE_FIELD_BOOL(struct ide_cd, raw, .since = 2),
     STATE_FIELD_U32(struct ide_cd, limit, .max = 0xffff),
     STATE_FIELD_U8(struct ide_cd, sense_key, .max = 15),
     STATE_FIELD_U8(struct ide_cd, asc),
@@ -588,7 +622,7 @@ static const struct state_field cd_fields[] = {
 
 static const struct state_desc cd_state = {
     .name = "ide-cd",
-    .version = 1,
+    .version = 2, /* 2: READ CD of whole sectors */
     .fields = cd_fields,
     .pre_save = ide_cd_pre_save,
     .check = ide_cd_check,

@@ -11,7 +11,6 @@
 
 #define TRACK_DATA 0x14 /* ADR 1 (position), control 4 (data, no copy) */
 #define TRACK_LEAD_OUT 0xaa
-#define MSF_OFFSET 150u               /* frames before the first block */
 #define MSF_LAST (256u * 60 * 75 - 1) /* 255:59:74 */
 
 #define PROFILE_CD_ROM 0x0008
@@ -66,7 +65,7 @@ static void put_address(uint8_t *buf, uint32_t block, bool msf)
 {
     if (msf) {
         /* A DVD may be longer than such an address can say: then it is the last there is. */
-        uint32_t frame = (uint32_t)MIN((uint64_t)block + MSF_OFFSET, MSF_LAST);
+        uint32_t frame = (uint32_t)MIN((uint64_t)block + CD_MSF_OFFSET, MSF_LAST);
 
         buf[0] = 0;
         buf[1] = (uint8_t)(frame / 75 / 60);

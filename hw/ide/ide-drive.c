@@ -240,6 +240,9 @@ static void media_in_done(struct ide_drive *d)
     d->pos = 0;
     d->data_end = d->media_pos;
     d->media_pos = 0;
+    if (d->ops->media_read && d->ops->media_read(d)) {
+        return;
+    }
     d->phase = IDE_PIO_IN;
     d->error = 0;
     drq_begin(d, true);
@@ -256,7 +259,8 @@ static void media_in_failed(struct ide_drive *d, int error)
 
 static void media_in(struct ide_drive *d)
 {
-    uint32_t n = chunk_sectors(d, IDE_BUFFER_SECTORS);
+    uint32_t most = d->ops->media_most ? d->ops->media_most(d) : IDE_BUFFER_SECTORS;
+    uint32_t n = chunk_sectors(d, most);
     int error;
 
     d->status = ATA_DRDY | ATA_DSC | ATA_BSY;
@@ -378,6 +382,23 @@ static void dma_begin(struct ide_drive *d)
 void ide_drive_media_dma(struct ide_drive *d)
 {
     d->media = true;
+    dma_begin(d);
+}
+
+void ide_drive_media_next(struct ide_drive *d)
+{
+    d->media = true;
+    d->pos = d->drq_end = d->data_end = 0;
+    d->phase = IDE_MEDIA_IN;
+    d->status = ATA_DRDY | ATA_DSC | ATA_BSY;
+    ide_drive_step(d);
+}
+
+void ide_drive_media_buffer_dma(struct ide_drive *d, uint32_t length)
+{
+    d->media = false;
+    d->pos = 0;
+    d->drq_end = d->data_end = length;
     dma_begin(d);
 }
 

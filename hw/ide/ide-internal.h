@@ -145,6 +145,10 @@ struct ide_drive_ops {
     /* How many bytes from pos make the next DRQ block (1 .. data_end - pos); sets what registers
      * say of it. */
     uint32_t (*drq_block)(struct ide_drive *d);
+    /* Most sectors to be read from the medium at once; NULL: the buffer full. */
+    uint32_t (*media_most)(struct ide_drive *d);
+    /* Sectors of the medium have come into buffer[0, data_end). True: it goes on itself. */
+    bool (*media_read)(struct ide_drive *d);
     /* All data of the command was moved. */
     void (*finish)(struct ide_drive *d);
     /* A buffer of the guest's, that is not for the medium, has arrived in buffer[0, length). */
@@ -278,6 +282,9 @@ void ide_drive_media_dma(struct ide_drive *d);
 /* buffer[0, length) to or from the guest. */
 void ide_drive_buffer_pio(struct ide_drive *d, uint32_t length, bool write, bool interrupt);
 void ide_drive_buffer_dma(struct ide_drive *d, uint32_t length, bool write);
+void ide_drive_media_next(struct ide_drive *d); /* reads on, into the buffer */
+/* What was read, or became of it; then ops->finish, with `left` as it is. */
+void ide_drive_media_buffer_dma(struct ide_drive *d, uint32_t length);
 void ide_drive_flush(struct ide_drive *d); /* then ops->finish */
 void ide_drive_discard(struct ide_drive *d,
                        uint32_t length); /* buffer[0, length); then ops->finish */
@@ -381,6 +388,13 @@ void ata_geometry_by_table(const uint8_t *sector, uint64_t sectors, struct ide_g
 #define CD_BLOCK 2048u
 #define CD_SECTORS_PER_BLOCK (CD_BLOCK / IDE_SECTOR)
 #define CD_PACKET 12u
+#define CD_RAW 2352u       /* bytes of a sector with all that is around its data */
+#define CD_MSF_OFFSET 150u /* frames before the first block */
+/*
+ * cd-raw.c: `sector` has the data in its place; `buffer` has the data of `count` sectors in a row.
+ */
+void cd_raw_sector(uint8_t *sector, uint32_t block);
+void cd_raw_expand(uint8_t *buffer, uint32_t block, uint32_t count);
 #define CD_MAX_BLOCKS 360000u /* 80 minutes; larger media are DVDs */
 
 enum cd_change {
@@ -394,6 +408,7 @@ struct ide_cd {
     uint8_t packet[CD_PACKET];
     bool packet_wait; /* the guest is to write the packet */
     bool dma;         /* PACKET was given with the DMA bit */
+    bool raw;         /* READ CD of whole sectors */
     uint32_t limit;   /* byte count limit */
     uint8_t sense_key, asc, ascq;
     bool tray_open, tray_locked;

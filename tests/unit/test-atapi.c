@@ -161,7 +161,7 @@ static void test_read(struct ide_test *t, gconstpointer data)
     g_assert_cmpint(simple(t, PACKET(0xbe, 0, 0, 0, 0, 9, 0, 0, 2, 0x10), buf), ==, 4096);
     g_assert_cmpmem(buf, 4096, t->disc->data + 9 * 2048, 4096);
     g_assert_cmpint(simple(t, PACKET(0x28), buf), ==, 0);
-    g_assert_cmpint(simple(t, PACKET(0xbe, 0, 0, 0, 0, 9, 0, 0, 2, 0xf8), buf), ==, -1);
+    g_assert_cmpint(simple(t, PACKET(0xbe, 0, 0, 0, 0, 9, 0, 0, 2, 0x78), buf), ==, -1);
     g_assert_cmphex(sense(t), ==, 0x052400);
     /* Beyond the end, by one and by all. */
     g_assert_cmpint(simple(t, PACKET(0x28, 0, 0, 0, 3, 255, 0, 0, 2), buf), ==, -1);
@@ -217,6 +217,90 @@ static void test_read_dma(struct ide_test *t, gconstpointer data)
     g_assert_cmphex(rd(t, STATUS), ==, 0x41);
     g_assert_cmphex(sense(t), ==, 0x031100);
     g_assert_cmpuint(t->errors, ==, 1);
+}
+
+static uint8_t doubled(uint8_t x)
+{
+    return (uint8_t)(x << 1 ^ (x & 0x80 ? 0x1d : 0));
+}
+
+/* Both sums over a codeword of ECMA-130's are zero. */
+static void assert_codeword(const uint8_t *sector, unsigned at, unsigned step, unsigned size,
+                            unsigned length, unsigned parity, unsigned apart)
+{
+    uint8_t sum = 0, weighted = 0;
+
+    for (unsigned i = 0; i < length + 2; i++) {
+        uint8_t x = i < length ? sector[12 + (at + i * step) % size]
+                               : sector[parity + (i - length) * apart];
+
+        sum ^= x;
+        weighted = doubled(weighted) ^ x;
+    }
+    g_assert_cmphex(sum, ==, 0);
+    g_assert_cmphex(weighted, ==, 0);
+}
+
+static void assert_raw(struct ide_test *t, const uint8_t *sector, unsigned block)
+{
+    static const uint8_t sync[12] = {0,    0xff, 0xff, 0xff, 0xff, 0xff,
+                                     0xff, 0xff, 0xff, 0xff, 0xff, 0};
+    unsigned frame = block + 150;
+    uint32_t edc = 0;
+
+    g_assert_cmpmem(sector, 12, sync, 12);
+    g_assert_cmpuint((sector[12] >> 4) * 10u + (sector[12] & 15), ==, frame / 4500);
+    g_assert_cmpuint((sector[13] >> 4) * 10u + (sector[13] & 15), ==, frame / 75 % 60);
+    g_assert_cmpuint((sector[14] >> 4) * 10u + (sector[14] & 15), ==, frame % 75);
+    g_assert_cmpuint(sector[15], ==, 1);
+    g_assert_cmpmem(sector + 16, 2048, t->disc->data + block * 2048, 2048);
+    /* The check of what includes its checksum is zero. */
+    for (unsigned i = 0; i < 2068 * 8; i++) {
+        edc = (edc ^ (sector[i / 8] >> i % 8 & 1)) >> 1 ^
+              ((edc ^ (sector[i / 8] >> i % 8)) & 1 ? 0xd8018001u : 0);
+    }
+    g_assert_cmphex(edc, ==, 0);
+    for (unsigned v = 0; v < 86; v++) {
+        assert_codeword(sector, (v >> 1) * 2 + (v & 1), 86, 86 * 24, 24, 2076 + v, 86);
+    }
+    for (unsigned v = 0; v < 52; v++) {
+        assert_codeword(sector, (v >> 1) * 86 + (v & 1), 88, 52 * 43, 43, 2248 + v, 52);
+    }
+}
+
+/*
+ * READ CD of all that is on the disc, more than the buffer holds: by PIO, by DMA, beside a bad
+ * block.
+ */
+static void test_raw(struct ide_test *t, gconstpointer data)
+{
+    const struct prd list[] = {{0x200000, 0}, {0x300000, 60 * 2352 - 65536 - 65536}, {0x400000, 0}};
+    g_autofree uint8_t *buf = g_malloc(60 * 2352);
+    struct prd order[3] = {list[0], list[2], list[1]};
+
+    (void)data;
+    g_assert_cmpint(simple(t, PACKET(0xbe, 0, 0, 0, 3, 200, 0, 0, 55, 0xf8), buf), ==, 55 * 2352);
+    for (unsigned i = 0; i < 55; i++) {
+        assert_raw(t, buf + i * 2352, 968 + i);
+    }
+    put_table(t, TABLE, order, 3, true);
+    send_packet(t, PACKET(0xbe, 0, 0, 0, 0, 9, 0, 0, 60, 0xf8), 0, true);
+    bm_start(t, TABLE, true);
+    g_assert_cmphex(bm_finish(t), ==, 0x64);
+    g_assert_cmphex(rd(t, STATUS), ==, 0x50);
+    memcpy(buf, mem(t, 0x200000), 65536);
+    memcpy(buf + 65536, mem(t, 0x400000), 65536);
+    memcpy(buf + 131072, mem(t, 0x300000), 60 * 2352 - 131072);
+    for (unsigned i = 0; i < 60; i++) {
+        assert_raw(t, buf + i * 2352, 9 + i);
+    }
+    t->disc->fail[BLOCK_READ] = -EIO;
+    t->disc->bad_sector = 12 * 4 + 1;
+    g_assert_cmpint(simple(t, PACKET(0xbe, 0, 0, 0, 0, 9, 0, 0, 5, 0xf8), buf), ==, -1);
+    g_assert_cmphex(sense(t), ==, 0x031100);
+    assert_raw(t, buf + 2 * 2352, 11);
+    t->disc->fail[BLOCK_READ] = 0;
+    g_assert_cmpint(simple(t, PACKET(0x28, 0, 0, 0, 0, 5, 0, 0, 1), buf), ==, 2048);
 }
 
 static void test_tables(struct ide_test *t, gconstpointer data)
@@ -504,6 +588,7 @@ int main(int argc, char **argv)
     ADD("read/waiting", GINT_TO_POINTER(0), test_read);
     ADD("read/cached", GINT_TO_POINTER(1), test_read);
     ADD("read/dma", NULL, test_read_dma);
+    ADD("read/raw", NULL, test_raw);
     ADD("tables", NULL, test_tables);
     ADD("change", NULL, test_change);
     ADD("tray", NULL, test_tray);
