@@ -266,7 +266,7 @@ int64_t ide_bm_gather(struct ide_channel *ch, struct ide_gather *g, uint32_t wan
         g->total += (uint32_t)n;
         if (slice_over(&steps, &end)) {
             if (g->keep == 0) {
-                return -EAGAIN;
+                return -EINPROGRESS;
             }
             break;
         }

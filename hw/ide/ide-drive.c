@@ -507,7 +507,7 @@ static void dma_media(struct ide_drive *d)
     }
     bytes = ide_bm_gather(d->channel, &d->gather,
                           chunk_sectors(d, IDE_DMA_CHUNK / IDE_SECTOR) * IDE_SECTOR);
-    if (bytes == -EAGAIN) {
+    if (bytes == -EINPROGRESS) {
         dma_later(d);
         return;
     }

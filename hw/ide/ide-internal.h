@@ -236,7 +236,7 @@ uint8_t ide_bm_read(const struct ide_channel *ch, unsigned reg);
 void ide_bm_write(struct ide_channel *ch, unsigned reg, uint8_t value);
 /*
  * Puts guest memory for at most `want` bytes of sectors into the list: begin, then gather until it
- * does not return -EAGAIN, which is: enough for this turn of the loop. Result: bytes, a multiple of
+ * does not return -EINPROGRESS: enough for this turn of the loop. Result: bytes, a multiple of
  * IDE_SECTOR; 0: the table ended first; or -errno. Only in the first case the list is to be ended.
  */
 void ide_bm_begin(struct ide_channel *ch, struct ide_gather *g, struct dma_list *list,
