@@ -7,6 +7,7 @@ libhwcore_la_SOURCES = \
     hw/core/clock.c \
     hw/core/core.h \
     hw/core/device.c \
+    hw/core/devmem.c \
     hw/core/dma.c \
     hw/core/dma-list.c \
     hw/core/dma-window.c \

@@ -3,4 +3,4 @@
 noinst_LTLIBRARIES += libhwdisplay.la
 libhwdisplay_la_SOURCES = \
 	hw/display/edid.c hw/display/edid.h hw/display/std-vga.c hw/display/vbe.c hw/display/vbe.h hw/display/vga-core.h \
-	hw/display/vga-memory.c hw/display/vga-registers.c hw/display/vga-render.c hw/display/vga-scan.c
+	hw/display/vga-memory.c hw/display/vga-isa.c hw/display/vga-registers.c hw/display/vga-render.c hw/display/vga-scan.c

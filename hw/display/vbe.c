@@ -6,8 +6,9 @@
  * vgasrc/bochsvga.c, Linux' drivers/gpu/drm bochs, OVMF's QemuVideoDxe.
  *
  * There is no way to refuse a value, so registers are brought to the nearest possible ones while a
- * mode is on: width and virtual width are multiples of 8, and the picture, at its offset, lies
- * inside VRAM. With the mode off everything is stored as written.
+ * mode is on: the picture, at its offset, lies inside VRAM, and with 4 bits a pixel widths are
+ * whole cells of 8. With the mode off everything is stored as written. QEMU rounds every width down
+ * to a multiple of 8, which makes a crooked picture of 1366.
  */
 #include <string.h>
 
@@ -42,8 +43,9 @@ static void vbe_make_possible(struct vbe *vbe)
     if (!vbe_bpp_is_known(vbe->bpp)) {
         vbe->bpp = 8;
     }
-    vbe->xres = (uint16_t)CLAMP(vbe->xres & ~7u, 8, DISPLAY_WIDTH_MAX);
-    vbe->virt_width = (uint16_t)MAX(vbe->virt_width & ~7u, vbe->xres);
+    unsigned cell = vbe->bpp == 4 ? 8 : 1;
+    vbe->xres = (uint16_t)CLAMP(vbe->xres & ~(cell - 1), 8, DISPLAY_WIDTH_MAX);
+    vbe->virt_width = (uint16_t)MAX(vbe->virt_width & ~(cell - 1), vbe->xres);
 
     uint32_t lines = vram / vbe_pitch(vbe);
     vbe->yres = (uint16_t)CLAMP(vbe->yres, 1u, MIN(lines, DISPLAY_HEIGHT_MAX));

@@ -16,16 +16,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <xendm/aspace.h>
 #include <xendm/clock.h>
+#include <xendm/devmem.h>
 #include <xendm/display.h>
-#include <xendm/hypervisor.h>
 #include <xendm/state.h>
 
 #define VGA_LEGACY_SIZE 0x40000u /* what an IBM VGA has: 4 planes of 64 KiB */
 #define VGA_WINDOW_BASE 0xa0000u
 #define VGA_WINDOW_SIZE 0x20000u
 #define VGA_VRAM_MIN (1u << 20)
-#define VGA_VRAM_MAX (512u << 20)
+#define VGA_VRAM_MAX DEVMEM_MAX
 
 /* Sequencer */
 #define SR_CLOCKING 1
@@ -85,18 +86,17 @@ struct vga_mode {
 struct vga_extension {
     /* True with `m` filled when a mode of the extension is on. */
     bool (*mode)(struct vga *v, struct vga_mode *m);
-    /* Draws over a finished row (hardware cursor). May be NULL. */
-    void (*overlay)(struct vga *v, unsigned y, uint32_t *row, unsigned width);
+    /* Somebody looks: before each picture (hardware cursor). May be NULL. */
+    void (*looked)(struct vga *v);
 };
 
 struct vga {
-    struct hypervisor *hv;
     struct vclock *clock;
     struct display *display;               /* may be NULL */
     const struct vga_extension *extension; /* may be NULL */
-    uint8_t *vram;
+    struct devmem mem;
+    uint8_t *vram;      /* mem.ptr */
     uint32_t vram_size; /* a multiple of 1 MiB */
-    uint64_t vram_gfn;  /* where the guest has it now */
 
     uint8_t misc;    /* 3C2 */
     uint8_t feature; /* 3DA write */
@@ -118,20 +118,18 @@ struct vga {
     uint32_t bank; /* added to addresses in the 64 KiB window at 0xA0000 */
 
     /* Drawing. */
-    bool changed; /* a register that may shape the picture was written since the last one */
-    bool tracking;
-    uint32_t track_first, track_pages; /* what the hypervisor tracks, in pages of VRAM */
-    uint64_t *own_dirty;               /* pages written by us since they were drawn */
-    uint64_t *guest_dirty;             /* the hypervisor's answer, relative to track_first */
-    uint32_t *row;                     /* one row being made; only while somebody looks */
-    unsigned width, height;            /* of the last picture */
+    bool changed;         /* a register that may shape the picture was written since the last one */
+    uint32_t track_first; /* page of VRAM that bit 0 of guest_dirty is of */
+    uint64_t *own_dirty;  /* pages written by us since they were drawn */
+    uint64_t *guest_dirty;  /* the hypervisor's answer */
+    uint32_t *row;          /* one row being made; only while somebody looks */
+    unsigned width, height; /* of the last picture */
     unsigned blink_phase;
     uint64_t pictures, rows_drawn; /* counters */
 };
 
-/* `vram` may be set later, before the guest runs. Makes the bitmaps; vga_free() frees them and
- * leaves vram alone. */
-void vga_init(struct vga *v, uint32_t vram_size);
+/* Takes the machine's display, makes the video memory. vga_free() also after a failure. */
+int vga_init(struct vga *v, struct device *dev, uint32_t vram_size, GError **err);
 void vga_free(struct vga *v);
 void vga_reset(struct vga *v);
 extern const struct state_desc vga_state;
@@ -147,14 +145,36 @@ void vga_window_write(struct vga *v, uint32_t offset, uint64_t value, unsigned s
 /* For whoever changes VRAM here: redraw these bytes, and tell a migration. Both ends are clamped.
  */
 void vga_vram_written(struct vga *v, uint32_t offset, uint32_t len);
-/* VRAM is about to move or go away: ends the hypervisor's tracking, so that the next picture is
- * drawn anew. */
-void vga_tracking_stop(struct vga *v);
+
+/* The ISA side of a card: ports and window, whose handlers may be the chip's own. */
+struct vga_isa_ops {
+    uint8_t (*port_read)(struct vga *v, unsigned port);
+    void (*port_write)(struct vga *v, unsigned port, uint8_t value);
+    uint64_t (*window_read)(struct vga *v, uint32_t offset, unsigned size);
+    void (*window_write)(struct vga *v, uint32_t offset, uint64_t value, unsigned size);
+};
+#define VGA_PORT_RANGES 5
+struct vga_isa {
+    struct vga *vga;
+    const struct vga_isa_ops *ops;
+    struct vga_port_range {
+        struct vga_isa *isa;
+        unsigned base;
+        struct region region;
+    } ports[VGA_PORT_RANGES];
+    struct region window;
+};
+/* In realize. */
+int vga_isa_place(struct vga_isa *isa, struct vga *v, const struct vga_isa_ops *ops,
+                  struct device *dev, GError **err);
+/* VGA ports at `offset` from 0x3C0 of a memory BAR: index before data, so that one word sets an
+ * indexed register. */
+uint64_t vga_ports_read(struct vga_isa *isa, uint64_t offset, unsigned size);
+void vga_ports_write(struct vga_isa *isa, uint64_t offset, uint64_t value, unsigned size);
 
 extern const struct display_device vga_display_device; /* opaque: struct vga */
 uint32_t vga_dac_colour(const struct vga *v, unsigned index);
-/* "text 80x25, 720x400", "640x480x4", "1024x768x32"; for people. */
-void vga_mode_describe(struct vga *v, char *buf, size_t len);
+void vga_describe(struct vga *v, struct facts *to);
 
 /* vga-scan.c, for vga-render.c: what the registers ask for, decoded and clamped. */
 enum vga_kind {

@@ -27,7 +27,7 @@ void vga_vram_written(struct vga *v, uint32_t offset, uint32_t len)
     for (uint32_t page = first; page <= last; page++) {
         v->own_dirty[page / 64] |= 1ull << page % 64;
     }
-    hv_memory_modified(v->hv, v->vram_gfn + first, last - first + 1);
+    devmem_modified(&v->mem, first, last - first + 1);
 }
 
 /* Bits of a nibble spread to whole bytes: plane masks. */

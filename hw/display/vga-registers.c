@@ -12,6 +12,8 @@
 
 #include <glib.h>
 
+#include <xendm/machine.h>
+
 #include "vga-core.h"
 
 static const uint8_t sr_mask[8] = {0x03, 0x3d, 0x0f, 0x3f, 0x0e};
@@ -255,16 +257,38 @@ void vga_reset(struct vga *v)
     v->changed = true;
 }
 
-void vga_init(struct vga *v, uint32_t vram_size)
+static void vga_memory_changed(void *opaque)
+{
+    struct vga *v = opaque;
+    v->vram = v->mem.ptr;
+    v->changed = true;
+}
+
+int vga_init(struct vga *v, struct device *dev, uint32_t vram_size, GError **err)
 {
     size_t words = (vram_size / GUEST_PAGE_SIZE + 63) / 64;
+
+    v->clock = dev->machine->clock;
     v->vram_size = vram_size;
     v->own_dirty = g_new0(uint64_t, words);
     v->guest_dirty = g_new0(uint64_t, words);
+    v->mem.changed = vga_memory_changed;
+    v->mem.opaque = v;
+    int rc = devmem_create(&v->mem, dev, vram_size, err);
+    if (rc == 0 && dev->machine->display) {
+        v->display = dev->machine->display;
+        display_set_device(v->display, &vga_display_device, v);
+    }
+    return rc;
 }
 
 void vga_free(struct vga *v)
 {
+    if (v->display) {
+        display_set_device(v->display, NULL, NULL);
+        v->display = NULL;
+    }
+    devmem_free(&v->mem);
     g_clear_pointer(&v->own_dirty, g_free);
     g_clear_pointer(&v->guest_dirty, g_free);
     g_clear_pointer(&v->row, g_free);

@@ -13,6 +13,7 @@
 
 #include <glib.h>
 
+#include <xendm/facts.h>
 #include <xendm/log.h>
 
 #include "vga-core.h"
@@ -64,38 +65,22 @@ static void row_store(struct damage *d, uint32_t *surface, const uint32_t *row, 
 static void row_finish(struct vga *v, struct damage *d, uint32_t *surface, unsigned width,
                        unsigned y)
 {
-    if (v->extension && v->extension->overlay) {
-        v->extension->overlay(v, y, v->row, width);
-    }
     row_store(d, surface, v->row, width, y);
     v->rows_drawn++;
 }
 
 /* ---- which pages changed ---- */
 
-void vga_tracking_stop(struct vga *v)
-{
-    if (v->tracking) {
-        hv_memory_dirty(v->hv, v->vram_gfn + v->track_first, 0, NULL);
-        v->tracking = false;
-    }
-    v->changed = true;
-}
-
 /* Collects what the guest wrote into these pages since the last call. Failure means: all of it. */
 static void vga_tracking_read(struct vga *v, uint32_t first, uint32_t pages)
 {
-    if (v->tracking && (v->track_first != first || v->track_pages != pages)) {
-        vga_tracking_stop(v);
-    }
     size_t bytes = (pages + 63) / 64 * sizeof(uint64_t);
+
     memset(v->guest_dirty, 0, bytes);
-    if (hv_memory_dirty(v->hv, v->vram_gfn + first, pages, v->guest_dirty) < 0) {
+    if (!devmem_dirty(&v->mem, first, pages, v->guest_dirty)) {
         memset(v->guest_dirty, 0xff, bytes);
     }
-    v->tracking = true;
     v->track_first = first;
-    v->track_pages = pages;
 }
 
 static bool vga_page_is_dirty(const struct vga *v, uint32_t page)
@@ -225,7 +210,7 @@ static void vga_draw_scan(struct vga *v, const struct vga_scan *s, uint32_t *sur
         struct vga_line line = vga_scan_line(s, y);
         bool same =
             y > 0 && line.cell == before.cell && line.scan == before.scan && line.pan == before.pan;
-        if (!same || (v->extension && v->extension->overlay)) {
+        if (!same) {
             vga_scan_draw(v, s, line, v->row);
         }
         row_finish(v, damage, surface, s->width, y);
@@ -260,6 +245,9 @@ static void vga_refresh(void *opaque, bool full)
     bool linear = extended && m.bpp > 4;
     unsigned width, height;
 
+    if (v->extension && v->extension->looked) {
+        v->extension->looked(v);
+    }
     if (linear) {
         width = CLAMP(m.width, 1, DISPLAY_WIDTH_MAX);
         height = CLAMP(m.height, 1, DISPLAY_HEIGHT_MAX);
@@ -315,7 +303,8 @@ static void vga_refresh(void *opaque, bool full)
 static void vga_unwatched(void *opaque)
 {
     struct vga *v = opaque;
-    vga_tracking_stop(v);
+    devmem_dirty_end(&v->mem);
+    v->changed = true;
     g_clear_pointer(&v->row, g_free);
 }
 
@@ -324,7 +313,8 @@ const struct display_device vga_display_device = {
     .unwatched = vga_unwatched,
 };
 
-void vga_mode_describe(struct vga *v, char *buf, size_t len)
+/* "text 80x25, 720x400", "640x480x4", "1024x768x32". */
+static void vga_mode_describe(struct vga *v, char *buf, size_t len)
 {
     struct vga_mode m = {0};
     struct vga_scan s;
@@ -348,4 +338,15 @@ void vga_mode_describe(struct vga *v, char *buf, size_t len)
                    : s.kind == VGA_CGA ? "4"
                                        : "16");
     }
+}
+
+void vga_describe(struct vga *v, struct facts *to)
+{
+    char mode[80];
+
+    vga_mode_describe(v, mode, sizeof(mode));
+    fact_text(to, "mode", "%s", mode);
+    devmem_describe(&v->mem, to);
+    fact_int(to, "pictures", (int64_t)v->pictures);
+    fact_int(to, "rows drawn", (int64_t)v->rows_drawn);
 }

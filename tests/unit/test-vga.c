@@ -832,6 +832,30 @@ static void test_vbe_registers(void)
     kit_free(k);
 }
 
+/* 1366 is not a multiple of 8, and what many laptops' and drivers' modes have. */
+static void test_any_width(void)
+{
+    struct kit *k = kit_new("16");
+    uint32_t *vram = (uint32_t *)k->m->hv->vram;
+
+    for (unsigned width = 1360; width <= 1368; width++) {
+        set_mode(k, &mode_text);
+        set_vbe(k, width, 768, 32);
+        g_assert_cmpuint(dispi_read(k, 1), ==, width);
+        g_assert_cmpuint(dispi_read(k, 6), ==, width);
+        for (unsigned i = 0; i < width * 768; i++) {
+            vram[i] = i * 2654435761u & 0xffffff;
+        }
+        struct picture p = look(k, true);
+        g_assert_cmpuint(p.width, ==, width);
+        g_assert_cmpuint(p.height, ==, 768);
+        g_assert_true(memcmp(p.pixels, vram, width * 768 * 4) == 0);
+    }
+    set_vbe(k, 1366, 768, 4); /* planes: whole cells */
+    g_assert_cmpuint(dispi_read(k, 1), ==, 1360);
+    kit_free(k);
+}
+
 static void test_vbe_pictures(void)
 {
     struct kit *k = kit_new("16");
@@ -1334,6 +1358,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vga/cga", test_cga);
     g_test_add_func("/vga/vbe-registers", test_vbe_registers);
     g_test_add_func("/vga/vbe-pictures", test_vbe_pictures);
+    g_test_add_func("/vga/any-width", test_any_width);
     g_test_add_func("/vga/dirty", test_dirty);
     g_test_add_func("/vga/place", test_place);
     g_test_add_func("/vga/bars", test_bars);
