@@ -10,7 +10,6 @@ xendm_SOURCES = \
 	dm/update/line.h dm/update/update.h \
 	backends/classes.c hw/classes.c
 xendm_LDADD = \
-	libdmqmp.la libdmconfig.la libdmioreq.la libdmxen.la libdmupdate.la libhwpc.la libhwide.la libhwdisplay.la libhwinput.la \
-	libhwchar.la libhwacpi.la libhwxen.la libhwcore.la libmapcache.la libxenstorewatch.la libbackendsblock.la \
-	libbackendschar.la libbackendsnet.la libbackendsdisplay.la libbackends.la libdmsyscalls.la libbase.la \
+	libdmqmp.la libdmconfig.la libdmioreq.la libdmxen.la $(HW_LIBS) libhwcore.la libmapcache.la libxenstorewatch.la \
+	$(BACKEND_LIBS) libbackendsvnc.la libbackendsdisplay.la libdmsyscalls.la libbase.la \
 	$(JSON_LIBS) $(XEN_LIBS) $(PNG_LIBS) $(CAPNG_LIBS) $(GLIB_LIBS)

@@ -54,9 +54,7 @@ TESTS += tests/unit/test-log
 # Registers by table, and a walk over those of every class: it links them all.
 check_PROGRAMS += tests/unit/test-regs
 tests_unit_test_regs_SOURCES = tests/unit/test-regs.c hw/classes.c
-tests_unit_test_regs_LDADD = \
-	libhwpc.la libhwide.la libhwacpi.la libhwchar.la libhwinput.la libhwdisplay.la libhwxen.la \
-	libbackendsblock.la libbackendschar.la $(UNIT_LIBS)
+tests_unit_test_regs_LDADD = $(HW_LIBS) $(BACKEND_LIBS) $(UNIT_LIBS)
 TESTS += tests/unit/test-regs
 
 # Buses, with ACPI's part of hot-plug. The table of classes is the test's own.

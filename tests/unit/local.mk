@@ -11,3 +11,4 @@ include tests/unit/input.mk
 include tests/unit/xen.mk
 include tests/unit/dm.mk
 include tests/unit/backends.mk
+include tests/unit/net.mk

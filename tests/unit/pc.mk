@@ -39,7 +39,5 @@ TESTS += tests/unit/test-platform
 # The whole machine: every room's devices, real back ends.
 check_PROGRAMS += tests/unit/test-board
 tests_unit_test_board_SOURCES = tests/unit/test-board.c tests/unit/pc-common.h backends/classes.c hw/classes.c
-tests_unit_test_board_LDADD = \
-	libhwpc.la libhwide.la libhwacpi.la libhwchar.la libhwinput.la libhwdisplay.la libhwxen.la \
-	libbackendsblock.la libbackendschar.la libbackendsnet.la libbackends.la $(UNIT_LIBS)
+tests_unit_test_board_LDADD = $(HW_LIBS) $(BACKEND_LIBS) $(UNIT_LIBS)
 TESTS += tests/unit/test-board

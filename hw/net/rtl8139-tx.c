@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * RTL8139: transmitting. Four slots of one buffer each (data sheet 5.2, 5.3), or two rings of
+ * descriptors (C+ programming guide, "transmit descriptor"), whose frames may be in pieces and have
+ * checksums filled in, VLAN tags put in, and large TCP segments cut.
+ *
+ * A frame goes to the host out of the guest's memory. Its headers are copied first: what the chip
+ * decides by them, and changes in them, is the copy. A ring that a guest fills as fast as we send
+ * has its turn, and then others have theirs.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <xendm/machine.h>
+#include <xendm/turn.h>
+
+#include "rtl8139.h"
+
+#define FRAMES_A_TURN 64u
+#define PIECES 32u
+
+/* C+ descriptor, first dword. */
+#define TXD_OWN 0x80000000u
+#define TXD_EOR 0x40000000u
+#define TXD_FS 0x20000000u
+#define TXD_LS 0x10000000u
+#define TXD_LGSEN 0x08000000u
+#define TXD_MSS(d) ((d) >> 16 & 0x7ffu)
+#define TXD_IPCS 0x40000u
+#define TXD_UDPCS 0x20000u
+#define TXD_TCPCS 0x10000u
+#define TXD_SIZE 0xffffu
+#define TXD_TAGC 0x20000u /* second dword: put this tag in */
+#define TXD_BYTES 16u
+#define TXD_COUNT 64u
+
+#define HEAD_MAX 160u /* Ethernet, tag, IPv4 and TCP with all their options, and some */
+#define TAG_BYTES 4u
+
+struct tx_frame {
+    uint8_t head[HEAD_MAX + TAG_BYTES];
+    size_t head_len; /* in the copy, tag included */
+    size_t taken;    /* of the list, for the copy */
+    struct net_offload offload;
+};
+
+static uint32_t le32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static uint16_t be16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static void put16(uint8_t *p, unsigned v)
+{
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+}
+
+static uint16_t fold(uint32_t sum)
+{
+    while (sum >> 16) {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    return (uint16_t)sum;
+}
+
+static uint32_t sum_of(const uint8_t *p, size_t len)
+{
+    uint32_t sum = 0;
+
+    for (size_t i = 0; i + 1 < len; i += 2) {
+        sum += be16(p + i);
+    }
+    return sum;
+}
+
+/*
+ * Loopback: to the receiver instead of the cable. 0, or -EAGAIN as net_send(): then the frame stays
+ * where it is.
+ */
+static int send_frame(struct rtl8139 *s, const struct iovec *iov, unsigned niov,
+                      const struct net_offload *o)
+{
+    if ((s->tcr & RTL_TCR_LBK) == RTL_TCR_LBK) {
+        uint8_t frame[4096];
+        size_t len = 0;
+        for (unsigned i = 0; i < niov && len + iov[i].iov_len <= sizeof(frame); i++) {
+            memcpy(frame + len, iov[i].iov_base, iov[i].iov_len);
+            len += iov[i].iov_len;
+        }
+        if (len >= NET_HEADER_LEN) {
+            rtl8139_receive(s, frame, len);
+        }
+        return 0;
+    }
+    return net_send(s->net, iov, niov, o);
+}
+
+/* ---- 8139: four slots ---- */
+
+static int send_slot(struct rtl8139 *s, uint32_t *tsd, uint32_t address)
+{
+    uint32_t len = *tsd & RTL_TSD_SIZE;
+    unsigned niov = 0;
+    int64_t got;
+    int error = 0;
+
+    dma_list_begin(s->list, DMA_TO_DEVICE);
+    got = len ? dma_list_add(s->list, address, len) : 0;
+    if (got == (int64_t)len && len >= NET_HEADER_LEN) {
+        struct iovec *iov = dma_list_iov(s->list, 0, len, &niov);
+        error = send_frame(s, iov, niov, NULL);
+    }
+    dma_list_end(s->list, error == -EAGAIN ? 0 : len);
+    if (error == -EAGAIN) {
+        return error;
+    }
+    if (got < 0) {
+        rtl8139_raise(s, RTL_INT_SERR);
+    }
+    *tsd |= RTL_TSD_OWN | RTL_TSD_TOK;
+    s->tally.tx_ok++;
+    rtl8139_raise(s, RTL_INT_TOK);
+    return 0;
+}
+
+/* False: done, or the host has no room. */
+static bool transmit_slot(struct rtl8139 *s)
+{
+    if (s->tsd[s->slot] & RTL_TSD_OWN) {
+        return false;
+    }
+    if (send_slot(s, &s->tsd[s->slot], s->tsad[s->slot]) == -EAGAIN) {
+        s->tx_waiting = true;
+        return false;
+    }
+    s->slot = (s->slot + 1) % RTL_SLOTS;
+    return true;
+}
+
+/* ---- C+: rings ---- */
+
+struct ring {
+    uint64_t base;
+    uint32_t *next;
+};
+
+static struct ring tx_ring(struct rtl8139 *s, bool high)
+{
+    unsigned i = high ? 2 : 0;
+
+    return (struct ring){((uint64_t)s->tsad[i + 1] << 32 | s->tsad[i]) & ~(uint64_t)0xff,
+                         high ? &s->tx_high_next : &s->tx_next};
+}
+
+/* Puts the tag's four bytes behind the addresses. */
+static void put_tag(struct tx_frame *f, uint32_t second)
+{
+    if (!(second & TXD_TAGC) || f->head_len < NET_HEADER_LEN) {
+        return;
+    }
+    memmove(f->head + 16, f->head + 12, f->head_len - 12);
+    put16(f->head + 12, 0x8100);
+    f->head[14] = (uint8_t)second; /* as it goes onto the wire */
+    f->head[15] = (uint8_t)(second >> 8);
+    f->head_len += TAG_BYTES;
+}
+
+/* The sum of TCP's or UDP's pseudo header goes into the field; the rest is the host's. */
+static void ask_checksum(struct tx_frame *f, size_t ip, size_t l4, size_t field, size_t len)
+{
+    uint32_t sum = sum_of(f->head + ip + 12, 8) + f->head[ip + 9] + (uint32_t)(len - l4);
+
+    if (f->head_len < l4 + field + 2) {
+        return;
+    }
+    put16(f->head + l4 + field, fold(sum));
+    f->offload.flags |= NET_CSUM;
+    f->offload.csum_start = (uint16_t)l4;
+    f->offload.csum_offset = (uint16_t)field;
+}
+
+static void ask_segments(struct tx_frame *f, size_t l4, uint32_t first, size_t len)
+{
+    size_t end = f->head_len >= l4 + 20 ? l4 + (size_t)(f->head[l4 + 12] >> 4) * 4 : 0;
+
+    if (end < l4 + 20 || end > f->head_len || !TXD_MSS(first) || end + TXD_MSS(first) >= len) {
+        return; /* no TCP, or small enough */
+    }
+    f->offload.flags |= NET_TSO4;
+    f->offload.segment = (uint16_t)TXD_MSS(first);
+    f->offload.header = (uint16_t)end;
+}
+
+/* What the descriptor asks for, as far as the frame is what it says: IPv4, and TCP or UDP in it. */
+static void look_at_headers(struct tx_frame *f, uint32_t first, size_t len)
+{
+    size_t ip = NET_HEADER_LEN;
+
+    if (f->head_len >= ip + 4 && be16(f->head + 12) == 0x8100) {
+        ip += TAG_BYTES;
+    }
+    if (!(first & (TXD_IPCS | TXD_UDPCS | TXD_TCPCS | TXD_LGSEN)) || f->head_len < ip + 20 ||
+        be16(f->head + ip - 2) != 0x0800 || f->head[ip] >> 4 != 4) {
+        return;
+    }
+    size_t ihl = (size_t)(f->head[ip] & 15) * 4;
+    if (ihl < 20 || f->head_len < ip + ihl) {
+        return;
+    }
+    bool tcp = f->head[ip + 9] == 6, udp = f->head[ip + 9] == 17;
+    bool large = first & TXD_LGSEN;
+    if (large && tcp) {
+        ask_segments(f, ip + ihl, first, len);
+    }
+    if (tcp && (large || (first & TXD_TCPCS))) {
+        ask_checksum(f, ip, ip + ihl, 16, len);
+    } else if (udp && !large && (first & TXD_UDPCS)) {
+        ask_checksum(f, ip, ip + ihl, 6, len);
+    }
+    if (large || (first & TXD_IPCS)) {
+        put16(f->head + ip + 10, 0);
+        put16(f->head + ip + 10, (unsigned)(uint16_t)~fold(sum_of(f->head + ip, ihl)));
+    }
+}
+
+static int send_list(struct rtl8139 *s, uint32_t first, uint32_t second)
+{
+    struct tx_frame f = {.head_len = 0};
+    struct iovec with[PIECES + 2], *iov;
+    size_t len = dma_list_bytes(s->list);
+    unsigned niov;
+
+    f.taken = f.head_len = MIN(len, HEAD_MAX);
+    if (len < NET_HEADER_LEN || dma_list_get(s->list, 0, f.head, f.taken) < 0) {
+        return 0;
+    }
+    put_tag(&f, second);
+    look_at_headers(&f, first, len - f.taken + f.head_len);
+    with[0] = (struct iovec){f.head, f.head_len};
+    iov = dma_list_iov(s->list, f.taken, len - f.taken, &niov);
+    niov = MIN(niov, PIECES + 1);
+    memcpy(with + 1, iov, niov * sizeof(*iov));
+    return send_frame(s, with, niov + 1, f.offload.flags ? &f.offload : NULL);
+}
+
+struct chain {
+    uint32_t first, second; /* of the first descriptor, which has the frame's wishes */
+    unsigned count;
+    uint32_t index[TXD_COUNT];
+    uint32_t dword[TXD_COUNT];
+    bool whole, broken;
+};
+
+/*
+ * Descriptors of one frame. Not whole: the guest has not filled them all yet. Broken: the frame
+ * cannot be sent, and its descriptors go back to the guest all the same.
+ */
+static void fetch_chain(struct rtl8139 *s, const struct ring *r, struct chain *c)
+{
+    uint32_t at = *r->next;
+    uint8_t d[TXD_BYTES];
+    size_t bytes = 0;
+
+    memset(c, 0, offsetof(struct chain, index));
+    c->whole = c->broken = false;
+    while (c->count < TXD_COUNT && !c->whole) {
+        if (dma_read(&s->pci.dev, r->base + (uint64_t)at * TXD_BYTES, d, sizeof(d)) < 0) {
+            rtl8139_raise(s, RTL_INT_SERR);
+            return;
+        }
+        uint32_t first = le32(d), size = first & TXD_SIZE;
+        if (!(first & TXD_OWN)) {
+            return;
+        }
+        if (c->count == 0) {
+            c->first = first;
+            c->second = le32(d + 4);
+        }
+        uint64_t address = (uint64_t)le32(d + 12) << 32 | le32(d + 8);
+        bytes += size;
+        if (size && !c->broken &&
+            (bytes > NET_FRAME_MAX - TAG_BYTES ||
+             dma_list_add(s->list, address, size) != (int64_t)size)) {
+            c->broken = true;
+        }
+        c->index[c->count] = at;
+        c->dword[c->count++] = first;
+        c->whole = first & TXD_LS;
+        at = first & TXD_EOR ? 0 : (at + 1) % TXD_COUNT;
+    }
+    c->broken |= !c->whole;
+    c->whole = true;
+}
+
+static void give_back(struct rtl8139 *s, const struct ring *r, const struct chain *c)
+{
+    for (unsigned i = 0; i < c->count; i++) {
+        uint32_t dword = c->dword[i] & ~TXD_OWN;
+        uint8_t d[4] = {(uint8_t)dword, (uint8_t)(dword >> 8), (uint8_t)(dword >> 16),
+                        (uint8_t)(dword >> 24)};
+        if (dma_write(&s->pci.dev, r->base + (uint64_t)c->index[i] * TXD_BYTES, d, 4) < 0) {
+            rtl8139_raise(s, RTL_INT_SERR);
+        }
+    }
+    uint32_t last = c->dword[c->count - 1];
+    *r->next = last & TXD_EOR ? 0 : (c->index[c->count - 1] + 1) % TXD_COUNT;
+}
+
+static bool transmit_ring(struct rtl8139 *s, bool high)
+{
+    struct ring r = tx_ring(s, high);
+    struct chain c;
+    int error = 0;
+
+    dma_list_begin(s->list, DMA_TO_DEVICE);
+    fetch_chain(s, &r, &c);
+    if (c.whole && !c.broken) {
+        error = send_list(s, c.first, c.second);
+    }
+    dma_list_end(s->list, c.whole && error != -EAGAIN ? dma_list_bytes(s->list) : 0);
+    if (error == -EAGAIN) {
+        s->tx_waiting = true;
+        return false;
+    }
+    if (!c.whole) {
+        return false;
+    }
+    give_back(s, &r, &c);
+    if (c.broken) {
+        s->tally.tx_error++;
+        rtl8139_raise(s, RTL_INT_TER);
+    } else {
+        s->tally.tx_ok++;
+        rtl8139_raise(s, RTL_INT_TOK);
+    }
+    return true;
+}
+
+/* ---- both ---- */
+
+static bool transmit_one(struct rtl8139 *s)
+{
+    if (!(s->cr & RTL_CR_TE)) {
+        return false;
+    }
+    if (!(s->cpcr & RTL_CP_TX)) {
+        return transmit_slot(s);
+    }
+    return transmit_ring(s, true) || (!s->tx_waiting && transmit_ring(s, false));
+}
+
+static gboolean go_on(gpointer opaque)
+{
+    struct rtl8139 *s = opaque;
+
+    turn_of("rtl8139");
+    s->tx_source = 0;
+    rtl8139_transmit(s);
+    return G_SOURCE_REMOVE;
+}
+
+void rtl8139_transmit(struct rtl8139 *s)
+{
+    unsigned left = FRAMES_A_TURN;
+
+    s->tx_waiting = false;
+    while (left > 0 && transmit_one(s)) {
+        left--;
+    }
+    if (left == 0 && !s->tx_source) {
+        s->tx_source = g_idle_add(go_on, s);
+    }
+}
+
+void rtl8139_transmit_stop(struct rtl8139 *s)
+{
+    g_clear_handle_id(&s->tx_source, g_source_remove);
+}
