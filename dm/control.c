@@ -9,6 +9,7 @@
 #include <xendm/log.h>
 #include <xendm/mapcache.h>
 #include <xendm/turn.h>
+#include <xendm/vnc.h>
 #include <xendm/xenstore.h>
 
 #include "control.h"
@@ -525,11 +526,38 @@ static void watch_vm(struct control *c)
     }
 }
 
+/* ---- viewers ---- */
+
+static void viewer_connected(void *opaque, const struct vnc_client *client)
+{
+    qmp_event_vnc(((struct control *)opaque)->qmp, "VNC_CONNECTED", client);
+}
+
+static void viewer_initialized(void *opaque, const struct vnc_client *client)
+{
+    qmp_event_vnc(((struct control *)opaque)->qmp, "VNC_INITIALIZED", client);
+}
+
+static void viewer_disconnected(void *opaque, const struct vnc_client *client)
+{
+    qmp_event_vnc(((struct control *)opaque)->qmp, "VNC_DISCONNECTED", client);
+}
+
+static const struct vnc_events vnc_events = {
+    .connected = viewer_connected,
+    .initialized = viewer_initialized,
+    .disconnected = viewer_disconnected,
+};
+
 void control_attach(struct control *c)
 {
     watch_vm(c);
     c->target.machine = c->d->machine;
     c->target.backends = c->d->backends;
+    c->target.vnc = c->d->vnc;
+    if (c->d->vnc) {
+        vnc_set_events(c->d->vnc, &vnc_events, c);
+    }
     c->d->machine->events = &machine_events;
     c->d->machine->events_opaque = c;
 }

@@ -6,6 +6,7 @@
 #include <xendm/device.h>
 #include <xendm/log.h>
 #include <xendm/mapcache.h>
+#include <xendm/vnc.h>
 #include <xendm/xenstore.h>
 
 #include "daemon.h"
@@ -102,6 +103,9 @@ static int build_machine(struct daemon *d, const struct xen_domain_info *info, G
         return -1;
     }
     machine_complete(m);
+    if (d->vnc) {
+        vnc_attach(d->vnc, m->display, m->input);
+    }
     d->ioreq = origin_open_ioreq(&d->origin, d->xen, m, err);
     if (!d->ioreq) {
         return -1;
@@ -137,6 +141,19 @@ static int inherit(struct daemon *d, GError **err)
     return drop_privileges(d, err) < 0 || origin_receive(&d->origin, d->xen, err) < 0 ? -1 : 0;
 }
 
+static int open_vnc(struct daemon *d, GError **err)
+{
+    const struct vnc_config config = {.options = d->desc->vnc,
+                                      .guest_name = d->desc->name,
+                                      .keymap = d->desc->keymap};
+
+    if (!d->desc->vnc) {
+        return 0;
+    }
+    d->vnc = vnc_open(&config, d->origin.left, err);
+    return d->vnc ? 0 : -1;
+}
+
 int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err)
 {
     struct xen_domain_info info;
@@ -149,13 +166,8 @@ int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err
     d->sandbox = sandbox_prepare(desc, err);
     if (!d->sandbox || open_xen(d, &info, err) < 0 ||
         (origin_is_inherited(&d->origin) && inherit(d, err) < 0) || backends_open(d, err) < 0 ||
-        build_machine(d, &info, err) < 0) {
+        open_vnc(d, err) < 0 || build_machine(d, &info, err) < 0) {
         return -1;
-    }
-    if (desc->vnc && !origin_is_inherited(&d->origin)) {
-        log_warning(LOG_DISPLAY,
-                    "-vnc %s: there is no VNC server yet; use screendump and the serial console",
-                    desc->vnc);
     }
     return 0;
 }
@@ -204,6 +216,7 @@ void daemon_let_go(struct daemon *d)
 {
     d->machine->events = NULL;
     xen_hypervisor_let_go(d->hv);
+    g_clear_pointer(&d->vnc, vnc_let_go);
     ioreq_server_leave(d->ioreq);
     board_free(d->machine);
     machine_free(d->machine);
@@ -225,6 +238,7 @@ void daemon_end(struct daemon *d)
         d->ioreq = NULL;
     }
     backends_await_io(d);
+    g_clear_pointer(&d->vnc, vnc_free);
     if (d->machine) {
         board_free(d->machine);
         machine_free(d->machine);

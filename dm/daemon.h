@@ -38,6 +38,7 @@ struct daemon {
     struct machine *machine;
     struct ioreq_server *ioreq;
     struct sandbox *sandbox;
+    struct vnc *vnc; /* NULL: none asked for */
     struct backend_set *backends;
     GMainLoop *loop;
     int argc; /* as main() got them */

@@ -11,5 +11,5 @@ xendm_SOURCES = \
 	backends/classes.c hw/classes.c
 xendm_LDADD = \
 	libdmqmp.la libdmconfig.la libdmioreq.la libdmxen.la $(HW_LIBS) libhwcore.la libmapcache.la libxenstorewatch.la \
-	$(BACKEND_LIBS) libbackendsvnc.la libbackendsdisplay.la libdmsyscalls.la libbase.la \
+	$(BACKEND_LIBS) libbackendsdisplay.la libdmsyscalls.la libbase.la \
 	$(JSON_LIBS) $(XEN_LIBS) $(PNG_LIBS) $(CAPNG_LIBS) $(GLIB_LIBS)

@@ -10,6 +10,7 @@
 #include <xendm/error.h>
 #include <xendm/handover.h>
 #include <xendm/log.h>
+#include <xendm/vnc.h>
 #include <xendm/recorder.h>
 #include <xendm/xenstore.h>
 
@@ -238,4 +239,7 @@ void origin_hand_over(const struct daemon *d, bool check, struct handover *h)
     handover_put_int(h, "machine", "ready", d->ready);
     put_xen(d, check, h);
     backend_set_hand_over(d->backends, h);
+    if (d->vnc) {
+        vnc_hand_over(d->vnc, h);
+    }
 }

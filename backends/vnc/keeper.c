@@ -5,7 +5,7 @@
  *
  *   xendm-vnc NUMBER-OF-LISTENERS MASK-OF-WEBSOCKETS
  *
- * It ends when xendm's end of the socket does, and the servers with it, each by its own socket. An
+ * It ends when xendm's end of the socket does, and the servers with it. An
  * address whose viewers fail at the password waits for twice as long each time.
  */
 #include <arpa/inet.h>
@@ -225,6 +225,17 @@ static void welcome(unsigned listener)
     close(viewer);
 }
 
+/* Xendm has gone, or wants no more viewers. */
+static void end_servers(void)
+{
+    for (unsigned i = 0; i < VNC_VIEWERS_MAX; i++) {
+        if (servers[i].pid) {
+            kill(servers[i].pid, SIGKILL);
+            waitpid(servers[i].pid, NULL, 0);
+        }
+    }
+}
+
 static void wake(int signal)
 {
 }
@@ -260,6 +271,7 @@ int main(int argc, char **argv)
             continue;
         }
         if (polled[0].revents) {
+            end_servers();
             return 0;
         }
         for (unsigned i = 0; i < listeners; i++) {

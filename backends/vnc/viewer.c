@@ -383,9 +383,11 @@ void viewer_drop(struct vnc_viewer *w)
 
 void viewer_free(struct vnc_viewer *w)
 {
-    release_all(w);
     g_clear_handle_id(&w->source, g_source_remove);
-    display_unwatch(w->watch);
+    if (w->vnc->display) {
+        release_all(w);
+        display_unwatch(w->watch);
+    }
     close(w->fd);
     g_free(w);
 }

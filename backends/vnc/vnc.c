@@ -209,17 +209,32 @@ static G_GNUC_NORETURN void become_keeper(const int *fds, unsigned count, char *
     _exit(127);
 }
 
-static const char *program(const char *variable, const char *installed)
+/*
+ * Where it was installed; for a program that runs where it was built, beside it; or as the
+ * environment says.
+ */
+static char *program(const char *variable, const char *name)
 {
     const char *named = g_getenv(variable);
+    char *path = named ? g_strdup(named) : g_build_filename(XENDM_LIBEXECDIR, name, NULL);
+    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
 
-    return named ? named : installed;
+    if (!named && self && access(path, X_OK) < 0) {
+        g_autofree char *dir = g_path_get_dirname(self);
+        char *built = g_build_filename(dir, "backends", "vnc", name, NULL);
+        if (access(built, X_OK) == 0) {
+            g_free(path);
+            return built;
+        }
+        g_free(built);
+    }
+    return path;
 }
 
 static int start_keeper(struct vnc *v, GError **err)
 {
-    const char *keeper = program("XENDM_VNC", XENDM_LIBEXECDIR "/xendm-vnc");
-    const char *server = program("XENDM_VNC_SERVER", XENDM_LIBEXECDIR "/xendm-vnc-server");
+    g_autofree char *keeper = program("XENDM_VNC", "xendm-vnc");
+    g_autofree char *server = program("XENDM_VNC_SERVER", "xendm-vnc-server");
     int pair[2], fds[2 + VNC_LISTENERS_MAX], program_fd;
     char websockets[16], count[16];
     unsigned mask = 0;
@@ -248,7 +263,7 @@ static int start_keeper(struct vnc *v, GError **err)
     }
     g_snprintf(count, sizeof(count), "%u", v->listener_count);
     g_snprintf(websockets, sizeof(websockets), "%u", mask);
-    char *argv[] = {(char *)keeper, count, websockets, NULL};
+    char *argv[] = {keeper, count, websockets, NULL};
     g_auto(GStrv) envp = g_get_environ();
     v->keeper = fork();
     if (v->keeper == 0) {
@@ -425,6 +440,20 @@ void vnc_set_events(struct vnc *v, const struct vnc_events *events, void *opaque
     v->events_opaque = opaque;
 }
 
+/*
+ * Nothing of ours outlives us; and nothing keeps us: it has no more to do than to end its servers.
+ * After a live update it is not our child, and nobody waits.
+ */
+static void await_keeper(const struct vnc *v)
+{
+    for (unsigned i = 0; i < 200 && v->keeper > 0; i++) {
+        if (waitpid(v->keeper, NULL, WNOHANG) != 0) {
+            return;
+        }
+        g_usleep(1000);
+    }
+}
+
 void vnc_free(struct vnc *v)
 {
     if (!v) {
@@ -436,7 +465,8 @@ void vnc_free(struct vnc *v)
         input_unwatch(v->input, &vnc_input_viewer, v);
     }
     if (v->keeper_fd >= 0) {
-        close(v->keeper_fd); /* which the keeper and its servers hear as the end */
+        close(v->keeper_fd); /* which the keeper hears as the end */
+        await_keeper(v);
     }
     for (unsigned i = 0; i < v->listener_count; i++) {
         close(v->listeners[i].fd);
@@ -448,6 +478,15 @@ void vnc_free(struct vnc *v)
     g_free(v->name);
     g_free(v->keymap);
     g_free(v);
+}
+
+void vnc_let_go(struct vnc *v)
+{
+    g_clear_pointer(&v->options.unix_path, g_free); /* the successor's to remove */
+    v->display = NULL;
+    v->input = NULL;
+    v->keeper = 0;
+    vnc_free(v);
 }
 
 /* ---- for those who ask ---- */

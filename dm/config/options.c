@@ -16,6 +16,8 @@
 #include <xendm/error.h>
 #include <xendm/numbers.h>
 
+#include <xendm/vnc.h>
+
 #include "args.h"
 #include "config.h"
 
@@ -148,8 +150,8 @@ static bool parse_vnc(struct args *a, const char *option, const char *value, GEr
     if (strcmp(value, "none") == 0) {
         return true;
     }
-    if (!strchr(value, ':')) {
-        return args_refuse(option, value, "not of the form [host]:display", err);
+    if (vnc_check(&(struct vnc_config){.options = value}, err) < 0) {
+        return false;
     }
     a->desc->vnc = g_strdup(value);
     return true;

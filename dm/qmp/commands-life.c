@@ -104,40 +104,6 @@ static void run_query_chardev(struct qmp_call *call, JsonObject *args)
     qmp_call_build(call, b);
 }
 
-static void run_query_vnc(struct qmp_call *call, JsonObject *args)
-{
-    const struct qmp_target *t = call->qmp->target;
-    g_autofree char *host = NULL, *service = NULL;
-    bool enabled = t->ops->vnc_address && t->ops->vnc_address(t->opaque, &host, &service);
-    JsonBuilder *b = json_builder_new();
-
-    json_builder_begin_object(b);
-    qmp_build_bool(b, "enabled", enabled);
-    if (enabled) {
-        qmp_build_string(b, "host", host);
-        qmp_build_string(b, "service", service);
-        qmp_build_string(b, "family", strchr(host, ':') ? "ipv6" : "ipv4");
-    }
-    json_builder_end_object(b);
-    qmp_call_build(call, b);
-}
-
-static void run_vnc_password(struct qmp_call *call, JsonObject *args)
-{
-    const struct qmp_target *t = call->qmp->target;
-    GError *err = NULL;
-    int rc = 0;
-
-    if (!t->desc->vnc) {
-        qmp_call_fail(call, QMP_DEVICE_NOT_ACTIVE, "change-vnc-password: there is no VNC server");
-        return;
-    }
-    if (t->ops->vnc_password) {
-        rc = t->ops->vnc_password(t->opaque, qmp_arg_string(args, "password"), &err);
-    }
-    finish(call, rc, err);
-}
-
 static void run_query_command_line_options(struct qmp_call *call, JsonObject *args)
 {
     const char *only = qmp_arg_string(args, "option");
@@ -313,8 +279,6 @@ const struct qmp_command qmp_commands[] = {
     {"query-kvm", run_query_kvm},
     {"query-name", run_query_name},
     {"query-chardev", run_query_chardev},
-    {"query-vnc", run_query_vnc},
-    {"change-vnc-password", run_vnc_password, 0, {{"password", QMP_ARG_STRING}}},
     {"query-command-line-options",
      run_query_command_line_options,
      0,

@@ -16,7 +16,8 @@
 
 static const struct qmp_command dispatch_commands[];
 static const struct qmp_command *const tables[] = {
-    dispatch_commands, qmp_commands, qmp_device_commands, qmp_fdset_commands, qmp_seat_commands,
+    dispatch_commands, qmp_commands,     qmp_device_commands, qmp_fdset_commands,
+    qmp_seat_commands, qmp_vnc_commands, qmp_net_commands,
 };
 
 static const struct qmp_command *find_command(const char *name)

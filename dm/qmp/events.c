@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xendm/vnc.h>
+
 #include "internal.h"
 
 enum {
@@ -147,4 +149,33 @@ void qmp_event_device_deleted(struct qmp *qmp, const char *device_id)
         qmp_build_string(b, "device", device_id);
         end_event(qmp, b, true);
     }
+}
+
+static void build_vnc_end(JsonBuilder *b, const char *name, const char *host, const char *service,
+                          const char *family, bool websocket, const char *auth)
+{
+    json_builder_set_member_name(b, name);
+    json_builder_begin_object(b);
+    qmp_build_string(b, "host", host);
+    qmp_build_string(b, "service", service);
+    qmp_build_string(b, "family", family);
+    qmp_build_bool(b, "websocket", websocket);
+    if (auth) {
+        qmp_build_string(b, "auth", auth);
+    }
+    json_builder_end_object(b);
+}
+
+void qmp_event_vnc(struct qmp *qmp, const char *event, const struct vnc_client *c)
+{
+    JsonBuilder *b = begin_event(event, true);
+    struct vnc_address a = {.family = "unknown"};
+
+    if (qmp->target->vnc) {
+        vnc_address(qmp->target->vnc, 0, &a);
+    }
+    build_vnc_end(b, "server", a.host, a.service, a.family, a.websocket,
+                  qmp->target->vnc && vnc_has_auth(qmp->target->vnc) ? "vnc" : "none");
+    build_vnc_end(b, "client", c->host, c->service, c->family, c->websocket, NULL);
+    end_event(qmp, b, true);
 }

@@ -175,6 +175,7 @@ static const struct hmp_command {
      "FILE: a picture of the screen, PNG if it ends in .png, else PPM"},
     {"sendkey", hmp_sendkey, HMP_MACHINE,
      "KEYS [hold]: press, and release after that many milliseconds, as ctrl-alt-delete 200"},
+    {"set_link", hmp_set_link, 0, "NAME on|off: the cable of a network card or back end"},
     {"stop", hmp_stop, HMP_MACHINE | HMP_EXCLUSIVE, "stop the devices and finish their I/O"},
     {"system_powerdown", hmp_system_powerdown, HMP_MACHINE, "press the power button"},
     {"system_reset", hmp_system_reset, HMP_MACHINE | HMP_EXCLUSIVE, "reset the guest"},

@@ -284,11 +284,13 @@ static const struct topic {
     {"log", info_log, 0, "log levels and complaints about the guest, by subsystem"},
     {"mtree", info_mtree, HMP_MACHINE, "address spaces, regions, access counters"},
     {"name", info_name, 0, "the guest's name"},
+    {"network", hmp_info_network, 0, "network back ends, and who uses them"},
     {"pci", info_pci, HMP_MACHINE, "PCI functions"},
     {"recorder", info_recorder, 0, "[N]: the newest entries of the flight recorder"},
     {"registers", info_registers, 0, "where to find the vCPUs' registers"},
     {"status", info_status, 0, "run state"},
     {"version", info_version, 0, "of xendm"},
+    {"vnc", hmp_info_vnc, 0, "where the VNC server listens, and who looks"},
 };
 
 static void info_help(struct qmp *qmp, GString *text, const char *arg)

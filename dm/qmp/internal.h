@@ -80,6 +80,13 @@ extern const struct qmp_command qmp_commands[]; /* ends with name NULL */
 extern const struct qmp_command qmp_device_commands[];
 extern const struct qmp_command qmp_fdset_commands[];
 extern const struct qmp_command qmp_seat_commands[];
+extern const struct qmp_command qmp_vnc_commands[];
+extern const struct qmp_command qmp_net_commands[];
+
+/* Of the topics and commands of HMP that stand beside their QMP kin. */
+void hmp_info_vnc(struct qmp *qmp, GString *text, const char *arg);
+void hmp_info_network(struct qmp *qmp, GString *text, const char *arg);
+void hmp_set_link(struct qmp_call *call, const char *arg);
 
 struct qmp_call {
     struct qmp *qmp;           /* NULL: went away */

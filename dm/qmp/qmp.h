@@ -79,12 +79,6 @@ struct qmp_ops {
     void (*update)(void *opaque, const char *binary, int socket, struct qmp_call *call);
     int (*system_powerdown)(void *opaque, GError **err);
     /*
-     * NULL: query-vnc says "not enabled", and a password is taken without effect as -vnc is.
-     * Strings are the caller's.
-     */
-    bool (*vnc_address)(void *opaque, char **host, char **service);
-    int (*vnc_password)(void *opaque, const char *password, GError **err);
-    /*
      * `info TOPIC` for what only main knows: "ioreq", "mapcache", "xenstore" … One call of `line`
      * per line, no newline.
      * false: no such topic.
@@ -101,6 +95,7 @@ struct qmp_target {
 
     struct machine *machine;      /* NULL: none (yet); commands that need one fail */
     struct backend_set *backends; /* NULL: none (yet) */
+    struct vnc *vnc;              /* NULL: no VNC server */
 };
 
 struct qmp *qmp_new(const struct qmp_target *target);
@@ -141,5 +136,8 @@ void qmp_event_tray_moved(struct qmp *qmp, const char *device_id, bool open);
 void qmp_event_block_error(struct qmp *qmp, const char *device_id, const char *op, int error);
 void qmp_event_rtc_change(struct qmp *qmp, int64_t seconds);
 void qmp_event_device_deleted(struct qmp *qmp, const char *device_id);
+/* "VNC_CONNECTED", "VNC_INITIALIZED", "VNC_DISCONNECTED" */
+struct vnc_client;
+void qmp_event_vnc(struct qmp *qmp, const char *event, const struct vnc_client *client);
 
 #endif

@@ -48,6 +48,8 @@ struct vnc_config {
 int vnc_check(const struct vnc_config *config, GError **err);
 struct vnc *vnc_open(const struct vnc_config *config, const struct handover *from, GError **err);
 void vnc_free(struct vnc *v); /* viewers go, the keeper ends */
+/* Another program has them now: only our descriptors are closed. */
+void vnc_let_go(struct vnc *v);
 void vnc_attach(struct vnc *v, struct display *display, struct input *input);
 void vnc_set_events(struct vnc *v, const struct vnc_events *events, void *opaque);
 void vnc_hand_over(const struct vnc *v, struct handover *to); /* viewers stay connected */

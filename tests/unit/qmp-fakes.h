@@ -12,6 +12,8 @@
 #include <xendm/machine.h>
 
 struct fake_qmp {
+    char password[16]; /* of VNC */
+    int64_t expires;
     bool vcpu_online[4];
     bool tray_locked, tray_open;
     bool disk_unplugged;

@@ -121,6 +121,12 @@ static void test_fields(void)
 }
 
 /* -device makes every class that can be made, with each of its properties, or says why not. */
+/* Of the back end that the command line below has of the kind. */
+static const char *backend_id(enum backend_kind kind)
+{
+    return kind == BACKEND_BLOCK ? "d" : kind == BACKEND_NET ? "n" : "c";
+}
+
 static void test_every_class(void)
 {
     for (const struct device_class *const *c = device_classes(); *c; c++) {
@@ -134,6 +140,8 @@ static void test_every_class(void)
                         "64",
                         "-chardev",
                         "null,id=c",
+                        "-netdev",
+                        "socket,id=n,listen=:0",
                         "-drive",
                         "if=none,id=d,file=/x,format=raw",
                         "-device",
@@ -150,15 +158,15 @@ static void test_every_class(void)
 
             drive |= p->type == PROP_BACKEND && p->kind == BACKEND_BLOCK;
             g_string_append_printf(value, ",%s=%s", p->name,
-                                   p->type == PROP_BACKEND  ? p->kind == BACKEND_BLOCK ? "d" : "c"
+                                   p->type == PROP_BACKEND  ? backend_id(p->kind)
                                    : p->type == PROP_BOOL   ? "on"
                                    : p->type == PROP_STRING ? "t"
                                                             : number);
         }
-        argv[12] = value->str;
+        argv[14] = value->str;
         if (!drive) { /* a drive that nobody uses is refused */
-            argv[13] = (char *)"-device";
-            argv[14] = (char *)"ide-hd,drive=d";
+            argv[15] = (char *)"-device";
+            argv[16] = (char *)"ide-hd,drive=d";
         }
         desc = machine_desc_parse((int)g_strv_length(argv), argv, &done, &err);
         if ((*c)->built_in) {

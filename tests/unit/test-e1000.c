@@ -447,7 +447,9 @@ static void run_idle(void)
     }
 }
 
-/* CVE-2016-1981 and its kin: head beyond the ring, no end of frame, no length, contexts for ever. */
+/*
+ * CVE-2016-1981 and its kin: head beyond the ring, no end of frame, no length, contexts for ever.
+ */
 static void test_transmit_hostile(void)
 {
     struct box b = box_new();

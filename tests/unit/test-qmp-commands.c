@@ -9,6 +9,7 @@
 
 #include <glib/gstdio.h>
 
+#include <xendm/vnc.h>
 #include <xendm/log.h>
 
 #include "qmp-fakes.h"
@@ -100,7 +101,8 @@ static void test_queries(void)
     g_assert_true(json_node_get_boolean(at(chardev, "return/0/frontend-open")));
     assert_text(chardev, "return/1/label", "libxl-cmd");
     g_assert_false(json_node_get_boolean(at(vnc, "return/enabled")));
-    assert_ok(c, "{\"execute\":\"change-vnc-password\",\"arguments\":{\"password\":\"x\"}}");
+    assert_error(c, "{\"execute\":\"change-vnc-password\",\"arguments\":{\"password\":\"x\"}}",
+                 "DeviceNotActive", "no VNC server");
     assert_int(version, "return/qemu/major", 7);
     assert_int(pci, "return/0/bus", 0);
     assert_int(pci, "return/0/devices/0/slot", 3);
@@ -117,6 +119,51 @@ static void test_queries(void)
         }
     }
     g_assert_true(chroot_found && user_found);
+    client_close(c);
+    dm_free(dm);
+}
+
+static void test_vnc(void)
+{
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->path);
+
+    dm->target.vnc = (struct vnc *)&fake_qmp; /* who asks gets what the fake says of any */
+    g_autoptr(JsonNode) vnc = ask(c, "{\"execute\":\"query-vnc\"}");
+    g_autoptr(JsonNode) servers = ask(c, "{\"execute\":\"query-vnc-servers\"}");
+    g_assert_true(json_node_get_boolean(at(vnc, "return/enabled")));
+    assert_text(vnc, "return/host", "127.0.0.1");
+    assert_text(vnc, "return/service", "5901"); /* a string, as libxl wants it */
+    assert_text(vnc, "return/auth", "vnc");
+    assert_text(vnc, "return/clients/0/host", "192.0.2.7");
+    assert_text(servers, "return/0/id", "default");
+    assert_text(servers, "return/0/server/0/service", "5901");
+    assert_text(servers, "return/0/clients/0/service", "40000");
+    assert_ok(c, "{\"execute\":\"change-vnc-password\",\"arguments\":{\"password\":\"x\"}}");
+    g_assert_cmpstr(fake_qmp.password, ==, "x");
+    assert_ok(c, "{\"execute\":\"set_password\",\"arguments\":"
+                 "{\"protocol\":\"vnc\",\"password\":\"y\",\"connected\":\"keep\"}}");
+    g_assert_cmpstr(fake_qmp.password, ==, "y");
+    assert_error(c,
+                 "{\"execute\":\"set_password\",\"arguments\":"
+                 "{\"protocol\":\"spice\",\"password\":\"y\"}}",
+                 "GenericError", "spice");
+    assert_error(c,
+                 "{\"execute\":\"set_password\",\"arguments\":"
+                 "{\"protocol\":\"vnc\",\"password\":\"y\",\"connected\":\"disconnect\"}}",
+                 "GenericError", "disconnect");
+    assert_ok(c, "{\"execute\":\"expire_password\",\"arguments\":"
+                 "{\"protocol\":\"vnc\",\"time\":\"never\"}}");
+    g_assert_cmpint(fake_qmp.expires, ==, VNC_NEVER);
+    assert_ok(c, "{\"execute\":\"expire_password\",\"arguments\":"
+                 "{\"protocol\":\"vnc\",\"time\":\"1000\"}}");
+    g_assert_cmpint(fake_qmp.expires, ==, 1000);
+    assert_error(c,
+                 "{\"execute\":\"expire_password\",\"arguments\":"
+                 "{\"protocol\":\"vnc\",\"time\":\"soon\"}}",
+                 "GenericError", "soon");
+    assert_error(c, "{\"execute\":\"set_link\",\"arguments\":{\"name\":\"net7\",\"up\":true}}",
+                 "DeviceNotFound", "net7");
     client_close(c);
     dm_free(dm);
 }
@@ -447,6 +494,7 @@ int main(int argc, char **argv)
     g_test_add_func("/qmp/errors", test_errors);
     g_test_add_func("/qmp/life", test_life);
     g_test_add_func("/qmp/queries", test_queries);
+    g_test_add_func("/qmp/vnc", test_vnc);
     g_test_add_func("/qmp/cpus", test_cpus);
     g_test_add_func("/qmp/cd", test_cd);
     g_test_add_func("/qmp/human", test_human);

@@ -114,7 +114,7 @@ static void seat_free(struct seat *s)
     pid_t keeper = s->vnc->keeper;
 
     vnc_free(s->vnc);
-    g_assert_cmpint(waitpid(keeper, NULL, 0), ==, keeper); /* it ends with us */
+    g_assert_cmpint(waitpid(keeper, NULL, 0), <, 0); /* it ended with us, and was waited for */
     display_free(s->display);
     input_free(s->input);
     g_string_free(s->story, TRUE);
