@@ -512,6 +512,9 @@ static void vm_changed(void *opaque, const char *key)
     struct control *c = opaque;
     g_autofree char *vm = xenstore_read(c->d->xenstore, key);
 
+    if (!vm && errno != ENOENT && c->rtc_path) {
+        return; /* not known now: the one from before is the best guess */
+    }
     g_free(c->rtc_path);
     c->rtc_path = vm ? g_strdup_printf("%s/rtc/timeoffset", vm) : NULL;
 }
@@ -523,6 +526,11 @@ static void watch_vm(struct control *c)
     if (c->d->xenstore) {
         vm_changed(c, key);
         c->vm_watch = xenstore_watch(c->d->xenstore, key, vm_changed, c);
+        if (!c->vm_watch) {
+            log_warning(LOG_XENSTORE,
+                        "cannot watch %s: %s; should it change, clock offsets are lost", key,
+                        g_strerror(errno));
+        }
     }
 }
 

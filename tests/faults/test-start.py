@@ -59,9 +59,10 @@ SERVES = {
     "map-io-range": r"warning acpi: smbus is not there: the hypervisor does not forward pio 0xb100",
     "xs-write": r"warning backend: cannot close /local/domain/0/backend/vkbd/1/0/state: " + REFUSED,
     "xs-read": r"(warning xenstore: cannot look at /local/domain/0/device-model/1: " + REFUSED + "|)",
+    "xs-watch": r"warning xenstore: cannot watch /local/domain/1/vm: " + REFUSED,
     "xs-directory": r"warning backend: cannot look for \w+ back ends: " + REFUSED,
 }
-CALLS = {"map-io-range": 34, "evtchn-bind": 3, "xs-watch": 3, "xs-write": 2, "xs-read": 2, "xs-directory": 5, "populate": 1}
+CALLS = {"map-io-range": 34, "evtchn-bind": 3, "xs-watch": 4, "xs-write": 2, "xs-read": 2, "xs-directory": 5, "populate": 1}
 ALWAYS = r"info |warning display: -vnc|^xendm: "        # other lines that a log may have
 
 
