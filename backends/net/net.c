@@ -40,6 +40,7 @@ void net_init(struct net *n, const struct net_driver *driver)
 {
     n->driver = driver;
     n->send_offloads = driver->offloads;
+    n->away = n->backend.inactive;
 }
 
 void net_fini(struct net *n)
@@ -305,6 +306,17 @@ void net_describe(const struct net *n, struct facts *to)
     fact_int(to, "bytes", (int64_t)n->stats.rx_bytes);
     fact_int(to, "dropped", (int64_t)n->stats.rx_dropped);
     fact_group(to, NULL);
+}
+
+int net_activate(struct backend *b, GError **err)
+{
+    struct net *n = (struct net *)b;
+
+    if (n->away) {
+        n->away = false;
+        net_announce(n);
+    }
+    return 0;
 }
 
 const struct net_stats *net_stats(const struct net *n)

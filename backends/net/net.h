@@ -30,6 +30,7 @@ struct net {
     bool link_down;
     bool starved; /* the device could not receive, or was told so: nothing is read */
     bool waiting; /* the device was told -EAGAIN */
+    bool away;    /* the guest is still on the host that it comes from */
     unsigned announce_left;
     unsigned announce_source;
     struct net_stats stats;
@@ -38,6 +39,8 @@ struct net {
 /* For the driver's open and close. */
 void net_init(struct net *n, const struct net_driver *driver);
 void net_fini(struct net *n);
+/* backend_class.activate: the guest has come, and the switches learn of it. */
+int net_activate(struct backend *b, GError **err);
 
 /*
  * The driver has a frame: true if the device could take it (taken or dropped), false: keep it, and

@@ -368,6 +368,7 @@ const struct backend_class backend_net_socket = {
     .properties = stream_properties,
     .open = stream_open,
     .close = stream_close,
+    .activate = net_activate,
     .hand_over = stream_hand_over,
     .describe = stream_describe,
 };

@@ -360,6 +360,7 @@ const struct backend_class backend_net_tap = {
     .properties = tap_properties,
     .open = tap_open,
     .close = tap_close,
+    .activate = net_activate,
     .hand_over = tap_hand_over,
     .describe = tap_describe,
 };

@@ -81,6 +81,8 @@ static const struct target targets[] = {
       {&xen_pvdevice_class, .settings = {"device-id=0xc000"}}}},
     {"cmos", {{&cmos_class}}},
     {"i8257", {{&i8257_class}}},
+    {"rtl8139", {{&rtl8139_class, PCI_DEVFN(4, 0)}}},
+    {"e1000", {{&e1000_class, PCI_DEVFN(4, 0)}}},
     {"platform",
      {IDE,
       {&ide_hd_class, .block = 0, .settings = {"bus=0", "unit=0"}},
@@ -103,8 +105,9 @@ static const struct target targets[] = {
       {&std_vga_class, .settings = {"vgamem_mb=1"}}}},
 };
 
-const char *const fuzz_targets[] = {"ide-disk", "ide-cd", "vga",   "serial",   "i8042", "piix4-pm",
-                                    "pci",      "cmos",   "i8257", "platform", "state", NULL};
+const char *const fuzz_targets[] = {"ide-disk", "ide-cd", "vga",   "serial", "i8042",
+                                    "piix4-pm", "pci",    "cmos",  "i8257",  "platform",
+                                    "rtl8139",  "e1000",  "state", NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {
@@ -164,7 +167,7 @@ static void give_back_ends(struct device *dev, const struct part *part, bool twi
     for (; p && p->name; p++) {
         if (p->type == PROP_BACKEND && p->kind == BACKEND_BLOCK) {
             device_set_backend(dev, p->name, &block[part->block]->b);
-        } else if (p->type == PROP_BACKEND) {
+        } else if (p->type == PROP_BACKEND && p->kind == BACKEND_CHAR) {
             device_set_backend(dev, p->name, &serial[(*serials)++ % GUEST_SERIALS]->b);
         }
     }

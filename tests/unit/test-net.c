@@ -299,6 +299,23 @@ static void test_announce(void)
     wire_down(&w); /* with announcements left */
 }
 
+/* A guest that comes from another host is announced once, when it goes on here. */
+static void test_arrival(void)
+{
+    struct wire w;
+    uint8_t got[NET_FRAME_MAX];
+
+    wire_up(&w);
+    g_assert_cmpint(backend_set_activate(w.set, NULL), ==, 0);
+    g_assert_cmpuint(peer_gets(&w, got), ==, 0); /* it was always here */
+    w.nic.net->away = true;
+    g_assert_cmpint(backend_set_activate(w.set, NULL), ==, 0);
+    g_assert_cmpuint(peer_gets(&w, got), ==, NET_FRAME_MIN);
+    g_assert_cmpint(backend_set_activate(w.set, NULL), ==, 0);
+    g_assert_cmpuint(peer_gets(&w, got), ==, 0);
+    wire_down(&w);
+}
+
 /* ---- offloads ---- */
 
 /* Ethernet, IPv4 of 20 bytes, TCP of 20, payload of 0, 1, 2 … */
@@ -572,6 +589,7 @@ int main(int argc, char **argv)
     g_test_add_func("/net/link", test_link);
     g_test_add_func("/net/peer-leaves", test_peer_leaves);
     g_test_add_func("/net/announce", test_announce);
+    g_test_add_func("/net/arrival", test_arrival);
     g_test_add_func("/net/checksum", test_checksum);
     g_test_add_func("/net/segments", test_segments);
     g_test_add_func("/net/segments-hostile", test_segments_hostile);
