@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What everybody calls: errors, log, flight recorder. Tests link it without the daemon.
 noinst_LTLIBRARIES += libbase.la
-libbase_la_SOURCES = base/error.c base/facts.c base/log.c base/numbers.c base/object.c base/property.c base/recorder.c base/turn.c
+libbase_la_CPPFLAGS = $(AM_CPPFLAGS) -DXENDM_FIRMWARE_DIR=\"$(firmwaredir)\"
+libbase_la_SOURCES = base/error.c base/facts.c base/firmware.c base/log.c base/numbers.c base/object.c base/property.c base/recorder.c base/turn.c

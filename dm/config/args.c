@@ -53,6 +53,9 @@ void args_clear(struct args *a)
     g_ptr_array_free(a->backends, TRUE);
     g_ptr_array_free(a->devices, TRUE);
     g_ptr_array_free(a->monitors, TRUE);
+    g_free(a->kernel);
+    g_free(a->initrd);
+    g_free(a->append);
 }
 
 struct backend_arg *args_add_backend(struct args *a, const char *option, const char *value,
@@ -145,8 +148,8 @@ static void move_devices(struct args *a)
 
 bool args_link(struct args *a, GError **err)
 {
-    if (!chardevs_link(a, err) || !drives_link(a, err) || !devices_link(a, err) ||
-        !link_backends(a, err)) {
+    if (!chardevs_link(a, err) || !drives_link(a, err) || !kernel_link(a, err) ||
+        !devices_link(a, err) || !link_backends(a, err)) {
         return false;
     }
     move_devices(a);

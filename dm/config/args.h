@@ -51,7 +51,8 @@ struct args {
     GPtrArray *backends; /* struct backend_arg * */
     GPtrArray *devices;  /* struct device_arg * */
     GPtrArray *monitors; /* char *: chardev ids */
-    unsigned serials;    /* -serial so far */
+    char *kernel, *initrd, *append;
+    unsigned serials; /* -serial so far */
     bool have_domid, have_machine, have_ram, have_display;
     bool answered; /* help was printed: nothing is to be started */
 };
@@ -89,6 +90,9 @@ bool devices_link(struct args *a, GError **err);
 /* chardevs.c */
 option_fn chardevs_chardev, chardevs_serial, chardevs_mon;
 bool chardevs_link(struct args *a, GError **err);
+/* kernel.c */
+option_fn kernel_kernel, kernel_initrd, kernel_append;
+bool kernel_link(struct args *a, GError **err);
 
 /* machine-desc.c */
 struct machine_desc *machine_desc_new(void); /* with the defaults */

@@ -21,7 +21,7 @@
 /* The option that makes a back end of a kind. */
 static const char *const backend_options[BACKEND_KIND_COUNT] = {
     [BACKEND_BLOCK] = "-drive",    [BACKEND_CHAR] = "-chardev",    [BACKEND_NET] = "-netdev",
-    [BACKEND_AUDIO] = "-audiodev", [BACKEND_USB_HOST] = "-device",
+    [BACKEND_AUDIO] = "-audiodev", [BACKEND_USB_HOST] = "-device", [BACKEND_BLOB] = "-kernel",
 };
 
 /* ---- help ---- */

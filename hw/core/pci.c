@@ -15,6 +15,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include <xendm/firmware.h>
 #include <xendm/hypervisor.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
@@ -278,15 +279,14 @@ void pci_bar_set_size(struct pci_device *pci, unsigned bar, uint64_t size)
 int pci_rom_load(struct pci_device *pci, const char *file, GError **err)
 {
     struct function *fn = function_of(pci);
+    const char *dirs = pci->dev.machine->firmware_dirs;
     g_autofree char *contents = NULL, *path = NULL;
     uint64_t size = 2048;
     gsize len;
 
     XENDM_ASSERT(fn && !pci->rom && pci->dev.phase == DEVICE_NEW);
-    if (!strchr(file, '/') && pci->dev.machine->firmware_dir) {
-        path = g_build_filename(pci->dev.machine->firmware_dir, file, NULL);
-    }
-    if (!g_file_get_contents(path ? path : file, &contents, &len, err)) {
+    path = firmware_find(dirs ? dirs : "", file);
+    if (!g_file_get_contents(path, &contents, &len, err)) {
         g_prefix_error(err, "%s: option ROM: ", pci->dev.id);
         return -ENOENT;
     }

@@ -164,7 +164,7 @@ static uint64_t power_of_two(uint64_t n)
 static int load_rom(struct std_vga *s, GError **err)
 {
     const struct machine *m = s->pci.dev.machine;
-    const char *name = s->romfile ? s->romfile : m->firmware_dir ? "vgabios-stdvga.bin" : "";
+    const char *name = s->romfile ? s->romfile : m->firmware_dirs ? "vgabios-stdvga.bin" : "";
 
     return name[0] ? pci_rom_load(&s->pci, name, err) : 0;
 }

@@ -22,6 +22,7 @@
 #include <xendm/bus.h>
 #include <xendm/classes.h>
 #include <xendm/display.h>
+#include <xendm/firmware.h>
 #include <xendm/ide.h>
 #include <xendm/input.h>
 #include <xendm/log.h>
@@ -67,13 +68,6 @@ struct board {
     struct display *display;         /* ours to free; NULL when the caller brought one */
     struct input *input;
 };
-
-static const char *firmware_dir(void)
-{
-    const char *dir = getenv("XENDM_FIRMWARE_DIR");
-
-    return dir && *dir ? dir : XENDM_FIRMWARE_DIR;
-}
 
 /* ---- making devices ---- */
 
@@ -275,7 +269,7 @@ int board_build(struct machine *m, const struct machine_desc *desc, GError **err
     }
     b = g_new0(struct board, 1);
     m->board = b;
-    m->firmware_dir = firmware_dir();
+    m->firmware_dirs = firmware_dirs();
     if (!m->input) {
         m->input = b->input = input_new();
         input_set_clock(m->input, m->clock);

@@ -18,6 +18,7 @@
     X(chardev_stdio_class) \
     X(chardev_null_class) \
     X(chardev_socket_class) \
+    X(blob_file_class) /* backends/blob/blob.c */ \
     X(backend_net_socket) \
     X(backend_net_tap)
 

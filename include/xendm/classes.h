@@ -16,6 +16,7 @@
     X(ide_cd_class)       /* hw/ide/atapi-cd.c: ATAPI CD/DVD drive */ \
     X(piix4_pm_class)     /* hw/acpi/piix4-pm.c: PM1a control, GPE0, CPU map, PCI hot-plug */ \
     X(cmos_class)         /* hw/pc/cmos.c: CMOS RAM behind 0x70/0x71 */ \
+    X(fw_cfg_class)       /* hw/fw/fw-cfg.c: files for the firmware, a kernel to boot */ \
     X(i8257_class)        /* hw/pc/i8257.c: ISA DMA controllers' registers */ \
     X(i8042_class)        /* hw/input/i8042.c: keyboard controller, PS/2 keyboard and mouse */ \
     X(isa_serial_class)   /* hw/char/serial.c: 16550A */ \

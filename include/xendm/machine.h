@@ -57,7 +57,7 @@ struct machine {
     struct display *display; /* the one head, or NULL (vga="none") */
     struct input *input;
     struct backend_set *backends; /* the caller's; NULL: none */
-    const char *firmware_dir;     /* where option ROMs are; NULL: devices have none by default */
+    const char *firmware_dirs;    /* firmware.h; NULL: devices have no option ROMs by default */
     bool restored;                /* the guest's memory is there already, video memory included */
 
     /* guest RAM is [0, low_end) and [4 GiB, high_end), as the toolstack laid it out */

@@ -20,6 +20,7 @@ enum backend_kind {
     BACKEND_NET,
     BACKEND_AUDIO,
     BACKEND_USB_HOST,
+    BACKEND_BLOB, /* blob.h */
     BACKEND_KIND_COUNT
 };
 

@@ -80,6 +80,7 @@ static const struct target targets[] = {
       {&piix3_class, PCI_DEVFN(1, 0)},
       {&xen_pvdevice_class, .settings = {"device-id=0xc000"}}}},
     {"cmos", {{&cmos_class}}},
+    {"fw_cfg", {{&fw_cfg_class}}},
     {"i8257", {{&i8257_class}}},
     {"rtl8139", {{&rtl8139_class, PCI_DEVFN(4, 0)}}},
     {"e1000", {{&e1000_class, PCI_DEVFN(4, 0)}}},
@@ -105,9 +106,9 @@ static const struct target targets[] = {
       {&std_vga_class, .settings = {"vgamem_mb=1"}}}},
 };
 
-const char *const fuzz_targets[] = {"ide-disk", "ide-cd", "vga",   "serial", "i8042",
-                                    "piix4-pm", "pci",    "cmos",  "i8257",  "platform",
-                                    "rtl8139",  "e1000",  "state", NULL};
+const char *const fuzz_targets[] = {"ide-disk", "ide-cd",  "vga",   "serial", "i8042",
+                                    "piix4-pm", "pci",     "cmos",  "fw_cfg", "i8257",
+                                    "platform", "rtl8139", "e1000", "state",  NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {

@@ -41,3 +41,8 @@ check_PROGRAMS += tests/unit/test-board
 tests_unit_test_board_SOURCES = tests/unit/test-board.c tests/unit/pc-common.h backends/classes.c hw/classes.c
 tests_unit_test_board_LDADD = $(HW_LIBS) $(BACKEND_LIBS) $(UNIT_LIBS)
 TESTS += tests/unit/test-board
+
+check_PROGRAMS += tests/unit/test-fw-cfg
+tests_unit_test_fw_cfg_SOURCES = tests/unit/test-fw-cfg.c tests/unit/pc-common.h
+tests_unit_test_fw_cfg_LDADD = libhwfw.la libbackendsblob.la $(UNIT_LIBS)
+TESTS += tests/unit/test-fw-cfg
