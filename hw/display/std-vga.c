@@ -291,7 +291,6 @@ static const struct pci_info std_vga_pci = {
 
 const struct device_class std_vga_class = {
     .name = "VGA",
-    .aliases = (const char *const[]){"cirrus-vga", NULL}, /* stands in for it until it is there */
     .display = true,
     .help = "standard VGA with Bochs VBE extensions",
     .size = sizeof(struct std_vga),

@@ -20,6 +20,7 @@
     X(i8257_class)        /* hw/pc/i8257.c: ISA DMA controllers' registers */ \
     X(i8042_class)        /* hw/input/i8042.c: keyboard controller, PS/2 keyboard and mouse */ \
     X(isa_serial_class)   /* hw/char/serial.c: 16550A */ \
+    X(cirrus_vga_class)   /* hw/display/cirrus.c: Cirrus Logic CL-GD5446 */ \
     X(std_vga_class)      /* hw/display/std-vga.c: VGA with Bochs VBE extensions */ \
     X(rtl8139_class)      /* hw/net/rtl8139.c: 10ec:8139 Fast Ethernet, libxl's default NIC */ \
     X(e1000_class)        /* hw/net/e1000.c: 8086:100e Gigabit Ethernet */ \

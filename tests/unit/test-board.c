@@ -148,8 +148,9 @@ static void build(struct fixture *f)
 {
     GError *err = NULL;
 
-    g_assert_cmpint(board_build(f->m, &f->desc, &err), ==, 0);
+    int rc = board_build(f->m, &f->desc, &err);
     g_assert_no_error(err);
+    g_assert_cmpint(rc, ==, 0);
     start(f->m);
 }
 
@@ -326,16 +327,17 @@ static void test_lean(struct fixture *f, gconstpointer data)
     g_assert_cmpint(board_vcpu_online(f->m, 2), ==, -EINVAL);
 }
 
-static void test_cirrus_falls_back(struct fixture *f, gconstpointer data)
+static void test_cirrus(struct fixture *f, gconstpointer data)
 {
     struct object_desc *o = find_object(f, "VGA");
 
     g_free(o->driver);
     o->driver = g_strdup("cirrus-vga");
     object_desc_set(o, "vgamem_mb", "8");
+    object_desc_set(o, "romfile", "");
     build(f);
-    g_assert_cmphex(id_at(f->m, 3, 0), ==, 0x11111234);
-    g_assert_cmpuint(f->m->hv->vram_pages, ==, (8u << 20) >> GUEST_PAGE_SHIFT);
+    g_assert_cmphex(id_at(f->m, 3, 0), ==, 0x00b81013);
+    g_assert_cmpuint(f->m->hv->vram_pages, ==, (4u << 20) >> GUEST_PAGE_SHIFT);
 }
 
 static void test_no_hardware(struct fixture *f, gconstpointer data)
@@ -468,7 +470,7 @@ int main(int argc, char **argv)
     ADD("drives", test_drives);
     ADD("vcpus", test_vcpus);
     ADD("lean", test_lean);
-    ADD("cirrus-falls-back", test_cirrus_falls_back);
+    ADD("cirrus", test_cirrus);
     ADD("no-hardware", test_no_hardware);
     ADD("addr", test_addr);
     ADD("failures", test_failures);
