@@ -5,6 +5,7 @@ Commands go over a virtio port to a small agent; scripts, their output and all f
 directory that dom0 mounts by 9p as /share. Nothing is ever read off a screen.
 """
 
+import contextlib
 import ctypes
 import glob
 import json
@@ -34,6 +35,13 @@ DOM0_ARGS = "console=hvc0 quiet mitigations=off rdinit=/init random.trust_cpu=on
 def die_with_parent():
     """In the box's process: end when the lab ends, however it ends."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)      # PR_SET_PDEATHSIG
+
+
+def share_cpus(pid):
+    """The niceness the lab was started with, for the box's session, too: Linux' autogroups weigh sessions, and processes
+    only within theirs."""
+    with contextlib.suppress(OSError), open("/proc/%d/autogroup" % pid, "w", encoding="ascii") as stream:
+        stream.write(str(os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def qemu_version(start, env):
@@ -109,6 +117,7 @@ class Box:
                 start + self._command(), env=dict(os.environ, **env), stdin=None if self.terminal else subprocess.DEVNULL,
                 stdout=None if self.terminal else errors, stderr=errors, cwd=self.work,
                 start_new_session=not self.terminal, preexec_fn=die_with_parent)
+        share_cpus(self.process.pid)
         if self.accelerator == "kvm":
             self.patience = 1
         try:

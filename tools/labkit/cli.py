@@ -21,7 +21,7 @@ def box_options(parser):
     parser.add_argument("--suite", choices=("native",) + release.OTHERS, default="native",
                         help="the Debian that the box is made of (default: this machine's)")
     parser.add_argument("--emulator", choices=("auto", "native") + release.OTHERS, default="auto",
-                        help="the Debian whose QEMU carries the box (default: the newest there is)")
+                        help="the Debian whose QEMU carries the box (default: this machine's)")
     parser.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto")
     parser.add_argument("--memory", type=int, metavar="MB", help="memory of the box")
     parser.add_argument("--smp", type=int, default=2, metavar="N", help="CPUs of the box")
