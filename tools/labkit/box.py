@@ -170,10 +170,27 @@ class Box:
         with open(program, "rb") as stream:
             if stream.read(4) != b"\x7fELF":
                 return
-        for library, name in self.release.libraries(program):
+        helpers = self._helpers(program)
+        files = [(path, "/usr/local/bin/backends/vnc/" + os.path.basename(path)) for path in helpers]
+        for one in [program] + helpers:
+            files += self.release.libraries(one)
+        for source, name in files:
             target = stage + "/lib" + name
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            shutil.copy(library, target)
+            shutil.copy(source, target)
+
+    @staticmethod
+    def _helpers(program):
+        """The programs of xendm that viewers need: where it was built, or installed. In dom0 they lie as where it was built."""
+        top = os.path.dirname(program)
+        top = os.path.dirname(top) if os.path.basename(top) == ".libs" else top
+        prefix = os.path.dirname(os.path.dirname(program))
+        found = []
+        for name in ("xendm-vnc", "xendm-vnc-server"):
+            places = [top + "/backends/vnc/.libs/" + name, top + "/backends/vnc/" + name, prefix + "/libexec/xendm/" + name,
+                      prefix + "/lib/xendm/" + name]
+            found += [path for path in places if build.executable(path)][:1]
+        return found
 
     def find_xendm(self):
         """The xendm binary: of the given build, of ./build, or the installed one."""

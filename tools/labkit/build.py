@@ -64,7 +64,8 @@ DOM0_PROGRAMS = (
     "/usr/bin/setpriv", "/usr/bin/prlimit", "/usr/bin/nsenter", "/sbin/ldconfig",
 )
 DOM0_OPTIONAL = (XEN_LIB + "/bin/xen-hvmctx", "/usr/sbin/xen-hvmctx", "/usr/bin/strace", "/usr/bin/perf")
-DOM0_DATA = (XEN_LIB + "/boot/hvmloader", "/etc/xen/scripts", "/usr/share/qemu/keymaps", "/usr/lib/locale/C.utf8")
+DOM0_DATA = (XEN_LIB + "/boot/hvmloader", "/etc/xen/scripts", "/usr/share/qemu/keymaps", "/usr/lib/locale/C.utf8",
+             "/usr/share/X11/xkb")
 DOM0_DATA += tuple(base + name for base in ("/lib/terminfo/", "/usr/share/terminfo/")
                    for name in ("x/xterm", "v/vt100", "l/linux"))
 DOM0_DATA_GLOBS = ("/usr/share/seabios/*.bin", "/usr/lib/ipxe/qemu/*.rom", "/usr/share/qemu/*.rom",

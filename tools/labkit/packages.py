@@ -13,7 +13,7 @@ NEEDED = (
     "xen-hypervisor-VERSION-amd64", "xen-utils-VERSION", "xen-utils-common", "xenstore-utils",
     "qemu-system-xen",          # QEMU's own Xen device model: the peer
     "linux-image-amd64",        # kernel of dom0 and of the guests
-    "busybox-static", "seabios", "ipxe-qemu", "qemu-system-data",
+    "busybox-static", "seabios", "ipxe-qemu", "qemu-system-data", "xkb-data",
     "dmsetup", "util-linux", "mount", "coreutils", "bash", "e2fsprogs",
     "syslinux", "syslinux-common", "isolinux", "xorriso", "mtools",
     "binutils",                 # assembles the one-sector guest
