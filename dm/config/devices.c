@@ -44,8 +44,7 @@ static void print_device(const struct device_class *class)
     }
     property_help(class->properties, text);
     if (class->pci) {
-        g_string_append_printf(text, "  %-22s PCI slot and function, hexadecimal\n",
-                               "addr=SLOT[.FUNCTION]");
+        property_help(pci_bus_class.place, text);
     }
     printf("%s", text->str);
 }
@@ -259,12 +258,16 @@ static bool place_serials(struct args *a, GError **err)
 
 static int pci_option(const char *name, const char *value, GError **err)
 {
+    const struct property *p = property_find(pci_bus_class.place, name);
     int devfn;
 
-    if (strcmp(name, "addr") != 0) {
+    if (!p) {
         return 0;
     }
-    if (!pci_addr_parse(value, &devfn)) {
+    if (property_set(p, NULL, value, err) < 0) {
+        return -1;
+    }
+    if (strcmp(name, "addr") == 0 && !pci_addr_parse(value, &devfn)) {
         g_set_error(err, XENDM_ERROR, EINVAL, "property addr: \"%s\" is no slot[.function]", value);
         return -1;
     }

@@ -285,6 +285,9 @@ int pci_rom_load(struct pci_device *pci, const char *file, GError **err)
     gsize len;
 
     XENDM_ASSERT(fn && !pci->rom && pci->dev.phase == DEVICE_NEW);
+    if (!pci->rombar) {
+        return 0;
+    }
     path = firmware_find(dirs ? dirs : "", file);
     if (!g_file_get_contents(path, &contents, &len, err)) {
         g_prefix_error(err, "%s: option ROM: ", pci->dev.id);
@@ -602,6 +605,30 @@ void pci_cap_add_pm(struct pci_device *pci, uint8_t offset)
 
 /* ---- life ---- */
 
+/*
+ * What was asked for has to be there. The default is there where its package is: a network card
+ * works without.
+ */
+static int load_rom(struct pci_device *pci, GError **err)
+{
+    const char *file = pci->romfile ? pci->romfile : pci->dev.class->pci->rom;
+    const char *dirs = pci->dev.machine->firmware_dirs;
+    g_autoptr(GError) why = NULL;
+
+    if (!file || !*file || (!pci->romfile && !dirs)) {
+        return 0;
+    }
+    if (pci_rom_load(pci, file, &why) == 0) {
+        return 0;
+    }
+    if (pci->romfile) {
+        g_propagate_error(err, g_steal_pointer(&why));
+        return -EINVAL;
+    }
+    log_info(LOG_PCI, "%s; it goes without", why->message);
+    return 0;
+}
+
 static int function_prepare(struct device *dev, GError **err)
 {
     struct pci_device *pci = (struct pci_device *)dev;
@@ -661,6 +688,9 @@ static int function_prepare(struct device *dev, GError **err)
         if (b->size) {
             pci_bar_set_size(pci, bar, b->size);
         }
+    }
+    if (load_rom(pci, err) < 0) {
+        return -EINVAL;
     }
     XENDM_ASSERT(info->intx_pin <= PINS);
     if (info->intx_pin) {
@@ -796,6 +826,16 @@ static const struct property place[] = {
      .type = PROP_STRING,
      .offset = offsetof(struct pci_device, addr),
      .help = "slot or slot.function, hexadecimal; the first free slot when not given"},
+    {.name = "romfile",
+     .type = PROP_STRING,
+     .offset = offsetof(struct pci_device, romfile),
+     .help = "option ROM: a file, or its name in a directory of firmware; empty: none"},
+    {.name = "rombar",
+     .type = PROP_UINT32,
+     .offset = offsetof(struct pci_device, rombar),
+     .def = "1",
+     .max = 1,
+     .help = "0: no option ROM"},
     {.name = NULL},
 };
 

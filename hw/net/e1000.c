@@ -532,6 +532,7 @@ static const struct pci_info e1000_pci = {
     .subsystem = 0x1100,
     .class = 0x020000,
     .revision = 3,
+    .rom = "efi-e1000.rom", /* for BIOS and UEFI; Debian: package ipxe-qemu */
     .intx_pin = 1,
     .bar =
         {

@@ -617,6 +617,7 @@ static const struct pci_info rtl8139_pci = {
     .subsystem = 0x1100,
     .class = 0x020000,
     .revision = 0x20,
+    .rom = "efi-rtl8139.rom", /* for BIOS and UEFI; Debian: package ipxe-qemu */
     .intx_pin = 1,
     .bar =
         {

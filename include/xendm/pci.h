@@ -53,6 +53,7 @@ struct pci_info {
     uint16_t subsystem_vendor, subsystem;
     uint32_t class; /* 24 bits: base class, sub-class, programming interface */
     uint8_t revision;
+    const char *rom;    /* option ROM when it is there and none is given; NULL: none */
     uint8_t intx_pin;   /* 0 none, 1..4 = INTA#..INTD# */
     bool multifunction; /* function 0 of several */
     struct pci_bar_info bar[PCI_BAR_COUNT];
@@ -97,7 +98,9 @@ struct msix_entry {
 struct pci_device {
     struct device dev;
     uint8_t devfn;
-    char *addr; /* property: "1d", "1d.7", hexadecimal; NULL: the first free slot */
+    char *addr;      /* property: "1d", "1d.7", hexadecimal; NULL: the first free slot */
+    char *romfile;   /* property: NULL: the default of pci_info */
+    uint32_t rombar; /* property */
     uint8_t config[PCI_CONFIG_SIZE];
     uint8_t writable[PCI_CONFIG_SIZE]; /* bits the guest may change */
     uint8_t w1c[PCI_CONFIG_SIZE];      /* bits the guest clears by writing 1 */

@@ -463,6 +463,59 @@ static void test_rom(void)
     fake_machine_free(m);
 }
 
+/* romfile= and rombar= of every function; a default where its package is. */
+static void test_rom_properties(void)
+{
+    static const struct {
+        const char *setting, *value;
+        bool dirs, rom;
+    } cases[] = {
+        {NULL, NULL, true, true},     {NULL, NULL, false, false},
+        {"romfile", "", true, false}, {"rombar", "0", true, false},
+        {"rombar", "1", true, true},  {"romfile", "missing.rom", true, false},
+    };
+    g_autofree char *dir = g_dir_make_tmp("xendm-pci-XXXXXX", NULL);
+    g_autofree char *dirs = g_strdup_printf("/nonexistent:%s", dir);
+    g_autofree char *file = g_build_filename(dir, "wants.rom", NULL);
+    static const struct pci_info info = {.vendor = 0x1234,
+                                         .device = 3,
+                                         .class = 0x020000,
+                                         .rom = "wants.rom"};
+    static const struct device_class class = {.name = "wants",
+                                              .size = sizeof(struct pci_device),
+                                              .pci = &info};
+
+    g_assert_true(g_file_set_contents(file, "\x55\xaa", 2, NULL));
+    for (size_t i = 0; i < 2 * G_N_ELEMENTS(cases); i++) {
+        const char *setting = cases[i / 2].setting, *value = cases[i / 2].value;
+        struct machine *m = fake_machine_new();
+        struct device *dev = device_new(m, &class, NULL, NULL);
+        bool there = i % 2 == 0; /* then the file goes */
+        bool refused = setting && strcmp(value, "missing.rom") == 0;
+        GError *err = NULL;
+
+        m->firmware_dirs = cases[i / 2].dirs ? dirs : NULL;
+        if (!there) {
+            g_unlink(file);
+        }
+        if (setting) {
+            g_assert_cmpint(device_set(dev, setting, value, NULL), ==, 0);
+        }
+        g_assert_cmpint(pci_device_attach(m->pci, (struct pci_device *)dev, CARD, NULL), ==, 0);
+        g_assert_cmpint(device_realize(dev, &err), ==, refused ? -EINVAL : 0);
+        g_assert_true(refused == (err && strstr(err->message, "missing.rom")));
+        g_clear_error(&err);
+        if (!refused) {
+            wr(m, CARD, 0x30, 0xffffffff, 4);
+            g_assert_cmphex(rd(m, CARD, 0x30, 4), ==, there && cases[i / 2].rom ? 0xfffff801 : 0);
+        }
+        fake_machine_free(m);
+        g_assert_true(there || g_file_set_contents(file, "\x55\xaa", 2, NULL));
+    }
+    g_unlink(file);
+    g_rmdir(dir);
+}
+
 /* Two functions of slot 3 on one pin, one on another pin. */
 static void test_intx(void)
 {
@@ -915,6 +968,7 @@ int main(int argc, char **argv)
     g_test_add_func("/pci/bar-moves", test_bar_moves);
     g_test_add_func("/pci/bar-overlap", test_bar_overlap);
     g_test_add_func("/pci/rom", test_rom);
+    g_test_add_func("/pci/rom-properties", test_rom_properties);
     g_test_add_func("/pci/intx", test_intx);
     g_test_add_func("/pci/msi", test_msi);
     g_test_add_func("/pci/msix", test_msix);
