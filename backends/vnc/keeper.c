@@ -39,19 +39,20 @@ struct server {
 struct penalty {
     uint8_t address[16];
     int seconds;
-    time_t until;
+    int64_t until; /* of now() */
 };
 
 static struct server servers[VNC_VIEWERS_MAX];
 static struct penalty penalties[PENALTIES];
 static unsigned listeners, websockets;
 
-static time_t now(void)
+/* Milliseconds: by whole seconds a second's wait could be over at once. */
+static int64_t now(void)
 {
     struct timespec t;
 
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec;
+    return t.tv_sec * INT64_C(1000) + t.tv_nsec / 1000000;
 }
 
 static struct penalty *penalty_of(const uint8_t address[16])
@@ -78,7 +79,7 @@ static void punish(const uint8_t address[16])
     }
     p->seconds = p->seconds ? p->seconds * 2 : 1;
     p->seconds = p->seconds > PENALTY_MAX ? PENALTY_MAX : p->seconds;
-    p->until = now() + p->seconds;
+    p->until = now() + p->seconds * INT64_C(1000);
 }
 
 static void forgive(const uint8_t address[16])

@@ -5,6 +5,7 @@ one line that says what failed, leaving nothing behind; or, where it can do with
 import concurrent.futures
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -71,10 +72,11 @@ def run(tmp, op, nth, errno, *options):
     directory = os.path.join(tmp, "%s-%d" % (op, nth))
     os.mkdir(directory)
     script, log = directory + "/probe.xds", directory + "/log"
+    shutil.copy(tmp + "/disk", directory + "/disk")     # each its own: it is locked, and others run meanwhile
     with open(script, "w") as f:
         f.write(PROBE)
     fault = ["--fault", "%s,nth=%d,errno=%s" % (op, nth, errno)] if op else []
-    r = subprocess.run([XENEMU, "run", "--dm", XENDM, "--vga", "stdvga", "--serial", "null", "--disk", tmp + "/disk",
+    r = subprocess.run([XENEMU, "run", "--dm", XENDM, "--vga", "stdvga", "--serial", "null", "--disk", directory + "/disk",
                         "--cdrom", "", "--vcpus", "2", "--leaks", "--xs-faults", "--rundir", directory + "/run",
                         "--log", log, "--script", script, "--start-timeout", "10", *fault, *options],
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)

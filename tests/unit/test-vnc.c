@@ -498,6 +498,24 @@ static bool login_after_wait(struct seat *s, const char *password, unsigned seco
     return login(s, password);
 }
 
+/*
+ * After an attempt that failed an address has to wait for a second, whatever it says then. Where
+ * both attempts together took longer than that, nothing is known, and it is tried again.
+ */
+static bool has_to_wait(struct seat *s, const char *wrong, const char *right)
+{
+    int64_t start;
+
+    do {
+        start = g_get_monotonic_time();
+        g_assert_false(login(s, wrong));
+        if (!login(s, right)) {
+            return true;
+        }
+    } while (g_get_monotonic_time() - start >= G_USEC_PER_SEC);
+    return false;
+}
+
 static void test_password(void)
 {
     struct seat *s = seat_new("127.0.0.1:0,to=99,password=on", NULL);
@@ -505,8 +523,7 @@ static void test_password(void)
     g_assert_false(login(s, "")); /* none is set: nobody gets in */
     g_assert_cmpint(vnc_set_password(s->vnc, "secret12", NULL), ==, 0);
     g_assert_true(login_after_wait(s, "secret12", 1));
-    g_assert_false(login(s, "secret13"));
-    g_assert_false(login(s, "secret12")); /* has to wait now, right or not */
+    g_assert_true(has_to_wait(s, "secret13", "secret12"));
     g_assert_true(login_after_wait(s, "secret12", 1));
     vnc_expire_password(s->vnc, 1000);
     g_assert_false(login(s, "secret12"));

@@ -23,6 +23,8 @@
 #include "readiness.h"
 #include "run.h"
 
+#define HELPERS_END_MS 10000
+
 struct run run;
 
 volatile sig_atomic_t stop;
@@ -163,7 +165,12 @@ static int report_leaks(void)
     n = ctl("leaks %d", run.dm);
     leaks = n ? atoi(n) : 0;
     g_free(n);
-    /* Whatever stayed in the session of the device model is a process left behind. */
+    /*
+     * Whatever stayed in the session of the device model is a process left behind. Its helpers see
+     * its end by that of a socket, and may need a moment.
+     */
+    for (int i = 0; i < HELPERS_END_MS && run.dm > 0 && !kill(-run.dm, 0); i++)
+        g_usleep(1000);
     if (run.dm > 0 && !kill(-run.dm, 0)) {
         printf("LEAK processes: process group %d still has members\n", run.dm);
         kill(-run.dm, SIGKILL);
