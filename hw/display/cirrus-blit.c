@@ -270,7 +270,7 @@ static uint32_t row_copy(struct cirrus *s, struct row *row)
     uint32_t dst = cirrus_rect_row(&to, b->done), src = cirrus_rect_row(&from, b->done);
     uint32_t distance = (to.up ? src - dst : dst - src) & CIRRUS_MASK;
     if (distance > 0 && distance < b->width) {
-        piece = MAX(distance / b->pixel, 1u) * b->pixel;
+        piece = blit_is_keyed(b) ? MAX(distance / b->pixel, 1u) * b->pixel : distance;
     }
     for (uint32_t done = 0; done < b->width; done += piece, pieces++) {
         uint32_t len = MIN(piece, b->width - done);

@@ -70,6 +70,9 @@ static const struct target targets[] = {
     {"vga",
      {{&std_vga_class, .settings = {"vgamem_mb=1"}}},
      {guest_vga, guest_vga, guest_vbe, look_seldom}},
+    {"cirrus",
+     {{&cirrus_vga_class, .settings = {"romfile="}}},
+     {guest_vga, guest_cirrus, guest_cirrus, guest_cirrus, look_seldom}},
     {"serial",
      {{&isa_serial_class, .settings = {"index=0"}}, {&isa_serial_class, .settings = {"index=1"}}},
      {guest_serial}},
@@ -106,9 +109,9 @@ static const struct target targets[] = {
       {&std_vga_class, .settings = {"vgamem_mb=1"}}}},
 };
 
-const char *const fuzz_targets[] = {"ide-disk", "ide-cd",  "vga",   "serial", "i8042",
-                                    "piix4-pm", "pci",     "cmos",  "fw_cfg", "i8257",
-                                    "platform", "rtl8139", "e1000", "state",  NULL};
+const char *const fuzz_targets[] = {"ide-disk", "ide-cd", "vga",   "cirrus", "serial", "i8042",
+                                    "piix4-pm", "pci",    "cmos",  "fw_cfg", "i8257",  "platform",
+                                    "rtl8139",  "e1000",  "state", NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {

@@ -320,6 +320,31 @@ void guest_vga(struct fuzz_guest *g)
     g->out(g, 0x3c0, fuzz_u8(&g->in), 1);
 }
 
+/* One of Cirrus' modes, then a blit with numbers that are near to what drivers use, or not. */
+void guest_cirrus(struct fuzz_guest *g)
+{
+    static const uint8_t wide[] = {0x21, 0x23, 0x25, 0x27, 0x2a, 0x2e};
+    static const uint8_t other[] = {0x20, 0x22, 0x24, 0x26, 0x28, 0x29, 0x2c, 0x2d,
+                                    0x2f, 0x32, 0x33, 0x34, 0x00, 0x01, 0x09, 0x0b};
+    unsigned how = fuzz_u8(&g->in), n = fuzz_u8(&g->in) % 12;
+
+    g->out(g, 0x3c4, 0x07 | (how & 1 ? 0x0100u | (how >> 1 & 7) << 9 : 0), 2);
+    for (unsigned i = 0; i < n; i++) {
+        g->out(g, 0x3ce, other[fuzz_u8(&g->in) % sizeof(other)] | (uint32_t)fuzz_u8(&g->in) << 8,
+               2);
+    }
+    for (unsigned i = 0; i < sizeof(wide); i++) { /* short ones mostly */
+        unsigned value = fuzz_u8(&g->in);
+        g->out(g, 0x3ce, wide[i] | (i < 2 && (value & 15) ? 0 : value) << 8, 2);
+    }
+    g->out(g, 0x3ce, 0x30 | (uint32_t)fuzz_u8(&g->in) << 8, 2);
+    g->out(g, 0x3ce, 0x0031, 2);
+    g->out(g, 0x3ce, 0x0231, 2);
+    for (unsigned i = how >> 4; i > 0; i--) { /* data, if it waits for some */
+        aspace_write(g->m->mmio, 0xa0000, fuzz_uint(&g->in, 4), 4);
+    }
+}
+
 static void on_damage(void *opaque, unsigned x, unsigned y, unsigned width, unsigned height)
 {
     if (width == 0 || height == 0 || x + width > DISPLAY_WIDTH_MAX ||

@@ -63,6 +63,7 @@ void guest_trim(struct fuzz_guest *g);
 void guest_bus_master(struct fuzz_guest *g);
 void guest_vbe(struct fuzz_guest *g);
 void guest_vga(struct fuzz_guest *g);
+void guest_cirrus(struct fuzz_guest *g);
 void guest_keyboard(struct fuzz_guest *g);
 void guest_unplug(struct fuzz_guest *g);
 
