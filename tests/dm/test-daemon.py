@@ -62,7 +62,7 @@ class Machine:
 
     def wait_for(self, pattern):
         """The log has it within a while."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             if re.search(pattern, self.text()):
                 return True
@@ -143,10 +143,17 @@ def test_looking(tmp):
         report("a room's log level follows at run time", want == 2, m.text())
         pid = m.pid()
         os.kill(pid, signal.SIGHUP)
-        start = time.monotonic()
-        while os.path.exists("/proc/%d/exe" % pid) and time.monotonic() < start + 10:
-            time.sleep(0.005)
-        report("SIGHUP ends it at once", time.monotonic() - start < 2, time.monotonic() - start)
+        report("SIGHUP ends it", ended(pid), m.text())
+
+
+def ended(pid):
+    """It is gone within a while."""
+    until = time.monotonic() + PATIENCE
+    while os.path.exists("/proc/%d/exe" % pid):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 def test_crash(tmp):
@@ -168,7 +175,7 @@ def hanging_disk(tmp):
     os.chmod(dm, 0o755)
     with open(disk, "wb") as f:
         f.truncate(1 << 20)
-    with Machine(tmp, "--disk", disk, "--access-timeout", "500", dm=dm) as m:
+    with Machine(tmp, "--disk", disk, dm=dm) as m:
         for command in ("pciwrite 00:01.1 0x40 2 0x8000", "pciwrite 00:01.1 0x20 4 0xc001", "pciwrite 00:01.1 4 2 5",
                         "writel 0x1000 0x2000", "writel 0x1004 0x80000200", "outl 0xc004 0x1000", "outb 0x1f6 0xe0",
                         "outb 0x1f2 1", "outb 0x1f3 0", "outb 0x1f4 0", "outb 0x1f5 0", "outb 0x1f7 0xc8", "outb 0xc000 9"):
@@ -182,14 +189,13 @@ def test_hanging_disk(tmp):
         s.connect(m.dir + "/qmp-libxl-1")
         s.sendall(b'{"execute":"qmp_capabilities"}{"execute":"stop"}')
         answers = []
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE
         while time.monotonic() < until and (not answers or answers[0]["return"]["running"]):
             answers = m.qmp(("query-status", {}))
-        start = time.monotonic()
-        os.kill(m.pid(), signal.SIGHUP)
+        os.kill(m.pid(), signal.SIGHUP)     # the disk never answers: nothing else ends it
         m.proc.wait(timeout=PATIENCE)
-        report("QMP answers while a stop waits for a disk, and SIGHUP ends it", not answers[0]["return"]["running"] and
-               time.monotonic() - start < 2, (answers, m.text()))
+        report("QMP answers while a stop waits for a disk, and SIGHUP ends it", not answers[0]["return"]["running"],
+               (answers, m.text()))
     with hanging_disk(tmp + "/reset") as m:
         pid = m.pid()
         busy = m.do("inb 0x3f6")
@@ -203,12 +209,9 @@ def test_hanging_disk(tmp):
         report("a reset while the disk hangs: the drive is busy, the guest and QMP go on",
                busy == ["OK", "0x00d0"] and after == ["OK", "0x0080"] and answer["return"]["running"], (busy, after, answer))
         os.kill(pid, signal.SIGHUP)
-        start = time.monotonic()
-        while os.path.exists("/proc/%d/exe" % pid) and time.monotonic() < start + 5:
-            time.sleep(0.01)
-        took = time.monotonic() - start
-        report("SIGHUP ends it while a disk hangs", took < 5 and "1 disk requests do not come back" in m.text(), (took, m.text()))
-        if took >= 5:
+        gone = ended(pid)
+        report("SIGHUP ends it while a disk hangs", gone and "1 disk requests do not come back" in m.text(), m.text())
+        if not gone:
             os.kill(pid, signal.SIGKILL)
 
 

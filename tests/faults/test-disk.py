@@ -12,7 +12,7 @@ import sys
 import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import Cpu, Disk, Machine, Qmp, Skip, XENDM, image, tap, want
+from faults import PATIENCE, Cpu, Disk, Machine, Qmp, Skip, XENDM, image, tap, want
 
 SECTORS = 2048
 UNC, ABRT = (0x51, 0x40), (0x51, 4)
@@ -260,14 +260,18 @@ def test_rates(tmp):
     """a guest that repeats what fails fills neither the log nor the monitor"""
     m, disk = start(tmp)
     m.cpu.fault("disk-read drive=hda lba=100 count=all")
-    begin = time.monotonic()
-    for _ in range(150):
-        want(disk.pio_read(100) == UNC, "a read that works")
-    seconds = time.monotonic() - begin
-    m.logged("read at sector 100 failed", 16 + 3)       # then 32, 64, 128
-    m.qmp.ok("query-status")
-    events = [e for e in m.qmp.events if e["event"] == "BLOCK_IO_ERROR"]
-    want(1 <= len(events) <= 20 * (seconds + 2) < 150, len(events), "events in", seconds, "s")
+    reads, most, told = 0, 150, 0
+    while most >= 150 and reads < 1500:     # again, if the machine was so busy that nothing needed to be held back
+        begin = time.monotonic()
+        for _ in range(150):
+            want(disk.pio_read(100) == UNC, "a read that works")
+        most, reads = 20 * (time.monotonic() - begin + 2), reads + 150
+        m.logged("read at sector 100 failed", 16 + reads.bit_length() - 5)      # then 32, 64, 128…
+        m.qmp.ok("query-status")
+        events = len([e for e in m.qmp.events if e["event"] == "BLOCK_IO_ERROR"]) - told
+        want(1 <= events <= most, events, "events and not", most)
+        told += events
+    want(most < 150, "too slow a machine")
     serves(m)
     m.end()
 
@@ -405,7 +409,7 @@ def test_hang_unplug(tmp):
     m.cpu.do("outw 0x12 0x0003")
     m.cpu.do("outl 0x10 0")
     m.cpu.send("outw 0x10 1")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while second.do("inb 0x1f7") != 0:              # gone for everybody
         want(time.monotonic() < deadline, "still there")
     want(m.qmp.ok("query-status")["running"], "not running")
@@ -432,7 +436,7 @@ def test_stop(tmp):
     h.set("f")
     with Qmp(m.dir + "/qmp-libxl-1") as asks:
         asks.say('{"execute": "stop", "id": 7}')
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while m.qmp.ok("query-status")["running"]:
             want(time.monotonic() < deadline, "no stop")
         m.qmp.ok("cont")

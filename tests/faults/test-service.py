@@ -268,7 +268,7 @@ def test_power(tmp):
     m.cpu.ask("fault clear")
     m.cpu.do("outb 0xcf9 2")
     m.cpu.do("outb 0xcf9 6")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while m.cpu.ask("state") != ["shutdown", "reboot"]:
         want(time.monotonic() < deadline, m.cpu.ask("state"))
     m.end()
@@ -323,7 +323,7 @@ def test_xenstore(tmp):
         m.await_log("warning xenstore: cannot read the toolstack's command: Resource temp")
         m.cpu.ask("fault clear")
         xs("xenstore-write", "/local/domain/0/device-model/1/command", "flush-cache")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while counters(m, "mapcache", "invalidations") != before + 1:
             want(time.monotonic() < deadline, "the command was not seen")
     serves(m)
@@ -373,7 +373,7 @@ def child(m, word):
 
 def await_end(pid):
     """Of a process whose parent may not have looked yet."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             with open("/proc/%d/stat" % pid) as f:

@@ -78,8 +78,8 @@ def run(tmp, op, nth, errno, *options):
     fault = ["--fault", "%s,nth=%d,errno=%s" % (op, nth, errno)] if op else []
     r = subprocess.run([XENEMU, "run", "--dm", XENDM, "--vga", "stdvga", "--serial", "null", "--disk", directory + "/disk",
                         "--cdrom", "", "--vcpus", "2", "--leaks", "--xs-faults", "--rundir", directory + "/run",
-                        "--log", log, "--script", script, "--start-timeout", "10", *fault, *options],
-                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+                        "--log", log, "--script", script, "--start-timeout", "60", *fault, *options],
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False)
     with open(log, errors="replace") as f:
         text = f.read()
     left = [n for n in os.listdir(directory + "/run") if n.startswith("qmp") and "--restrict" not in options]

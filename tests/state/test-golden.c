@@ -282,7 +282,7 @@ struct trial {
 
 static void settle(struct machine *m)
 {
-    gint64 until = g_get_monotonic_time() + 10 * G_TIME_SPAN_SECOND;
+    gint64 until = g_get_monotonic_time() + 60 * G_TIME_SPAN_SECOND;
 
     while (machine_busy(m)) {
         g_main_context_iteration(NULL, FALSE);

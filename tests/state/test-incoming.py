@@ -16,7 +16,7 @@ import time
 SOURCE = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 sys.dont_write_bytecode = True     # the source tree stays clean
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
-from client import XENDM, XENEMU, XENSTORED, Qmp, Tap    # noqa: E402
+from client import PATIENCE, XENDM, XENEMU, XENSTORED, Qmp, Tap    # noqa: E402
 
 report = Tap()
 
@@ -116,7 +116,7 @@ def tests(tmp):
         for words in (156, 256):
             for _ in range(words):
                 run.ask("outw 0x1f0 0x1234")
-            until = time.monotonic() + 10
+            until = time.monotonic() + PATIENCE
             while run.ask("inb 0x3f6") & 0x80 and time.monotonic() < until:
                 time.sleep(0.01)
         with open(tmp + "/disk", "rb") as stream:
