@@ -473,7 +473,7 @@ static void unplugged(void *opaque, const char *device_id)
 {
     struct control *c = opaque;
 
-    log_info(LOG_PLATFORM, "%s: unplugged by the guest's PV drivers", device_id);
+    log_info(LOG_PLATFORM, "%s: unplugged", device_id);
     qmp_event_device_deleted(c->qmp, device_id);
 }
 

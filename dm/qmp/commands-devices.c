@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <xendm/block.h>
+#include <xendm/bus.h>
 #include <xendm/device.h>
 #include <xendm/ide.h>
 #include <xendm/pci.h>
@@ -382,18 +383,68 @@ static const char *cpu_number(JsonObject *args, const char *name, gint64 *value)
     return NULL;
 }
 
-static void run_device_add(struct qmp_call *call, JsonObject *args)
+/* An argument as the text that the class's own table reads; NULL: of no type that becomes text. */
+static char *option_text(JsonNode *node)
+{
+    if (!JSON_NODE_HOLDS_VALUE(node)) {
+        return NULL;
+    }
+    switch (json_node_get_value_type(node)) {
+    case G_TYPE_STRING:
+        return g_strdup(json_node_get_string(node));
+    case G_TYPE_INT64:
+        return g_strdup_printf("%" G_GINT64_FORMAT, json_node_get_int(node));
+    case G_TYPE_BOOLEAN:
+        return g_strdup(json_node_get_boolean(node) ? "on" : "off");
+    }
+    return NULL;
+}
+
+/* The description that the command line would have made of it; NULL: the call is answered. */
+static struct object_desc *describe_device(struct qmp_call *call, JsonObject *args)
+{
+    g_autoptr(GList) members = json_object_get_members(args);
+    struct object_desc *o = object_desc_new(OBJECT_DEVICE, 0, qmp_arg_string(args, "driver"),
+                                            qmp_arg_string(args, "id"));
+
+    for (GList *l = members; l; l = l->next) {
+        const char *name = l->data;
+        g_autofree char *text = option_text(json_object_get_member(args, name));
+
+        if (strcmp(name, "driver") == 0 || strcmp(name, "id") == 0) {
+            continue;
+        }
+        if (!text) {
+            qmp_call_fail(call, QMP_GENERIC_ERROR,
+                          "device_add: '%s' is neither text, nor a number, nor true or false",
+                          name);
+            object_desc_free(o);
+            return NULL;
+        }
+        object_desc_set(o, name, text);
+    }
+    return o;
+}
+
+static void plug_device(struct qmp_call *call, JsonObject *args)
+{
+    struct object_desc *o = describe_device(call, args);
+    GError *err = NULL;
+
+    if (o) {
+        device_plug(call->qmp->target->machine, o, &err);
+        object_desc_free(o);
+        qmp_call_finish(call, err);
+    }
+}
+
+static void plug_cpu_device(struct qmp_call *call, JsonObject *args)
 {
     static const char *const known[] = {"driver", "id", "socket-id", "core-id", "thread-id", NULL};
     const char *driver = qmp_arg_string(args, "driver");
     g_autoptr(GList) members = json_object_get_members(args);
     gint64 number[3] = {0, 0, 0};
 
-    if (strcmp(driver, CPU_TYPE) != 0) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "device_add: device '%s' is not implemented yet",
-                      driver);
-        return;
-    }
     for (GList *l = members; l; l = l->next) {
         if (!g_strv_contains(known, l->data)) {
             qmp_call_fail(call, QMP_GENERIC_ERROR, "device_add: there is no argument '%s' for %s",
@@ -418,16 +469,31 @@ static void run_device_add(struct qmp_call *call, JsonObject *args)
     plug_vcpu(call, number[0]);
 }
 
-/* libxl takes this for "gone already", and goes on. */
+static void run_device_add(struct qmp_call *call, JsonObject *args)
+{
+    if (strcmp(qmp_arg_string(args, "driver"), CPU_TYPE) == 0) {
+        plug_cpu_device(call, args);
+    } else {
+        plug_device(call, args);
+    }
+}
+
+/*
+ * The guest is asked, where the bus has a way: DEVICE_DELETED tells when it is gone. libxl takes
+ * DeviceNotFound for "gone already", and goes on.
+ */
 static void run_device_del(struct qmp_call *call, JsonObject *args)
 {
     const char *id = qmp_arg_string(args, "id");
+    struct device *dev = machine_find(call->qmp->target->machine, id);
+    GError *err = NULL;
 
-    if (machine_find(call->qmp->target->machine, id)) {
-        qmp_call_fail(call, QMP_GENERIC_ERROR, "device_del: '%s' cannot be unplugged", id);
-    } else {
+    if (!dev) {
         qmp_call_fail(call, QMP_DEVICE_NOT_FOUND, "there is no device '%s'", id);
+        return;
     }
+    device_request_unplug(dev, &err);
+    qmp_call_finish(call, err);
 }
 
 const struct qmp_command qmp_device_commands[] = {

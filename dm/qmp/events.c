@@ -11,9 +11,8 @@ enum {
     RATE_TRAY,
     RATE_BLOCK,
     RATE_RTC,
-    RATE_DELETED,
 };
-G_STATIC_ASSERT(RATE_DELETED < G_N_ELEMENTS(((struct qmp *)0)->rate));
+G_STATIC_ASSERT(RATE_RTC < G_N_ELEMENTS(((struct qmp *)0)->rate));
 
 /* For what a guest can provoke. */
 static bool rate_allows(struct qmp *qmp, unsigned kind)
@@ -142,13 +141,10 @@ void qmp_event_rtc_change(struct qmp *qmp, int64_t seconds)
 
 void qmp_event_device_deleted(struct qmp *qmp, const char *device_id)
 {
-    JsonBuilder *b;
+    JsonBuilder *b = begin_event("DEVICE_DELETED", true);
 
-    if (rate_allows(qmp, RATE_DELETED)) {
-        b = begin_event("DEVICE_DELETED", true);
-        qmp_build_string(b, "device", device_id);
-        end_event(qmp, b, true);
-    }
+    qmp_build_string(b, "device", device_id);
+    end_event(qmp, b, true);
 }
 
 static void build_vnc_end(JsonBuilder *b, const char *name, const char *host, const char *service,

@@ -553,5 +553,6 @@ const struct device_class e1000_class = {
     .quiesce = e1000_quiesce,
     .resume = e1000_resume,
     .unplug = e1000_unplug,
+    .hotplug = true,
     .pci = &e1000_pci,
 };

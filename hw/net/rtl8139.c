@@ -638,5 +638,6 @@ const struct device_class rtl8139_class = {
     .quiesce = rtl8139_quiesce,
     .resume = rtl8139_resume,
     .unplug = rtl8139_unplug,
+    .hotplug = true,
     .pci = &rtl8139_pci,
 };

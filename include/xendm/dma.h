@@ -30,21 +30,6 @@ enum dma_direction {
 int dma_read(struct device *dev, uint64_t gpa, void *buf, size_t len);
 int dma_write(struct device *dev, uint64_t gpa, const void *buf, size_t len);
 
-/* A mapped piece; ref.ptr / ref.len are the memory. */
-struct dma_segment {
-    struct guestmem_ref ref;
-    enum dma_direction direction;
-};
-
-/*
- * Maps [gpa, gpa + len) into at most `max` segments in order. Returns how many were used, or the
- * error with nothing left mapped; -ENOBUFS when `max` are too few. dma_unmap() takes as many and
- * `done`, the bytes transferred from the start.
- */
-int dma_map(struct device *dev, uint64_t gpa, size_t len, enum dma_direction direction,
-            struct dma_segment *segment, unsigned max);
-void dma_unmap(struct device *dev, struct dma_segment *segment, unsigned count, size_t done);
-
 /*
  * A list of pieces of guest memory, as PRDs, PRPs, SGLs, TRBs and virtio descriptors name them:
  * built piece by piece, then used as an iovec or copied from and to. Made once, used for each

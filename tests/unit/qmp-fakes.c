@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xendm/bus.h>
 #include <xendm/vnc.h>
 #include <xendm/backend.h>
 #include <xendm/display.h>
@@ -311,4 +312,26 @@ int vnc_set_password(struct vnc *v, const char *password, GError **err)
 void vnc_expire_password(struct vnc *v, int64_t when)
 {
     fake_qmp.expires = when;
+}
+
+/* ---- xendm/bus.h: what comes is told by name, and some things refuse ---- */
+
+struct device *device_plug(struct machine *m, const struct object_desc *desc, GError **err)
+{
+    const char *mac = object_option(desc, "mac");
+
+    g_snprintf(fake_qmp.plugged, sizeof(fake_qmp.plugged), "%s %s %s %s", desc->driver,
+               desc->id ? desc->id : "-", mac ? mac : "-",
+               object_option(desc, "n") ? object_option(desc, "n") : "-");
+    if (strcmp(desc->driver, "fixed") == 0) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "Device 'fixed' does not support hotplugging");
+        return NULL;
+    }
+    return (struct device *)&fake_qmp;
+}
+
+int device_request_unplug(struct device *dev, GError **err)
+{
+    g_set_error(err, XENDM_ERROR, EINVAL, "Device '%s' does not support hotplugging", dev->id);
+    return -EINVAL;
 }

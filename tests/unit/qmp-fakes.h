@@ -12,6 +12,7 @@
 #include <xendm/machine.h>
 
 struct fake_qmp {
+    char plugged[128]; /* by device_add */
     char password[16]; /* of VNC */
     int64_t expires;
     bool vcpu_online[4];

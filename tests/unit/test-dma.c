@@ -65,7 +65,7 @@ static void test_refused(void)
     static const struct region_ops ops = {.read = reg_read, .write = reg_write};
     struct machine *m;
     struct device *dev = new_master(&m);
-    struct dma_segment seg[4];
+    struct dma_list *l = dma_list_new(dev, 4);
     struct region regs;
     uint8_t buf[64] = {0};
     uint64_t last = (UINT64_C(16) << 20) - 32;
@@ -89,8 +89,9 @@ static void test_refused(void)
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_assert_cmpint(dma_read(dev, cases[i].gpa, buf, sizeof(buf)), ==, cases[i].error);
         g_assert_cmpint(dma_write(dev, cases[i].gpa, buf, sizeof(buf)), ==, cases[i].error);
-        g_assert_cmpint(dma_map(dev, cases[i].gpa, 64, DMA_FROM_DEVICE, seg, 4), ==,
-                        cases[i].error);
+        dma_list_begin(l, DMA_FROM_DEVICE);
+        g_assert_cmpint(dma_list_add(l, cases[i].gpa, 64), ==, cases[i].error);
+        dma_list_end(l, 0);
         g_assert_cmpuint(fake_guestmem_pinned(m->memory), ==, 0);
     }
     g_assert_cmpuint(m->dma.refused, ==, 3 * G_N_ELEMENTS(cases));
@@ -98,55 +99,12 @@ static void test_refused(void)
     dev->dma_blocked = true;
     g_assert_cmpint(dma_read(dev, 0x1000, buf, 4), ==, -EPERM);
     g_assert_cmpint(dma_write(dev, 0x1000, buf, 4), ==, -EPERM);
-    g_assert_cmpint(dma_map(dev, 0x1000, 4, DMA_TO_DEVICE, seg, 4), ==, -EPERM);
+    dma_list_begin(l, DMA_TO_DEVICE);
+    g_assert_cmpint(dma_list_add(l, 0x1000, 4), ==, -EPERM);
+    dma_list_free(l);
     dev->dma_blocked = false;
     region_remove(&regs);
     g_assert_cmpint(dma_read(dev, 0x200000, buf, 4), ==, 0);
-    fake_machine_free(m);
-}
-
-static void test_map(void)
-{
-    struct machine *m;
-    struct device *dev = new_master(&m);
-    struct dma_segment seg[8];
-    size_t sum = 0;
-    int n;
-
-    /* 64 KiB from an odd address: at least two views, in order and without gap. */
-    n = dma_map(dev, 0x10123, 65536, DMA_FROM_DEVICE, seg, 8);
-    g_assert_cmpint(n, ==, 2);
-    for (int i = 0; i < n; i++) {
-        g_assert_cmphex(seg[i].ref.gpa, ==, 0x10123 + sum);
-        memset(seg[i].ref.ptr, 0x5a + i, seg[i].ref.len);
-        sum += seg[i].ref.len;
-    }
-    g_assert_cmpuint(sum, ==, 65536);
-    g_assert_cmpuint(fake_guestmem_pinned(m->memory), ==, 2);
-    size_t first = seg[0].ref.len;
-    dma_unmap(dev, seg, 2, first + 10); /* cut short: only that much is dirty */
-    g_assert_cmpuint(fake_guestmem_pinned(m->memory), ==, 0);
-    g_assert_cmpuint(fake_guestmem_dirty_bytes(m->memory), ==, first + 10);
-    g_assert_cmpuint(m->dma.bytes_written, ==, first + 10);
-    g_assert_cmphex(*(uint8_t *)fake_guestmem_ptr(m->memory, 0x20000), ==, 0x5b);
-
-    g_assert_cmpint(dma_map(dev, 0x10123, 65536, DMA_FROM_DEVICE, seg, 1), ==, -ENOBUFS);
-    g_assert_cmpuint(fake_guestmem_pinned(m->memory), ==, 0);
-    g_assert_cmpint(dma_map(dev, 0x10123, 65536, DMA_FROM_DEVICE, seg, 0), ==, -ENOBUFS);
-    g_assert_cmpint(dma_map(dev, 0x10123, 0, DMA_FROM_DEVICE, seg, 8), ==, 0);
-
-    n = dma_map(dev, 0x1fff0, 32, DMA_TO_DEVICE, seg, 8);
-    g_assert_cmpint(n, ==, 2);
-    g_assert_false(seg[0].ref.write);
-    g_assert_cmphex(*(uint8_t *)seg[0].ref.ptr, ==, 0x5a);
-    dma_unmap(dev, seg, 2, 32);
-    g_assert_cmpuint(m->dma.bytes_read, ==, 32);
-    g_assert_cmpuint(fake_guestmem_dirty_bytes(m->memory), ==, first + 10);
-
-    /* A hole at the second page: what was mapped of the first is given back. */
-    fake_guestmem_hole(m->memory, 0x41000, 0x1000);
-    g_assert_cmpint(dma_map(dev, 0x40800, 0x2000, DMA_FROM_DEVICE, seg, 8), ==, -EFAULT);
-    g_assert_cmpuint(fake_guestmem_pinned(m->memory), ==, 0);
     fake_machine_free(m);
 }
 
@@ -373,7 +331,6 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/dma/copy", test_copy);
     g_test_add_func("/dma/refused", test_refused);
-    g_test_add_func("/dma/map", test_map);
     g_test_add_func("/dma/list", test_list);
     g_test_add_func("/dma/list-refused", test_list_refused);
     g_test_add_func("/dma/window", test_window);

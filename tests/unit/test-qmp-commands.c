@@ -189,9 +189,17 @@ static void test_cpus(void)
     g_assert_true(fake_qmp.vcpu_online[3]);
     assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":4}}", "GenericError", "4");
     assert_error(c, "{\"execute\":\"cpu-add\",\"arguments\":{\"id\":-1}}", "GenericError", "-1");
-    assert_error(
-        c, "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"usb-host\",\"bus\":\"x\"}}",
-        "GenericError", "usb-host");
+    assert_ok(c, "{'execute':'device_add','arguments':{'driver':'nic','id':'n1','mac':'m','n':7,"
+                 "'bus':'pci.0'}}");
+    g_assert_cmpstr(fake_qmp.plugged, ==, "nic n1 m 7"); /* text is the class's to read */
+    assert_ok(c, "{'execute':'device_add','arguments':{'driver':'nic','n':true}}");
+    g_assert_cmpstr(fake_qmp.plugged, ==, "nic - - on");
+    assert_error(c, "{'execute':'device_add','arguments':{'driver':'nic','n':[1]}}", "GenericError",
+                 "'n'");
+    assert_error(c, "{'execute':'device_add','arguments':{'driver':'fixed'}}", "GenericError",
+                 "hotplugging");
+    assert_error(c, "{'execute':'device_del','arguments':{'id':'fake-pci'}}", "GenericError",
+                 "hotplugging");
     assert_error(
         c,
         "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"xen-vcpu\",\"socket-id\":\"1\"}}",

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Devices that come and go under a running guest, by QMP and ACPI. On xenemu; TAP."""
+import sys
+
+from faults import Machine, image, tap, want
+
+# ACPI PCI hot-plug (hw/acpi/piix4-pm.c): slots that came, slots that shall go, eject.
+UP, DOWN, EJECT = 0xae00, 0xae04, 0xae08
+
+
+def functions(qmp):
+    return {d["qdev_id"]: d["slot"] for d in qmp.ok("query-pci")[0]["devices"]}
+
+
+def machine(tmp):
+    disk = tmp + "/hd.img"
+    image(disk, 2048)
+    return Machine(tmp, "--disk", disk)
+
+
+def plug(m, name, driver="rtl8139", **options):
+    m.qmp.ok("device_add", driver=driver, id=name, **options)
+    slot = functions(m.qmp)[name]
+    want(m.cpu.do("inl 0x%x" % UP) & 1 << slot, "the guest is not told of slot", slot)
+    return slot
+
+
+def eject(m, name, slot):
+    m.qmp.ok("device_del", id=name)
+    want(m.cpu.do("inl 0x%x" % DOWN) & 1 << slot, "the guest is not asked for slot", slot)
+    m.cpu.do("outl 0x%x 0x%x" % (EJECT, 1 << slot))
+    data = m.qmp.event("DEVICE_DELETED")
+    want(data["device"] == name, data)
+
+
+def test_comes_and_goes(tmp):
+    """network cards are plugged, used and pulled again, three hundred times"""
+    m = machine(tmp)
+    for turn in range(300):
+        name = "n%d" % turn
+        slot = plug(m, name, driver=("rtl8139", "e1000")[turn & 1], mac="00:16:3e:00:00:01")
+        m.cpu.do("pciwrite %02x.0 0x10 4 0xe1000000" % slot if turn & 1 else "pciwrite %02x.0 0x10 4 0xc301" % slot)
+        m.cpu.do("pciwrite %02x.0 4 2 7" % slot)
+        got = m.cpu.do("readl 0xe1005400" if turn & 1 else "inl 0xc300")
+        want(got == 0x003e1600, "it answers 0x%x" % got)
+        eject(m, name, slot)
+        want(name not in functions(m.qmp), functions(m.qmp))
+    m.end()
+
+
+def test_refused(tmp):
+    """what cannot come or go says so, and leaves nothing"""
+    m = machine(tmp)
+    before = functions(m.qmp)
+    for args, word in (({"driver": "ide-hd"}, "hotplug"), ({"driver": "nothing"}, "nothing"),
+                       ({"driver": "rtl8139", "mac": "x"}, "mac=x"), ({"driver": "rtl8139", "speed": 9}, "speed"),
+                       ({"driver": "rtl8139", "netdev": "n7"}, "n7"), ({"driver": "rtl8139", "bus": "isa.7"}, "isa.7")):
+        answer = m.qmp.ask("device_add", **args)
+        want("error" in answer and word in answer["error"]["desc"], args, answer)
+    slot = plug(m, "n0")
+    answer = m.qmp.ask("device_add", driver="rtl8139", id="n0")
+    want("error" in answer and "n0" in answer["error"]["desc"], answer)
+    answer = m.qmp.ask("device_add", driver="rtl8139", addr="%x" % slot)
+    want("error" in answer, answer)
+    answer = m.qmp.ask("device_del", id="piix3-ide")
+    want("error" in answer, answer)
+    eject(m, "n0", slot)
+    want(functions(m.qmp) == before, functions(m.qmp))
+    m.end()
+
+
+def test_moved(tmp):
+    """a machine that is stopped, goes on and is reset keeps what was plugged"""
+    m = machine(tmp)
+    slot = plug(m, "n0")
+    m.qmp.ok("stop")
+    m.qmp.ok("cont")
+    want(functions(m.qmp)["n0"] == slot, functions(m.qmp))
+    m.qmp.ok("device_del", id="n0")
+    m.qmp.ok("system_reset")        # whoever boots next is asked, too
+    m.cpu.until("inl 0x%x" % DOWN, 1 << slot, 1 << slot)
+    m.cpu.do("outl 0x%x 0x%x" % (EJECT, 1 << slot))
+    want(m.qmp.event("DEVICE_DELETED")["device"] == "n0")
+    m.end()
+
+
+sys.exit(tap([test_comes_and_goes, test_refused, test_moved]))
