@@ -8,7 +8,11 @@
 #include <xendm/backend.h>
 #include <xendm/block.h>
 #include <xendm/error.h>
+#include <xendm/evtchn.h>
+#include <xendm/grants.h>
+#include <xendm/handover.h>
 #include <xendm/log.h>
+#include <xendm/pv.h>
 #include <xendm/turn.h>
 #include <xendm/xenstore.h>
 
@@ -180,34 +184,149 @@ void backends_close(struct daemon *d)
 }
 
 /*
- * PV back ends that libxl leaves to the device model (toolstack.md 3.4) and that we do not serve
- * yet. Left in state Initialising they hold up a guest with PV drivers: Linux waits 30 s for a
- * keyboard and 5 minutes for a disk. Closed, their frontends give up at once, and the emulated CD
- * drive, keyboard and mouse do the work.
+ * ---- PV ----
+ *
+ * PV back ends need xenstore and grants for as long as the guest lives. A restricted process
+ * (dm_restrict) has neither, so there the toolstack's PV devices are closed before the restriction,
+ * and the emulated CD drive, keyboard and mouse do the work.
  */
-void backends_close_absent(struct daemon *d)
+
+void daemon_pv_open(struct daemon *d)
+{
+    g_autoptr(GError) err = NULL;
+
+    if (d->desc->restrict_domid) {
+        return;
+    }
+    d->grants = grants_open(d->desc->domid, &err);
+    d->pv_events = d->grants ? evtchn_open(d->desc->domid, -1, &err) : NULL;
+    if (!d->pv_events) {
+        log_warning(LOG_BACKEND, "PV devices are not served: %s", err->message);
+        g_clear_pointer(&d->grants, grants_close);
+    }
+}
+
+/* The connection of the program before us, with the ports of the front ends. */
+static int take_events(struct daemon *d, int fd, GError **err)
+{
+    struct evtchn *taken = evtchn_open(d->desc->domid, fd, err);
+
+    if (!taken) {
+        return -EIO;
+    }
+    evtchn_close(d->pv_events);
+    d->pv_events = taken;
+    return 0;
+}
+
+int daemon_pv_build(struct daemon *d, GError **err)
+{
+    const struct handover *left = d->origin.left;
+    int fd = left ? handover_fd(left, "pv", "evtchn") : -1;
+    struct pv_host host = {.domid = d->desc->domid,
+                           .xs = d->xenstore,
+                           .grants = d->grants,
+                           .backends = d->backends,
+                           .input = d->machine->input};
+
+    if (!d->pv_events) {
+        return 0;
+    }
+    if (fd >= 0 && take_events(d, fd, err) < 0) {
+        return -1;
+    }
+    host.events = d->pv_events;
+    d->pv = pv_bus_new(&host, pv_classes());
+    pv_bus_pause(d->pv);
+    return fd >= 0 && pv_bus_take_over(d->pv, left, err) < 0 ? -1 : 0;
+}
+
+void daemon_pv_hand_over(const struct daemon *d, bool check, struct handover *to)
+{
+    if (d->pv && !check) { /* ports have one owner */
+        handover_put_fd(to, "pv", "evtchn", evtchn_fd(d->pv_events));
+        pv_bus_hand_over(d->pv, to);
+    }
+}
+
+void daemon_pv_run(struct daemon *d)
+{
+    g_autoptr(GError) err = NULL;
+
+    if (!d->pv) {
+        return;
+    }
+    pv_bus_resume(d->pv);
+    if (pv_bus_start(d->pv, &err) < 0) {
+        log_error(LOG_BACKEND, "PV devices are not served: %s", err->message);
+    }
+}
+
+void daemon_pv_pause(struct daemon *d)
+{
+    if (d->pv) {
+        pv_bus_pause(d->pv);
+    }
+}
+
+bool daemon_pv_busy(const struct daemon *d)
+{
+    return d->pv && pv_bus_busy(d->pv);
+}
+
+void daemon_pv_close(struct daemon *d)
+{
+    g_clear_pointer(&d->pv, pv_bus_free);
+    g_clear_pointer(&d->pv_events, evtchn_close);
+    g_clear_pointer(&d->grants, grants_close);
+}
+
+/* ---- those that are not served ---- */
+
+static bool served(const struct daemon *d, const char *kind)
+{
+    for (const struct pv_class *const *c = pv_classes(); d->pv && *c; c++) {
+        if (g_str_equal((*c)->kind, kind)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void close_kind(struct daemon *d, const char *kind)
+{
+    g_autofree char *dir = g_strdup_printf("/local/domain/%u/backend/%s/%u",
+                                           xenstore_own_domid(d->xenstore), kind, d->desc->domid);
+    g_auto(GStrv) devices = xenstore_list(d->xenstore, dir);
+    int e = errno;
+
+    if (!devices && e != ENOENT) {
+        log_warning(LOG_BACKEND, "cannot look for %s back ends: %s", kind, g_strerror(e));
+    }
+    for (char **device = devices; device && *device; device++) {
+        g_autofree char *state = g_strdup_printf("%s/%s/state", dir, *device);
+
+        e = xenstore_write(d->xenstore, state, "6"); /* XenbusStateClosed */
+        if (e < 0) {
+            log_warning(LOG_BACKEND, "cannot close %s: %s", state, g_strerror(-e));
+        } else {
+            log_info(LOG_BACKEND, "%s %s is not served%s: closed", kind, *device,
+                     d->desc->restrict_domid ? " under dm_restrict" : "");
+        }
+    }
+}
+
+/*
+ * Left in state Initialising they hold up a guest with PV drivers: Linux waits 30 s for a keyboard
+ * and 5 minutes for a disk. Closed, their front ends give up at once.
+ */
+void daemon_pv_close_absent(struct daemon *d)
 {
     static const char *const kinds[] = {"qdisk", "vkbd", "vfb", "qusb", "9pfs"};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
-        g_autofree char *dir =
-            g_strdup_printf("/local/domain/0/backend/%s/%u", kinds[i], d->desc->domid);
-        g_auto(GStrv) devices = xenstore_list(d->xenstore, dir);
-        int e = errno;
-
-        if (!devices && e != ENOENT) {
-            log_warning(LOG_BACKEND, "cannot look for %s back ends: %s", kinds[i], g_strerror(e));
-        }
-        for (char **device = devices; device && *device; device++) {
-            g_autofree char *state = g_strdup_printf("%s/%s/state", dir, *device);
-
-            e = xenstore_write(d->xenstore, state, "6"); /* XenbusStateClosed */
-            if (e < 0) {
-                log_warning(LOG_BACKEND, "cannot close %s: %s", state, g_strerror(-e));
-            } else {
-                log_info(LOG_BACKEND, "%s %s: there is no such PV back end yet; closed", kinds[i],
-                         *device);
-            }
+        if (!served(d, kinds[i])) {
+            close_kind(d, kinds[i]);
         }
     }
 }

@@ -6,8 +6,10 @@
 
 #include <xendm/backend.h>
 #include <xendm/device.h>
+#include <xendm/facts.h>
 #include <xendm/log.h>
 #include <xendm/mapcache.h>
+#include <xendm/pv.h>
 #include <xendm/turn.h>
 #include <xendm/vnc.h>
 #include <xendm/xenstore.h>
@@ -333,6 +335,20 @@ static void describe_loop(line_fn line, void *to)
     turn_forget();
 }
 
+static void describe_pv(const struct control *c, line_fn line, void *to)
+{
+    struct facts *facts;
+
+    if (!c->d->pv) {
+        line(to, "PV devices are not served");
+        return;
+    }
+    facts = facts_new();
+    pv_bus_describe(c->d->pv, facts);
+    facts_foreach_line(facts, line, to);
+    facts_free(facts);
+}
+
 static bool op_describe(void *opaque, const char *topic, line_fn line, void *to)
 {
     const struct control *c = opaque;
@@ -346,6 +362,8 @@ static bool op_describe(void *opaque, const char *topic, line_fn line, void *to)
         describe_mapcache(c, line, to);
     } else if (strcmp(topic, "hypervisor") == 0) {
         describe_hypervisor(c, line, to);
+    } else if (strcmp(topic, "pv") == 0) {
+        describe_pv(c, line, to);
     } else if (strcmp(topic, "loop") == 0) {
         describe_loop(line, to);
     } else {

@@ -71,6 +71,7 @@ static int open_xen(struct daemon *d, struct xen_domain_info *info, GError **err
         return -1;
     }
     d->xenstore = xenstore_open(d->desc->domid, &xenstore_events, d, err);
+    daemon_pv_open(d);
     return d->xenstore ? 0 : -1;
 }
 
@@ -166,7 +167,7 @@ int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err
     d->sandbox = sandbox_prepare(desc, err);
     if (!d->sandbox || open_xen(d, &info, err) < 0 ||
         (origin_is_inherited(&d->origin) && inherit(d, err) < 0) || backends_open(d, err) < 0 ||
-        open_vnc(d, err) < 0 || build_machine(d, &info, err) < 0) {
+        open_vnc(d, err) < 0 || build_machine(d, &info, err) < 0 || daemon_pv_build(d, err) < 0) {
         return -1;
     }
     return 0;
@@ -190,7 +191,7 @@ int daemon_serve(struct daemon *d, GError **err)
     bool inherited = origin_is_inherited(&d->origin);
 
     if (!inherited) {
-        backends_close_absent(d);
+        daemon_pv_close_absent(d);
         if (drop_privileges(d, err) < 0) {
             return -1;
         }
@@ -218,6 +219,7 @@ void daemon_let_go(struct daemon *d)
     xen_hypervisor_let_go(d->hv);
     g_clear_pointer(&d->vnc, vnc_let_go);
     ioreq_server_leave(d->ioreq);
+    daemon_pv_close(d);
     board_free(d->machine);
     machine_free(d->machine);
     mapcache_free(d->memory);
@@ -237,7 +239,9 @@ void daemon_end(struct daemon *d)
         ioreq_server_close(d->ioreq);
         d->ioreq = NULL;
     }
+    daemon_pv_pause(d);
     backends_await_io(d);
+    daemon_pv_close(d);
     g_clear_pointer(&d->vnc, vnc_free);
     if (d->machine) {
         board_free(d->machine);

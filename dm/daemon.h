@@ -17,8 +17,11 @@
 #include "origin.h"
 
 struct backend_set;
+struct evtchn;
+struct grants;
 struct guestmem;
 struct handover;
+struct pv_bus;
 struct qmp_call;
 struct update;
 struct ioreq_server;
@@ -40,6 +43,9 @@ struct daemon {
     struct sandbox *sandbox;
     struct vnc *vnc; /* NULL: none asked for */
     struct backend_set *backends;
+    struct pv_bus *pv; /* NULL: PV devices are not served */
+    struct grants *grants;
+    struct evtchn *pv_events;
     GMainLoop *loop;
     int argc; /* as main() got them */
     char **argv;
@@ -129,7 +135,17 @@ struct flush *backends_flush(struct daemon *d, void (*done)(void *opaque, GError
                              void *opaque);
 /* Nobody waits for it any more. */
 void backends_flush_forget(struct flush *f);
-/* PV back ends that the toolstack left to us and that we do not serve. */
-void backends_close_absent(struct daemon *d);
+/* The connections to Xen, with the rights of the start. Without them there are no PV back ends. */
+void daemon_pv_open(struct daemon *d);
+/* The bus, on a machine that is built; in a live update with what is left to it. Paused. */
+int daemon_pv_build(struct daemon *d, GError **err);
+void daemon_pv_hand_over(const struct daemon *d, bool check, struct handover *to);
+/* With the machine: nothing new is begun while it is paused, and a stop waits while it is busy. */
+void daemon_pv_run(struct daemon *d);
+void daemon_pv_pause(struct daemon *d);
+bool daemon_pv_busy(const struct daemon *d);
+void daemon_pv_close(struct daemon *d);
+/* Those that the toolstack left to us and that we do not serve. */
+void daemon_pv_close_absent(struct daemon *d);
 
 #endif

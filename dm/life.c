@@ -46,6 +46,7 @@ void daemon_go_on(struct daemon *d)
         machine_start(d->machine);
         d->updating = false;
         ioreq_server_resume(d->ioreq);
+        daemon_pv_run(d);
     }
 }
 
@@ -83,6 +84,7 @@ static void run(struct daemon *d)
         }
     }
     ioreq_server_resume(d->ioreq);
+    daemon_pv_run(d);
 }
 
 int daemon_continue(struct daemon *d, GError **err)
@@ -125,8 +127,10 @@ struct stop_source {
 
 static gboolean stop_prepare(GSource *source, gint *timeout)
 {
+    const struct daemon *d = ((struct stop_source *)source)->d;
+
     *timeout = -1;
-    return !machine_busy(((struct stop_source *)source)->d->machine);
+    return !machine_busy(d->machine) && !daemon_pv_busy(d);
 }
 
 /*
@@ -175,6 +179,7 @@ static void stop_begin(struct daemon *d, bool flush, void (*stopped)(void *opaqu
     d->stopped_opaque = opaque;
     if (d->stop_ran) {
         ioreq_server_pause(d->ioreq);
+        daemon_pv_pause(d);
         machine_stop(d->machine);
     }
     source = g_source_new(&stop_funcs, sizeof(struct stop_source));

@@ -298,8 +298,9 @@ static void info_help(struct qmp *qmp, GString *text, const char *arg)
     for (size_t i = 0; i < G_N_ELEMENTS(topics); i++) {
         hmp_out(text, "info %s -- %s", topics[i].name, topics[i].help);
     }
-    hmp_out(text, "info ioreq, info mapcache, info hypervisor, info loop -- what the daemon says "
-                  "of its parts");
+    hmp_out(text,
+            "info ioreq, info mapcache, info hypervisor, info loop, info pv -- what the daemon "
+            "says of its parts");
 }
 
 void hmp_info(struct qmp_call *call, const char *arg)

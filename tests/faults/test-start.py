@@ -58,10 +58,11 @@ FATAL = {
 SERVES = {
     "nr-vcpus": None,                   # the other call that knows it is asked
     "map-io-range": r"warning acpi: smbus is not there: the hypervisor does not forward pio 0xb100",
-    "xs-write": r"warning backend: cannot close /local/domain/0/backend/vkbd/1/0/state: " + REFUSED,
+    "evtchn-open": r"warning backend: PV devices are not served: cannot open event channels \(/dev/xen/evtchn\): " + REFUSED,
+    "xs-write": r"warning backend: cannot write /local/domain/0/backend/vkbd/1/0/[a-z-]+: " + REFUSED,
     "xs-read": r"(warning xenstore: cannot look at /local/domain/0/device-model/1: " + REFUSED + "|)",
-    "xs-watch": r"warning xenstore: cannot watch /local/domain/1/vm: " + REFUSED,
-    "xs-directory": r"warning backend: cannot look for \w+ back ends: " + REFUSED,
+    "xs-watch": r"(warning xenstore: cannot watch /local/domain/1/vm|error backend: .*cannot watch /local/domain/\S+): " + REFUSED,
+    "xs-directory": r"warning backend: cannot (look for \w+ back ends|list /local/domain/0/backend/vkbd/1): " + REFUSED,
 }
 CALLS = {"map-io-range": 34, "evtchn-bind": 3, "xs-watch": 4, "xs-write": 2, "xs-read": 2, "xs-directory": 5, "populate": 1}
 ALWAYS = r"info |warning display: -vnc|^xendm: "        # other lines that a log may have

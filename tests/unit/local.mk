@@ -12,3 +12,4 @@ include tests/unit/xen.mk
 include tests/unit/dm.mk
 include tests/unit/backends.mk
 include tests/unit/net.mk
+include tests/unit/pv.mk

@@ -293,13 +293,17 @@ class Script:
         v = expression(word, self.env)
         return "0x%x" % v if isinstance(v, int) and v >= 0 else str(v)
 
+    def decimal(self, word):
+        """As numbers are in xenstore."""
+        return str(expression(word, self.env)) if "$" in word and word[0] != '"' else word
+
     def command(self, w):
         """Run one command, give its value: an integer if it is one, else text."""
         name = w[0]
         if name == "pci" and len(w) > 2:
             return self.pci(w[1:])
         if name == "xs":
-            return self.xenstore([self.argument(x).strip('"') for x in w[1:]])
+            return self.xenstore([self.decimal(x).strip('"') for x in w[1:]])
         if name == "qmp":
             return self.qmp_command(w[1:])
         if name == "truncate":

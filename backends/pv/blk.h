@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Private to backends/pv: a PV disk. Keys and medium are in blk.c, the ring in blk-ring.c. */
+#ifndef BACKENDS_PV_BLK_H
+#define BACKENDS_PV_BLK_H
+
+#include <xendm/block.h>
+
+#include "internal.h"
+
+#define BLK_SECTOR 512u /* of the protocol, whatever the disk's own is */
+#define BLK_RING_ORDER_MAX 4u
+/* Segments of an indirect request: 1 MiB in pages. Their descriptors fit into one page. */
+#define BLK_INDIRECT_MAX 256u
+
+/* The same requests laid out by compilers that align 64 bits to 4 or to 8 bytes; offsets. */
+struct blk_protocol {
+    const char *name; /* as front ends write it into `protocol` */
+    unsigned entry;   /* bytes of a ring's entry */
+    unsigned id, sector, segments, indirect_refs, discard_sectors;
+    unsigned response;
+};
+
+struct blk {
+    struct pv_device dev;
+
+    struct block *drive; /* NULL: not open */
+    struct block_queue *queue;
+    bool own; /* the drive is this device's alone, else an emulated one has it, too */
+    bool cdrom, read_only;
+
+    const struct blk_protocol *protocol;
+    uint8_t *ring;    /* NULL: not connected */
+    uint32_t entries; /* a power of two */
+    uint32_t req_cons, rsp_prod;
+    unsigned connection; /* requests of an earlier one are not answered */
+    bool stalled;        /* too much is in flight: goes on when something ends */
+    guint more;          /* goes on in the next turn; 0: no */
+
+    unsigned in_flight;
+    size_t memory; /* bytes of their buffers */
+    uint64_t requests, errors, refused;
+};
+
+/* The front end's word for it; NULL: the one of a 64-bit guest. */
+const struct blk_protocol *blk_protocol_find(const char *name);
+/* The ring that the core has mapped. -EIO: its indices are nonsense. */
+int blk_ring_begin(struct blk *b);
+void blk_ring_resume_at(struct blk *b, uint32_t index); /* instead, after a live update */
+void blk_ring_end(struct blk *b);
+void blk_ring_run(struct blk *b);
+
+#endif

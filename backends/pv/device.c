@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One PV device and its front end: the states of xenbus; see xendm/pv.h. Xen's io/xenbus.h, and
+ * what front ends of Linux, Windows and the BSDs make of it.
+ *
+ * Whatever changed, the states are read anew and the next step is taken: so no order of events is
+ * wrong. The guest can make us look as often as xenstored lets it write; LOOKS_MAX bounds that.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <xendm/error.h>
+#include <xendm/evtchn.h>
+#include <xendm/facts.h>
+#include <xendm/grants.h>
+#include <xendm/handover.h>
+#include <xendm/log.h>
+#include <xendm/turn.h>
+#include <xendm/xenstore.h>
+
+#include "internal.h"
+
+#define LOOKS_MAX 40u           /* of one device … */
+#define LOOKS_WINDOW_US 1000000 /* … in this time; a front end that connects needs about five */
+
+const struct pv_host *pv_host(const struct pv_device *dev)
+{
+    return &dev->bus->host;
+}
+
+const char *pv_name(const struct pv_device *dev)
+{
+    return dev->link->name;
+}
+
+bool pv_paused(const struct pv_device *dev)
+{
+    return dev->bus->paused;
+}
+
+/* ---- keys ---- */
+
+static char *key_path(const struct pv_device *dev, bool front, const char *key)
+{
+    return g_strdup_printf("%s/%s", front ? dev->link->front : dev->link->path, key);
+}
+
+char *pv_read(struct pv_device *dev, bool front, const char *key)
+{
+    g_autofree char *path = key_path(dev, front, key);
+
+    if (front && !dev->link->front[0]) {
+        errno = ENOENT;
+        return NULL;
+    }
+    return xenstore_read(dev->bus->host.xs, path);
+}
+
+int pv_read_uint(struct pv_device *dev, bool front, const char *key, uint64_t max, uint64_t *value)
+{
+    g_autofree char *path = key_path(dev, front, key);
+
+    return front && !dev->link->front[0] ? -ENOENT
+                                         : xenstore_read_uint(dev->bus->host.xs, path, max, value);
+}
+
+bool pv_read_flag(struct pv_device *dev, bool front, const char *key)
+{
+    uint64_t value = 0;
+
+    return pv_read_uint(dev, front, key, UINT32_MAX, &value) == 0 && value != 0;
+}
+
+int pv_write(struct pv_device *dev, const char *key, const char *fmt, ...)
+{
+    g_autofree char *path = key_path(dev, false, key);
+    g_autofree char *value = NULL;
+    va_list ap;
+    int rc;
+
+    va_start(ap, fmt);
+    value = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    rc = xenstore_write(dev->bus->host.xs, path, value);
+    if (rc < 0) {
+        log_warning(LOG_BACKEND, "cannot write %s: %s", path, g_strerror(-rc));
+    }
+    return rc;
+}
+
+/* Not there, or garbage: PV_UNKNOWN. False: xenstore does not say. */
+static bool read_state(struct pv_device *dev, bool front, enum pv_state *state)
+{
+    uint64_t value = PV_UNKNOWN;
+    int rc = pv_read_uint(dev, front, "state", PV_CLOSED, &value);
+
+    *state = rc == 0 ? (enum pv_state)value : PV_UNKNOWN;
+    return rc == 0 || rc == -ENOENT || rc == -EINVAL || rc == -ERANGE;
+}
+
+static void set_state(struct pv_device *dev, enum pv_state state)
+{
+    if (dev->state != state) {
+        dev->state = state;
+        pv_write(dev, "state", "%u", (unsigned)state);
+    }
+}
+
+void pv_say_again(struct pv_device *dev)
+{
+    pv_write(dev, "state", "%u", (unsigned)dev->state);
+}
+
+/* ---- the connection ---- */
+
+static void rang(void *opaque)
+{
+    struct pv_device *dev = opaque;
+
+    if (dev->ring) {
+        dev->class->event(dev);
+    }
+}
+
+void pv_notify(struct pv_device *dev)
+{
+    if (dev->link->port >= 0) {
+        evtchn_notify(dev->bus->host.events, (unsigned)dev->link->port);
+    }
+}
+
+void pv_unmask(struct pv_device *dev)
+{
+    if (dev->link->port >= 0) {
+        evtchn_unmask(dev->bus->host.events, (unsigned)dev->link->port);
+    }
+}
+
+static int map_ring(struct pv_device *dev, const uint32_t *refs, unsigned count, GError **err)
+{
+    int e = 0;
+
+    dev->ring = count > PV_RING_PAGES_MAX
+                    ? (e = -EINVAL, NULL)
+                    : grants_map(dev->bus->host.grants, refs, count, true, &e);
+    if (!dev->ring) {
+        g_set_error(err, XENDM_ERROR, -e, "cannot map its ring (%u pages): %s", count,
+                    g_strerror(-e));
+        return e;
+    }
+    dev->ring_pages = count;
+    memcpy(dev->link->refs, refs, count * sizeof(refs[0]));
+    return 0;
+}
+
+static void detach(struct pv_device *dev)
+{
+    const struct pv_host *host = &dev->bus->host;
+
+    if (dev->ring) {
+        grants_unmap(host->grants, dev->ring, dev->ring_pages);
+        dev->ring = NULL;
+    }
+    if (dev->link->port >= 0) {
+        evtchn_unbind(host->events, (unsigned)dev->link->port);
+        dev->link->port = -1;
+    }
+}
+
+int pv_attach(struct pv_device *dev, const uint32_t *refs, unsigned count, uint32_t port,
+              GError **err)
+{
+    int rc = map_ring(dev, refs, count, err);
+
+    if (rc == 0) {
+        rc = dev->link->port = evtchn_bind(dev->bus->host.events, port, rang, dev);
+        if (rc < 0) {
+            dev->link->port = -1;
+            g_set_error(err, XENDM_ERROR, -rc, "cannot bind its event channel %u: %s", port,
+                        g_strerror(-rc));
+        }
+    }
+    if (rc >= 0) {
+        rc = dev->class->attached(dev, NULL, NULL, err);
+    }
+    if (rc < 0) {
+        detach(dev);
+    }
+    return rc < 0 ? rc : 0;
+}
+
+int pv_read_port(struct pv_device *dev, uint32_t *port, GError **err)
+{
+    uint64_t value = 0;
+    int rc = pv_read_uint(dev, true, "event-channel", UINT32_MAX, &value);
+
+    if (rc < 0) {
+        g_set_error(err, XENDM_ERROR, -rc, "its event-channel is no number: %s", g_strerror(-rc));
+    }
+    *port = (uint32_t)value;
+    return rc;
+}
+
+/* True: nothing is in flight any more. */
+static bool disconnected(struct pv_device *dev)
+{
+    if (dev->ring) {
+        dev->class->disconnect(dev);
+        detach(dev);
+        log_guest(LOG_BACKEND, "%s: disconnected", pv_name(dev));
+    }
+    dev->link->draining = pv_device_busy(dev);
+    return !dev->link->draining;
+}
+
+bool pv_device_busy(const struct pv_device *dev)
+{
+    return dev->class->busy && dev->class->busy(dev);
+}
+
+void pv_fail(struct pv_device *dev, const char *fmt, ...)
+{
+    g_autofree char *text = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    text = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    log_guest(LOG_BACKEND, "%s: %s: it is served no more", pv_name(dev), text);
+    dev->link->failed = true;
+    disconnected(dev);
+    set_state(dev, PV_CLOSING);
+}
+
+/* ---- the states ---- */
+
+static void offer(struct pv_device *dev)
+{
+    g_autoptr(GError) err = NULL;
+
+    dev->link->failed = false;
+    if (dev->class->offer && dev->class->offer(dev, &err) < 0) {
+        log_guest(LOG_BACKEND, "%s cannot be served: %s", pv_name(dev), err->message);
+        set_state(dev, PV_CLOSED);
+        return;
+    }
+    set_state(dev, PV_INIT_WAIT);
+}
+
+static void connect_front(struct pv_device *dev)
+{
+    g_autoptr(GError) err = NULL;
+
+    if (dev->class->connect(dev, &err) < 0) {
+        log_guest(LOG_BACKEND, "%s: %s", pv_name(dev), err->message);
+        dev->link->failed = true;
+        set_state(dev, PV_CLOSING);
+        return;
+    }
+    dev->link->connections++;
+    log_guest(LOG_BACKEND, "%s: connected, ring of %u page%s", pv_name(dev), dev->ring_pages,
+              dev->ring_pages == 1 ? "" : "s");
+    set_state(dev, PV_CONNECTED);
+    dev->class->event(dev); /* what was put into the ring before we were bound */
+}
+
+static bool active(enum pv_state front)
+{
+    return front == PV_INITIALISED || front == PV_CONNECTED || front == PV_CLOSING;
+}
+
+/* The toolstack wants it away: it wrote Closing into our state, and takes `online` back. */
+static void close_step(struct pv_device *dev, enum pv_state front)
+{
+    if (!active(front) && disconnected(dev)) {
+        set_state(dev, PV_CLOSED);
+    }
+}
+
+static void step(struct pv_device *dev, enum pv_state front)
+{
+    switch (front) {
+    case PV_INITIALISING: /* new, or again: after a kexec without a word */
+        if (dev->state != PV_INIT_WAIT && disconnected(dev)) {
+            offer(dev);
+        }
+        break;
+    case PV_INITIALISED:
+    case PV_CONNECTED:
+        if (dev->state == PV_INITIALISING) { /* it came back from a suspend and does not wait */
+            offer(dev);
+        }
+        if (dev->state == PV_INIT_WAIT && !dev->link->failed) {
+            connect_front(dev);
+        }
+        break;
+    case PV_CLOSING: /* it may use its ring still, to flush a disk */
+        if (dev->state != PV_CLOSED) {
+            set_state(dev, PV_CLOSING);
+        }
+        break;
+    case PV_CLOSED:
+    case PV_UNKNOWN:
+        if (disconnected(dev)) {
+            set_state(dev, PV_CLOSED);
+        }
+        break;
+    case PV_INIT_WAIT: /* no front end waits so */
+        break;
+    }
+}
+
+static void front_changed(void *opaque, const char *path)
+{
+    pv_device_look(opaque);
+}
+
+/* The toolstack writes it first, but the directory is seen key by key outside a transaction. */
+static bool find_front(struct pv_device *dev)
+{
+    struct pv_link *link = dev->link;
+    g_autofree char *front = link->front[0] ? NULL : pv_read(dev, false, "frontend");
+    g_autofree char *state = NULL;
+    uint64_t domid = 0;
+
+    if (link->front[0]) {
+        return true;
+    }
+    if (!front || front[0] != '/') {
+        return false;
+    }
+    if (pv_read_uint(dev, false, "frontend-id", UINT16_MAX, &domid) < 0 ||
+        domid != dev->bus->host.domid) {
+        log_warning(LOG_BACKEND, "%s: its front end is not in domain %u", pv_name(dev),
+                    dev->bus->host.domid);
+        return false;
+    }
+    g_free(link->front);
+    link->front = g_steal_pointer(&front);
+    state = key_path(dev, true, "state");
+    link->watch = xenstore_watch(dev->bus->host.xs, state, front_changed, dev);
+    if (!link->watch) {
+        log_error(LOG_BACKEND, "cannot watch %s: %s", state, g_strerror(errno));
+    }
+    return true;
+}
+
+static void look_now(struct pv_device *dev)
+{
+    enum pv_state ours, front;
+    uint64_t online = 1;
+
+    if (dev->link->leaving) {
+        if (disconnected(dev)) {
+            pv_device_free(dev);
+        }
+        return;
+    }
+    if (!find_front(dev) || !read_state(dev, false, &ours) || !read_state(dev, true, &front)) {
+        return; /* what is not known changes nothing */
+    }
+    pv_read_uint(dev, false, "online", UINT32_MAX, &online);
+    if (ours == PV_CLOSING && dev->state != PV_CLOSED) {
+        dev->state = PV_CLOSING; /* as the toolstack has it */
+    } else if (ours == PV_CLOSED && !dev->ring) {
+        dev->state = PV_CLOSED;
+    }
+    if (!online || (ours == PV_CLOSING && !active(front) && front != PV_INITIALISING)) {
+        if (!online && dev->state != PV_CLOSED) {
+            set_state(dev, PV_CLOSING);
+        }
+        close_step(dev, front);
+        return;
+    }
+    step(dev, front);
+}
+
+static gboolean look_again(gpointer opaque)
+{
+    struct pv_device *dev = opaque;
+    struct pv_bus *bus = dev->bus;
+    const struct pv_class *class = dev->class;
+    bool left = dev->link->leaving;
+
+    turn_of("PV states");
+    dev->link->timer = 0;
+    pv_device_look(dev);
+    if (left) { /* another one may have come in its place */
+        pv_bus_look_at(bus, class);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+void pv_device_look(struct pv_device *dev)
+{
+    struct pv_link *link = dev->link;
+    int64_t now = g_get_monotonic_time();
+
+    if (dev->bus->paused) {
+        link->look = true;
+        return;
+    }
+    if (now - link->window >= LOOKS_WINDOW_US) {
+        link->window = now;
+        link->looks = 0;
+    }
+    if (++link->looks <= LOOKS_MAX) {
+        look_now(dev);
+    } else if (!link->timer) {
+        link->timer = g_timeout_add((guint)((link->window + LOOKS_WINDOW_US - now) / 1000 + 1),
+                                    look_again, dev);
+    }
+}
+
+void pv_idle(struct pv_device *dev)
+{
+    if (dev->link->draining && !dev->link->timer) {
+        dev->link->draining = false;
+        dev->link->timer = g_timeout_add(0, look_again, dev);
+    }
+}
+
+void pv_device_resume(struct pv_device *dev)
+{
+    if (dev->ring) {
+        dev->class->event(dev);
+    }
+    if (dev->link->look) {
+        dev->link->look = false;
+        pv_device_look(dev);
+    }
+}
+
+/* ---- life ---- */
+
+struct pv_device *pv_device_new(struct pv_bus *bus, const struct pv_class *class, unsigned devid,
+                                const char *path)
+{
+    struct pv_device *dev = g_malloc0(class->size);
+
+    dev->class = class;
+    dev->bus = bus;
+    dev->devid = devid;
+    dev->state = PV_INITIALISING;
+    dev->link = g_new0(struct pv_link, 1);
+    dev->link->name = g_strdup_printf("%s %u", class->kind, devid);
+    dev->link->path = g_strdup(path);
+    dev->link->front = g_strdup("");
+    dev->link->port = -1;
+    return dev;
+}
+
+/* Its port stays bound: whoever closes the event channels ends that, or another process has it. */
+void pv_device_free(struct pv_device *dev)
+{
+    struct pv_link *link = dev->link;
+
+    if (dev->ring) {
+        dev->class->disconnect(dev);
+        grants_unmap(dev->bus->host.grants, dev->ring, dev->ring_pages);
+        dev->ring = NULL;
+    }
+    if (dev->class->removed) {
+        dev->class->removed(dev, link->leaving);
+    }
+    if (link->timer) {
+        g_source_remove(link->timer);
+    }
+    xenstore_unwatch(link->watch);
+    pv_bus_forget(dev->bus, dev);
+    g_free(link->name);
+    g_free(link->path);
+    g_free(link->front);
+    g_free(link);
+    g_free(dev);
+}
+
+void pv_device_leave(struct pv_device *dev)
+{
+    if (!dev->link->leaving) {
+        dev->link->leaving = true;
+        dev->link->looks = 0; /* that was the toolstack */
+        pv_device_look(dev);
+    }
+}
+
+/* ---- live update ---- */
+
+void pv_device_hand_over(const struct pv_device *dev, struct handover *to, const char *group)
+{
+    handover_put_int(to, group, "state", (int)dev->state);
+    handover_put_int(to, group, "failed", dev->link->failed);
+    if (dev->ring) {
+        handover_put_bytes(to, group, "refs", dev->link->refs,
+                           dev->ring_pages * sizeof(dev->link->refs[0]));
+        handover_put_int(to, group, "port", dev->link->port);
+    }
+    if (dev->class->hand_over) {
+        dev->class->hand_over(dev, to, group);
+    }
+}
+
+static int take_over_ring(struct pv_device *dev, const uint8_t *bytes, size_t len,
+                          const struct handover *from, const char *group, GError **err)
+{
+    uint32_t refs[PV_RING_PAGES_MAX];
+    int64_t port = handover_int(from, group, "port", -1);
+    int rc;
+
+    if (len == 0 || len > sizeof(refs) || port < 0 || port > INT32_MAX) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "what is left of it is no ring");
+        return -EINVAL;
+    }
+    memcpy(refs, bytes, len);
+    rc = map_ring(dev, refs, (unsigned)(len / sizeof(refs[0])), err);
+    if (rc < 0) {
+        return rc;
+    }
+    dev->link->port = (int)port;
+    dev->link->connections++;
+    evtchn_adopt(dev->bus->host.events, (unsigned)port, rang, dev);
+    return dev->class->attached(dev, from, group, err);
+}
+
+int pv_device_take_over(struct pv_device *dev, const struct handover *from, const char *group,
+                        GError **err)
+{
+    size_t len = 0;
+    g_autofree uint8_t *refs = handover_bytes(from, group, "refs", &len);
+
+    dev->state = (enum pv_state)CLAMP(handover_int(from, group, "state", 0), 0, PV_CLOSED);
+    dev->link->failed = handover_int(from, group, "failed", 0);
+    if (dev->class->take_over && dev->class->take_over(dev, from, group, err) < 0) {
+        return -EIO;
+    }
+    return refs ? take_over_ring(dev, refs, len, from, group, err) : 0;
+}
+
+/* ---- what is said of it ---- */
+
+static const char *state_name(enum pv_state state)
+{
+    static const char *const names[] = {"unknown",   "initialising", "waiting", "initialised",
+                                        "connected", "closing",      "closed"};
+
+    return names[state];
+}
+
+void pv_device_describe(const struct pv_device *dev, struct facts *to)
+{
+    fact_text(to, "state", "%s", state_name(dev->state));
+    fact_text(to, "front end", "%s", dev->link->front);
+    fact_int(to, "connections", dev->link->connections);
+    if (dev->ring) {
+        fact_int(to, "ring pages", dev->ring_pages);
+        fact_int(to, "port", dev->link->port);
+    }
+    if (dev->class->describe) {
+        dev->class->describe(dev, to);
+    }
+}

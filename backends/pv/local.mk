@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# PV back ends that the toolstack leaves to the device model. Xen's headers here are those of the protocols alone.
+noinst_LTLIBRARIES += libbackendspv.la
+libbackendspv_la_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
+libbackendspv_la_SOURCES = \
+	backends/pv/blk.c backends/pv/blk-ring.c backends/pv/blk.h backends/pv/bus.c backends/pv/classes.c backends/pv/device.c \
+	backends/pv/internal.h backends/pv/kbd.c
+libbackendspv_la_LIBADD = $(GLIB_LIBS)
+noinst_HEADERS += include/xendm/evtchn.h include/xendm/grants.h include/xendm/pv.h
