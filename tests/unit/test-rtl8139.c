@@ -620,6 +620,61 @@ static void test_plus_receive(void)
     box_free(&b);
 }
 
+/*
+ * XSA-140: headers that lie about their length made QEMU send what its memory held behind the
+ * frame. Here exactly the frame is sent, and nothing is computed over what is not in it.
+ */
+static void test_xsa_140(void)
+{
+    struct box b = box_new();
+    static const uint8_t ihl[] = {0x45, 0x4f, 0x40, 0x44, 0xf5};
+    size_t len;
+
+    plus_on(&b);
+    for (unsigned i = 0; i < G_N_ELEMENTS(ihl); i++) {
+        ip_frame(mem(&b, BUF), 64, i & 1 ? 17 : 6);
+        mem(&b, BUF)[14] = ihl[i];
+        mem(&b, BUF)[16] = 0xff; /* 65 KiB, it says */
+        mem(&b, BUF)[46] = 0xf0; /* and TCP's header has 60 bytes */
+        descriptor(&b, TXD + i * 16, OWN | FS | LS | 0x08070000 | 100u << 16 | 36, 0, BUF);
+        poll_tx(&b);
+        const uint8_t *f = fake_net_frame(b.net, i, &len);
+        g_assert_cmpuint(len, ==, 36);
+        g_assert_cmpmem(f + 26, 10, mem(&b, BUF + 26), 10);
+        const struct net_offload *o = offload(&b, i);
+        g_assert_cmpuint(o->flags & NET_TSO4, ==, 0);
+        g_assert_true(!o->flags || o->csum_start + o->csum_offset + 2u <= 36u);
+    }
+    box_free(&b);
+}
+
+/*
+ * CVE-2021-3416: loopback into the ring that is being sent from. Each descriptor that is received
+ * into becomes one to send; a turn ends all the same, and the stack does not grow.
+ */
+static void test_loopback_into_itself(void)
+{
+    struct box b = box_new();
+
+    plus_on(&b);
+    wr(&b, TCR, 0x60000, 4);
+    wr(&b, RCR, 0x01, 4);
+    for (unsigned i = 0; i < 64; i++) {
+        uint32_t *d = (uint32_t *)mem(&b, TXD + i * 16);
+        d[0] = OWN | FS | LS | (i == 63 ? EOR : 0) | 60;
+        d[1] = 0, d[2] = BUF, d[3] = 0;
+        /* what is received is a descriptor that is the chip's again */
+        descriptor(&b, RXD + i * 16, OWN | 1600 | (i == 63 ? EOR : 0), 0, TXD + i * 16);
+    }
+    memcpy(mem(&b, BUF), mem(&b, TXD), 16);
+    poll_tx(&b);
+    for (unsigned i = 0; i < 100; i++) { /* turns; it may go on for ever, but each of them ends */
+        g_main_context_iteration(NULL, FALSE);
+    }
+    g_assert_cmpuint(b.net->sent->len, ==, 0);
+    box_free(&b);
+}
+
 static void run_idle(void)
 {
     while (g_main_context_iteration(NULL, FALSE)) {
@@ -833,6 +888,8 @@ int main(int argc, char **argv)
     g_test_add_func("/rtl8139/plus-large", test_plus_large);
     g_test_add_func("/rtl8139/plus-tag", test_plus_tag);
     g_test_add_func("/rtl8139/plus-receive", test_plus_receive);
+    g_test_add_func("/rtl8139/xsa-140-header-lengths", test_xsa_140);
+    g_test_add_func("/rtl8139/cve-2021-3416-loopback", test_loopback_into_itself);
     g_test_add_func("/rtl8139/plus-hostile", test_plus_hostile);
     g_test_add_func("/rtl8139/plus-turns", test_plus_turns);
     g_test_add_func("/rtl8139/tally", test_tally);
