@@ -2,9 +2,11 @@
 /* Where firmware is; see xendm/firmware.h. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <glib.h>
 
+#include <xendm/files.h>
 #include <xendm/firmware.h>
 
 const char *firmware_dirs(void)
@@ -14,6 +16,16 @@ const char *firmware_dirs(void)
     return dirs && *dirs ? dirs : XENDM_FIRMWARE_DIR;
 }
 
+static bool is_there(const char *path)
+{
+    int fd = files_open_read(path);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd >= 0;
+}
+
 char *firmware_find(const char *dirs, const char *name)
 {
     g_auto(GStrv) list = g_strsplit(dirs, ":", -1);
@@ -21,7 +33,7 @@ char *firmware_find(const char *dirs, const char *name)
     for (char **dir = list; *dir && !strchr(name, '/'); dir++) {
         g_autofree char *path = g_build_filename(*dir, name, NULL);
 
-        if (**dir && g_file_test(path, G_FILE_TEST_EXISTS)) {
+        if (**dir && is_there(path)) {
             return g_steal_pointer(&path);
         }
     }

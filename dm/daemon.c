@@ -126,11 +126,8 @@ static int drop_privileges(struct daemon *d, GError **err)
     return sandbox_enter(d->sandbox, origin_is_inherited(&d->origin), err);
 }
 
-/*
- * Who inherits everything opens nothing by name any more: it gives its rights up before it looks
- * at what is left to it.
- */
-static int inherit(struct daemon *d, GError **err)
+/* What of back ends needs a name or a call that is forbidden later, for media that come later. */
+static void prepare_backends(const struct daemon *d)
 {
     for (guint i = 0; i < d->desc->objects->len; i++) {
         const struct object_desc *o = g_ptr_array_index(d->desc->objects, i);
@@ -139,6 +136,14 @@ static int inherit(struct daemon *d, GError **err)
             backend_prepare(o);
         }
     }
+}
+
+/*
+ * Who inherits everything opens nothing by name any more: it gives its rights up before it looks
+ * at what is left to it.
+ */
+static int inherit(struct daemon *d, GError **err)
+{
     return drop_privileges(d, err) < 0 || origin_receive(&d->origin, d->xen, err) < 0 ? -1 : 0;
 }
 
@@ -165,6 +170,7 @@ int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err
         loop_ask_for_short_slices();
     }
     d->sandbox = sandbox_prepare(desc, err);
+    prepare_backends(d);
     if (!d->sandbox || open_xen(d, &info, err) < 0 ||
         (origin_is_inherited(&d->origin) && inherit(d, err) < 0) || backends_open(d, err) < 0 ||
         open_vnc(d, err) < 0 || build_machine(d, &info, err) < 0 || daemon_pv_build(d, err) < 0) {

@@ -12,6 +12,7 @@
 #include "control.h"
 #include "daemon.h"
 #include "loop.h"
+#include "sandbox/sandbox.h"
 #include "update/update.h"
 
 static void terminate(void *opaque, const char *signal_name)
@@ -86,6 +87,7 @@ int main(int argc, char **argv)
 
     d.argc = argc;
     d.argv = argv;
+    sandbox_close_inherited(argc, argv);
     d.origin.arrival = update_arrive(argc, argv, &err);
     if (err) {
         return fail(&d, err);
@@ -102,11 +104,15 @@ int main(int argc, char **argv)
     } else {
         recorder_init();
         daemon_set_log_levels(desc);
+        if (desc->type != MACHINE_NONE) {
+            sandbox_begin(desc, argc, argv);
+        }
         if (loop_init(&handlers, &d, &err) < 0) {
             return fail(&d, err);
         }
         status = desc->type == MACHINE_NONE ? serve_probe(&d, desc) : serve(&d, desc);
     }
+    sandbox_end();
     machine_desc_free(desc);
     return status;
 }

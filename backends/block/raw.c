@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <xendm/error.h>
+#include <xendm/files.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
 
@@ -254,6 +255,17 @@ static bool device_read_only(int fd)
            read_only;
 }
 
+/* Before the sandbox only: no medium that can be changed is written to. */
+static int open_to_write(const char *file)
+{
+    int fd;
+
+    do {
+        fd = open(file, O_RDWR | O_CLOEXEC);
+    } while (fd < 0 && errno == EINTR);
+    return fd < 0 ? -errno : fd;
+}
+
 static int open_file(const char *id, const struct block_options *o, GError **err)
 {
     int fd = o->fd;
@@ -269,15 +281,10 @@ static int open_file(const char *id, const struct block_options *o, GError **err
     if (check_kind(o->file, err) < 0) {
         return -EINVAL;
     }
-    do {
-        fd = open(o->file, (o->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
-    } while (fd < 0 && errno == EINTR);
+    fd = o->read_only ? files_open_read(o->file) : open_to_write(o->file);
     if (fd < 0) {
-        int e = errno;
-
-        g_set_error(err, XENDM_ERROR, e, "drive %s: cannot open '%s'%s: %s", id, o->file,
-                    o->read_only ? "" : " for writing", g_strerror(e));
-        return -e;
+        g_set_error(err, XENDM_ERROR, -fd, "drive %s: cannot open '%s'%s: %s", id, o->file,
+                    o->read_only ? "" : " for writing", files_why(-fd));
     }
     return fd;
 }
@@ -381,7 +388,7 @@ static void raw_forget(struct block_medium *m)
 {
     int fd = ((struct raw *)m)->fd, e;
 
-    ioctl(fd, BLKFLSBUF, 0);
+    files_drop_cache(fd);
     e = posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     if (e) {
         log_warning(LOG_BLOCK, "%s: the host's cache of '%s' cannot be dropped: %s",

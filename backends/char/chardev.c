@@ -29,6 +29,7 @@
 #include <xendm/chardev.h>
 #include <xendm/error.h>
 #include <xendm/facts.h>
+#include <xendm/files.h>
 #include <xendm/handover.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
@@ -320,9 +321,11 @@ static gboolean pty_notified(gint fd, GIOCondition condition, gpointer opaque)
 
 static int watch_pty(struct chardev *cd, const char *name)
 {
-    cd->notify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (cd->notify_fd < 0 || inotify_add_watch(cd->notify_fd, name, IN_OPEN | IN_CLOSE) < 0) {
-        return -1;
+    if (cd->notify_fd < 0) { /* else it was handed over */
+        cd->notify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+        if (cd->notify_fd < 0 || inotify_add_watch(cd->notify_fd, name, IN_OPEN | IN_CLOSE) < 0) {
+            return -1;
+        }
     }
     cd->notify_source = g_unix_fd_add(cd->notify_fd, G_IO_IN, pty_notified, cd);
     return 0;
@@ -637,7 +640,6 @@ static int open_socket(struct chardev *cd, GError **err)
 static void shut(struct backend *b)
 {
     struct chardev *cd = (struct chardev *)b;
-    struct stat st;
 
     source_remove(&cd->in_source);
     source_remove(&cd->hup_source);
@@ -657,9 +659,8 @@ static void shut(struct backend *b)
         close(cd->notify_fd);
     }
     /* Not if a successor for the same domain has put its own there. */
-    if (cd->bound && lstat(cd->path, &st) == 0 && st.st_dev == cd->device &&
-        st.st_ino == cd->inode) {
-        unlink(cd->path);
+    if (cd->bound) {
+        files_remove_socket(cd->path, cd->device, cd->inode);
     }
     g_clear_pointer(&cd->filename, g_free);
 }
@@ -672,6 +673,7 @@ static int adopt(struct chardev *cd, const struct handover *from, GError **err)
     cd->in_fd = handover_fd(from, group, "in");
     cd->out_fd = handover_fd(from, group, "out");
     cd->listen_fd = handover_fd(from, group, "listen");
+    cd->notify_fd = handover_fd(from, group, "notify");
     cd->filename = handover_text(from, group, "filename");
     if (!cd->filename) {
         cd->filename = g_strdup("");
@@ -707,6 +709,7 @@ static void hand_over(const struct backend *b, struct handover *to)
     handover_put_fd(to, group, "in", cd->in_fd);
     handover_put_fd(to, group, "out", cd->out_fd);
     handover_put_fd(to, group, "listen", cd->listen_fd);
+    handover_put_fd(to, group, "notify", cd->notify_fd);
     handover_put_text(to, group, "filename", cd->filename);
     handover_put_int(to, group, "device", (int64_t)cd->device);
     handover_put_int(to, group, "inode", (int64_t)cd->inode);

@@ -8,12 +8,11 @@
  * complete, and nothing else is touched. Who says /dev/null, a FIFO or a link gets an error.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <xendm/device.h>
+#include <xendm/files.h>
 #include <xendm/turn.h>
 
 #include "internal.h"
@@ -24,7 +23,8 @@
 struct screendump {
     struct display *display;
     struct display_watch *watch;
-    char *file, *temporary;
+    char *file;
+    unsigned place; /* files_picture_begin()'s */
     FILE *out;
     struct picture *picture;
     unsigned width, height, row;
@@ -34,38 +34,6 @@ struct screendump {
     void *opaque;
 };
 
-/* 0 when there is nothing at `file` or a regular file. */
-static int check_target(const char *file)
-{
-    struct stat st;
-
-    if (lstat(file, &st) < 0) {
-        return errno == ENOENT ? 0 : errno;
-    }
-    return S_ISREG(st.st_mode) ? 0 : EEXIST;
-}
-
-/*
- * What came to be there while the picture was packed is left alone, but for a regular file. An old
- * kernel or file system that knows no RENAME_NOREPLACE leaves a gap of some microseconds.
- */
-static int put_in_place(const char *temporary, const char *file)
-{
-    int error;
-
-    if (renameat2(AT_FDCWD, temporary, AT_FDCWD, file, RENAME_NOREPLACE) == 0) {
-        return 0;
-    }
-    if (errno != EEXIST && errno != EINVAL && errno != ENOSYS) {
-        return errno;
-    }
-    error = check_target(file);
-    if (error == 0 && rename(temporary, file) < 0) {
-        error = errno;
-    }
-    return error;
-}
-
 static GError *dump_error(const struct screendump *s, int error)
 {
     return g_error_new(XENDM_ERROR, error, "screendump: cannot write %s: %s", s->file,
@@ -73,7 +41,7 @@ static GError *dump_error(const struct screendump *s, int error)
                        : error == ENODEV    ? "there is no graphics device"
                        : error == ESTALE    ? "the screen changed its size meanwhile"
                        : error == ECANCELED ? "the machine ends"
-                                            : g_strerror(error));
+                                            : files_why(error));
 }
 
 /* Ends it, with the file in place or an errno. */
@@ -85,15 +53,11 @@ static void dump_end(struct screendump *s, int error)
         error = error ? error : e;
     }
     if (s->out) {
-        if (fclose(s->out) != 0 && error == 0) {
-            error = errno;
-        }
-        if (error == 0) {
-            error = put_in_place(s->temporary, s->file);
-        }
-        if (error != 0) {
-            unlink(s->temporary);
-        }
+        int e = fclose(s->out) != 0 ? errno : 0;
+
+        error = error ? error : e;
+        e = -files_picture_end(s->place, error == 0);
+        error = error ? error : e;
     }
     if (s->source) {
         g_source_remove(s->source);
@@ -101,7 +65,6 @@ static void dump_end(struct screendump *s, int error)
     display_remove_dump(s->display, s);
     display_unwatch(s->watch);
     s->done(s->opaque, error ? dump_error(s, error) : NULL);
-    g_free(s->temporary);
     g_free(s->file);
     g_free(s);
 }
@@ -142,25 +105,20 @@ static void on_resized(void *opaque, unsigned width, unsigned height)
 
 static const struct display_viewer dump_viewer = {.resized = on_resized};
 
-/* The file beside `file`, with the mode a new one would get. */
-static int open_temporary(struct screendump *s)
+static int open_picture(struct screendump *s)
 {
-    int error = check_target(s->file), fd;
+    int fd = files_picture_begin(s->file, &s->place), error;
 
-    if (error) {
-        return error;
+    if (fd < 0) {
+        return -fd;
     }
-    s->temporary = g_strdup_printf("%s.XXXXXX", s->file);
-    fd = g_mkstemp_full(s->temporary, O_RDWR | O_CLOEXEC, 0644);
-    s->out = fd < 0 ? NULL : fdopen(fd, "wb");
+    s->out = fdopen(fd, "wb");
     if (s->out) {
         return 0;
     }
     error = errno;
-    if (fd >= 0) {
-        close(fd);
-        unlink(s->temporary);
-    }
+    close(fd);
+    files_picture_end(s->place, false);
     return error;
 }
 
@@ -181,7 +139,7 @@ void display_screendump(struct display *d, const char *file, bool png,
         dump_end(s, display_has_device(d) ? ENOMEM : ENODEV);
         return;
     }
-    error = open_temporary(s);
+    error = open_picture(s);
     if (error == 0) {
         s->picture = picture_begin(s->out, png || g_str_has_suffix(file, ".png"), s->width,
                                    s->height, &error);

@@ -23,6 +23,7 @@
 #include <glib-unix.h>
 
 #include <xendm/device.h>
+#include <xendm/files.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
 
@@ -481,7 +482,6 @@ static void monitor_update(struct qmp_monitor *monitor)
 static void monitor_free(void *p)
 {
     struct qmp_monitor *monitor = p;
-    struct stat st;
 
     g_ptr_array_free(monitor->clients, TRUE);
     if (monitor->source) {
@@ -494,9 +494,8 @@ static void monitor_free(void *p)
         close(monitor->fd);
     }
     /* Not if a successor for the same domain has put its own there (soft reset). */
-    if (monitor->path && lstat(monitor->path, &st) == 0 && st.st_dev == monitor->device &&
-        st.st_ino == monitor->inode) {
-        unlink(monitor->path);
+    if (monitor->path) {
+        files_remove_socket(monitor->path, monitor->device, monitor->inode);
     }
     g_free(monitor->path);
     g_free(monitor->id);

@@ -7,18 +7,26 @@
  * The lists permit. A call that is not on them is ENOSYS rather than the end: C libraries try new
  * calls and fall back. Names, because libseccomp knows more of them than any header.
  */
+#include <asm/termbits.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/filter.h>
+#include <linux/fs.h>
+#include <linux/if_tun.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <seccomp.h>
+
+#include "syscalls.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -27,7 +35,7 @@ static const char *const always[] = {
     /* descriptors */
     "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "preadv2",
     "pwritev2", "lseek", "close", "close_range", "fsync", "fdatasync", "sync_file_range",
-    "fallocate", "fadvise64", "ftruncate", "fstat", "fstatfs", "fcntl", "ioctl", "dup", "dup2",
+    "fallocate", "fadvise64", "ftruncate", "fstat", "fstatfs", "dup", "dup2",
     "dup3", "flock", "poll", "ppoll", "select", "pselect6", "epoll_create1", "epoll_ctl",
     "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd2", "timerfd_create",
     "timerfd_settime", "timerfd_gettime", "signalfd4", "pipe", "pipe2", "inotify_init1",
@@ -45,19 +53,20 @@ static const char *const always[] = {
     "munmap", "mremap", "madvise", "mincore", "brk", "membarrier", "futex", "futex_waitv",
     "set_robust_list", "get_robust_list", "rseq", "set_tid_address", "arch_prctl",
     "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigtimedwait",
-    "rt_sigsuspend", "sigaltstack", "tgkill", "exit", "exit_group", "restart_syscall",
-    "sched_yield", "sched_getaffinity", "sched_getattr", "sched_setattr", "sched_getparam",
-    "sched_getscheduler", "getcpu", "prctl", "alarm", "pause",
+    "rt_sigsuspend", "sigaltstack", "exit", "exit_group", "restart_syscall",
+    "sched_yield", "sched_getaffinity", "sched_getattr", "sched_getparam", "sched_getscheduler",
+    "getcpu", "alarm", "pause", "wait4", "waitid",
     /* time and names */
     "clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time",
     "times", "getpid", "getppid", "gettid", "getuid", "geteuid", "getgid", "getegid",
     "getresuid", "getresgid", "getgroups", "getpgrp", "uname", "sysinfo", "getrandom",
-    "getrusage", "getrlimit", "prlimit64",
+    "getrusage", "getrlimit",
 };
 
-/* While a live update is possible, and QMP may open what the toolstack names. */
+/* Where no broker does it: for a live update, and what QMP opens by name. */
 static const char *const unlocked[] = {
-    "fork", "vfork", "clone", "clone3", "execve", "execveat", "wait4", "waitid", "kill",
+    "fork", "vfork", "clone", "clone3", "execve", "execveat", "kill", "tgkill", "prctl",
+    "prlimit64", "fcntl", "ioctl", "sched_setattr",
     "pidfd_open", "pidfd_send_signal", "setsid", "setpgid", "getpgid", "getsid", "chdir",
     "fchdir", "chown", "fchown", "fchownat", "mmap", "mprotect", "socket", "connect", "bind",
     "listen", "io_uring_setup", "setrlimit", "setitimer", "getitimer", "capget", "capset",
@@ -78,6 +87,50 @@ static const char *const intruders[] = {
 static const char *const intruders_locked[] = {
     "fork", "vfork", "execve", "execveat",
 };
+
+/* F_SETOWN and F_SETSIG are not among them: they make the kernel send any signal to anybody. */
+static const uint32_t fcntls[] = {
+    F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW,
+    F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, F_ADD_SEALS, F_GET_SEALS, F_GETPIPE_SZ, F_SETPIPE_SZ,
+};
+
+static const uint32_t prctls[] = {
+    PR_SET_NAME, PR_GET_NAME, PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_GET_DUMPABLE,
+    PR_GET_SECCOMP, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAPBSET_READ,
+    0x53564d41, /* PR_SET_VMA: glibc names its memory */
+};
+
+/*
+ * By device: Xen's (linux/include/uapi/xen/privcmd.h, evtchn.h, gntdev.h; _IOC(NONE, type, number,
+ * size)), terminals but for typing into them (TIOCSTI), network cards' taps that are open, disks.
+ */
+#define XEN(type, number, size) ((uint32_t)(size) << 16 | (uint32_t)(type) << 8 | (number))
+static const uint32_t ioctls[] = {
+    XEN('P', 0, 48), /* HYPERCALL */
+    XEN('P', 2, 16), /* MMAP */
+    XEN('P', 3, 32), /* MMAPBATCH */
+    XEN('P', 4, 40), /* MMAPBATCH_V2 */
+    XEN('P', 5, 16), /* DM_OP */
+    XEN('P', 6, 2),  /* RESTRICT */
+    XEN('P', 7, 32), /* MMAP_RESOURCE */
+    XEN('E', 0, 4),  /* BIND_VIRQ */
+    XEN('E', 1, 8),  /* BIND_INTERDOMAIN */
+    XEN('E', 2, 4),  /* BIND_UNBOUND_PORT */
+    XEN('E', 3, 4),  /* UNBIND */
+    XEN('E', 4, 4),  /* NOTIFY */
+    XEN('E', 5, 0),  /* RESET */
+    XEN('E', 6, 2),  /* RESTRICT_DOMID */
+    XEN('G', 0, 24), /* MAP_GRANT_REF */
+    XEN('G', 1, 16), /* UNMAP_GRANT_REF */
+    XEN('G', 2, 24), /* GET_OFFSET_FOR_VADDR */
+    XEN('G', 3, 4),  /* SET_MAX_GRANTS */
+    XEN('G', 7, 16), /* SET_UNMAP_NOTIFY */
+    XEN('G', 8, 16), /* GRANT_COPY */
+    TCGETS, TCSETS, TCSETSW, TCSETSF, TCFLSH, TCSBRK, TIOCGWINSZ, TIOCGPGRP, TIOCOUTQ, TIOCMGET,
+    TIOCMSET, TIOCGPTN, FIONREAD, FIONBIO, FIOCLEX,
+    TUNGETIFF, TUNSETOFFLOAD, TUNGETVNETHDRSZ, TUNSETVNETHDRSZ, TUNSETSNDBUF,
+    BLKGETSIZE64, BLKROGET, BLKSSZGET, BLKPBSZGET, BLKROTATIONAL, BLKDISCARD, BLKZEROOUT,
+};
 /* clang-format on */
 
 static int add(scmp_filter_ctx filter, uint32_t action, const char *const *names, size_t n)
@@ -97,6 +150,39 @@ static int add(scmp_filter_ctx filter, uint32_t action, const char *const *names
     return 0;
 }
 
+/* `call` with one of these in its argument `index`, of 32 bits. */
+static int add_values(scmp_filter_ctx filter, int call, unsigned index, const uint32_t *value,
+                      size_t n)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
+                              SCMP_CMP(index, SCMP_CMP_MASKED_EQ, UINT32_MAX, value[i]));
+    }
+    return rc;
+}
+
+/* What a signal, a limit or a slice of time is for: this process. */
+static int add_own(scmp_filter_ctx filter)
+{
+    static const uint32_t self[] = {0}, pid[] = {SYSCALLS_OWN_PID};
+    int rc = add_values(filter, SCMP_SYS(prlimit64), 0, self, 1);
+
+    rc = rc ? rc : add_values(filter, SCMP_SYS(sched_setattr), 0, self, 1);
+    rc = rc ? rc : add_values(filter, SCMP_SYS(kill), 0, pid, 1);
+    return rc ? rc : add_values(filter, SCMP_SYS(tgkill), 0, pid, 1);
+}
+
+static int add_arguments(scmp_filter_ctx filter)
+{
+    int rc = add_own(filter);
+
+    rc = rc ? rc : add_values(filter, SCMP_SYS(prctl), 0, prctls, COUNT(prctls));
+    rc = rc ? rc : add_values(filter, SCMP_SYS(fcntl), 1, fcntls, COUNT(fcntls));
+    return rc ? rc : add_values(filter, SCMP_SYS(ioctl), 1, ioctls, COUNT(ioctls));
+}
+
 static int add_all(scmp_filter_ctx filter, bool locked)
 {
     int rc = add(filter, SCMP_ACT_ALLOW, always, COUNT(always));
@@ -111,6 +197,7 @@ static int add_all(scmp_filter_ctx filter, bool locked)
         return add(filter, SCMP_ACT_ALLOW, unlocked, COUNT(unlocked));
     }
     rc = add(filter, SCMP_ACT_KILL_PROCESS, intruders_locked, COUNT(intruders_locked));
+    rc = rc ? rc : add_arguments(filter);
     if (rc == 0) {
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
                               SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));

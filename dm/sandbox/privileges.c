@@ -9,6 +9,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include <xendm/log.h>
 #include <xendm/numbers.h>
 
+#include "broker.h"
 #include "sandbox.h"
 #include "syscalls.h"
 
@@ -28,7 +30,8 @@ struct sandbox {
     uid_t uid;
     gid_t gid;
     enum sandbox_choice choice;
-    bool locked; /* no live update, no new files of the toolstack's */
+    bool locked_up;  /* to a root, a user or a domain, as the toolstack asked */
+    bool has_broker; /* so that names are nothing that we need */
 };
 
 static int fail(GError **err, int e, const char *what, const char *value)
@@ -74,7 +77,8 @@ struct sandbox *sandbox_prepare(const struct machine_desc *desc, GError **err)
 
     s->root = g_strdup(desc->chroot_dir);
     s->choice = desc->sandbox;
-    s->locked = desc->chroot_dir || desc->run_as || desc->restrict_domid;
+    s->locked_up = desc->chroot_dir || desc->run_as || desc->restrict_domid;
+    s->has_broker = broker_is_there();
     if (desc->run_as && look_up(s, desc->run_as, err) < 0) {
         g_free(s->root);
         g_free(s);
@@ -88,7 +92,7 @@ static int restrict_syscalls(const struct sandbox *s, bool updated, GError **err
     g_autoptr(GError) why = NULL;
 
     if (s->choice == SANDBOX_OFF || (updated && syscalls_restricted()) ||
-        syscalls_restrict(s->locked, &why) == 0) {
+        syscalls_restrict(s->locked_up || s->has_broker, &why) == 0) {
         return 0;
     }
     if (s->choice == SANDBOX_ON) {
@@ -97,6 +101,57 @@ static int restrict_syscalls(const struct sandbox *s, bool updated, GError **err
     }
     log_warning(LOG_DM, "%s", why->message);
     return 0;
+}
+
+/*
+ * An empty directory that is mounted nowhere, so that it holds up nobody's umount either. A
+ * namespace of mounts would keep all of the host's; without capabilities nothing can be mounted
+ * here, and no other root be entered.
+ */
+static int enter_empty_root(void)
+{
+    int fs = fsopen("tmpfs", FSOPEN_CLOEXEC), root = -1, e;
+
+    if (fs >= 0 && fsconfig(fs, FSCONFIG_SET_STRING, "nr_inodes", "1", 0) == 0 &&
+        fsconfig(fs, FSCONFIG_SET_STRING, "mode", "0555", 0) == 0 &&
+        fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0) {
+        root =
+            fsmount(fs, FSMOUNT_CLOEXEC,
+                    MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+    }
+    e = root < 0 || fchdir(root) < 0 || chroot(".") < 0 ? errno : 0;
+    if (fs >= 0) {
+        close(fs);
+    }
+    if (root >= 0) {
+        close(root);
+    }
+    return -e;
+}
+
+/*
+ * What nobody asked for but is done anyway, where a broker does what needs names and capabilities.
+ * What the kernel refuses is left out.
+ */
+static void leave_names(const struct sandbox *s)
+{
+#ifndef SYSCALLS_FREE /* else a sanitizer wants to read /proc at the end */
+    int e = s->has_broker ? enter_empty_root() : 0;
+
+    if (e < 0) {
+        log_info(LOG_DM, "sandbox: no empty root: %s", g_strerror(-e));
+    }
+#endif
+}
+
+static void drop_capabilities(const struct sandbox *s)
+{
+    if (s->has_broker) {
+        capng_clear(CAPNG_SELECT_BOTH);
+        if (capng_apply(CAPNG_SELECT_CAPS) != 0) {
+            log_info(LOG_DM, "sandbox: the capabilities stay");
+        }
+    }
 }
 
 int sandbox_enter(struct sandbox *s, bool updated, GError **err)
@@ -108,6 +163,8 @@ int sandbox_enter(struct sandbox *s, bool updated, GError **err)
         if (chdir(s->root) < 0 || chroot(s->root) < 0 || chdir("/") < 0) {
             return fail(err, errno, "-chroot", s->root);
         }
+    } else {
+        leave_names(s);
     }
     if (s->change_user) {
         char user[32];
@@ -124,9 +181,14 @@ int sandbox_enter(struct sandbox *s, bool updated, GError **err)
         if (capng_apply(CAPNG_SELECT_CAPS) != 0) {
             return fail(err, EPERM, "cannot drop the capabilities of", user);
         }
+    } else {
+        drop_capabilities(s);
     }
     if (restrict_syscalls(s, updated, err) < 0) {
         return -1;
+    }
+    if (s->has_broker) {
+        broker_give_names_up();
     }
     g_free(s->root);
     g_free(s);

@@ -27,16 +27,22 @@ int syscalls_restrict(bool locked, GError **err)
 #ifdef SYSCALLS_FREE
     return 0;
 #else
-    const struct sock_fprog program = {
-        .len = locked ? G_N_ELEMENTS(filter_locked) : G_N_ELEMENTS(filter_unlocked),
-        /* the kernel only reads it */
-        .filter = (struct sock_filter *)(locked ? filter_locked : filter_unlocked),
-    };
-    long rc =
-        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
-            ? -1
-            : syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
-    int e = rc > 0 ? ESRCH : errno; /* more than 0: a thread that has a filter of its own */
+    size_t len = locked ? G_N_ELEMENTS(filter_locked) : G_N_ELEMENTS(filter_unlocked);
+    g_autofree struct sock_filter *filter =
+        g_memdup2(locked ? filter_locked : filter_unlocked, len * sizeof(filter[0]));
+    const struct sock_fprog program = {.len = (unsigned short)len, .filter = filter};
+    long rc;
+    int e;
+
+    for (size_t i = 0; i < len; i++) {
+        if (BPF_CLASS(filter[i].code) == BPF_JMP && filter[i].k == SYSCALLS_OWN_PID) {
+            filter[i].k = (uint32_t)getpid();
+        }
+    }
+    rc = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
+             ? -1
+             : syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+    e = rc > 0 ? ESRCH : errno; /* more than 0: a thread that has a filter of its own */
 
     if (rc != 0) {
         g_set_error(err, XENDM_ERROR, e, "cannot restrict the system calls: %s", g_strerror(e));

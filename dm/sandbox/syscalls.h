@@ -16,11 +16,14 @@
 #endif
 #endif
 
+/* Stands in the filters for our process id, which nobody has when they are made. */
+#define SYSCALLS_OWN_PID 0x7eadf00du
+
 /*
- * For all threads, irrevocable, and inherited by what a live update executes. What is not on the
- * list answers ENOSYS; what only an intruder calls ends the process. `locked`: after a restriction
- * to the domain, another user or another root, which rule out a live update: no new processes,
- * programs, sockets, and no memory that becomes code.
+ * For all threads, irrevocable. What is not on the list answers ENOSYS; what only an intruder
+ * calls ends the process. `locked`: where a broker does the rest (broker.h), or nobody: no new
+ * processes, programs, sockets, no memory that becomes code, signals to ourselves only, and of
+ * ioctl, fcntl and prctl what we use. Not locked, what a live update executes inherits it.
  * -errno and `err`: the kernel has no seccomp, or refuses. With SYSCALLS_FREE it does nothing.
  */
 int syscalls_restrict(bool locked, GError **err);

@@ -74,10 +74,13 @@ void update_keep(int keeper, int signal_fd)
     bool ending = false;
     char word;
 
-    close_others(keeper, signal_fd);
-    /* Who serves may be a grandchild by now: nobody else would see its end. */
+    /*
+     * Who serves is a grandchild, of the broker, which ends when it hears that we have closed its
+     * socket: nobody else would see the other's end.
+     */
     prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     signal(SIGCHLD, SIG_IGN);
+    close_others(keeper, signal_fd);
     prctl(PR_SET_NAME, "xendm-keeper", 0, 0, 0);
     malloc_trim(0);
     for (;;) {

@@ -8,13 +8,11 @@
  * process: no client is read, no console, no event of the guest's. What was handed on stays true.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,6 +25,7 @@
 #include <xendm/turn.h>
 
 #include "line.h"
+#include "sandbox/sandbox.h"
 #include "update.h"
 
 #define TRY_SECONDS 10          /* for the rehearsal */
@@ -41,15 +40,13 @@ struct update {
     const struct update_ops *ops;
     void *opaque;
     char *binary;
-    int argc;
-    char **argv;
     int signal_fd;
     int keeper;
     int64_t begin_us, held_us, check_us;
 
     int line;      /* to the new program */
     int twin_line; /* to its twin, while that tries */
-    pid_t child;   /* 0: it was started by somebody else, or is reaped */
+    bool ours;     /* we started it, and have not heard of its end */
     bool still;    /* the machine stands still, or is about to */
     bool greeted;  /* it is there and waits for what is left to it */
     bool tried;    /* its twin could */
@@ -121,23 +118,23 @@ static gboolean look_for_end(gpointer opaque)
     struct update *u = opaque;
     g_autofree char *fate = NULL;
     int status = 0;
-    pid_t pid = u->child ? waitpid(u->child, &status, WNOHANG) : -1;
+    int ended = u->ours ? sandbox_program_ended(&status) : -1;
 
     turn_of("update");
-    if (pid == 0 && u->looks++ < REAP_GIVE_UP_LOOKS) {
+    if (ended == 0 && u->looks++ < REAP_GIVE_UP_LOOKS) {
         if (u->looks == REAP_KILL_LOOKS) {
-            kill(u->child, SIGKILL);
+            sandbox_kill_program();
         }
         return G_SOURCE_CONTINUE;
     }
-    if (pid <= 0 || u->looks >= REAP_KILL_LOOKS) {
+    if (ended <= 0 || u->looks >= REAP_KILL_LOOKS) {
         fate = g_strdup("it did not answer");
     } else if (WIFSIGNALED(status)) {
         fate = g_strdup_printf("it was killed by signal %d", WTERMSIG(status));
     } else {
         fate = g_strdup_printf("it ended with status %d", WEXITSTATUS(status));
     }
-    u->child = 0;
+    u->ours = false;
     u->timeout_source = 0;
     say_failed(u, fate);
     return G_SOURCE_REMOVE;
@@ -180,65 +177,16 @@ void update_cancel(struct update *u)
     if (!u) {
         return;
     }
-    if (u->child) {
-        kill(u->child, SIGKILL);
-        waitpid(u->child, NULL, WNOHANG);
+    if (u->ours) {
+        int status;
+
+        sandbox_kill_program();
+        sandbox_program_ended(&status);
     }
     update_free(u);
 }
 
 /* ---- starting it ---- */
-
-/* Our command line with another name and line. The strings are ours and the new one's. */
-static char **make_argv(const struct update *u, int line)
-{
-    GPtrArray *argv = g_ptr_array_new();
-
-    g_ptr_array_add(argv, g_strdup(u->binary));
-    for (int i = 1; i < u->argc; i++) {
-        if (strcmp(u->argv[i], "--update-from") == 0) {
-            i++;
-            continue;
-        }
-        g_ptr_array_add(argv, g_strdup(u->argv[i]));
-    }
-    g_ptr_array_add(argv, g_strdup("--update-from"));
-    g_ptr_array_add(argv, g_strdup_printf("%d", line));
-    g_ptr_array_add(argv, NULL);
-    return (char **)g_ptr_array_free(argv, FALSE);
-}
-
-/*
- * By descriptor, so that it is one file from here on, whatever becomes of its name. A script's
- * interpreter opens it by that number: it stays open, and the program closes it.
- */
-static int start_program(struct update *u, int line, GError **err)
-{
-    extern char **environ;
-    g_auto(GStrv) argv = make_argv(u, line);
-    int program = open(u->binary, O_RDONLY);
-
-    if (program < 0) {
-        g_set_error(err, XENDM_ERROR, errno, "cannot execute '%s': %s", u->binary,
-                    g_strerror(errno));
-        return -1;
-    }
-    u->child = fork();
-    if (u->child == 0) { /* only what a signal handler may do */
-        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-        fcntl(line, F_SETFD, 0);
-        fexecve(program, argv, environ);
-        _exit(127);
-    }
-    if (u->child < 0) {
-        u->child = 0;
-        g_set_error(err, XENDM_ERROR, errno, "cannot fork: %s", g_strerror(errno));
-        close(program);
-        return -1;
-    }
-    close(program);
-    return 0;
-}
 
 /* Two pairs: one to the new program, one to its twin, whose end travels over the first. */
 static int open_lines(struct update *u, int given, GError **err)
@@ -258,7 +206,8 @@ static int open_lines(struct update *u, int given, GError **err)
     u->twin_line = twin[0];
     drop_fd(&twin[1]);
     if (rc == 0 && given < 0) {
-        rc = start_program(u, pair[1], err);
+        rc = sandbox_execute(u->binary, pair[1], err);
+        u->ours = rc == 0;
     }
     drop_fd(&pair[1]);
     return rc;
@@ -506,8 +455,6 @@ struct update *update_new(const struct update_ops *ops, void *opaque,
     u->ops = ops;
     u->opaque = opaque;
     u->binary = g_strdup(r->binary);
-    u->argc = r->argc;
-    u->argv = r->argv;
     u->signal_fd = r->signal_fd;
     u->keeper = r->keeper;
     u->line = u->twin_line = -1;

@@ -48,10 +48,8 @@ struct update_ops {
 struct update_request {
     const char *binary; /* a path; with a socket: its name for the log */
     int socket;         /* of a program that somebody started for us; taken over. -1: we do */
-    int argc;           /* our own command line */
-    char **argv;
-    int signal_fd; /* readable when is_ending() is to be asked */
-    int keeper;    /* where the process stands that the toolstack knows; -1: that is us */
+    int signal_fd;      /* readable when is_ending() is to be asked */
+    int keeper;         /* where the process stands that the toolstack knows; -1: that is us */
 };
 
 struct update;

@@ -546,7 +546,9 @@ def full(tmp, engine):
                     prefix=mount + ["sh", "-c", script, where])
     finally:
         del os.environ["XENDM_BLOCK_ENGINE"]
-    inside = "/proc/%d/root%s" % (m.pid(), where)
+    with open("/proc/%d/task/%d/children" % (m.pid(), m.pid())) as f:       # itself it sees no files any more
+        broker = f.read().split()[0]
+    inside = "/proc/%s/root%s" % (broker, where)
     disk = Disk(m.cpu)
     fill(m, disk, 128)
     lba, got = 0, None

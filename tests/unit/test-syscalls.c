@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What can and what cannot be called behind the filter, each tried in a process of its own. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/bpf.h>
 #include <pthread.h>
 #include <sched.h>
@@ -8,9 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -146,6 +150,67 @@ static int stop_process(void)
     return result(kill(getpid(), 0));
 }
 
+static int stop_other(void)
+{
+    return result(kill(getppid(), 0));
+}
+
+static int limit_other(void)
+{
+    struct rlimit limit;
+
+    return result(prlimit(getppid(), RLIMIT_NOFILE, NULL, &limit));
+}
+
+static int limit_own(void)
+{
+    struct rlimit limit;
+
+    return result(prlimit(0, RLIMIT_NOFILE, NULL, &limit));
+}
+
+static int signal_by_descriptor(void)
+{
+    int fd[2];
+
+    return socketpair(AF_UNIX, SOCK_STREAM, 0, fd) < 0 ? EIO
+                                                       : result(fcntl(fd[0], F_SETOWN, getppid()));
+}
+
+static int descriptor_flags(void)
+{
+    return result(fcntl(STDIN_FILENO, F_GETFL));
+}
+
+/* None of these is a terminal or Xen: who gets that far hears that. */
+static int ask_pipe(unsigned long request)
+{
+    char argument[128] = {0};
+    int fd[2];
+
+    return pipe(fd) < 0 ? EIO : result(ioctl(fd[0], request, argument));
+}
+
+static int type_into_terminal(void)
+{
+    return ask_pipe(TIOCSTI);
+}
+
+static int terminal_settings(void)
+{
+    return ask_pipe(TCGETS);
+}
+
+static int hypercall(void)
+{
+    return ask_pipe(0x305000); /* IOCTL_PRIVCMD_HYPERCALL */
+}
+
+static int stop_dumping(void)
+{
+    return result(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+}
+
 #ifdef __x86_64__
 /* getpid() of 32 bits: another table of numbers, which no rule speaks of. */
 static int other_table(void)
@@ -171,7 +236,16 @@ static const struct probe {
     {"memory that becomes code", make_code, 0, ENOSYS},
     {"a socket", new_socket, 0, ENOSYS},
     {"a process", child, 0, ENOSYS},
-    {"a signal", stop_process, 0, ENOSYS},
+    {"a signal to ourselves", stop_process, 0, 0},
+    {"a signal to another process", stop_other, 0, ENOSYS},
+    {"limits of another process", limit_other, 0, ENOSYS},
+    {"our own limits", limit_own, 0, 0},
+    {"a signal by way of a descriptor", signal_by_descriptor, 0, ENOSYS},
+    {"flags of a descriptor", descriptor_flags, 0, 0},
+    {"typing into a terminal", type_into_terminal, ENOTTY, ENOSYS},
+    {"the settings of a terminal", terminal_settings, ENOTTY, ENOTTY},
+    {"Xen's hypercall", hypercall, ENOTTY, ENOTTY},
+    {"dumping a secret", stop_dumping, 0, ENOSYS},
     {"a process by fork(2)", raw_fork, 0, KILLED},
     {"a program", execute, 0, KILLED},
     {"ptrace", trace, KILLED, KILLED},

@@ -12,7 +12,7 @@ import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../faults"))
-from faults import PATIENCE, XENDM, Disk, Machine, Skip, image, note, tap, want    # noqa: E402
+from faults import CTL, PATIENCE, XENDM, Disk, Machine, Skip, image, note, tap, want    # noqa: E402
 
 BUILD = os.environ.get("XENDM_BUILDDIR", ".")
 TROUBLE = os.path.join(BUILD, "tests/update/trouble.so")
@@ -37,18 +37,20 @@ def troubled(tmp, spec):
     return script(tmp, spec.replace(":", "-"), 'LD_PRELOAD=%s XENDM_TROUBLE=%s exec %s "$@"' % (TROUBLE, spec, XENDM))
 
 
-def processes(tmp):
-    """Of this machine: those that have its directory on their command line, but for xenemu's own."""
+def processes(tmp, brokers=False):
+    """Of this machine: those that have its directory on their command line, but for xenemu's own, and for brokers unless asked."""
     found = []
     for pid in os.listdir("/proc"):
         try:
             with open("/proc/%s/cmdline" % pid, "rb") as f:
                 words = f.read().split(b"\0")
             with open("/proc/%s/stat" % pid) as f:
-                state = f.read().rsplit(")", 1)[1].split()[0]
+                name, state = f.read().rsplit(")", 1)
+                state = state.split()[0]
         except OSError:
             continue
-        if b"-xen-domid" in words and any(tmp.encode() in word for word in words) and state != "Z" and b"run" not in words[1:2]:
+        if b"-xen-domid" in words and any(tmp.encode() in word for word in words) and state != "Z" and b"run" not in words[1:2] and \
+           (brokers or not name.endswith("(xendm-broker")):
             found.append(int(pid))
     return sorted(found)
 
@@ -172,7 +174,7 @@ def test_keeper(tmp):
     m.await_log("flight recorder")
     serves(m)
     os.kill([p for p in processes(tmp) if p != pid][0], signal.SIGKILL)
-    until(lambda: not processes(tmp), "left over:", processes(tmp))
+    until(lambda: not processes(tmp, True), "left over:", processes(tmp, True))
     m.kill()
 
 
@@ -192,7 +194,33 @@ def test_hanging_disk(tmp):
     serves(m)
     alone(tmp, pid)
     os.kill(pid, signal.SIGHUP)
-    until(lambda: not processes(tmp), "left over:", processes(tmp))
+    until(lambda: not processes(tmp, True), "left over:", processes(tmp, True))
+    m.kill()
+
+
+def test_restricted(tmp):
+    """under dm_restrict: updated, as locked up as before; and one that fails is refused"""
+    m = Machine(tmp, "--restrict", "--disk", image(tmp + "/hda", 1 << 20), "--cdrom", "")
+    disk = Disk(m.cpu)
+    pid = m.pid()
+    if m.qmp.ok("query-status")["status"] != "running":
+        m.qmp.ok("cont")
+    for binary, status in ((XENDM, 0), ("/bin/false", 1), (script(tmp, "usb", 'exec %s "$@" -usb' % XENDM), 1), (XENDM, 0)):
+        run = subprocess.run([CTL, "update", m.dir + "/qmp-libxl-1", "--binary", binary], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True, timeout=PATIENCE, check=False)
+        want(run.returncode == status, binary, "->", run.returncode, run.stdout, m.log()[-1500:])
+        serves(m)
+        want(disk.dma(3) == (0x50, 0, 4), "the disk after", binary)
+        want(m.pid() == pid, "the process id changed")
+    facts = []
+    for p in processes(tmp):
+        with open("/proc/%d/status" % p) as f:
+            lines = dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
+        facts.append([lines[key] for key in ("Uid", "Gid", "CapEff", "CapPrm", "NoNewPrivs", "Seccomp")] +
+                     [os.readlink("/proc/%d/root" % p)])
+    want(len(facts) == 2 and facts[0] == facts[1], "keeper and new program:", facts)
+    os.kill(pid, signal.SIGHUP)
+    until(lambda: not processes(tmp, True), "left over:", processes(tmp, True))
     m.kill()
 
 
@@ -220,4 +248,4 @@ def test_many(tmp):
 
 
 if __name__ == "__main__":
-    sys.exit(tap([test_each_point, test_guest_meanwhile, test_mappings, test_signals, test_keeper, test_hanging_disk, test_many]))
+    sys.exit(tap([test_each_point, test_guest_meanwhile, test_mappings, test_signals, test_keeper, test_hanging_disk, test_restricted, test_many]))

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The broker: a process of ours that keeps its rights, because it reads nothing of the guest's. It
+ * was forked before anything was opened, has nothing but its end of a socket, and does for the
+ * daemon in its sandbox the few things that need a name. The daemon may be in the guest's hands: so
+ * each request is judged by what the command line says (rules.c).
+ *
+ * One packet each way, the daemon waits for the answer. Either may bring one descriptor.
+ */
+#ifndef DM_SANDBOX_BROKER_H
+#define DM_SANDBOX_BROKER_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <xendm/machine-desc.h>
+
+enum broker_op {
+    BROKER_OPEN_READ,
+    BROKER_PICTURE_BEGIN,
+    BROKER_PICTURE_END, /* argument: whether it is complete; picture */
+    BROKER_REMOVE_SOCKET,
+    BROKER_DROP_CACHE,
+    BROKER_EXECUTE, /* with the line */
+    BROKER_PROGRAM_ENDED,
+    BROKER_KILL_PROGRAM,
+};
+
+struct broker_request {
+    uint32_t op;
+    uint32_t argument, picture;
+    uint32_t reserved;
+    uint64_t device, inode;
+    char path[PATH_MAX];
+};
+
+struct broker_reply {
+    int32_t result; /* the function's, with a descriptor 0 */
+    int32_t value;  /* picture, status */
+};
+
+/* One descriptor or none (-1) either way. false: the other end is gone. */
+bool broker_send(int socket, const void *data, size_t size, int fd);
+/* Bytes, or -1. The size is checked by the caller. */
+int broker_receive(int socket, void *data, size_t size, int *fd);
+
+/* ---- the process ---- */
+
+struct broker_rules;
+void broker_serve(int socket, struct broker_rules *rules) __attribute__((noreturn));
+
+/* ---- rules.c ---- */
+
+/* `locked_up`: to a user, a root or a domain, where the toolstack passes descriptors only. */
+struct broker_rules *rules_new(const struct machine_desc *desc, bool locked_up,
+                               const char *own_program);
+
+/* A descriptor or -errno. */
+int rules_open_read(const struct broker_rules *r, const char *path);
+/* `*dir`: the directory to make it in, to be closed; 0 or -errno. */
+int rules_picture_place(const struct broker_rules *r, const char *path, int *dir);
+bool rules_is_socket(const struct broker_rules *r, const char *path);
+/* A descriptor of the program, which a script's interpreter inherits, or -errno. */
+int rules_open_program(const struct broker_rules *r, const char *path);
+
+/* ---- broker-client.c ---- */
+
+void broker_use(int socket);     /* for programs, from now on */
+void broker_give_names_up(void); /* and for files.h */
+bool broker_is_there(void);
+
+/* ---- program.c ---- */
+
+void program_set_command_line(int argc, char **argv);
+/* Process id or -errno; `program` is closed. */
+int program_start(int program, const char *path, int line);
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The daemon's end of the broker; see broker.h. Without one it does everything itself. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <xendm/error.h>
+#include <xendm/files.h>
+
+#include "broker.h"
+#include "sandbox.h"
+
+static int broker = -1;
+static pid_t program; /* without a broker */
+
+/* The result or -errno; `*fd`: what goes and what comes, -1: none. */
+static int call(struct broker_request *q, const char *path, int *fd, int32_t *value)
+{
+    struct broker_reply reply = {.result = -EPIPE};
+    int come = -1;
+
+    if (path) {
+        if (g_strlcpy(q->path, path, sizeof(q->path)) >= sizeof(q->path)) {
+            return -ENAMETOOLONG;
+        }
+    }
+    if (!broker_send(broker, q, sizeof(*q), fd ? *fd : -1) ||
+        broker_receive(broker, &reply, sizeof(reply), &come) != sizeof(reply)) {
+        return -EPIPE;
+    }
+    if (value) {
+        *value = reply.value;
+    }
+    if (fd) {
+        *fd = come;
+    } else if (come >= 0) {
+        close(come);
+    }
+    return reply.result;
+}
+
+/* The descriptor that comes, or -errno: as the broker could not say it, EMFILE. */
+static int call_for_fd(struct broker_request *q, const char *path, int32_t *value)
+{
+    int fd = -1, rc = call(q, path, &fd, value);
+
+    return rc < 0 ? rc : fd < 0 ? -EMFILE : fd;
+}
+
+/* ---- files.h ---- */
+
+static int open_read(const char *path)
+{
+    struct broker_request q = {.op = BROKER_OPEN_READ};
+
+    return call_for_fd(&q, path, NULL);
+}
+
+static int picture_begin(const char *path, unsigned *picture)
+{
+    struct broker_request q = {.op = BROKER_PICTURE_BEGIN};
+    int32_t value = 0;
+    int fd = call_for_fd(&q, path, &value);
+
+    *picture = (unsigned)value;
+    return fd;
+}
+
+static int picture_end(unsigned picture, bool complete)
+{
+    struct broker_request q = {.op = BROKER_PICTURE_END, .argument = complete, .picture = picture};
+
+    return call(&q, NULL, NULL, NULL);
+}
+
+static int remove_socket(const char *path, dev_t device, ino_t inode)
+{
+    struct broker_request q = {.op = BROKER_REMOVE_SOCKET, .device = device, .inode = inode};
+
+    return call(&q, path, NULL, NULL);
+}
+
+static int drop_cache(int fd)
+{
+    struct broker_request q = {.op = BROKER_DROP_CACHE};
+
+    return call(&q, NULL, &fd, NULL);
+}
+
+static const struct files_ops ops = {
+    .open_read = open_read,
+    .picture_begin = picture_begin,
+    .picture_end = picture_end,
+    .remove_socket = remove_socket,
+    .drop_cache = drop_cache,
+};
+
+void broker_use(int socket)
+{
+    broker = socket;
+}
+
+bool broker_is_there(void)
+{
+    return broker >= 0;
+}
+
+void broker_give_names_up(void)
+{
+    files_set_ops(&ops);
+}
+
+/* ---- the program of a live update ---- */
+
+static int execute_here(const char *path, int line)
+{
+    int fd = open(path, O_RDONLY);
+    int pid = fd < 0 ? -errno : access(path, X_OK) < 0 ? -errno : program_start(fd, path, line);
+
+    program = pid > 0 ? pid : 0;
+    return pid < 0 ? pid : 0;
+}
+
+int sandbox_execute(const char *path, int line, GError **err)
+{
+    struct broker_request q = {.op = BROKER_EXECUTE};
+    int rc = broker_is_there() ? call(&q, path, &line, NULL) : execute_here(path, line);
+
+    if (rc < 0) {
+        g_set_error(err, XENDM_ERROR, -rc, "cannot execute '%s': %s", path, g_strerror(-rc));
+    }
+    return rc;
+}
+
+int sandbox_program_ended(int *status)
+{
+    struct broker_request q = {.op = BROKER_PROGRAM_ENDED};
+    int32_t value = 0;
+    int rc;
+
+    if (broker_is_there()) {
+        rc = call(&q, NULL, NULL, &value);
+        *status = value;
+        return rc < 0 ? -1 : rc;
+    }
+    rc = program ? waitpid(program, status, WNOHANG) : -1;
+    program = rc == 0 ? program : 0;
+    return rc < 0 ? -1 : rc > 0;
+}
+
+void sandbox_kill_program(void)
+{
+    struct broker_request q = {.op = BROKER_KILL_PROGRAM};
+
+    if (broker_is_there()) {
+        call(&q, NULL, NULL, NULL);
+    } else if (program) {
+        kill(program, SIGKILL);
+    }
+}

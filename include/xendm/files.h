@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is opened, made and removed by name while a guest is served. Behind the sandbox line a
+ * process sees no names any more: then somebody else does it (dm/sandbox/broker.c) and says no to
+ * what nobody may ask for. Before that, and in programs without a sandbox, it is done here.
+ *
+ * All return -errno; -EACCES may be the broker's word, files_why() has the text.
+ */
+#ifndef XENDM_FILES_H
+#define XENDM_FILES_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Pictures that are written at the same time. */
+#define FILES_PICTURES 8u
+
+/* For reading: a medium, an option ROM. A descriptor. Nothing but files and block devices. */
+int files_open_read(const char *path);
+
+/*
+ * A picture: written beside `path`, and put there when it is complete. What is there and no regular
+ * file stays as it is: -EEXIST. A descriptor, and `*picture` for files_picture_end().
+ */
+int files_picture_begin(const char *path, unsigned *picture);
+int files_picture_end(unsigned picture, bool complete);
+
+/* A socket that we made, if its name still leads to it: a successor may have put its own there. */
+int files_remove_socket(const char *path, dev_t device, ino_t inode);
+
+/* A block device's pages in the host's cache: dropped. */
+int files_drop_cache(int fd);
+
+/* The text for an error of these. */
+const char *files_why(int error);
+
+struct files_ops {
+    int (*open_read)(const char *path);
+    int (*picture_begin)(const char *path, unsigned *picture);
+    int (*picture_end)(unsigned picture, bool complete);
+    int (*remove_socket)(const char *path, dev_t device, ino_t inode);
+    int (*drop_cache)(int fd);
+};
+
+/* From now on by those. */
+void files_set_ops(const struct files_ops *ops);
+
+#endif
