@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 
 #include <xendm/error.h>
 #include <xendm/facts.h>
+#include <xendm/files.h>
 #include <xendm/handover.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
@@ -305,6 +307,8 @@ void vnc_hand_over(const struct vnc *v, struct handover *to)
     handover_put_fd(to, GROUP, "keeper", v->keeper_fd);
     handover_put_int(to, GROUP, "pid", v->keeper);
     handover_put_int(to, GROUP, "display", v->options.display);
+    handover_put_int(to, GROUP, "device", (int64_t)v->device);
+    handover_put_int(to, GROUP, "inode", (int64_t)v->inode);
     for (unsigned i = 0; i < v->listener_count; i++) {
         g_autofree char *key = g_strdup_printf("listener %u", i);
         handover_put_fd(to, GROUP, key, v->listeners[i].fd);
@@ -360,6 +364,8 @@ static void inherit(struct vnc *v, const struct handover *from)
 
     v->keeper_fd = handover_fd(from, GROUP, "keeper");
     v->keeper = (pid_t)handover_int(from, GROUP, "pid", 0);
+    v->device = (dev_t)handover_int(from, GROUP, "device", 0);
+    v->inode = (ino_t)handover_int(from, GROUP, "inode", 0);
     v->options.display = (unsigned)handover_int(from, GROUP, "display", v->options.display);
     for (unsigned i = 0; i < VNC_LISTENERS_MAX; i++) {
         g_autofree char *key = g_strdup_printf("listener %u", i);
@@ -395,6 +401,16 @@ int vnc_check(const struct vnc_config *config, GError **err)
     return rc;
 }
 
+static void note_socket(struct vnc *v)
+{
+    struct stat st;
+
+    if (v->options.unix_path && lstat(v->options.unix_path, &st) == 0) {
+        v->device = st.st_dev;
+        v->inode = st.st_ino;
+    }
+}
+
 struct vnc *vnc_open(const struct vnc_config *config, const struct handover *from, GError **err)
 {
     struct vnc *v = g_new0(struct vnc, 1);
@@ -414,6 +430,7 @@ struct vnc *vnc_open(const struct vnc_config *config, const struct handover *fro
     } else {
         count = vnc_listen(&v->options, v->listeners, err);
         v->listener_count = count > 0 ? (unsigned)count : 0;
+        note_socket(v);
         if (count < 0 || start_keeper(v, err) < 0) {
             vnc_free(v);
             return NULL;
@@ -472,7 +489,7 @@ void vnc_free(struct vnc *v)
         close(v->listeners[i].fd);
     }
     if (v->options.unix_path && v->listener_count) {
-        unlink(v->options.unix_path);
+        files_remove_socket(v->options.unix_path, v->device, v->inode);
     }
     vnc_options_clear(&v->options);
     g_free(v->name);

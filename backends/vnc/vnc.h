@@ -39,6 +39,8 @@ struct vnc {
     unsigned listener_count;
     int keeper_fd;
     pid_t keeper;
+    dev_t device; /* of the socket that we made, with unix: */
+    ino_t inode;
     unsigned source;
     GPtrArray *viewers; /* struct vnc_viewer * */
     struct display *display;
