@@ -19,6 +19,7 @@
 #include "daemon.h"
 #include "loop.h"
 #include "origin.h"
+#include "sandbox/sandbox.h"
 
 int backends_open(struct daemon *d, GError **err)
 {
@@ -170,7 +171,7 @@ void backends_await_io(struct daemon *d)
     while (d->backends && (left = backend_set_busy(d->backends)) > 0) {
         if (g_get_monotonic_time() > deadline) {
             log_warning(LOG_DM, "%u disk requests do not come back: not waiting for them", left);
-            _exit(EXIT_SUCCESS);
+            sandbox_end_as_it_is();
         }
         if (!g_main_context_iteration(NULL, FALSE)) {
             g_usleep(1000);

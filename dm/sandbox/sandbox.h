@@ -23,6 +23,8 @@ void sandbox_close_inherited(int argc, char **argv);
 void sandbox_begin(const struct machine_desc *desc, int argc, char **argv);
 /* The process ends: so does the broker. */
 void sandbox_end(void);
+/* The same at once, with whatever is open and under way; waits a moment for our helpers only. */
+void sandbox_end_as_it_is(void) __attribute__((noreturn));
 
 /* Looks up names while files can still be read; fails on unknown users and uid 0. */
 struct sandbox;
