@@ -31,7 +31,7 @@ def kernel(t):
     t.box.run("cp /share/guest/direct.vmlinuz /root/vmlinuz; cp /share/guest/direct.initrd /root/initrd; "
               "head -c 5000000 /root/vmlinuz >/root/cut; sync", 120)
     guest = t.guest("kernel", memory=512, kernel="/root/cut", ramdisk="/root/initrd",
-                    cmdline=BASE_APPEND + " labdirect=a,b")
+                    cmdline=BASE_APPEND + " xen_emul_unplug=never labdirect=a,b")
 
     with t.step(STEPS[0]):
         if t.box.dm != "qemu":      # which starts it
