@@ -7,6 +7,8 @@ sequence depends on the seed alone, so it can be replayed and cut down.
 """
 import random
 
+from cirrus_accesses import CirrusAccesses
+
 # Guest memory: what DMA and string instructions move lies here, and nowhere else.
 PRD = 0x8000            # descriptor tables
 RAM = 0x100000          # data
@@ -24,9 +26,13 @@ class Machine:
         self.slave = rng.random() < 0.4
         self.cd = rng.choice(["disc", "disc", "empty", "none"])
         self.vcpus = rng.choice([1, 2, 4])
+        # Out of the state, not the stream: the episodes of other machines stay what they were.
+        self.cirrus = random.Random(rng.getstate()[1][0]).random() < 0.25
+        if self.cirrus:
+            self.vga = False
 
     def options(self, disk0, disk1, cd):
-        o = ["--vga", "stdvga" if self.vga else "none", "--disk", disk0, "--vcpus", str(self.vcpus),
+        o = ["--vga", "cirrus" if self.cirrus else "stdvga" if self.vga else "none", "--disk", disk0, "--vcpus", str(self.vcpus),
              "--serial", "null", "-m", "64"]
         if self.slave:
             o += ["--disk", disk1]
@@ -39,7 +45,7 @@ class Machine:
         return " ".join('""' if x == "" else x for x in o)
 
 
-class Generator:
+class Generator(CirrusAccesses):
     def __init__(self, seed, avoid=()):
         self.r = random.Random(seed)
         self.machine = Machine(self.r)
@@ -74,11 +80,12 @@ class Generator:
 
     @classmethod
     def names(cls):
-        return list(cls.WEIGHTS) + list(cls.VGA_WEIGHTS)
+        return list(cls.WEIGHTS) + list(cls.VGA_WEIGHTS) + list(cls.CIRRUS_WEIGHTS)
 
     def keep_only(self, names):
         """Which generators take part; an empty list: all that the machine has devices for."""
-        table = dict(self.WEIGHTS, **(self.VGA_WEIGHTS if self.machine.vga else {}))
+        table = dict(self.WEIGHTS, **(self.VGA_WEIGHTS if self.machine.vga else
+                                        self.CIRRUS_WEIGHTS if self.machine.cirrus else {}))
         wanted = [n for n in table if not names or n in names.split(",")] or ["check"]
         self.parts = [getattr(self, n) for n in wanted]
         self.weights = [table[n] for n in wanted]
@@ -203,6 +210,8 @@ class Generator:
             w("vga", 0x10, 4, self.fb)
             w("vga", 0x18, 4, self.mmio)
             w("vga", 0x04, 2, 7)
+        if self.machine.cirrus:
+            self.cirrus_setup()
         self.outb(0x64, 0x60)
         self.outb(0x60, 0x47)
         self.outb(0x64, 0xd4)           # the mouse's defaults are not what QEMU's has after power-on
@@ -230,6 +239,8 @@ class Generator:
             self.o("pciread 0x%x 0x10 4" % self.pci["vga"])
             self.o("inb 0x3cc")                             # posted writes are done
             self.ram("sum 0x%x 0x1000000" % self.fb)
+        if self.machine.cirrus:
+            self.cirrus_finish()
         if self.r.random() < 0.5:
             # Not 4 and 8 alone: QEMU resets the controller at 4, and takes 8 (NVMe) for all disks.
             self.o("outw 0x10 0x%x" % self.r.choice([1, 2, 3, 5, 7]))

@@ -4,7 +4,7 @@
 # side for some seconds. Without QEMU these two are skipped, with the reason.
 TESTS += tests/device/test-oracle.py tests/device/test-differential.py
 dist_check_SCRIPTS += tests/device/test-oracle.py tests/device/test-differential.py tests/device/differential
-EXTRA_DIST += tests/device/accesses.py tests/device/known_differences.py $(device_scripts)
+EXTRA_DIST += tests/device/accesses.py tests/device/cirrus_accesses.py tests/device/known_differences.py $(device_scripts)
 device_scripts = \
     tests/device/atapi.xds tests/device/backends.xds tests/device/cirrus.xds tests/device/cmos.xds tests/device/fw-cfg.xds tests/device/i8042.xds \
     tests/device/i8257.xds tests/device/ide.xds tests/device/pci-host.xds tests/device/pirq.xds \
