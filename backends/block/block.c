@@ -47,7 +47,7 @@ struct block_queue {
     void *quiet_opaque;
 };
 
-static const struct block_driver *const drivers[] = {&block_raw};
+static const struct block_driver *const drivers[] = {&block_raw, &block_nbd};
 
 /* Requests that were refused, of all drives: these complete from the loop, too. */
 static GQueue refusing = G_QUEUE_INIT;
@@ -286,6 +286,7 @@ bool block_poll(void)
 {
     bool any = complete_refused();
 
+    any |= block_nbd_poll();
     return block_raw_poll() || any;
 }
 
@@ -339,7 +340,8 @@ static int await_lock(struct block_medium *m, bool patient, GError **err)
         GError *why = NULL;
         int e = m->driver->lock(m, &why);
 
-        if (e == 0 || g_get_monotonic_time() >= deadline) {
+        if (e == 0 || e == -ENOENT || e == -EROFS || e == -EINVAL ||
+            g_get_monotonic_time() >= deadline) {
             if (e < 0) {
                 g_propagate_error(err, why);
             }
@@ -439,7 +441,7 @@ static void close_drive(struct backend *backend)
             b->b.stays = true; /* and what they use */
             return;
         }
-        if (!complete_refused()) {
+        if (!complete_refused() && !block_nbd_poll()) {
             block_raw_wait(LOOK_MS);
         }
     }
@@ -644,7 +646,7 @@ static int open_drive(struct backend *backend, const struct handover *from, GErr
 {
     struct block *b = (struct block *)backend;
     g_autofree char *group = backend_group(backend);
-    g_autofree char *file = NULL, *format = NULL;
+    g_autofree char *file = NULL, *format = NULL, *export_name = NULL;
     struct block_options options = {
         .id = backend->id,
         .file = b->image,
@@ -661,6 +663,9 @@ static int open_drive(struct backend *backend, const struct handover *from, GErr
         options.file = options.fd >= 0 ? file : NULL;
         options.format = format;
         options.read_only = handover_int(from, group, "read-only", options.read_only);
+        export_name = handover_text(from, group, "export");
+        options.export_name = export_name;
+        options.size = (uint64_t)handover_int(from, group, "bytes", 0);
         options.lost = -(int)CLAMP(handover_int(from, group, "lost", 0), 0, 4095);
         options.inactive = !handover_int(from, group, "active", true);
     }
@@ -691,6 +696,10 @@ static void hand_over_drive(const struct backend *backend, struct handover *to)
     handover_put_text(to, group, "file", block_file(b));
     if (b->m) {
         handover_put_text(to, group, "format", block_format(b));
+        handover_put_int(to, group, "bytes", (int64_t)block_size(b));
+    }
+    if (b->m && b->m->driver->export_name) {
+        handover_put_text(to, group, "export", b->m->driver->export_name(b->m));
     }
     handover_put_int(to, group, "read-only", block_read_only(b));
     handover_put_int(to, group, "lost", -block_lost(b));
@@ -725,14 +734,14 @@ static const struct property drive_properties[] = {
     {.name = NULL},
 };
 
-#define DRIVER(name_, help_) \
+#define DRIVER(name_, prepare_, help_) \
     const struct backend_class block_##name_##_class = { \
         .kind = BACKEND_BLOCK, \
         .driver = #name_, \
         .help = help_, \
         .size = sizeof(struct block), \
         .properties = drive_properties, \
-        .prepare = block_start_engine, \
+        .prepare = prepare_, \
         .open = open_drive, \
         .close = close_drive, \
         .busy = drive_busy, \
@@ -743,5 +752,11 @@ static const struct property drive_properties[] = {
         .describe = describe_drive, \
     }
 
-DRIVER(raw, "a file or block device of the host as it is");
-DRIVER(host_device, "a block device of the host");
+DRIVER(raw, block_start_engine, "a file or block device of the host as it is");
+DRIVER(host_device, block_start_engine, "a block device of the host");
+DRIVER(nbd, block_nbd_prepare, "what an NBD server has: nbd:HOST:PORT, nbd:unix:PATH, nbd://…");
+DRIVER(qcow2, block_nbd_prepare, "a qcow2 image, by the image server");
+DRIVER(vpc, block_nbd_prepare, "a VHD image, by the image server");
+DRIVER(qed, block_nbd_prepare, "a QED image, by the image server");
+DRIVER(vmdk, block_nbd_prepare, "a VMDK image, for reading, by the image server");
+DRIVER(remote, block_nbd_prepare, "bytes that the image server reaches: rbd:, iscsi:, https:");

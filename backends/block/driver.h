@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What serves a medium: raw files and devices now, an NBD server or nothing at all (null) in time.
+ * What serves a medium: raw files and devices, or an NBD server.
  * A driver moves bytes and says what its medium can do; block.c has the drive that the medium is
  * in, its queues and listeners, checks what is asked for, and counts.
  */
@@ -47,9 +47,12 @@ struct block_driver {
     void (*unlock)(struct block_medium *m);
     void (*forget)(struct block_medium *m); /* what the host has cached of it */
     int (*fd)(const struct block_medium *m);
+    const char *(*export_name)(const struct block_medium *m); /* NULL: media have none */
 };
 
-extern const struct block_driver block_raw;
+extern const struct block_driver block_raw, block_nbd;
+void block_nbd_prepare(void); /* what it cannot do in the sandbox */
+bool block_nbd_poll(void);
 
 /* The end of a request, from the main loop or block_poll(). */
 void block_request_done(struct block_medium *m, struct block_request *req, int error);

@@ -1,7 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Images and devices of the host. No Xen header here.
 noinst_LTLIBRARIES += libbackendsblock.la
-libbackendsblock_la_CPPFLAGS = $(AM_CPPFLAGS) $(URING_CFLAGS)
+libbackendsblock_la_CPPFLAGS = $(AM_CPPFLAGS) $(URING_CFLAGS) $(NBD_CFLAGS) \
+	-DXENDM_LIBEXECDIR=\"$(pkglibexecdir)\"
 libbackendsblock_la_SOURCES = backends/block/block.c backends/block/driver.h backends/block/engine.h \
-	backends/block/lock.c backends/block/raw.c backends/block/threads.c backends/block/uring.c
+	backends/block/image-wire.h backends/block/lock.c backends/block/nbd-api.c backends/block/nbd-api.h \
+	backends/block/nbd-link.c backends/block/nbd-place.c backends/block/nbd.c backends/block/nbd.h \
+	backends/block/raw.c backends/block/threads.c backends/block/uring.c
 libbackendsblock_la_LIBADD = $(URING_LIBS) $(GLIB_LIBS)
+
+pkglibexec_PROGRAMS += backends/block/xendm-image
+backends_block_xendm_image_SOURCES = backends/block/image-confine.c backends/block/image-confine.h \
+	backends/block/image-wire.h backends/block/keeper.c
+backends_block_xendm_image_CPPFLAGS = $(AM_CPPFLAGS) $(CAPNG_CFLAGS)
+backends_block_xendm_image_LDADD = $(CAPNG_LIBS)

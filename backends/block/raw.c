@@ -3,8 +3,6 @@
  * Block driver `raw`: a file or a block device of the host, byte for byte. The bytes are moved by
  * an engine (engine.h); here is what an engine does not know: transfers that are cut short, results
  * that are only of the moment, what a host cannot do, where an odd-sized image ends.
- *
- * Other formats are refused by name in block.c; they come with an image server.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -491,6 +489,10 @@ bool block_raw_wait(int timeout_ms)
     bool any = complete_at_once() || again_run();
 
     again_arm();
+    if (!any && !engine) {
+        g_usleep((gulong)timeout_ms * 1000); /* there is no raw medium */
+        return false;
+    }
     return any || engine->wait(again ? MIN(timeout_ms, (int)ENGINE_RETRY_MAX_MS) : timeout_ms);
 }
 

@@ -27,29 +27,50 @@ static const struct optlist_form drive_forms[] = {
     {.key = NULL},
 };
 
+/*
+ * The driver of bytes that are not in a file of this host. Names with these beginnings are taken
+ * for such by QEMU, too.
+ */
+static const char *driver_for(const char *file, const char *format)
+{
+    static const char *const nbd[] = {"nbd:", "nbd+unix:", "nbd+tcp:", NULL};
+    static const char *const remote[] = {"rbd:", "iscsi:", "http:", "https:", "ssh:", NULL};
+
+    if (file && (!format || strcmp(format, "raw") == 0)) {
+        for (unsigned i = 0; nbd[i]; i++) {
+            if (g_str_has_prefix(file, nbd[i])) {
+                return "nbd";
+            }
+        }
+        for (unsigned i = 0; format && remote[i]; i++) {
+            if (g_str_has_prefix(file, remote[i])) {
+                return "remote";
+            }
+        }
+    }
+    return file || format ? format : "raw";
+}
+
 /* The image of a -drive: what may be in it, and where it is. */
 static struct object_desc *take_image(struct optlist *list, GError **err)
 {
     const char *file = optlist_take(list, "file");
-    const char *format = optlist_take(list, "format");
+    const char *format = optlist_take(list, "format"), *driver;
 
     if (file && !*file) {
         file = NULL;
     }
-    if (file && (g_str_has_prefix(file, "nbd:") || g_str_has_prefix(file, "nbd+unix:"))) {
-        optlist_refuse(list, "file", file, err, "network block devices are not implemented yet");
-        return NULL;
-    }
-    if (file && !format) {
+    driver = driver_for(file, format);
+    if (!driver) {
         optlist_refuse(list, "file", file, err, "format= is missing (formats are not guessed)");
         return NULL;
     }
-    if (format && !backend_class_find(BACKEND_BLOCK, format)) {
-        optlist_refuse(list, "format", format, err, "this image format is not implemented yet");
+    if (!backend_class_find(BACKEND_BLOCK, driver)) {
+        optlist_refuse(list, "format", format, err, "this image format is not known");
         return NULL;
     }
-    return object_desc_make(OBJECT_BACKEND, BACKEND_BLOCK, format ? format : "raw",
-                            optlist_take(list, "id"), "file", file, NULL);
+    return object_desc_make(OBJECT_BACKEND, BACKEND_BLOCK, driver, optlist_take(list, "id"), "file",
+                            file, NULL);
 }
 
 /* Where an IDE drive goes, from index= or bus= and unit=; *place -1: anywhere. */

@@ -11,7 +11,13 @@
 #define BACKEND_CLASSES(X) \
     X(block_raw_class)         /* backends/block/block.c: file or device as it is */ \
     X(block_host_device_class) /* the same: a block device */ \
-    X(chardev_pty_class)       /* backends/char/chardev.c, like all that follow */ \
+    X(block_nbd_class)         /* backends/block/nbd.c, like those that follow */ \
+    X(block_qcow2_class) \
+    X(block_vpc_class) \
+    X(block_qed_class) \
+    X(block_vmdk_class) \
+    X(block_remote_class) \
+    X(chardev_pty_class) /* backends/char/chardev.c, like all that follow */ \
     X(chardev_file_class) \
     X(chardev_pipe_class) \
     X(chardev_serial_class) \

@@ -2,7 +2,7 @@
 /*
  * Block back end: a drive of the host's, as an asynchronous array of bytes. A drive (struct block)
  * may have a medium in it; media come from drivers (backends/block/driver.h): raw files and
- * devices.
+ * devices, and what an NBD server or the image server serves.
  *
  * Promises: a completed WRITE that was followed by a completed FLUSH, or had BLOCK_FUA, is on
  * stable storage. Requests may complete in any order; a FLUSH covers the writes that were complete
@@ -123,12 +123,14 @@ const char *block_format(const struct block *b); /* of the medium: "raw"; "" whe
 struct block_options {
     const char *id;
     const char *file; /* NULL or "": no medium yet (CD drives) */
-    /* "raw", "host_device"; others are refused by name until an image server serves them */
+    /* "raw", "host_device"; "nbd"; "qcow2", "vpc", "qed", "vmdk", "remote" by the image server */
     const char *format;
     bool read_only;
     int fd; /* ≥ 0: already open; block takes it over. -1: open `file` */
-    /* with `fd`: what block_lost() said of it before the live update */
+    /* with `fd`, of the drive before the live update: what block_lost() said; size and name */
     int lost;
+    uint64_t size;
+    const char *export_name;
     /*
      * The image is somebody else's still (-incoming): nothing of it is read or locked before
      * block_activate().

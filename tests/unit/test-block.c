@@ -277,8 +277,8 @@ static void test_open_errors(void)
                      "neither a file");
         unlink(fifo);
     }
-    expect_error((struct block_options){.id = "d", .file = empty, .format = "qcow2", .fd = -1},
-                 "qcow2");
+    expect_error((struct block_options){.id = "d", .file = empty, .format = "bochs", .fd = -1},
+                 "bochs");
     expect_error((struct block_options){.id = "d", .file = "", .fd = open("/dev/null", O_RDONLY)},
                  "not open for writing");
     g_unlink(empty);

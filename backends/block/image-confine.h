@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef BACKENDS_BLOCK_IMAGE_CONFINE_H
+#define BACKENDS_BLOCK_IMAGE_CONFINE_H
+
+#include <stdbool.h>
+
+/* What the keeper gives up. `network_only`: it opens no files. */
+void image_confine_keeper(bool network_only);
+
+/* What the image server gives up before it begins. `file` NULL: there is none on this host. */
+void image_confine_server(const char *file, bool writable, bool network);
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Where a medium is: the forms in which QEMU and libxl write an NBD server, and the start of the
+ * keeper that makes connections to it, or to an image server (xendm-image, keeper.c).
+ *
+ *   nbd:HOST:PORT[:exportname=NAME]       nbd:unix:PATH[:exportname=NAME]
+ *   nbd://HOST[:PORT]/NAME                nbd+unix:///NAME?socket=PATH
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <xendm/error.h>
+
+#include "image-wire.h"
+#include "nbd.h"
+
+#define NBD_PORT "10809" /* IANA's for nbd */
+
+struct place {
+    bool is_unix;
+    char *host, *port; /* or the path, as `host` */
+    char *export;
+};
+
+static void place_clear(struct place *p)
+{
+    g_free(p->host);
+    g_free(p->port);
+    g_free(p->export);
+}
+
+static int no_place(const char *file, const char *why, GError **err)
+{
+    g_set_error(err, XENDM_ERROR, EINVAL, "'%s': %s", file, why);
+    return -EINVAL;
+}
+
+/* nbd:unix:PATH and nbd:HOST:PORT, as QEMU has always written them. */
+static int parse_old(struct place *p, const char *file, GError **err)
+{
+    const char *rest = file + strlen("nbd:");
+    const char *name = strstr(rest, ":exportname=");
+    g_autofree char *where = name ? g_strndup(rest, (gsize)(name - rest)) : g_strdup(rest);
+    char *colon;
+
+    p->export = g_strdup(name ? name + strlen(":exportname=") : "");
+    if (g_str_has_prefix(where, "unix:")) {
+        p->is_unix = true;
+        p->host = g_strdup(where + strlen("unix:"));
+        return p->host[0] ? 0 : no_place(file, "the socket's path is missing", err);
+    }
+    colon = strrchr(where, ':');
+    if (!colon || colon == where || !colon[1]) {
+        return no_place(file, "nbd:HOST:PORT or nbd:unix:PATH is wanted", err);
+    }
+    *colon = '\0';
+    p->port = g_strdup(colon + 1);
+    if (where[0] == '[' && colon[-1] == ']') {
+        colon[-1] = '\0';
+        p->host = g_strdup(where + 1);
+    } else {
+        p->host = g_strdup(where);
+    }
+    return 0;
+}
+
+static int parse_uri(struct place *p, const char *file, GError **err)
+{
+    g_autoptr(GError) why = NULL;
+    g_autoptr(GUri) uri = g_uri_parse(file, G_URI_FLAGS_NONE, &why);
+    const char *scheme, *path;
+
+    if (!uri) {
+        return no_place(file, why->message, err);
+    }
+    scheme = g_uri_get_scheme(uri);
+    path = g_uri_get_path(uri);
+    p->export = g_strdup(path[0] == '/' ? path + 1 : path);
+    if (strcmp(scheme, "nbd+unix") == 0) {
+        const char *query = g_uri_get_query(uri);
+        g_autoptr(GHashTable) params =
+            query ? g_uri_parse_params(query, -1, "&", G_URI_PARAMS_NONE, NULL) : NULL;
+        const char *socket = params ? g_hash_table_lookup(params, "socket") : NULL;
+
+        p->is_unix = true;
+        p->host = g_strdup(socket);
+        return socket && socket[0] ? 0 : no_place(file, "socket=PATH is missing", err);
+    }
+    if (strcmp(scheme, "nbd") != 0 && strcmp(scheme, "nbd+tcp") != 0) {
+        return no_place(file, "of NBD, nbd://, nbd+tcp:// and nbd+unix:// are served", err);
+    }
+    p->host = g_strdup(g_uri_get_host(uri));
+    p->port =
+        g_uri_get_port(uri) > 0 ? g_strdup_printf("%d", g_uri_get_port(uri)) : g_strdup(NBD_PORT);
+    return p->host && p->host[0] ? 0 : no_place(file, "the host is missing", err);
+}
+
+static int parse_place(struct place *p, const char *file, GError **err)
+{
+    if (g_str_has_prefix(file, "nbd:") && !g_str_has_prefix(file, "nbd://")) {
+        return parse_old(p, file, err);
+    }
+    return parse_uri(p, file, err);
+}
+
+/* ---- the keeper ---- */
+
+/*
+ * Between fork and exec: async-signal-safe calls only. A child of a child, so that nobody has to
+ * wait for its end: the socket tells of that.
+ */
+static G_GNUC_NORETURN void become_keeper(int fd, char *const argv[], char *const envp[])
+{
+    pid_t pid = fork();
+    sigset_t none;
+
+    if (pid != 0) {
+        _exit(pid < 0);
+    }
+    if (fd == IMAGE_FD_DAEMON ? fcntl(fd, F_SETFD, 0) < 0 : dup2(fd, IMAGE_FD_DAEMON) < 0) {
+        _exit(127);
+    }
+    close_range(IMAGE_FD_DAEMON + 1, ~0U, 0);
+    setsid();
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int s = 1; s < 32; s++) {
+        signal(s, SIG_DFL);
+    }
+    execve(argv[0], argv, envp);
+    _exit(127);
+}
+
+static int start(struct nbd_link *l, char *const argv[], GError **err)
+{
+    g_auto(GStrv) envp = g_get_environ();
+    int pair[2], status = 0, error;
+    pid_t pid;
+
+    if (access(argv[0], X_OK) < 0) {
+        error = errno;
+        g_set_error(err, XENDM_ERROR, error, "%s: %s", argv[0], g_strerror(error));
+        return -error;
+    }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        error = errno;
+        g_set_error(err, XENDM_ERROR, error, "socketpair: %s", g_strerror(error));
+        return -error;
+    }
+    pid = fork();
+    error = errno;
+    if (pid == 0) {
+        become_keeper(pair[1], argv, envp);
+    }
+    close(pair[1]);
+    if (pid > 0) {
+        waitpid(pid, &status, 0);
+    }
+    if (pid < 0 || status != 0) {
+        close(pair[0]);
+        g_set_error(err, XENDM_ERROR, EAGAIN, "its keeper cannot be started%s: %s",
+                    pid < 0 && error == ENOSYS ? " any more, in a sandbox" : "",
+                    g_strerror(pid < 0 ? error : EAGAIN));
+        return -EAGAIN;
+    }
+    l->keeper = pair[0];
+    return 0;
+}
+
+/*
+ * Where it was installed; for a program that runs where it was built, there; or as the environment
+ * says.
+ */
+static char *keeper_program(void)
+{
+    const char *named = g_getenv("XENDM_IMAGE");
+    char *path = g_strdup(named ? named : XENDM_LIBEXECDIR "/xendm-image");
+    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
+
+    if (!named && self && access(path, X_OK) < 0) {
+        g_autofree char *dir = g_path_get_dirname(self);
+        char *built = g_build_filename(dir, "backends", "block", "xendm-image", NULL);
+
+        if (access(built, X_OK) == 0) {
+            g_free(path);
+            return built;
+        }
+        g_free(built);
+    }
+    return path;
+}
+
+int nbd_keeper_start(struct nbd_link *l, const char *format, const char *file, bool read_only,
+                     GError **err)
+{
+    g_autofree char *keeper = keeper_program();
+    struct place p = {0};
+    int e;
+
+    l->served = strcmp(format, "nbd") != 0;
+    if (l->served) {
+        char *argv[] = {keeper, "serve", (char *)format, read_only ? "r" : "w", (char *)file, NULL};
+
+        l->export = g_strdup("");
+        return start(l, argv, err);
+    }
+    e = parse_place(&p, file, err);
+    if (e == 0) {
+        char *argv[] = {keeper, p.is_unix ? "unix" : "tcp", p.host, p.port, NULL};
+
+        l->export = g_steal_pointer(&p.export);
+        e = start(l, argv, err);
+    }
+    place_clear(&p);
+    return e;
+}

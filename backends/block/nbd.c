@@ -1,0 +1,835 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Block driver `nbd`: a medium that an NBD server has, somebody's or the image server (qemu-nbd)
+ * that our keeper starts: qcow2, vpc (VHD), qed, vmdk, and as `remote` the bytes of what QEMU can
+ * reach (rbd:, iscsi:, https:).
+ *
+ * What is not known to be done when a connection breaks is asked for again on the next one, for as
+ * long as the raw driver tries again; then it fails with the host's error. What was acknowledged
+ * but not flushed when a server ended out of order may be lost, as in the server's memory there is
+ * some of the image's metadata: then no flush succeeds any more (block_request_done()). A server
+ * that stays but drops the connection promises with NBD_FLAG_CAN_MULTI_CONN that nothing is lost;
+ * else it is taken for lost.
+ *
+ * Hostile servers: libnbd checks the protocol, and no reply is longer than what was asked for. Size
+ * and block sizes are checked in nbd-link.c. A server that never answers holds its own requests.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <xendm/error.h>
+#include <xendm/log.h>
+#include <xendm/turn.h>
+
+#include "engine.h"
+#include "nbd.h"
+
+#define CHUNK_MAX (1u << 20)   /* bytes of one READ or WRITE, and of a copy of them */
+#define RANGE_MAX (128u << 20) /* of one TRIM or ZERO */
+#define OPEN_MS 10000          /* for a server to be there when a medium is opened */
+#define STOP_MS 3000           /* for one to end when the image is given away */
+#define STEADY_US (1 * G_TIME_SPAN_SECOND)
+#define SAY_US (5 * G_TIME_SPAN_SECOND) /* between two breaks that the log tells of */
+#define GONE_US (500 * G_TIME_SPAN_MILLISECOND)
+#define LATER_US (100 * G_TIME_SPAN_MILLISECOND) /* a server that could not for a moment */
+
+struct nbd {
+    struct block_medium m; /* first */
+    struct nbd_link link;
+    bool inherited;            /* connect when the guest asks for something, not before */
+    bool closed;               /* freed at the end of the step that runs */
+    GQueue waiting;            /* struct flight: to be sent */
+    GQueue flying;             /* sent */
+    GQueue landed;             /* answered */
+    int64_t send_from;         /* monotonic µs: not before */
+    uint64_t written, flushed; /* writes that were acknowledged; … that a flush covered */
+    int64_t said_at;           /* of a break */
+    bool said_cut, said_gone;  /* in the log, once each */
+    GSource *source;
+    gpointer keeper_tag, fd_tag;
+    int watched; /* descriptor of fd_tag */
+};
+
+/* One request on its way. */
+struct flight {
+    struct nbd *n;
+    struct block_request *req;
+    GList node; /* in one of the three queues */
+    GQueue *queue;
+    uint64_t done;   /* bytes */
+    uint32_t chunk;  /* bytes on their way */
+    uint8_t *copy;   /* of them, when they are not in one piece */
+    uint64_t covers; /* FLUSH: n->written when it was sent */
+    bool flushing;   /* a write for good, to a server without FUA: its data are there */
+    bool cancelled;
+    int error;
+    int64_t first_try; /* monotonic µs; 0: none failed so far */
+};
+
+static const uint8_t zeros[65536];
+static const struct nbd_api *api;
+static GPtrArray *media;
+static unsigned stepping;
+static GPtrArray *graveyard;
+
+/* ---- flights ---- */
+
+static void move_to(struct flight *f, GQueue *queue)
+{
+    if (f->queue) {
+        g_queue_unlink(f->queue, &f->node);
+    }
+    f->queue = queue;
+    if (queue) {
+        g_queue_push_tail_link(queue, &f->node);
+    }
+}
+
+static void flight_end(struct flight *f, int error)
+{
+    struct nbd *n = f->n;
+    struct block_request *req = f->req;
+
+    move_to(f, NULL);
+    if (!error && req->op == BLOCK_FLUSH) {
+        n->flushed = MAX(n->flushed, f->covers);
+    } else if (!error && req->op != BLOCK_READ) {
+        n->written++;
+    }
+    g_free(f->copy);
+    g_free(f);
+    req->driver[0] = NULL;
+    block_request_done(&n->m, req, error);
+}
+
+/* Where `size` bytes at `f->done` are in one piece; NULL: nowhere. */
+static uint8_t *in_place(const struct flight *f, uint64_t size)
+{
+    uint64_t skip = f->done;
+
+    for (unsigned i = 0; i < f->req->niov; i++) {
+        const struct iovec *v = &f->req->iov[i];
+
+        if (skip < v->iov_len) {
+            return v->iov_len - skip >= size ? (uint8_t *)v->iov_base + skip : NULL;
+        }
+        skip -= v->iov_len;
+    }
+    return NULL;
+}
+
+/* Between the request's memory at `f->done` and `buf`; NULL: zeros into that memory. */
+static void copy_bytes(const struct flight *f, uint8_t *buf, uint64_t size, bool from_request)
+{
+    uint64_t skip = f->done;
+
+    for (unsigned i = 0; i < f->req->niov && size > 0; i++) {
+        const struct iovec *v = &f->req->iov[i];
+        uint64_t part = v->iov_len > skip ? MIN(v->iov_len - skip, size) : 0;
+        uint8_t *at = (uint8_t *)v->iov_base + skip;
+
+        skip -= MIN(skip, v->iov_len);
+        if (part == 0) {
+            continue;
+        }
+        if (!buf) {
+            memset(at, 0, part);
+        } else if (from_request) {
+            memcpy(buf, at, part);
+        } else {
+            memcpy(at, buf, part);
+        }
+        buf = buf ? buf + part : NULL;
+        size -= part;
+    }
+}
+
+/* libnbd's callback: nothing of libnbd may be called from here. */
+static int answered(void *opaque, int *error)
+{
+    struct flight *f = opaque;
+
+    f->error = *error;
+    move_to(f, &f->n->landed);
+    return 1;
+}
+
+/* How much of it the next command takes; 0: the image ends here. */
+static uint32_t next_chunk(const struct nbd *n, const struct flight *f)
+{
+    const struct block_request *req = f->req;
+    uint64_t at = req->offset + f->done, max = CHUNK_MAX;
+
+    if (at >= n->link.size) {
+        return 0;
+    }
+    if (req->op == BLOCK_DISCARD || (req->op == BLOCK_ZERO && n->link.can_zero)) {
+        max = RANGE_MAX;
+    } else if (req->op == BLOCK_ZERO) {
+        max = sizeof(zeros);
+    }
+    max = req->op == BLOCK_ZERO || req->op == BLOCK_DISCARD ? max : MIN(max, n->link.max_block);
+    return (uint32_t)MIN(MIN(max, req->length - f->done), n->link.size - at);
+}
+
+static uint8_t *buffer_of(struct flight *f)
+{
+    uint8_t *buf = in_place(f, f->chunk);
+
+    if (!buf) {
+        f->copy = f->copy ? f->copy : g_malloc(MIN(f->req->length, CHUNK_MAX));
+        buf = f->copy;
+        if (f->req->op == BLOCK_WRITE) {
+            copy_bytes(f, buf, f->chunk, true);
+        }
+    }
+    return buf;
+}
+
+static int64_t send_command(struct nbd *n, struct flight *f)
+{
+    const struct block_request *req = f->req;
+    nbd_completion_callback done = {.callback = answered, .user_data = f};
+    struct nbd_handle *h = n->link.handle;
+    uint64_t at = req->offset + f->done;
+    uint32_t fua = req->op == BLOCK_WRITE && req->flags & BLOCK_FUA && n->link.can_fua
+                       ? LIBNBD_CMD_FLAG_FUA
+                       : 0;
+
+    if (f->flushing) {
+        return api->aio_flush(h, done, 0);
+    }
+    switch (req->op) {
+    case BLOCK_READ:
+        return api->aio_pread(h, buffer_of(f), f->chunk, at, done, 0);
+    case BLOCK_WRITE:
+        return api->aio_pwrite(h, buffer_of(f), f->chunk, at, done, fua);
+    case BLOCK_FLUSH:
+        return api->aio_flush(h, done, 0);
+    case BLOCK_DISCARD:
+        return api->aio_trim(h, f->chunk, at, done, 0);
+    default:
+        break;
+    }
+    if (!n->link.can_zero) {
+        return api->aio_pwrite(h, zeros, f->chunk, at, done, 0);
+    }
+    return api->aio_zero(h, f->chunk, at, done,
+                         req->flags & BLOCK_MAY_UNMAP ? 0 : LIBNBD_CMD_FLAG_NO_HOLE);
+}
+
+/* Nothing of it needs the server. */
+static bool ends_here(struct nbd *n, struct flight *f)
+{
+    const struct block_request *req = f->req;
+
+    if (f->flushing || req->op == BLOCK_FLUSH) {
+        f->covers = n->written;
+        f->error = -n->m.flush_error; /* it waited while that became known */
+        return f->error || !n->link.can_flush;
+    }
+    if (req->op == BLOCK_DISCARD && !n->link.can_trim) {
+        return true;
+    }
+    f->chunk = next_chunk(n, f);
+    if (f->chunk > 0) {
+        return false;
+    }
+    if (req->op == BLOCK_READ) {
+        copy_bytes(f, NULL, req->length - f->done, false);
+    } else if (req->op == BLOCK_WRITE && f->done < req->length) {
+        f->error = ENOSPC; /* behind the last byte of a server that has an odd number of them */
+    }
+    return true;
+}
+
+static void send_one(struct nbd *n, struct flight *f)
+{
+    f->error = 0;
+    f->chunk = 0;
+    if (ends_here(n, f)) {
+        f->done = f->req->length;
+        f->flushing = true; /* nothing is left to be asked */
+        move_to(f, &n->landed);
+        return;
+    }
+    move_to(f, &n->flying);
+    if (send_command(n, f) < 0 && f->queue == &n->flying) {
+        if (!nbd_link_alive(&n->link)) {
+            move_to(f, &n->waiting); /* the next step finds out */
+            return;
+        }
+        f->error = EINVAL;
+        move_to(f, &n->landed);
+    }
+}
+
+static bool send_waiting(struct nbd *n)
+{
+    guint count = g_queue_get_length(&n->waiting);
+    bool any = false;
+
+    if (count == 0 || g_get_monotonic_time() < n->send_from) {
+        return false;
+    }
+    n->send_from = 0;
+    nbd_link_want(&n->link);
+    for (; count > 0 && n->link.state == NBD_READY && nbd_link_alive(&n->link); count--) {
+        send_one(n, n->waiting.head->data);
+        any = true;
+    }
+    return any;
+}
+
+/* The server could not, or is gone: again, until that went on for too long. */
+static void again(struct nbd *n, struct flight *f)
+{
+    if (!f->first_try) {
+        f->first_try = g_get_monotonic_time();
+        block_count_retry(&n->m);
+    }
+    move_to(f, &n->waiting);
+}
+
+static bool of_the_moment(int error)
+{
+    return error == ENOMEM || error == ESHUTDOWN || error == EAGAIN || error == EINTR;
+}
+
+static void land(struct nbd *n, struct flight *f)
+{
+    struct block_request *req = f->req;
+
+    if (f->error) {
+        if (of_the_moment(f->error) && !f->cancelled &&
+            (!f->first_try || g_get_monotonic_time() - f->first_try < ENGINE_PATIENCE_US)) {
+            n->send_from = g_get_monotonic_time() + LATER_US;
+            again(n, f);
+            return;
+        }
+        flight_end(f, -f->error);
+        return;
+    }
+    if (g_get_monotonic_time() - n->link.ready_at > STEADY_US) {
+        n->link.pause_ms = 0; /* else it may break again at once, and again */
+    }
+    f->first_try = 0;
+    if (req->op == BLOCK_READ && f->copy && f->chunk && !in_place(f, f->chunk)) {
+        copy_bytes(f, f->copy, f->chunk, false);
+    }
+    if (req->op == BLOCK_FLUSH || f->flushing) {
+        flight_end(f, 0);
+        return;
+    }
+    f->done += f->chunk;
+    if (f->done >= req->length) {
+        if (req->op != BLOCK_WRITE || !(req->flags & BLOCK_FUA) || n->link.can_fua) {
+            flight_end(f, 0);
+            return;
+        }
+        f->flushing = true;
+    } else if (f->cancelled) {
+        flight_end(f, -ECANCELED);
+        return;
+    }
+    move_to(f, &n->waiting);
+}
+
+static bool land_all(struct nbd *n)
+{
+    guint count = g_queue_get_length(&n->landed);
+
+    for (guint i = 0; i < count && !g_queue_is_empty(&n->landed); i++) {
+        land(n, n->landed.head->data);
+    }
+    return count > 0;
+}
+
+/* ---- a connection that broke ---- */
+
+static void writes_may_be_lost(struct nbd *n)
+{
+    if (n->written == n->flushed || n->m.flush_error || n->m.read_only) {
+        return;
+    }
+    n->m.flush_error = -EIO;
+    log_error(LOG_BLOCK, "%s: the server of '%s' has ended; acknowledged writes are lost",
+              block_id(n->m.drive), n->m.file);
+}
+
+/*
+ * What the guest was not told of, from its beginning: of a long write some was acknowledged to us,
+ * which may be lost with the server, and is not counted.
+ */
+static void begin_anew(struct nbd *n, GQueue *queue)
+{
+    for (guint count = g_queue_get_length(queue); count > 0; count--) {
+        struct flight *f = queue->head->data;
+
+        f->done = 0;
+        f->flushing = false;
+        again(n, f);
+    }
+}
+
+static void cut(struct nbd *n)
+{
+    n->link.cut = false;
+    if (!n->said_cut && (!n->said_at || g_get_monotonic_time() - n->said_at > SAY_US)) {
+        n->said_cut = true;
+        n->said_at = g_get_monotonic_time();
+        log_warning(LOG_BLOCK, "%s: the connection to the server of '%s' broke: %s; %u requests",
+                    block_id(n->m.drive), n->m.file, n->link.why, n->m.in_flight);
+    }
+    if (!n->link.served && !n->link.multi) {
+        writes_may_be_lost(n);
+    }
+    /* libnbd has ended them with an error of its own, which is not the server's. */
+    begin_anew(n, &n->landed);
+    begin_anew(n, &n->flying);
+    begin_anew(n, &n->waiting);
+}
+
+/* When that was over once, the next ones are not waited for as long. */
+static int64_t patience(const struct nbd *n)
+{
+    return n->said_gone ? GONE_US : ENGINE_PATIENCE_US;
+}
+
+/* Those that were taken back, and those that waited for too long. */
+static bool give_up(struct nbd *n)
+{
+    guint count = g_queue_get_length(&n->waiting);
+    int64_t now = g_get_monotonic_time();
+    bool any = false;
+
+    for (guint i = 0; i < count && !g_queue_is_empty(&n->waiting); i++) {
+        struct flight *f = n->waiting.head->data;
+
+        if (f->cancelled) {
+            any = true;
+            flight_end(f, -ECANCELED);
+            continue;
+        }
+        if (n->link.state != NBD_READY && !f->first_try) {
+            f->first_try = now;
+        }
+        if (f->first_try && now - f->first_try > patience(n)) {
+            any = true;
+            if (!n->said_gone) {
+                log_error(LOG_BLOCK, "%s: there is no server of '%s': %s", block_id(n->m.drive),
+                          n->m.file, n->link.why ? n->link.why : "it does not answer");
+            }
+            n->said_gone = true;
+            flight_end(f, n->link.error ? -n->link.error : -ETIMEDOUT);
+            continue;
+        }
+        move_to(f, &n->waiting); /* keeps the order: each goes round once */
+    }
+    return any;
+}
+
+/* ---- the step ---- */
+
+static void nbd_free(struct nbd *n)
+{
+    nbd_link_free(&n->link);
+    g_source_destroy(n->source);
+    g_source_unref(n->source);
+    g_free(n);
+}
+
+static void bury(void)
+{
+    while (graveyard && graveyard->len > 0) {
+        nbd_free(g_ptr_array_steal_index_fast(graveyard, graveyard->len - 1));
+    }
+}
+
+static bool step(struct nbd *n)
+{
+    bool any;
+
+    stepping++;
+    any = nbd_link_step(&n->link);
+    if (n->link.unclean) {
+        n->link.unclean = false;
+        log_warning(LOG_BLOCK, "%s: the image server of '%s' ended: %s", block_id(n->m.drive),
+                    n->m.file, n->link.end_reason);
+        writes_may_be_lost(n);
+    }
+    if (n->link.cut) {
+        cut(n);
+    }
+    if (n->link.state == NBD_READY) {
+        n->said_gone = false;
+    }
+    if (n->link.state == NBD_READY && n->said_cut) {
+        n->said_cut = false;
+        log_info(LOG_BLOCK, "%s: connected to a server of '%s' again", block_id(n->m.drive),
+                 n->m.file);
+    }
+    any |= land_all(n);
+    any |= !n->closed && give_up(n);
+    any |= !n->closed && send_waiting(n);
+    if (--stepping == 0) {
+        bury();
+    }
+    return any;
+}
+
+bool block_nbd_poll(void)
+{
+    bool any = false;
+
+    for (guint i = 0; media && i < media->len; i++) {
+        struct nbd *n = g_ptr_array_index(media, i);
+
+        if (n->m.in_flight > 0) {
+            any |= step(n);
+        }
+    }
+    return any;
+}
+
+/* ---- the loop ---- */
+
+struct nbd_source {
+    GSource source;
+    struct nbd *n;
+};
+
+static GIOCondition wanted(const struct nbd *n)
+{
+    unsigned direction = api->aio_get_direction(n->link.handle);
+
+    return (direction & LIBNBD_AIO_DIRECTION_READ ? G_IO_IN : 0) |
+           (direction & LIBNBD_AIO_DIRECTION_WRITE ? G_IO_OUT : 0) | G_IO_HUP | G_IO_ERR;
+}
+
+static void watch(struct nbd *n)
+{
+    if (n->fd_tag && n->watched != n->link.fd) {
+        g_source_remove_unix_fd(n->source, n->fd_tag);
+        n->fd_tag = NULL;
+    }
+    if (n->keeper_tag && n->link.keeper < 0) {
+        g_source_remove_unix_fd(n->source, n->keeper_tag);
+        n->keeper_tag = NULL;
+    }
+    n->watched = n->link.fd;
+    if (n->link.handle && !n->fd_tag) {
+        n->fd_tag = g_source_add_unix_fd(n->source, n->link.fd, wanted(n));
+    } else if (n->link.handle) {
+        g_source_modify_unix_fd(n->source, n->fd_tag, wanted(n));
+    }
+}
+
+/* When there is something to do that no descriptor tells of; -1: never. */
+static int64_t due(const struct nbd *n)
+{
+    int64_t at = INT64_MAX;
+    const struct flight *f = n->waiting.head ? n->waiting.head->data : NULL;
+
+    if (n->landed.length > 0 || (f && n->link.state == NBD_READY && !n->send_from)) {
+        return 0;
+    }
+    if (n->link.state == NBD_SHAKING) {
+        at = n->link.deadline;
+    }
+    if (f && n->link.state == NBD_IDLE) {
+        at = MIN(at, n->link.next_ask);
+    }
+    if (f && n->link.state == NBD_READY) {
+        at = MIN(at, n->send_from);
+    }
+    for (const GList *i = n->waiting.head; i; i = i->next) {
+        f = i->data;
+        if (f->cancelled || (!f->first_try && n->link.state != NBD_READY)) {
+            return 0;
+        }
+        if (f->first_try) {
+            at = MIN(at, f->first_try + patience(n) + 1000);
+        }
+    }
+    return at == INT64_MAX ? -1 : at;
+}
+
+static gboolean source_prepare(GSource *source, gint *timeout)
+{
+    struct nbd *n = ((struct nbd_source *)source)->n;
+    int64_t at;
+
+    watch(n);
+    at = due(n);
+    *timeout = at < 0 ? -1 : (gint)(MAX(at - g_get_monotonic_time(), 0) / 1000 + (at ? 1 : 0));
+    return at == 0;
+}
+
+static gboolean source_check(GSource *source)
+{
+    struct nbd *n = ((struct nbd_source *)source)->n;
+    int64_t at = due(n);
+
+    return (n->fd_tag && g_source_query_unix_fd(source, n->fd_tag)) ||
+           (n->keeper_tag && g_source_query_unix_fd(source, n->keeper_tag)) ||
+           (at >= 0 && g_get_monotonic_time() >= at);
+}
+
+static gboolean source_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
+{
+    turn_of("disk");
+    step(((struct nbd_source *)source)->n);
+    return G_SOURCE_CONTINUE;
+}
+
+static GSourceFuncs source_funcs = {
+    .prepare = source_prepare,
+    .check = source_check,
+    .dispatch = source_dispatch,
+};
+
+static void attach(struct nbd *n)
+{
+    n->source = g_source_new(&source_funcs, sizeof(struct nbd_source));
+    ((struct nbd_source *)n->source)->n = n;
+    g_source_set_name(n->source, "block-nbd");
+    g_source_set_can_recurse(n->source, TRUE);
+    n->keeper_tag = g_source_add_unix_fd(n->source, n->link.keeper, G_IO_IN);
+    g_source_attach(n->source, NULL);
+    media = media ? media : g_ptr_array_new();
+    g_ptr_array_add(media, n);
+}
+
+/* ---- the driver ---- */
+
+static void take_limits(struct nbd *n)
+{
+    n->m.size = (n->link.size + BLOCK_SECTOR - 1) / BLOCK_SECTOR * BLOCK_SECTOR;
+    n->link.need_size = n->link.size;
+    n->m.limits = (struct block_limits){
+        .logical = BLOCK_SECTOR,
+        .physical = BLOCK_SECTOR,
+        .discard_align = BLOCK_SECTOR,
+        .can_discard = !n->m.read_only,
+        .can_zero = !n->m.read_only,
+        .rotational = n->link.rotational,
+    };
+}
+
+static int connect_now(struct nbd *n, bool look, GError **err)
+{
+    int e;
+
+    n->link.looking = look;
+    e = nbd_link_wait(&n->link, OPEN_MS);
+    if (e < 0) {
+        g_set_error(err, XENDM_ERROR, -e, "drive %s: '%s': %s", block_id(n->m.drive), n->m.file,
+                    n->link.why);
+        return e;
+    }
+    n->link.cut = n->link.unclean = false;
+    if (n->m.size == 0) {
+        take_limits(n); /* else block.c asks for it, and tells the listeners */
+    }
+    return 0;
+}
+
+/* The image is somebody else's: only how large it is. */
+static int look(struct nbd *n, GError **err)
+{
+    int e = connect_now(n, true, err);
+
+    if (e == 0) {
+        nbd_link_stop(&n->link, STOP_MS);
+    }
+    n->link.looking = false;
+    return e;
+}
+
+static bool is_socket(int fd)
+{
+    struct stat st;
+
+    return fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+static int open_link(struct nbd *n, const struct block_options *o, GError **err)
+{
+    if (o->fd < 0) {
+        int e = nbd_keeper_start(&n->link, o->format, o->file, n->m.read_only, err);
+
+        return e == 0 && o->inactive ? look(n, err) : e;
+    }
+    if (!is_socket(o->fd) || o->size < BLOCK_SECTOR || o->size > INT64_MAX - BLOCK_SECTOR) {
+        g_set_error(err, XENDM_ERROR, ENOTSUP,
+                    "an image of the format %s is opened by its name, not by a descriptor",
+                    o->format);
+        return -ENOTSUP;
+    }
+    n->link.export = g_strdup(o->export_name ? o->export_name : "");
+    n->link.served = strcmp(o->format, "nbd") != 0;
+    n->link.keeper = o->fd;
+    n->link.inherited = n->inherited = true;
+    n->link.size = o->size;
+    n->written = 1; /* whatever the program before this one wrote */
+    take_limits(n);
+    n->link.need_size = o->size - (BLOCK_SECTOR - 1); /* it was rounded up */
+    return 0;
+}
+
+static struct block_medium *nbd_open(struct block *drive, const struct block_options *o,
+                                     GError **err)
+{
+    struct nbd *n = g_new0(struct nbd, 1);
+
+    n->m.driver = &block_nbd;
+    n->m.drive = drive;
+    n->m.file = g_strdup(o->file ? o->file : "");
+    n->m.read_only = o->read_only || strcmp(o->format, "vmdk") == 0;
+    n->link.writable = !n->m.read_only;
+    if (nbd_link_init(&n->link, err) == 0 && open_link(n, o, err) == 0) {
+        api = nbd_api_load(NULL);
+        attach(n);
+        return &n->m;
+    }
+    g_prefix_error(err, "drive %s: ", block_id(drive));
+    if (o->fd >= 0) {
+        n->link.keeper = -1; /* the caller's still */
+    }
+    nbd_link_free(&n->link);
+    g_free(n->m.file);
+    g_free(n);
+    return NULL;
+}
+
+static void nbd_driver_close(struct block_medium *m)
+{
+    struct nbd *n = (struct nbd *)m;
+
+    n->closed = true;
+    g_ptr_array_remove(media, n);
+    if (m->lent) {
+        n->link.keeper = -1;
+    }
+    if (stepping == 0) {
+        nbd_free(n);
+        return;
+    }
+    graveyard = graveyard ? graveyard : g_ptr_array_new();
+    g_ptr_array_add(graveyard, n);
+}
+
+static void nbd_submit(struct block_medium *m, struct block_request *req)
+{
+    struct nbd *n = (struct nbd *)m;
+    struct flight *f = g_new0(struct flight, 1);
+
+    f->n = n;
+    f->req = req;
+    f->node.data = f;
+    req->driver[0] = f;
+    if (req->op == BLOCK_FLUSH ? m->read_only : req->length == 0) {
+        f->flushing = true;
+        move_to(f, &n->landed);
+        return;
+    }
+    move_to(f, &n->waiting);
+    if (n->link.state == NBD_READY && n->waiting.length == 1 && !n->send_from) {
+        send_one(n, f);
+    }
+}
+
+static void nbd_cancel(struct block_medium *m, struct block_request *req)
+{
+    struct flight *f = req->driver[0];
+
+    if (f) {
+        f->cancelled = true; /* NBD takes nothing back: what was sent ends as it does */
+    }
+}
+
+static int nbd_read_now(struct block_medium *m, uint64_t offset, void *buf, size_t length)
+{
+    return -EAGAIN;
+}
+
+/* NBD does not tell; a new connection does. */
+static int nbd_resize(struct block_medium *m, GError **err)
+{
+    struct nbd *n = (struct nbd *)m;
+
+    if (n->link.state == NBD_READY) {
+        take_limits(n);
+    }
+    return 0;
+}
+
+/* The server locks, as QEMU does: there is one while the image is ours. */
+static int nbd_lock(struct block_medium *m, GError **err)
+{
+    struct nbd *n = (struct nbd *)m;
+
+    if (n->inherited) {
+        n->inherited = false;
+        return 0;
+    }
+    n->link.need_size = 0;
+    return connect_now(n, false, err);
+}
+
+static void nbd_unlock(struct block_medium *m)
+{
+    struct nbd *n = (struct nbd *)m;
+
+    nbd_link_stop(&n->link, STOP_MS);
+    if (n->link.unclean) {
+        n->link.unclean = false;
+        writes_may_be_lost(n);
+    }
+}
+
+static void nbd_forget(struct block_medium *m)
+{
+    /* The server was started after the other side's ended: it has read everything anew. */
+}
+
+static int nbd_fd(const struct block_medium *m)
+{
+    return ((const struct nbd *)m)->link.keeper;
+}
+
+static const char *nbd_export(const struct block_medium *m)
+{
+    return ((const struct nbd *)m)->link.export;
+}
+
+void block_nbd_prepare(void)
+{
+    g_autoptr(GError) err = NULL;
+
+    if (!nbd_api_load(&err)) {
+        log_warning(LOG_BLOCK, "%s", err->message);
+    }
+}
+
+static const char *const formats[] = {"nbd", "qcow2", "vpc", "qed", "vmdk", "remote", NULL};
+
+const struct block_driver block_nbd = {
+    .name = "nbd",
+    .formats = formats,
+    .open = nbd_open,
+    .close = nbd_driver_close,
+    .submit = nbd_submit,
+    .cancel = nbd_cancel,
+    .read_now = nbd_read_now,
+    .resize = nbd_resize,
+    .lock = nbd_lock,
+    .unlock = nbd_unlock,
+    .forget = nbd_forget,
+    .fd = nbd_fd,
+    .export_name = nbd_export,
+};

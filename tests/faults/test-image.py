@@ -1,0 +1,506 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Image formats by the image server, and disks behind NBD: what the guest writes is read back by qemu-img; servers that die,
+stop, refuse and lie. With a real qemu-nbd (the package qemu-utils; without it those tests are skipped) and a toy server that
+says what it should not. TAP."""
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+sys.dont_write_bytecode = True     # the source tree stays clean
+from faults import PATIENCE, XENDM, Disk, Machine, Skip, image, tap, want
+
+SECTORS = 2048
+FINE = (0x50, 0)
+OURS = b"\xab" * 512
+
+
+def need(*tools):
+    for tool in tools:
+        if not shutil.which(tool):
+            raise Skip("there is no " + tool)
+
+
+def make(tmp, fmt, name="hda.img"):
+    """An image of that format in which each sector holds its number."""
+    need("qemu-nbd", "qemu-img")
+    raw = image(os.path.join(tmp, "plain"), SECTORS * 512)
+    path = os.path.join(tmp, name)
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", fmt, raw, path], check=True)
+    return path
+
+
+def plain(tmp, fmt, path):
+    """Its bytes, as qemu-img reads them."""
+    out = os.path.join(tmp, "out")
+    subprocess.run(["qemu-img", "convert", "-f", fmt, "-O", "raw", path, out], check=True)
+    with open(out, "rb") as f:
+        return f.read()
+
+
+def drive(path, fmt, index=0):
+    return ["-drive", "file=%s,if=ide,index=%d,media=disk,format=%s,cache=writeback" % (path, index, fmt)]
+
+
+def start(tmp, path, fmt, **kw):
+    m = Machine(tmp, "--", *drive(path, fmt), **kw)
+    return m, Disk(m.cpu) if m.path else None
+
+
+def children(name, args):
+    """Processes of that name with that in their arguments."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/cmdline" % pid, "rb") as f:
+                argv = f.read().split(b"\0")
+        except OSError:
+            continue
+        if os.path.basename(argv[0]) == name.encode() and any(args.encode() in a for a in argv[1:]):
+            found.append(int(pid))
+    return found
+
+
+def server(path):
+    pids = children("qemu-nbd", path)
+    want(len(pids) == 1, "servers of", path, ":", pids)
+    return pids[0]
+
+
+def gone(name, path):
+    deadline = time.monotonic() + PATIENCE
+    while children(name, path):
+        want(time.monotonic() < deadline, name, "is there still")
+        time.sleep(.02)
+
+
+def write_and_read(m, disk):
+    m.cpu.do("memset 0x%x %d 0xab" % (disk.buffer, 16 * 512))
+    want(disk.dma(200, 16, True) == FINE + (4,), "write")
+    want(disk.flush() == FINE, "flush")
+    m.cpu.do("memset 0x%x 0x10000 0xee" % disk.buffer)
+    want(disk.dma(196, 8) == FINE + (4,), "read")
+    m.cpu.expect("readl 0x%x" % disk.buffer, 196)
+    m.cpu.expect("readl 0x%x" % (disk.buffer + 4 * 512), 0xabababab)
+
+
+def formats(tmp, fmt):
+    path = make(tmp, fmt)
+    m, disk = start(tmp, path, fmt)
+    write_and_read(m, disk)
+    inserted = [b for b in m.qmp.ok("query-block") if b.get("inserted", {}).get("file") == path]
+    want(len(inserted) == 1 and inserted[0]["inserted"]["drv"] == fmt, inserted)
+    m.end()
+    gone("qemu-nbd", path)
+    gone("xendm-image", path)
+    data = plain(tmp, fmt, path)
+    want(data[200 * 512:216 * 512] == OURS * 16 and data[216 * 512:216 * 512 + 4] == (216).to_bytes(4, "little"), "the image")
+
+
+def test_qcow2(tmp):
+    """qcow2: what the guest writes by DMA is in the image; server and keeper end with xendm"""
+    formats(tmp, "qcow2")
+
+
+def test_vpc(tmp):
+    """vpc (VHD)"""
+    formats(tmp, "vpc")
+
+
+def test_qed(tmp):
+    """qed"""
+    formats(tmp, "qed")
+
+
+def test_vmdk(tmp):
+    """vmdk is read, and a write is the guest's error"""
+    path = make(tmp, "vmdk")
+    m, disk = start(tmp, path, "vmdk")
+    want(disk.dma(100, 8) == FINE + (4,), "read")
+    m.cpu.expect("readl 0x%x" % disk.buffer, 100)
+    want(disk.dma(100, 8, True)[0] & 1, "a write succeeded")
+    m.end()
+
+
+def test_names(tmp):
+    """names of files with what means something in options and protocols; a backing file beside the image"""
+    need("qemu-nbd", "qemu-img")
+    directory = os.path.join(tmp, "a,driver=raw,,b")
+    os.mkdir(directory)
+    base = make(tmp, "qcow2", "a,driver=raw,,b/base, 1.img")
+    path = os.path.join(directory, "nbd:top, 2.img")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "base, 1.img", path], check=True)
+    m, disk = start(tmp, path, "qcow2")
+    write_and_read(m, disk)
+    m.end()
+    want(plain(tmp, "qcow2", base)[200 * 512:200 * 512 + 4] == (200).to_bytes(4, "little"), "the backing file was written")
+
+
+def test_lock(tmp):
+    """an image that another has is refused, in QEMU's words; one that is no qcow2, too; and one that is not there"""
+    path = make(tmp, "qcow2")
+    m, disk = start(tmp, path, "qcow2")
+    other = os.path.join(tmp, "other")
+    os.mkdir(other)
+    second, _ = start(other, path, "qcow2", may_fail=True)
+    want(not second.path and "lock" in second.log(), second.log())
+    want(disk.dma(100, 8) == FINE + (4,), "the first")
+    m.end()
+    second, _ = start(other, os.path.join(tmp, "plain"), "qcow2", may_fail=True)
+    want(not second.path and "not in qcow2 format" in second.log(), second.log())
+    second, _ = start(other, "/nonexistent/x", "qcow2", may_fail=True)
+    want(not second.path and "No such file" in second.log(), second.log())
+
+
+def test_absent(tmp):
+    """without qemu-nbd the error names the package"""
+    os.environ["XENDM_QEMU_NBD"] = "/nonexistent/qemu-nbd"
+    try:
+        image(tmp + "/x", SECTORS * 512)
+        m, _ = start(tmp, tmp + "/x", "qcow2", may_fail=True)
+    finally:
+        del os.environ["XENDM_QEMU_NBD"]
+    want(not m.path and "qemu-utils" in m.log(), m.log())
+
+
+def test_killed_clean(tmp):
+    """the server is killed when all is flushed: the next command is served by another"""
+    path = make(tmp, "qcow2")
+    m, disk = start(tmp, path, "qcow2")
+    write_and_read(m, disk)
+    pid = server(path)
+    os.kill(pid, signal.SIGKILL)
+    m.await_log("the connection to the server of .* broke")
+    write_and_read(m, disk)
+    m.logged("the image server of .* ended: qemu-nbd was killed by signal 9", 1)
+    want(server(path) != pid, "the same server")
+    m.logged("connected to a server of .* again", 1)
+    m.end()
+    subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", path], check=False)
+    want(plain(tmp, "qcow2", path)[200 * 512:216 * 512] == OURS * 16, "the image")
+
+
+def test_killed_dirty(tmp):
+    """the server is killed with writes that were acknowledged and not flushed: no flush succeeds, QMP tells, reading goes on"""
+    path = make(tmp, "qcow2")
+    m, disk = start(tmp, path, "qcow2")
+    want(disk.dma(200, 16, True) == FINE + (4,), "write")
+    os.kill(server(path), signal.SIGKILL)
+    m.await_log("acknowledged writes are lost")
+    want(disk.flush()[0] & 1, "the flush succeeded")
+    data = m.qmp.event("BLOCK_IO_ERROR")
+    want(data["device"] == "ide0-hd0", data)
+    want(disk.dma(100, 8) == FINE + (4,), "read")
+    want(disk.flush()[0] & 1, "another flush succeeded")
+    m.end()
+
+
+def test_killed_for_good(tmp):
+    """a server that cannot be started again: the guest sees an error, QMP the event, the other disk goes on"""
+    path = make(tmp, "qcow2")
+    image(tmp + "/hdb", SECTORS * 512)
+    m = Machine(tmp, "--", *drive(path, "qcow2"), *drive(tmp + "/hdb", "raw", 1))
+    disk, other = Disk(m.cpu), Disk(m.cpu, 0, 1)
+    want(disk.dma(100, 8) == FINE + (4,), "before")
+    os.rename(path, path + ".away")
+    os.kill(server(path), signal.SIGKILL)
+    disk.select = 0xe0
+    want(disk.dma(100, 8)[0] & 1, "it was read")
+    data = m.qmp.event("BLOCK_IO_ERROR")
+    want(data["device"] == "ide0-hd0" and data["operation"] == "read", data)
+    m.logged("there is no server of .*No such file")
+    want(other.dma(40) == FINE + (4,), "the other disk")
+    os.rename(path + ".away", path)
+    want(disk.dma(100, 8) == FINE + (4,), "after")
+    m.end()
+
+
+def test_stopped(tmp):
+    """a server that stands still holds its own request only, and ends with xendm"""
+    path = make(tmp, "qcow2")
+    image(tmp + "/hdc", SECTORS * 512)
+    m = Machine(tmp, "--", *drive(path, "qcow2"), *drive(tmp + "/hdc", "raw", 2))
+    disk, other = Disk(m.cpu), Disk(m.cpu, 1, 0)
+    want(disk.dma(100, 8) == FINE + (4,), "before")
+    os.kill(server(path), signal.SIGSTOP)
+    m.cpu.do("outl 0x%x 0x%x" % (disk.bm + 4, disk.prd))
+    m.cpu.do("outb 0x%x 6" % (disk.bm + 2))
+    disk.command(0xc8, 300, 8)
+    m.cpu.do("outb 0x%x 9" % disk.bm)
+    for i in range(20):
+        want(other.dma(40 + i) == FINE + (4,), "the other disk")
+    want(m.cpu.do("inb 0x3f6") & 0x80, "it does not wait")
+    m.qmp.ok("query-status")
+    os.kill(server(path), signal.SIGCONT)
+    want(disk.ready() == FINE, "resumed")
+    m.cpu.expect("readl 0x%x" % disk.buffer, 300)
+    os.kill(server(path), signal.SIGSTOP)
+    m.end()
+    gone("qemu-nbd", path)
+
+
+def test_update(tmp):
+    """live update: the new program has a server of its own, and all that was written"""
+    path = make(tmp, "qcow2")
+    m, disk = start(tmp, path, "qcow2")
+    write_and_read(m, disk)
+    m.cpu.do("memset 0x%x %d 0xab" % (disk.buffer, 16 * 512))
+    want(disk.dma(300, 16, True) == FINE + (4,), "write")
+    before = server(path)
+    m.qmp.ok("xendm-update", binary=XENDM)
+    want(disk.flush() == FINE and disk.dma(300, 8) == FINE + (4,), "after")
+    m.cpu.expect("readl 0x%x" % disk.buffer, 0xabababab)
+    want(server(path) != before, "the same server")
+    m.end()
+    want(plain(tmp, "qcow2", path)[300 * 512:316 * 512] == OURS * 16, "the image")
+
+
+def nbd_server(path, fmt, sock):
+    need("qemu-nbd")
+    proc = subprocess.Popen(["qemu-nbd", "-f", fmt, "-k", sock, "-x", "disk", "-t", path])
+    deadline = time.monotonic() + PATIENCE
+    while not os.path.exists(sock):
+        want(time.monotonic() < deadline and proc.poll() is None, "no server")
+        time.sleep(.01)
+    return proc
+
+
+def test_nbd(tmp):
+    """a disk in somebody's NBD server; the server goes away and comes back"""
+    path, sock = make(tmp, "qcow2"), tmp + "/s"
+    proc = nbd_server(path, "qcow2", sock)
+    try:
+        m, disk = start(tmp, "nbd+unix:///disk?socket=" + sock, "raw")
+        write_and_read(m, disk)
+        proc.terminate()
+        proc.wait()
+        os.path.exists(sock) and os.unlink(sock)
+        m.await_log("the connection to the server of .* broke")
+        proc = nbd_server(path, "qcow2", sock)
+        write_and_read(m, disk)
+        m.end()
+    finally:
+        proc.terminate()
+        proc.wait()
+    want(plain(tmp, "qcow2", path)[200 * 512:216 * 512] == OURS * 16, "the image")
+
+
+# ---- a server that lies ----
+
+MAGIC, OPT, REPLY = 0x4e42444d41474943, 0x49484156454f5054, 0x3e889045565a9
+
+
+class Toy:
+    """NBD over a UNIX socket, newstyle, simple replies. `answer(toy, connection, command)` may do as it likes."""
+
+    def __init__(self, path, answer=None, size=SECTORS * 512, flags=0x1 | 0x4, hello=None):
+        self.answer, self.size, self.flags, self.hello = answer or Toy.good, size, flags, hello
+        self.data = bytearray(b"".join(i.to_bytes(4, "little") * 128 for i in range(SECTORS)))
+        self.connections, self.commands = 0, 0
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(8)
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                conn, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self.serve, args=(conn,), daemon=True).start()
+
+    @staticmethod
+    def get(conn, n):
+        data = b""
+        while len(data) < n:
+            part = conn.recv(n - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return data
+
+    def serve(self, conn):
+        try:
+            if self.hello:
+                self.hello(self, conn)
+                return
+            self.agree(conn)
+            while True:
+                _, flags, kind, cookie, offset, length = struct.unpack(">IHHQQI", self.get(conn, 28))
+                payload = self.get(conn, length) if kind == 1 else b""
+                self.commands += 1
+                if kind == 2:
+                    return
+                self.answer(self, conn, (kind, cookie, offset, length, payload))
+        except (EOFError, OSError):
+            pass
+        finally:
+            conn.close()
+
+    def agree(self, conn):
+        conn.sendall(struct.pack(">QQH", MAGIC, OPT, 3))
+        self.get(conn, 4)
+        while True:
+            _, option, length = struct.unpack(">QII", self.get(conn, 16))
+            self.get(conn, length)
+            if option == 7:     # NBD_OPT_GO
+                info = struct.pack(">HQH", 0, self.size, self.flags)
+                conn.sendall(struct.pack(">QIII", REPLY, option, 3, len(info)) + info + struct.pack(">QIII", REPLY, option, 1, 0))
+                return
+            conn.sendall(struct.pack(">QIII", REPLY, option, 0x80000001, 0))
+
+    def reply(self, conn, cookie, data=b"", error=0):
+        conn.sendall(struct.pack(">IIQ", 0x67446698, error, cookie) + data)
+
+    def good(self, conn, command):
+        kind, cookie, offset, length, payload = command
+        if kind == 1:
+            self.data[offset:offset + length] = payload
+        self.reply(conn, cookie, bytes(self.data[offset:offset + length]) if kind == 0 else b"")
+
+
+def toy(tmp, **kw):
+    server_ = Toy(tmp + "/toy", **kw)
+    m, disk = start(tmp, "nbd:unix:" + tmp + "/toy", "raw", may_fail=True)
+    return server_, m, disk
+
+
+def test_toy(tmp):
+    """the toy server, when it behaves: reading, writing, flushing"""
+    s, m, disk = toy(tmp)
+    write_and_read(m, disk)
+    want(bytes(s.data[200 * 512:201 * 512]) == OURS, "the bytes")
+    m.end()
+
+
+def test_sizes(tmp):
+    """sizes that are none are refused"""
+    for i, size in enumerate((0, 511, 2 ** 63 - 1, 2 ** 63, 2 ** 64 - 1)):
+        sub = tmp + "/%d" % i
+        os.mkdir(sub)
+        _, m, _ = toy(sub, size=size)
+        want(not m.path and "assert" not in m.log().lower(), size, m.log())
+
+
+def test_read_only(tmp):
+    """an export for reading only is refused for a disk"""
+    _, m, _ = toy(tmp, flags=0x1 | 0x2)
+    want(not m.path and "for reading only" in m.log(), m.log())
+
+
+def test_hello(tmp):
+    """greetings that are none: nothing at all, rubbish, another protocol, an end"""
+    def rubbish(_, conn):
+        conn.sendall(b"\xff" * 4096)
+
+    def http(_, conn):
+        conn.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+
+    def end(_, conn):
+        pass
+
+    for i, hello in enumerate((rubbish, http, end)):
+        sub = tmp + "/%d" % i
+        os.mkdir(sub)
+        _, m, _ = toy(sub, hello=hello)
+        want(not m.path and "drive ide0-hd0" in m.log(), m.log())
+
+
+def lies(tmp, answer, times=None):
+    """The server does so when it is asked, so many times. When that ends the guest has what it wanted; else it has an error,
+    xendm serves on, and the server comes to its senses."""
+    s, m, disk = toy(tmp)
+    want(disk.dma(100, 8) == FINE + (4,), "before")
+    done = []
+
+    def once(s, conn, command):
+        done.append(command)
+        (answer if times is None or len(done) <= times else Toy.good)(s, conn, command)
+
+    s.answer = once
+    if times is None:
+        want(disk.dma(300, 8)[0] & 1, "no error")
+        m.qmp.event("BLOCK_IO_ERROR")
+        s.answer = Toy.good
+    want(disk.dma(300, 8) == FINE + (4,), "after")
+    m.cpu.expect("readl 0x%x" % disk.buffer, 300)
+    want(m.qmp.ok("query-status")["running"] and (times is None or len(done) == times + 1), len(done))
+    if times:
+        m.logged("the connection to the server of .* broke", 1)
+        m.logged("connected to a server of .* again", 1)
+    m.end()
+    return s
+
+
+def test_error(tmp):
+    """an error of the server's is the guest's, at once"""
+    s = lies(tmp, lambda s, conn, c: s.reply(conn, c[1], error=5))
+    want(s.connections == 1, s.connections)
+
+
+def test_cookies(tmp):
+    """answers to what was not asked: the connection ends, others are tried, with pauses, for ten seconds"""
+    s = lies(tmp, lambda s, conn, c: s.reply(conn, c[1] + 7, bytes(c[3])))
+    want(3 < s.connections < 60, s.connections)
+
+
+def test_short(tmp):
+    """answers that are cut short, and connections that end"""
+    def short(s, conn, c):
+        s.reply(conn, c[1], bytes(c[3] // 2))
+        conn.shutdown(socket.SHUT_RDWR)
+
+    s = lies(tmp, short, 3)
+    want(s.connections == 4, s.connections)
+
+
+def test_magic(tmp):
+    """rubbish instead of an answer"""
+    lies(tmp, lambda s, conn, c: conn.sendall(b"\x5a" * 1000), 2)
+
+
+def test_structured(tmp):
+    """structured answers that nobody agreed on, of absurd lengths"""
+    lies(tmp, lambda s, conn, c: conn.sendall(struct.pack(">IHHQI", 0x668e33ef, 1, 1, c[1], 0xffffffff)), 2)
+
+
+def test_shrinks(tmp):
+    """an export that is smaller after a break is not used; one that is as it was, is"""
+    s, m, disk = toy(tmp)
+    want(disk.dma(100, 8) == FINE + (4,), "before")
+    s.size, s.answer = 100 * 512, lambda s, conn, c: conn.shutdown(socket.SHUT_RDWR)
+    want(disk.dma(50, 8)[0] & 1, "no error")
+    m.logged("there is no server of .*smaller than it was")
+    s.size, s.answer = SECTORS * 512, Toy.good
+    want(disk.dma(300, 8) == FINE + (4,), "after")
+    m.end()
+
+
+def test_silent(tmp):
+    """a server that never answers: xendm ends when it is told to"""
+    s, m, disk = toy(tmp)
+    want(disk.dma(100, 8) == FINE + (4,), "before")
+    s.answer = lambda s, conn, c: None
+    m.cpu.do("outl 0x%x 0x%x" % (disk.bm + 4, disk.prd))
+    disk.command(0xc8, 300, 8)
+    m.cpu.do("outb 0x%x 9" % disk.bm)
+    m.qmp.ok("query-status")
+    want(m.cpu.do("inb 0x3f6") & 0x80, "it does not wait")
+    m.end(leaks=True)
+    m.logged("1 disk requests do not come back")
+
+
+TESTS = [test_qcow2, test_vpc, test_qed, test_vmdk, test_names, test_lock, test_absent, test_killed_clean, test_killed_dirty,
+         test_killed_for_good, test_stopped, test_update, test_nbd, test_toy, test_sizes, test_read_only, test_hello, test_error,
+         test_cookies, test_short, test_magic, test_structured, test_shrinks, test_silent]
+
+if __name__ == "__main__":
+    sys.exit(tap([t for t in TESTS if not sys.argv[1:] or t.__name__ in sys.argv[1:]]))
