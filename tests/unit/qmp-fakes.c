@@ -167,6 +167,16 @@ void device_describe(struct device *dev, struct facts *to)
     }
 }
 
+/* Read here, and stored nowhere. */
+static const struct property pci_place[] = {
+    {.name = "addr", .type = PROP_STRING},
+    {.name = "romfile", .type = PROP_STRING},
+    {.name = "rombar", .type = PROP_UINT32, .max = 1},
+    {.name = NULL},
+};
+
+const struct bus_class pci_bus_class = {.name = "PCI", .place = pci_place};
+
 struct pci_device *pci_device_next(struct pci_bus *bus, unsigned devfn)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(functions); i++) {
