@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -26,6 +27,7 @@
 
 struct sandbox {
     char *root;
+    unsigned domid;
     bool change_user;
     uid_t uid;
     gid_t gid;
@@ -76,6 +78,7 @@ struct sandbox *sandbox_prepare(const struct machine_desc *desc, GError **err)
     struct sandbox *s = g_new0(struct sandbox, 1);
 
     s->root = g_strdup(desc->chroot_dir);
+    s->domid = desc->domid;
     s->choice = desc->sandbox;
     s->locked_up = desc->chroot_dir || desc->run_as || desc->restrict_domid;
     s->has_broker = broker_is_there();
@@ -144,8 +147,42 @@ static void leave_names(const struct sandbox *s)
 #endif
 }
 
+/*
+ * libxenstore has a thread of its own by now, which blocks all signals: a call that drops
+ * capabilities changes the caller's only, and whoever is in the process can have that thread run
+ * what he likes. What the C library does for all threads is a change of user, by which the others
+ * lose everything. This one keeps what takes it back, and then drops it. The user is nobody's: one
+ * that exists could kill the other threads. (systemd, "Users, Groups, UIDs and GIDs": the range has
+ * no use.)
+ */
+#define UNUSED_UID 0x7fff0000u
+
+static int drop_in_other_threads(unsigned domid)
+{
+    uid_t uid = UNUSED_UID + domid;
+    int e;
+
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setresuid(uid, uid, uid) < 0) {
+        return -errno;
+    }
+    capng_get_caps_process();
+    capng_update(CAPNG_ADD, CAPNG_EFFECTIVE, CAP_SETUID);
+    e = capng_apply(CAPNG_SELECT_CAPS) != 0 ? EPERM : 0;
+    if (e == 0 && syscall(SYS_setresuid, 0, 0, 0) < 0) {
+        e = errno;
+    }
+    prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0);
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* as before the change */
+    return -e;
+}
+
 static void drop_capabilities(const struct sandbox *s)
 {
+    int e = !s->has_broker || geteuid() != 0 ? 0 : drop_in_other_threads(s->domid);
+
+    if (e < 0) {
+        log_info(LOG_DM, "sandbox: threads keep their capabilities: %s", g_strerror(-e));
+    }
     if (s->has_broker) {
         capng_clear(CAPNG_SELECT_BOTH);
         if (capng_apply(CAPNG_SELECT_CAPS) != 0) {
