@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The daemon itself, on xenemu.
-TESTS += tests/dm/test-daemon.py
-dist_check_SCRIPTS += tests/dm/test-daemon.py
-check_DATA += tests/dm/hang.so
-EXTRA_DIST += tests/dm/hang.c
-CLEANFILES += tests/dm/hang.so
+TESTS += tests/dm/test-daemon.py tests/dm/test-sandbox.py
+dist_check_SCRIPTS += tests/dm/test-daemon.py tests/dm/test-sandbox.py
+check_DATA += tests/dm/hang.so tests/dm/intruder.so
+EXTRA_DIST += tests/dm/hang.c tests/dm/intruder.c
+CLEANFILES += tests/dm/hang.so tests/dm/intruder.so
 # Preloaded into any program: neither libtool's nor sanitized.
 tests/dm/hang.so: tests/dm/hang.c
 	$(AM_V_CCLD)$(MKDIR_P) tests/dm && $(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared -o $@ $(srcdir)/tests/dm/hang.c
+tests/dm/intruder.so: tests/dm/intruder.c
+	$(AM_V_CCLD)$(MKDIR_P) tests/dm && $(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared -o $@ $(srcdir)/tests/dm/intruder.c
