@@ -108,8 +108,8 @@ static const uint32_t prctls[] = {
 static const uint32_t ioctls[] = {
     XEN('P', 0, 48), /* HYPERCALL */
     XEN('P', 2, 16), /* MMAP */
-    XEN('P', 3, 32), /* MMAPBATCH */
-    XEN('P', 4, 40), /* MMAPBATCH_V2 */
+    XEN('P', 3, 24), /* MMAPBATCH */
+    XEN('P', 4, 32), /* MMAPBATCH_V2 */
     XEN('P', 5, 16), /* DM_OP */
     XEN('P', 6, 2),  /* RESTRICT */
     XEN('P', 7, 32), /* MMAP_RESOURCE */
