@@ -361,9 +361,8 @@ static struct block_medium *medium_open(struct block *b, const struct block_opti
     struct block_medium *m;
 
     if (!driver) {
-        g_set_error(err, XENDM_ERROR, ENOTSUP,
-                    "drive %s: image format '%s' of '%s' is not implemented yet", b->b.id, format,
-                    o->file ? o->file : "");
+        g_set_error(err, XENDM_ERROR, ENOTSUP, "drive %s: image format '%s' of '%s' is not known",
+                    b->b.id, format, o->file ? o->file : "");
         return NULL;
     }
     m = driver->open(b, o, err);

@@ -25,12 +25,16 @@
 
 static const struct nbd_api *api;
 
-int nbd_link_init(struct nbd_link *l, GError **err)
+void nbd_link_init(struct nbd_link *l)
 {
     l->keeper = l->fd = -1;
     /* Not the numbers of the program before this one, whose server may end while this one asks. */
     l->serial = g_random_int();
     l->used_serial = l->ended_serial = l->serial - 1;
+}
+
+int nbd_link_load(GError **err)
+{
     api = nbd_api_load(err);
     return api ? 0 : -ENOSYS;
 }

@@ -142,6 +142,11 @@ static int start(struct nbd_link *l, char *const argv[], GError **err)
     int pair[2], status = 0, error;
     pid_t pid;
 
+    if (access("/usr", F_OK) < 0) { /* the root that the sandbox leaves us has nothing in it */
+        g_set_error(err, XENDM_ERROR, EPERM,
+                    "an image server cannot be started any more, in the sandbox");
+        return -EPERM;
+    }
     if (access(argv[0], X_OK) < 0) {
         error = errno;
         g_set_error(err, XENDM_ERROR, error, "%s: %s", argv[0], g_strerror(error));

@@ -662,6 +662,7 @@ static int open_link(struct nbd *n, const struct block_options *o, GError **err)
     if (o->fd < 0) {
         int e = nbd_keeper_start(&n->link, o->format, o->file, n->m.read_only, err);
 
+        e = e < 0 ? e : nbd_link_load(err);
         return e == 0 && o->inactive ? look(n, err) : e;
     }
     if (!is_socket(o->fd) || o->size < BLOCK_SECTOR || o->size > INT64_MAX - BLOCK_SECTOR) {
@@ -669,6 +670,9 @@ static int open_link(struct nbd *n, const struct block_options *o, GError **err)
                     "an image of the format %s is opened by its name, not by a descriptor",
                     o->format);
         return -ENOTSUP;
+    }
+    if (nbd_link_load(err) < 0) {
+        return -ENOSYS;
     }
     n->link.export = g_strdup(o->export_name ? o->export_name : "");
     n->link.served = strcmp(o->format, "nbd") != 0;
@@ -691,7 +695,8 @@ static struct block_medium *nbd_open(struct block *drive, const struct block_opt
     n->m.file = g_strdup(o->file ? o->file : "");
     n->m.read_only = o->read_only || strcmp(o->format, "vmdk") == 0;
     n->link.writable = !n->m.read_only;
-    if (nbd_link_init(&n->link, err) == 0 && open_link(n, o, err) == 0) {
+    nbd_link_init(&n->link);
+    if (open_link(n, o, err) == 0) {
         api = nbd_api_load(NULL);
         attach(n);
         return &n->m;

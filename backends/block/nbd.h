@@ -48,8 +48,9 @@ struct nbd_link {
     bool read_only, rotational, can_flush, can_fua, can_trim, can_zero, multi;
 };
 
-/* Before all else. Loads libnbd. */
-int nbd_link_init(struct nbd_link *l, GError **err);
+/* Before all else. */
+void nbd_link_init(struct nbd_link *l);
+int nbd_link_load(GError **err); /* libnbd, before anything is asked for */
 /* Wants a connection; has no effect while there is one, or one is on its way. */
 void nbd_link_want(struct nbd_link *l);
 /* Looks what has come; true if anything did. Never calls anybody back but libnbd's callbacks. */

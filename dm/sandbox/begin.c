@@ -116,13 +116,21 @@ static void start_broker(const struct machine_desc *desc)
 
 /* ---- namespaces ---- */
 
+/* An NBD server or an image elsewhere: "nbd://host/", "rbd:pool/image"; not "/dir/a:b". */
+static bool is_elsewhere(const struct object_desc *o)
+{
+    const char *file = o->kind == BACKEND_BLOCK ? object_option(o, "file") : NULL;
+
+    return file && strcmp(o->driver, "raw") != 0 && strcspn(file, ":") < strcspn(file, "/");
+}
+
 static bool wants_network(const struct machine_desc *desc)
 {
     for (guint i = 0; i < desc->objects->len; i++) {
         const struct object_desc *o = g_ptr_array_index(desc->objects, i);
 
-        if (o->what == OBJECT_BACKEND &&
-            (o->kind == BACKEND_NET || object_option(o, "host") || object_option(o, "port"))) {
+        if (o->what == OBJECT_BACKEND && (o->kind == BACKEND_NET || object_option(o, "host") ||
+                                          object_option(o, "port") || is_elsewhere(o))) {
             return true;
         }
     }

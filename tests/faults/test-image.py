@@ -261,6 +261,63 @@ def test_update(tmp):
     want(plain(tmp, "qcow2", path)[300 * 512:316 * 512] == OURS * 16, "the image")
 
 
+def save(m, path, live):
+    with open(path, "wb") as f:
+        m.qmp.ask("add-fd", fd=f.fileno(), **{"fdset-id": 1})
+        m.qmp.ok("xen-save-devices-state", filename="/dev/fdset/1", live=live)
+
+
+def test_migration(tmp):
+    """migration: the receiver has the image from its first cont on, and reads what the sender wrote; one of both has it"""
+    path = make(tmp, "qcow2")
+    m, disk = start(tmp, path, "qcow2", vga="none")
+    write_and_read(m, disk)
+    m.qmp.ok("stop")
+    save(m, tmp + "/state", False)              # xl save -c: nobody else gets it
+    os.mkdir(tmp + "/to")
+    second = Machine(tmp + "/to", "--incoming", tmp + "/state", "--", *drive(path, "qcow2"), vga="none", may_fail=True)
+    want(second.path is None and "lock" in second.out, "the first cont of the second:", second.out)
+    second.kill()
+    shutil.rmtree(tmp + "/to/run", ignore_errors=True)
+    save(m, tmp + "/state", True)               # a migration
+    want(not children("qemu-nbd", path), "the sender has it still")
+    second = Machine(tmp + "/to", "--incoming", tmp + "/state", "--", *drive(path, "qcow2"), vga="none")
+    other = Disk(second.cpu)
+    want(other.dma(204, 8) == FINE + (4,), "the receiver")
+    second.cpu.expect("readl 0x%x" % other.buffer, 0xabababab)
+    write_and_read(second, other)
+    reply = m.qmp.ask("cont")
+    want("lock" in reply.get("error", {}).get("desc", ""), reply)
+    second.end(leaks=True)
+    gone("xendm-image", tmp + "/to")
+    m.qmp.ok("cont")                            # the migration failed
+    write_and_read(m, disk)
+    m.end()
+
+
+def test_restricted(tmp):
+    """dm_restrict=1: a server that is killed is replaced, by the keeper alone"""
+    path = make(tmp, "qcow2")
+    m = Machine(tmp, "--restrict", "--", *drive(path, "qcow2"))
+    disk = Disk(m.cpu)
+    write_and_read(m, disk)
+    os.kill(server(path), signal.SIGKILL)
+    m.await_log("the connection to the server of .* broke")
+    write_and_read(m, disk)
+    m.end()
+
+
+def test_change(tmp):
+    """a CD is not changed to such an image in the sandbox: refused, and the one that was there stays"""
+    path = make(tmp, "qcow2")
+    m = Machine(tmp, "--cdrom", os.path.join(tmp, "plain"))
+    reply = m.qmp.ask("blockdev-change-medium", id="ide-5632", filename=path, format="qcow2")
+    want("sandbox" in reply.get("error", {}).get("desc", ""), reply)
+    inserted = [b["inserted"]["file"] for b in m.qmp.ok("query-block") if "inserted" in b]
+    want(inserted == [os.path.join(tmp, "plain")], inserted)
+    m.end()
+
+
 def nbd_server(path, fmt, sock):
     need("qemu-nbd")
     proc = subprocess.Popen(["qemu-nbd", "-f", fmt, "-k", sock, "-x", "disk", "-t", path])
@@ -499,7 +556,8 @@ def test_silent(tmp):
 
 
 TESTS = [test_qcow2, test_vpc, test_qed, test_vmdk, test_names, test_lock, test_absent, test_killed_clean, test_killed_dirty,
-         test_killed_for_good, test_stopped, test_update, test_nbd, test_toy, test_sizes, test_read_only, test_hello, test_error,
+         test_killed_for_good, test_stopped, test_update, test_migration, test_restricted, test_change,
+         test_nbd, test_toy, test_sizes, test_read_only, test_hello, test_error,
          test_cookies, test_short, test_magic, test_structured, test_shrinks, test_silent]
 
 if __name__ == "__main__":
