@@ -239,6 +239,7 @@ void origin_hand_over(const struct daemon *d, bool check, struct handover *h)
     handover_put_int(h, "machine", "ready", d->ready);
     put_xen(d, check, h);
     backend_set_hand_over(d->backends, h);
+    daemon_pv_hand_over(d, check, h);
     if (d->vnc) {
         vnc_hand_over(d->vnc, h);
     }

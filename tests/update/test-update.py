@@ -245,13 +245,79 @@ class Vga(Load):
             want(got == values, "video memory at %x: %s, not %s" % (base + at, got, values))
 
 
+class PvDisk(Load):
+    """The CD as a PV disk: a ring of one page that is never empty for long; every request is answered once, with its sector."""
+    RING, DATA, ENTRY = 0x40000, 0x50000, 112
+    FRONT, BACK = "/local/domain/1/device/vbd/5632", "/local/domain/0/backend/qdisk/1/5632"
+
+    def store(self, tool, *args):
+        return subprocess.run(["xenstore-" + tool, *args], env=dict(os.environ, XENSTORED_RUNDIR=self.machine.dir),
+                              stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+
+    def await_state(self, state):
+        deadline = time.monotonic() + PATIENCE
+        while self.store("read", self.BACK + "/state") != state:
+            want(time.monotonic() < deadline, "the back end stays in state", self.store("read", self.BACK + "/state"))
+
+    def setup(self):
+        self.random = random.Random(4)
+        self.media = bytes(self.machine.image)      # nobody writes to the CD
+        self.asked, self.seen = {}, 0
+        back = {"frontend": self.FRONT, "frontend-id": 1, "device-type": "cdrom", "mode": "r", "params": "aio:x", "online": 1}
+        for key, value in back.items():
+            self.store("write", "%s/%s" % (self.BACK, key), str(value))
+        self.store("write", self.FRONT + "/state", "1", self.BACK + "/state", "1")
+        self.await_state("2")
+        self.cpu.do("memset 0x%x 4096 0" % self.RING)
+        self.cpu.do("writel 0x%x 1" % (self.RING + 12))
+        self.cpu.do("grant add 20 0x%x" % (self.RING >> 12))
+        for i in range(32):
+            self.cpu.do("grant add %d 0x%x" % (100 + i, (self.DATA >> 12) + i))
+        self.port = self.cpu.do("evtchn alloc")
+        self.store("write", self.FRONT + "/ring-ref", "20", self.FRONT + "/event-channel", str(self.port), self.FRONT + "/state", "3")
+        self.await_state("4")
+        self.produced = 0
+
+    def entry(self, index):
+        return self.RING + 64 + index % 32 * self.ENTRY
+
+    def produce(self):
+        slot = next(i for i in range(32) if i not in self.asked)
+        sector = self.random.randrange(len(self.media) // 512)
+        self.asked[slot] = sector
+        words = (0x0100, 0, slot, 0, sector, 0, 100 + slot, 0)      # one segment: its page's first sector
+        data = b"".join(w.to_bytes(4, "little") for w in words)
+        self.cpu.do("write 0x%x %d 0x%s" % (self.entry(self.produced), len(data), data.hex()))
+        self.produced += 1
+        self.cpu.do("writel 0x%x 0x%x" % (self.RING, self.produced))
+        self.cpu.do("evtchn send %d" % self.port)
+
+    def consume(self):
+        while self.seen < self.cpu.do("readl 0x%x" % (self.RING + 8)):
+            at = self.entry(self.seen)
+            slot, status = self.cpu.do("readl 0x%x" % at), self.cpu.do("readw 0x%x" % (at + 10))
+            want(slot in self.asked and status == 0, "answer", self.seen, "is for", slot, "status", status)
+            sector = self.asked.pop(slot)
+            got = bytes.fromhex(self.cpu.ask("read 0x%x 512" % (self.DATA + slot * 4096))[0][2:])
+            want(got == self.media[sector * 512:sector * 512 + 512], "sector", sector, "is wrong")
+            self.seen += 1
+
+    def step(self):
+        while len(self.asked) < 20:
+            self.produce()
+        before, deadline = self.seen, time.monotonic() + PATIENCE
+        while self.seen == before:
+            self.consume()
+            want(time.monotonic() < deadline, "no answers:", len(self.asked), "are asked for")
+
+
 # ---- tests ----
 
 def test_under_load(m):
     pid = m.pid()
     chardevs, blocks = m.qmp.ok("query-chardev"), m.qmp.ok("query-block")
     other = Qmp(m.monitor())
-    loads = [Disk(m, 0), Serial(m, 1), Vga(m, 2)]
+    loads = [Disk(m, 0), Serial(m, 1), Vga(m, 2)] + ([PvDisk(m, 0)] if shutil.which("xenstore-write") else [])
     for load in loads:
         load.start()
     pauses, checks = [], []

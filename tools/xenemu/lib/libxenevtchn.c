@@ -27,9 +27,11 @@ static int evtchn_bind(xenevtchn_handle *h, uint32_t op, uint64_t a0, uint64_t a
 /*
  * The real library needs nothing but the descriptor for xenevtchn_fdopen(), so a device model calls
  * it behind a filter of system calls without socket(). Ours wants a connection: one that is going
- * to take over has it made while it still may.
+ * to take over has one made with each xenevtchn_open(), while it still may.
  */
-static struct xe_client spare = {.fd = -1};
+#define SPARES 4
+static int spare[SPARES];
+static unsigned int nr_spares;
 
 static int takes_over(void)
 {
@@ -44,13 +46,20 @@ static int takes_over(void)
 
 static int take_spare(struct xe_client *c)
 {
-    if (spare.fd < 0)
+    if (nr_spares == 0)
         return xe_client_init(c, "xenevtchn");
     memset(c, 0, sizeof(*c));
     pthread_mutex_init(&c->lock, NULL);
-    c->fd = spare.fd;
-    spare.fd = -1;
+    c->fd = spare[--nr_spares];
     return 0;
+}
+
+static void make_spare(void)
+{
+    struct xe_client c;
+
+    if (nr_spares < SPARES && takes_over() && xe_client_init(&c, "xenevtchn") == 0)
+        spare[nr_spares++] = c.fd;
 }
 
 xenevtchn_handle *xenevtchn_open(struct xentoollog_logger *logger, unsigned int flags)
@@ -72,8 +81,7 @@ xenevtchn_handle *xenevtchn_open(struct xentoollog_logger *logger, unsigned int 
         errno = saved;
         goto fail;
     }
-    if (spare.fd < 0 && takes_over() && xe_client_init(&spare, "xenevtchn") < 0)
-        spare.fd = -1;
+    make_spare();
     if (flags & 1) /* XENEVTCHN_NO_CLOEXEC */
         fcntl(h->fd, F_SETFD, 0);
     h->client.tc.restrict_callback = xe_restrict_rpc;
