@@ -33,6 +33,7 @@ enum device_rank {
     RANK_SERIAL,
     RANK_PLATFORM, /* PCI slot 2 */
     RANK_DISPLAY,  /* slot 3, as with QEMU */
+    RANK_USB,      /* the controller of -usb: before what is on it */
     RANK_OTHER,
     RANK_IDE,
 };
@@ -53,7 +54,7 @@ struct args {
     GPtrArray *monitors; /* char *: chardev ids */
     char *kernel, *initrd, *append;
     unsigned serials; /* -serial so far */
-    bool have_domid, have_machine, have_ram, have_display;
+    bool have_domid, have_machine, have_ram, have_display, have_usb;
     bool answered; /* help was printed: nothing is to be started */
 };
 
@@ -85,7 +86,8 @@ option_fn process_domid, process_name, process_stopped, process_incoming, proces
 option_fn drives_drive;
 bool drives_link(struct args *a, GError **err);
 /* devices.c */
-option_fn devices_device, devices_vga, devices_netdev, devices_audiodev;
+option_fn devices_device, devices_vga, devices_netdev, devices_audiodev, devices_usb,
+    devices_usbdevice;
 bool devices_link(struct args *a, GError **err);
 /* chardevs.c */
 option_fn chardevs_chardev, chardevs_serial, chardevs_mon;

@@ -12,6 +12,7 @@
 #include <xendm/error.h>
 #include <xendm/numbers.h>
 #include <xendm/pci.h>
+#include <xendm/usb.h>
 
 #include "args.h"
 
@@ -166,6 +167,36 @@ bool devices_device(struct args *a, const char *option, const char *value, GErro
     return true;
 }
 
+/* ---- -usb, -usbdevice ---- */
+
+/* Function 2 of the PIIX3, as QEMU's machine has it. */
+bool devices_usb(struct args *a, const char *option, const char *value, GError **err)
+{
+    if (!a->have_usb) {
+        a->have_usb = true;
+        args_add_device(a, "-usb", "", RANK_USB,
+                        object_desc_make(OBJECT_DEVICE, 0, "piix3-usb-uhci", NULL, "addr", "01.2",
+                                         NULL));
+    }
+    return true;
+}
+
+bool devices_usbdevice(struct args *a, const char *option, const char *value, GError **err)
+{
+    static const struct {
+        const char *word, *driver;
+    } words[] = {{"tablet", "usb-tablet"}, {"mouse", "usb-mouse"}, {"keyboard", "usb-kbd"}};
+
+    for (size_t i = 0; i < G_N_ELEMENTS(words); i++) {
+        if (strcmp(words[i].word, value) == 0) {
+            args_add_device(a, "-usbdevice", value, RANK_OTHER,
+                            object_desc_new(OBJECT_DEVICE, 0, words[i].driver, NULL));
+            return devices_usb(a, option, value, err);
+        }
+    }
+    return args_refuse(option, value, "known are tablet, mouse and keyboard", err);
+}
+
 /* ---- -netdev and its like ---- */
 
 /* DRIVER,id=ID,name=value…: the driver's class says what it understands. */
@@ -274,6 +305,17 @@ static int pci_option(const char *name, const char *value, GError **err)
     return 1;
 }
 
+/* A place on the bus of a controller; whether there is such a one is seen when it is made. */
+static int usb_option(const char *name, const char *value, GError **err)
+{
+    const struct property *p = property_find(usb_bus_class.place, name);
+
+    if (!p) {
+        return strcmp(name, "bus") == 0;
+    }
+    return property_set(p, NULL, value, err) < 0 ? -1 : 1;
+}
+
 /* The back ends that a device names are there, and nobody else's. */
 static bool link_backend(struct args *a, const struct device_arg *arg, const struct property *p,
                          GError **err)
@@ -300,7 +342,11 @@ static bool link_device(struct args *a, const struct device_arg *arg, GError **e
     const struct device_class *class = device_class_find(arg->object->driver);
     const char *id = arg->object->id;
 
-    if (property_check(class->properties, arg->object, class->pci ? pci_option : NULL, err) < 0) {
+    if (property_check(class->properties, arg->object,
+                       class->pci   ? pci_option
+                       : class->usb ? usb_option
+                                    : NULL,
+                       err) < 0) {
         return args_refuse_because(&arg->from, err);
     }
     if (id && (!*id || strlen(id) > DEVICE_ID_MAX)) {

@@ -17,6 +17,7 @@
 #include <xendm/numbers.h>
 #include <xendm/pci.h>
 #include <xendm/recorder.h>
+#include <xendm/usb.h>
 
 #include "internal.h"
 
@@ -154,6 +155,21 @@ static void pci_lines(void *opaque, struct pci_device *pci)
     }
 }
 
+static void usb_line(void *opaque, struct usb_device *dev)
+{
+    static const char *const speeds[] = {"1.5", "12", "480", "5000"};
+    g_autofree char *product = usb_device_product(dev);
+
+    hmp_out(opaque, "  Device 0.%u, Port %u, Speed %s Mb/s, Product %s, ID: %s", dev->address,
+            dev->port ? dev->port->number : 0, speeds[dev->dev.class->usb->speed],
+            product ? product : "", dev->dev.id);
+}
+
+static void info_usb(struct qmp *qmp, GString *text, const char *arg)
+{
+    usb_foreach(qmp->target->machine, usb_line, text);
+}
+
 static void info_pci(struct qmp *qmp, GString *text, const char *arg)
 {
     qmp_foreach_pci(qmp, pci_lines, text);
@@ -289,6 +305,7 @@ static const struct topic {
     {"recorder", info_recorder, 0, "[N]: the newest entries of the flight recorder"},
     {"registers", info_registers, 0, "where to find the vCPUs' registers"},
     {"status", info_status, 0, "run state"},
+    {"usb", info_usb, HMP_MACHINE, "USB devices"},
     {"version", info_version, 0, "of xendm"},
     {"vnc", hmp_info_vnc, 0, "where the VNC server listens, and who looks"},
 };

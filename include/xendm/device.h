@@ -34,6 +34,7 @@ struct bus_class;
 struct device;
 struct facts;
 struct machine;
+struct usb_class;
 
 enum reset_reason {
     RESET_COLD,   /* power on, or the guest asked for a reset of the whole machine */
@@ -80,6 +81,8 @@ struct device_class {
 
     /* PCI functions only: see pci.h. */
     const struct pci_info *pci;
+    /* USB devices only: see usb.h. Their `bus` is usb_bus_class. */
+    const struct usb_class *usb;
 };
 
 enum device_phase {

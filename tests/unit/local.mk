@@ -8,6 +8,7 @@ include tests/unit/pc.mk
 include tests/unit/ide.mk
 include tests/unit/display.mk
 include tests/unit/input.mk
+include tests/unit/usb.mk
 include tests/unit/xen.mk
 include tests/unit/dm.mk
 include tests/unit/backends.mk

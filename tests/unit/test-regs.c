@@ -261,6 +261,9 @@ static const struct {
 } not_alone[] = {
     {"ide-hd", "wants a controller and a back end"},
     {"ide-cd", "wants a controller"},
+    {"usb-tablet", "wants a controller"},
+    {"usb-mouse", "wants a controller"},
+    {"usb-kbd", "wants a controller"},
     {"xen-pvdevice", "wants a device id"},
 };
 

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* USB buses: a controller's ports and what is in them; see xendm/usb.h. */
+#include <errno.h>
+#include <string.h>
+
+#include <xendm/machine.h>
+#include <xendm/numbers.h>
+#include <xendm/usb.h>
+
+static struct usb_device *usb_of(struct device *dev)
+{
+    return DEVICE_CAST(struct usb_device, dev);
+}
+
+static struct usb_port *free_port(struct usb_bus *bus)
+{
+    for (unsigned i = 0; i < bus->count; i++) {
+        if (!bus->ports[i].device) {
+            return &bus->ports[i];
+        }
+    }
+    return NULL;
+}
+
+static struct usb_port *find_port(struct usb_bus *bus, const struct usb_device *dev, GError **err)
+{
+    struct usb_port *port = free_port(bus);
+    uint64_t number;
+
+    if (!dev->port_name) {
+        if (!port) {
+            g_set_error(err, XENDM_ERROR, EBUSY, "%s: the %u ports of %s are taken", dev->dev.id,
+                        bus->count, bus->id);
+        }
+        return port;
+    }
+    if (number_parse(dev->port_name, 1, bus->count, &number) < 0) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: property port: %s has ports 1 to %u, not \"%s\"",
+                    dev->dev.id, bus->id, bus->count, dev->port_name);
+        return NULL;
+    }
+    port = &bus->ports[number - 1];
+    if (port->device) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "%s: port %u of %s is taken by %s", dev->dev.id,
+                    port->number, bus->id, port->device->dev.id);
+        return NULL;
+    }
+    return port;
+}
+
+static int bus_take(struct bus *base, struct device *dev, GError **err)
+{
+    struct usb_bus *bus = (struct usb_bus *)base;
+    struct usb_port *port = find_port(bus, usb_of(dev), err);
+
+    if (!port) {
+        return -EBUSY;
+    }
+    if (!(port->speeds & 1u << dev->class->usb->speed)) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: %s is too slow or too fast for it", dev->id,
+                    bus->id);
+        return -EINVAL;
+    }
+    port->device = usb_of(dev);
+    usb_of(dev)->port = port;
+    bus_add(base, dev);
+    return 0;
+}
+
+/* The guest sees it when it is complete. */
+static int bus_on(struct device *dev, GError **err)
+{
+    struct usb_port *port = usb_of(dev)->port;
+
+    port->ops->attached(port);
+    return 0;
+}
+
+static void bus_off(struct device *dev)
+{
+    struct usb_port *port = usb_of(dev)->port;
+
+    if (port) {
+        port->ops->detached(port);
+        port->device = NULL;
+        usb_of(dev)->port = NULL;
+    }
+}
+
+/* Also of one that was never on: its realize failed. */
+static void bus_leave(struct device *dev)
+{
+    struct usb_port *port = usb_of(dev)->port;
+
+    if (port) {
+        port->device = NULL;
+        usb_of(dev)->port = NULL;
+    }
+    bus_remove(dev);
+}
+
+static const struct property bus_place[] = {
+    {.name = "port",
+     .type = PROP_STRING,
+     .offset = offsetof(struct usb_device, port_name),
+     .help = "of the controller, from 1"},
+    {.name = NULL},
+};
+
+const struct bus_class usb_bus_class = {
+    .name = "USB",
+    .place = bus_place,
+    .hotplug = true,
+    .take = bus_take,
+    .on = bus_on,
+    .off = bus_off,
+    .leave = bus_leave,
+};
+
+/* "usb-bus.0" is QEMU's name of the bus of a controller without id. */
+void usb_bus_init(struct usb_bus *bus, struct device *controller, struct usb_port *ports,
+                  unsigned count)
+{
+    bus->ports = ports;
+    bus->count = count;
+    bus->id = strcmp(controller->id, controller->class->name) == 0
+                  ? g_strdup("usb-bus.0")
+                  : g_strdup_printf("%s.0", controller->id);
+    for (unsigned i = 0; i < count; i++) {
+        ports[i].number = i + 1;
+    }
+    bus_init(&bus->bus, &usb_bus_class, controller->machine, controller, bus->id);
+}
+
+void usb_bus_fini(struct usb_bus *bus)
+{
+    while (bus->bus.devices->len > 0) {
+        struct device *dev = g_ptr_array_index(bus->bus.devices, bus->bus.devices->len - 1);
+
+        bus_leave(dev);
+        device_unplug(dev);
+    }
+    bus_fini(&bus->bus);
+    g_clear_pointer(&bus->id, g_free);
+}
+
+void usb_foreach(struct machine *m, void (*each)(void *opaque, struct usb_device *dev),
+                 void *opaque)
+{
+    for (unsigned i = 0; i < m->devices->len; i++) {
+        struct device *dev = g_ptr_array_index(m->devices, i);
+
+        if (usb_device_is(dev) && dev->phase != DEVICE_NEW) {
+            each(opaque, usb_of(dev));
+        }
+    }
+}

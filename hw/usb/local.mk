@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# USB: controllers and devices.
+noinst_LTLIBRARIES += libhwusb.la
+HW_LIBS += libhwusb.la
+libhwusb_la_SOURCES = \
+	hw/usb/core.c hw/usb/bus.c hw/usb/uhci.c hw/usb/hid.c hw/usb/hid-tables.c hw/usb/hid.h hw/usb/usb-internal.h

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * USB: devices, the ports they are in, and the packets that controllers send them. Sources: USB 2.0
+ * chapters 8 (packets, control transfers), 9 (device framework).
+ *
+ * A packet is answered at once. A device that has nothing says NAK, as on the wire, and calls
+ * usb_wakeup() when it has; so nothing is ever in flight between controller and device, and there
+ * is nothing to cancel, to wait for or to save. Who needs the host for an answer begins with it,
+ * says NAK meanwhile, and hands it over when it is asked again.
+ *
+ * The core answers the standard requests from const descriptors; a device sees the requests of its
+ * class, and its endpoints' data.
+ */
+#ifndef XENDM_USB_H
+#define XENDM_USB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <glib.h>
+
+#include <xendm/bus.h>
+#include <xendm/device.h>
+
+#define USB_DIR_IN 0x80u
+#define USB_CONTROL_MAX 1024u /* bytes of one control transfer; more is answered with STALL */
+#define USB_ADDRESS_MAX 127u
+
+enum usb_speed { USB_LOW, USB_FULL, USB_HIGH, USB_SUPER };
+enum usb_pid { USB_OUT = 0xe1, USB_IN = 0x69, USB_SETUP = 0x2d };
+enum usb_status {
+    USB_OK,
+    USB_NAK,
+    USB_STALL,
+    USB_BABBLE,   /* the device would send more than the host takes */
+    USB_IO_ERROR, /* no answer */
+};
+
+/* `data` is the controller's own memory, never the guest's. */
+struct usb_packet {
+    enum usb_pid pid;
+    uint8_t endpoint; /* 0..15; the direction is the pid's */
+    uint8_t *data;
+    size_t length; /* OUT, SETUP: how much there is; IN: how much the host takes */
+    size_t done;
+};
+
+/* IN: appends what there is room for, OUT: takes what there is. Both say how much that was. */
+size_t usb_packet_put(struct usb_packet *p, const void *bytes, size_t len);
+size_t usb_packet_get(struct usb_packet *p, void *bytes, size_t len);
+
+/* ---- devices ---- */
+
+/* A descriptor that is not in the configuration, of an interface: HID report descriptors. */
+struct usb_extra_descriptor {
+    uint8_t type, interface;
+    uint16_t length;
+    const uint8_t *bytes;
+};
+
+/* All as they go over the wire; tests/unit/test-usb.c looks whether their lengths agree. */
+struct usb_descriptors {
+    const uint8_t *device;        /* 18 bytes */
+    const uint8_t *configuration; /* the only one, with all that belongs to it (wTotalLength) */
+    const uint8_t *bos;           /* NULL: none (below USB 2.1) */
+    const struct usb_extra_descriptor *extra; /* ends with length 0; may be NULL */
+    const char *const *strings;               /* [0] is string 1; ends with NULL; ASCII */
+};
+
+struct usb_setup {
+    uint8_t type, request; /* bmRequestType, bRequest */
+    uint16_t value, index, length;
+};
+
+struct usb_device;
+
+/* In struct device_class. Functions that a device does not need are NULL. */
+struct usb_class {
+    enum usb_speed speed;
+    const struct usb_descriptors *descriptors;
+    /*
+     * A request of its class or vendor. To the host: fills at most *length bytes of data and sets
+     * *length; from it: *length bytes are there. USB_OK, or USB_STALL for what it does not know.
+     */
+    enum usb_status (*control)(struct usb_device *dev, const struct usb_setup *setup, uint8_t *data,
+                               size_t *length);
+    /* IN or OUT of an endpoint that the configuration has and that is not halted. */
+    enum usb_status (*transfer)(struct usb_device *dev, struct usb_packet *p);
+    /* The configuration was chosen (again), or lost by a reset: `dev->configuration`. */
+    void (*configured)(struct usb_device *dev);
+};
+
+enum usb_stage {
+    USB_STAGE_IDLE,
+    USB_STAGE_DATA_IN, /* … then the host says OUT */
+    USB_STAGE_DATA_OUT,
+    USB_STAGE_STATUS_IN,
+    USB_STAGE_STALLED, /* until the next SETUP */
+    USB_STAGE_COUNT,
+};
+
+struct usb_port;
+
+/* First member of every USB device's instance structure. */
+struct usb_device {
+    struct device dev;
+    char *port_name;       /* property: "1"; NULL: the first free one */
+    struct usb_port *port; /* NULL: in none */
+    uint8_t address, configuration;
+    bool remote_wakeup; /* the guest allows it */
+    uint16_t halted[2]; /* bit per endpoint: OUT, IN */
+
+    /* The control transfer that is under way. */
+    uint8_t stage;    /* enum usb_stage */
+    uint8_t setup[8]; /* as the guest sent it */
+    uint8_t control[USB_CONTROL_MAX];
+    uint32_t length, at; /* of `control`: all of it, and how far; at ≤ length ≤ USB_CONTROL_MAX */
+};
+
+/* For the state table of a device: STATE_USB_DEVICE(struct usb_hid, usb). */
+extern const struct state_desc usb_device_state;
+#define STATE_USB_DEVICE(st, f) STATE_FIELD_STRUCT(st, f, 1, &usb_device_state)
+
+/* In the device class' reset: as after power on. */
+void usb_device_reset(struct usb_device *dev);
+/* An endpoint (its address, with USB_DIR_IN) that said NAK has something now. */
+void usb_wakeup(struct usb_device *dev, uint8_t endpoint);
+void usb_device_describe(struct usb_device *dev, struct facts *to);
+/* As the guest reads it; NULL: there is none. */
+char *usb_device_string(const struct usb_device *dev, unsigned index);
+/* "QEMU USB Tablet" */
+char *usb_device_product(const struct usb_device *dev);
+
+/* ---- ports: of a controller ---- */
+
+struct usb_port_ops {
+    /* After the device is there, before it is gone. */
+    void (*attached)(struct usb_port *port);
+    void (*detached)(struct usb_port *port);
+    void (*wakeup)(struct usb_port *port, uint8_t endpoint);
+};
+
+struct usb_port {
+    const struct usb_port_ops *ops;
+    void *controller;
+    struct usb_device *device; /* NULL: empty */
+    unsigned number;           /* from 1 */
+    unsigned speeds;           /* bit per enum usb_speed that it can */
+};
+
+struct usb_bus {
+    struct bus bus;
+    char *id;
+    struct usb_port *ports;
+    unsigned count;
+};
+
+extern const struct bus_class usb_bus_class;
+
+/* In realize and unrealize of the controller. Devices that are still there go with it. */
+void usb_bus_init(struct usb_bus *bus, struct device *controller, struct usb_port *ports,
+                  unsigned count);
+void usb_bus_fini(struct usb_bus *bus);
+
+/* The controller drives a reset: address 0, no configuration. */
+void usb_port_reset(struct usb_port *port);
+
+/* Whoever has `address` among `count` ports' devices is the caller's to find; then: */
+enum usb_status usb_handle(struct usb_device *dev, struct usb_packet *p);
+
+/* For `info usb`: calls `each` for every device on every USB bus. */
+void usb_foreach(struct machine *m, void (*each)(void *opaque, struct usb_device *dev),
+                 void *opaque);
+
+static inline bool usb_device_is(const struct device *dev)
+{
+    return dev->class->usb != NULL;
+}
+
+#endif

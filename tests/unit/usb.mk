@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Unit tests of hw/usb.
+check_PROGRAMS += tests/unit/test-usb tests/unit/test-uhci
+tests_unit_test_usb_SOURCES = tests/unit/test-usb.c tests/unit/usb-fixture.c tests/unit/usb-fixture.h
+tests_unit_test_usb_LDADD = libhwusb.la $(UNIT_LIBS)
+tests_unit_test_uhci_SOURCES = tests/unit/test-uhci.c tests/unit/usb-fixture.c tests/unit/usb-fixture.h
+tests_unit_test_uhci_LDADD = libhwusb.la $(UNIT_LIBS)
+TESTS += tests/unit/test-usb tests/unit/test-uhci
