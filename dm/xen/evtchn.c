@@ -32,21 +32,33 @@ struct evtchn_source {
     struct evtchn *e;
 };
 
-static bool readable(const struct evtchn *e)
+static short ready(const struct evtchn *e)
 {
     struct pollfd p = {.fd = xenevtchn_fd(e->handle), .events = POLLIN};
 
-    return poll(&p, 1, 0) == 1 && (p.revents & POLLIN);
+    return poll(&p, 1, 0) == 1 ? p.revents : 0;
+}
+
+static void broken(struct evtchn *e, const char *why)
+{
+    log_error(LOG_BACKEND, "PV event channels cannot be read any more: %s", why);
+    g_source_remove_unix_fd(e->source, e->tag);
+    e->tag = NULL;
 }
 
 static gboolean ports_rang(GSource *source, GSourceFunc callback, gpointer opaque)
 {
     struct evtchn *e = ((struct evtchn_source *)source)->e;
     uint32_t port[PORTS_PER_TURN];
+    short events = ready(e);
     ssize_t n;
 
     turn_of("PV events");
-    if (e->paused || !readable(e)) {
+    if (!(events & POLLIN) && events) {
+        broken(e, "the connection to Xen has ended");
+        return G_SOURCE_CONTINUE;
+    }
+    if (e->paused || !events) {
         return G_SOURCE_CONTINUE;
     }
     /* Linux' ABI of /dev/xen/evtchn: an array of ports, which are masked by being read. */
@@ -58,10 +70,8 @@ static gboolean ports_rang(GSource *source, GSourceFunc callback, gpointer opaqu
             b->rang(b->opaque);
         }
     }
-    if (n < 0 && errno != EAGAIN && errno != EINTR) {
-        log_error(LOG_BACKEND, "PV event channels cannot be read any more: %s", g_strerror(errno));
-        g_source_remove_unix_fd(e->source, e->tag);
-        e->tag = NULL;
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        broken(e, n == 0 ? "it ended" : g_strerror(errno));
     }
     return G_SOURCE_CONTINUE;
 }
