@@ -28,6 +28,9 @@ void files_set_ops(const struct files_ops *ops)
 
 const char *files_why(int error)
 {
+    if (error == EINVAL) {
+        return "it is neither a file nor a block device";
+    }
     return by && error == EACCES ? "not among what the sandbox gives by name (docs/security.md): "
                                    "pass a descriptor, or use -sandbox off"
                                  : g_strerror(error);
