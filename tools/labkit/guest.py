@@ -294,7 +294,7 @@ done""" % {"name": self.name}
 
     def screenshot(self):
         """The guest's screen as a Picture."""
-        path = "/run/screen-%s.ppm" % self.name
+        path = "/run/xen/screen-%s.ppm" % self.name     # where the sandbox lets it write pictures
         text = self.box.run("rm -f %s; xl qemu-monitor-command %s 'screendump %s'; "
                             "for i in 1 2 3 4 5 6 7 8 9 10; do [ -s %s ] && break; sleep 0.3; done; sleep 0.3; [ -s %s ]"
                             % (path, self.name, path, path, path), 60)
