@@ -364,7 +364,7 @@ def test_hang_eject(tmp):
     """a CD that hangs is ejected and another put in at once; the drive is busy until the old one lets go"""
     h = Hanging(tmp)
     m, cd = h.m, Disk(h.m.cpu, 1)
-    image(tmp + "/other", 64 * 2048)
+    image(tmp + "/other.iso", 64 * 2048)
     packet(cd, [0] * 12)
     sense(cd)
     cold(tmp, "hdc")
@@ -377,8 +377,8 @@ def test_hang_eject(tmp):
         m.cpu.do("outw 0x170 0x%x" % (data[i] | data[i + 1] << 8))
     busy = m.cpu.do("inb 0x376") & 0x80
     m.qmp.ok("eject", id="ide-5632", force=True)
-    m.qmp.ok("blockdev-change-medium", id="ide-5632", filename=tmp + "/other", format="raw")
-    want([d["inserted"]["file"] for d in m.qmp.ok("query-block") if d["device"] == "ide-5632"] == [tmp + "/other"], "the new one")
+    m.qmp.ok("blockdev-change-medium", id="ide-5632", filename=tmp + "/other.iso", format="raw")
+    want([d["inserted"]["file"] for d in m.qmp.ok("query-block") if d["device"] == "ide-5632"] == [tmp + "/other.iso"], "the new one")
     if busy:                                        # else the cache had it
         want(m.cpu.do("inb 0x376") & 0x80, "not busy")
     h.set("")
