@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include <xendm/bus.h>
+#include <xendm/usb.h>
 #include <xendm/vnc.h>
 #include <xendm/backend.h>
 #include <xendm/display.h>
@@ -344,4 +345,18 @@ int device_request_unplug(struct device *dev, GError **err)
 {
     g_set_error(err, XENDM_ERROR, EINVAL, "Device '%s' does not support hotplugging", dev->id);
     return -EINVAL;
+}
+
+/* ---- xendm/usb.h: nothing is plugged in ---- */
+
+const struct bus_class usb_bus_class = {.name = "USB"};
+
+char *usb_device_product(const struct usb_device *dev)
+{
+    return NULL;
+}
+
+void usb_foreach(struct machine *m, void (*each)(void *opaque, struct usb_device *dev),
+                 void *opaque)
+{
 }
