@@ -222,7 +222,9 @@ def test_system_calls(tmp):
     for name, options in (("as ever", ("--vcpus", "1")), ("restricted", ("--restrict",))):
         with Machine(tmp, *options, "--", "-sandbox", "on") as m:
             got = filters(m.pid())
-            report("-sandbox on, %s: a filter for each thread" % name, set(got) == {0 if sanitized() else 1} and len(got) > 1, got)
+            # restricted, xenstore's connections are dead, and their threads gone
+            several = name == "restricted" or len(got) > 1
+            report("-sandbox on, %s: a filter for each thread" % name, set(got) == {0 if sanitized() else 1} and several, got)
 
 
 def test_frames(tmp):

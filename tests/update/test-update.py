@@ -431,7 +431,7 @@ def test_refusals(m, tmp):
     refused(m, script(tmp, "exec %s --version" % XENDM), "said nothing")
     # One device more than the stream knows, a command line that it does not take.
     refused(m, script(tmp, 'exec %s "$@" -serial null' % XENDM), "saved state")
-    refused(m, script(tmp, 'exec %s "$@" -usb' % XENDM), "USB is not implemented")
+    refused(m, script(tmp, 'exec %s "$@" -spice port=1' % XENDM), "SPICE is not implemented")
 
 
 def test_way_back(m, tmp):
