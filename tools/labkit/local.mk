@@ -2,7 +2,7 @@
 # The lab and the commands at the top of tools/ run from the source tree: nothing to build, nothing to install.
 EXTRA_DIST += tools/build tools/check tools/demo tools/install-packages tools/lab docs/xendm-lab.1 \
     tests/lab/count.S tests/lab/moving.py tests/lab/shared.py tests/lab/test_cd.py \
-    tests/lab/test_disk.py tests/lab/test_migrate.py tests/lab/test_ordinary.py tests/lab/test_pv.py tests/lab/test_sleep.py tests/lab/test_trouble.py \
+    tests/lab/test_disk.py tests/lab/test_kernel.py tests/lab/test_migrate.py tests/lab/test_ordinary.py tests/lab/test_pv.py tests/lab/test_sleep.py tests/lab/test_trouble.py \
     tests/lab/test_two.py tests/lab/test_update.py tests/lab/viewer.py tools/labkit/__init__.py tools/labkit/accel.py tools/labkit/bench.py \
     tools/labkit/box.py tools/labkit/build.py tools/labkit/cli.py tools/labkit/cpio.py \
     tools/labkit/demo.py tools/labkit/dom0/agent tools/labkit/dom0/init tools/labkit/dom0/initrd-init \
