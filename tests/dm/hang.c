@@ -2,7 +2,7 @@
 /*
  * Preloaded into the daemon with XENDM_BLOCK_ENGINE=threads: a disk that does not answer. With HANG
  * in the environment, what its file names does not return while it does: "r" reads, "w" writes, "f"
- * flushes. Without, no read ever returns.
+ * flushes; its last byte becomes "!" when one of them hangs. Without, no read ever returns.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -20,13 +20,14 @@ ssize_t pwritev64(int fd, const struct iovec *iov, int niov, off_t offset);
 #define FLAG_SIZE 16
 
 /* Mapped, for later there may be neither a root directory to find it in nor its descriptor. */
-static const volatile char *flag;
+static volatile char *flag;
 
 __attribute__((constructor)) static void start(void)
 {
     const char *name = getenv("HANG");
-    int fd = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
-    void *p = fd >= 0 ? mmap(NULL, FLAG_SIZE, PROT_READ, MAP_SHARED, fd, 0) : MAP_FAILED;
+    int fd = name ? open(name, O_RDWR | O_CLOEXEC) : -1;
+    void *p =
+        fd >= 0 ? mmap(NULL, FLAG_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
 
     if (p != MAP_FAILED) {
         flag = p;
@@ -52,6 +53,9 @@ static int hangs(char what)
 static void hang(char what)
 {
     while (hangs(what)) {
+        if (flag) {
+            flag[FLAG_SIZE - 1] = '!';
+        }
         usleep(10000);
     }
 }
