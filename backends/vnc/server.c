@@ -440,5 +440,6 @@ int main(int argc, char **argv)
         server.client->clientGoneHook = on_gone;
         serve();
     }
-    return server.failed_auth ? VNC_EXIT_AUTH : VNC_EXIT_OK;
+    /* The memory goes with the process; nobody's last words may change what the keeper hears. */
+    _exit(server.failed_auth ? VNC_EXIT_AUTH : VNC_EXIT_OK);
 }
