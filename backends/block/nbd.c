@@ -32,8 +32,8 @@
 #define OPEN_MS 10000          /* for a server to be there when a medium is opened */
 #define STOP_MS 3000           /* for one to end when the image is given away */
 #define STEADY_US (1 * G_TIME_SPAN_SECOND)
-#define SAY_US (5 * G_TIME_SPAN_SECOND) /* between two breaks that the log tells of */
-#define GONE_US (500 * G_TIME_SPAN_MILLISECOND)
+#define SAY_US (5 * G_TIME_SPAN_SECOND)          /* between two breaks that the log tells of */
+#define GONE_US (2 * G_TIME_SPAN_SECOND)         /* longer than the longest pause of a link */
 #define LATER_US (100 * G_TIME_SPAN_MILLISECOND) /* a server that could not for a moment */
 
 struct nbd {
@@ -393,7 +393,7 @@ static void cut(struct nbd *n)
     begin_anew(n, &n->waiting);
 }
 
-/* When that was over once, the next ones are not waited for as long. */
+/* When that was over once, the next ones are waited for until another try was made. */
 static int64_t patience(const struct nbd *n)
 {
     return n->said_gone ? GONE_US : ENGINE_PATIENCE_US;
