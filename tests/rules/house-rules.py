@@ -30,6 +30,15 @@ SKIPPED = re.compile(r"(^|/)(\.git|__pycache__|autom4te\.cache|build-aux|m4|_[a-
 # What ./bootstrap makes beside the sources.
 MADE = {"Makefile.in", "aclocal.m4", "configure", "configure~", "config.h.in", "config.h.in~"}
 
+# What a build in the source tree makes there, beside objects and programs.
+MADE_BELOW = re.compile(r"(^|/)(Makefile|libtool|config\.(log|status)|syscalls-filter\.h|guide-device\.c|[a-z]+-stubs\.c|"
+                        r"[^/]+\.(log|trs|l[ao]))$|(^|/)\.(deps|libs)/")
+
+
+def is_binary(path):
+    with open(os.path.join(ROOT, path), "rb") as stream:
+        return b"\0" in stream.read(4096) and not path.endswith((".c", ".h"))
+
 
 def tree():
     """Every file of the sources, relative to the root."""
@@ -39,7 +48,7 @@ def tree():
         folders[:] = [f for f in folders if not SKIPPED.search(os.path.normpath(os.path.join(below, f)))
                       and (below != "." or f in ROOMS)]
         found += [os.path.normpath(os.path.join(below, f)) for f in files]
-    return sorted(f for f in found if f not in MADE)
+    return sorted(f for f in found if f not in MADE and not MADE_BELOW.search(f) and not is_binary(f))
 
 
 def read(path):
