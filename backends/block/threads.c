@@ -20,61 +20,23 @@
 #include <xendm/log.h>
 #include <xendm/turn.h>
 
-#include "engine.h"
+#include "job-list.h"
 
 #define THREADS_MAX 8
 #define THREAD_STACK (128u << 10)
 #define IDLE_SECONDS 5
 
-struct job_list {
-    struct engine_job *first, **end;
-};
-
 static int wake_fd = -1;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wanted = PTHREAD_COND_INITIALIZER;
 /* Under the lock. */
-static struct job_list waiting = {.end = &waiting.first}, finished = {.end = &finished.first};
+static struct job_list waiting = JOB_LIST_EMPTY(waiting), finished = JOB_LIST_EMPTY(finished);
 static unsigned threads, idle;
 
 /* The main loop's: while no thread can be made. */
 static guint retry_source;
 static unsigned retry_ms;
 static int64_t short_since;
-
-static void list_add(struct job_list *list, struct engine_job *job)
-{
-    job->next = NULL;
-    *list->end = job;
-    list->end = &job->next;
-}
-
-static struct engine_job *list_take(struct job_list *list)
-{
-    struct engine_job *job = list->first;
-
-    if (job) {
-        list->first = job->next;
-        if (!list->first) {
-            list->end = &list->first;
-        }
-    }
-    return job;
-}
-
-static bool list_remove(struct job_list *list, struct engine_job *job)
-{
-    for (struct engine_job **at = &list->first; *at; at = &(*at)->next) {
-        if (*at == job) {
-            *at = job->next;
-            if (!*at) {
-                list->end = at;
-            }
-            return true;
-        }
-    }
-    return false;
-}
 
 static ssize_t perform(const struct engine_job *job)
 {
@@ -233,8 +195,7 @@ static bool threads_poll(void)
     }
     pthread_mutex_lock(&lock);
     job = finished.first;
-    finished.first = NULL;
-    finished.end = &finished.first;
+    finished = (struct job_list)JOB_LIST_EMPTY(finished);
     pthread_mutex_unlock(&lock);
     for (; job; job = next) {
         next = job->next;

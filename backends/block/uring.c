@@ -17,7 +17,7 @@
 #include <xendm/log.h>
 #include <xendm/turn.h>
 
-#include "engine.h"
+#include "job-list.h"
 
 #define RING_ENTRIES 128u
 #define TURN_US 1000
@@ -28,49 +28,12 @@ static struct io_uring ring;
  * Jobs that found no free entry wait in the backlog; those that have one, but were not taken by the
  * kernel yet, in `prepared`. Both in order.
  */
-struct job_list {
-    struct engine_job *first, **end;
-};
-static struct job_list backlog = {.end = &backlog.first}, prepared = {.end = &prepared.first};
+static struct job_list backlog = JOB_LIST_EMPTY(backlog), prepared = JOB_LIST_EMPTY(prepared);
 
 /* While the kernel does not take what is prepared. */
 static guint retry_source;
 static unsigned retry_ms;
 static int64_t refused_since;
-
-static void list_add(struct job_list *list, struct engine_job *job)
-{
-    job->next = NULL;
-    *list->end = job;
-    list->end = &job->next;
-}
-
-static struct engine_job *list_take(struct job_list *list)
-{
-    struct engine_job *job = list->first;
-
-    if (job) {
-        list->first = job->next;
-        if (!list->first) {
-            list->end = &list->first;
-        }
-    }
-    return job;
-}
-
-static bool list_remove(struct job_list *list, struct engine_job *job)
-{
-    for (struct engine_job **at = &list->first; *at; at = &(*at)->next) {
-        if (*at == job) {
-            *at = job->next;
-            if (!*at) {
-                list->end = at;
-            }
-            return true;
-        }
-    }
-    return false;
-}
 
 static void finish(struct engine_job *job, ssize_t result)
 {
@@ -219,7 +182,7 @@ static void give_up(void)
     if (lost.first == NULL) {
         lost.end = &lost.first;
     }
-    backlog = (struct job_list){.end = &backlog.first};
+    backlog = (struct job_list)JOB_LIST_EMPTY(backlog);
     while ((job = list_take(&prepared))) {
         blank(job->entry);
         job->next = lost.first;
@@ -268,7 +231,7 @@ static void uring_submit(struct engine_job *job)
 }
 
 static GSource *ended_source; /* dispatched when something was cancelled here */
-static struct job_list ended = {.end = &ended.first};
+static struct job_list ended = JOB_LIST_EMPTY(ended);
 
 /* What the kernel never saw ends in the next turn of the loop. */
 static void end_soon(struct engine_job *job)
