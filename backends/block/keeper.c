@@ -31,6 +31,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <xendm/one-fd.h>
+
 #include "image-confine.h"
 #include "image-wire.h"
 
@@ -69,22 +71,8 @@ static void reply(uint32_t kind, uint32_t serial, int error, const char *text)
 static void reply_connection(uint32_t serial, int fd)
 {
     struct image_message m = {.kind = IMAGE_CONNECTED, .serial = serial};
-    union {
-        char space[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = {0};
-    struct iovec iov = {&m, sizeof(m)};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control.space,
-                         .msg_controllen = sizeof(control.space)};
-    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(c), &fd, sizeof(int));
-    sendmsg(IMAGE_FD_DAEMON, &msg, MSG_NOSIGNAL);
+    one_fd_send(IMAGE_FD_DAEMON, &m, sizeof(m), fd, 0);
     close(fd);
 }
 

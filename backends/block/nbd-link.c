@@ -11,6 +11,7 @@
 
 #include <xendm/error.h>
 #include <xendm/log.h>
+#include <xendm/one-fd.h>
 
 #include "image-wire.h"
 #include "nbd.h"
@@ -154,43 +155,20 @@ static void take_message(struct nbd_link *l, struct image_message *m, int fd)
     }
 }
 
-static int take_descriptor(struct msghdr *msg)
-{
-    int fd = -1;
-
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-            c->cmsg_len == CMSG_LEN(sizeof(int))) {
-            memcpy(&fd, CMSG_DATA(c), sizeof(int));
-        }
-    }
-    return fd;
-}
-
 /* One message; false: there was none. */
 static bool hear(struct nbd_link *l)
 {
-    union {
-        char space[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control;
     struct image_message m = {0};
-    struct iovec iov = {&m, sizeof(m)};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control.space,
-                         .msg_controllen = sizeof(control.space)};
     ssize_t n;
     int fd;
 
     if (l->keeper < 0) {
         return false;
     }
-    n = recvmsg(l->keeper, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+    n = one_fd_receive(l->keeper, &m, sizeof(m), &fd, MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN) {
         return false;
     }
-    fd = n > 0 ? take_descriptor(&msg) : -1;
     if (n == (ssize_t)sizeof(m)) {
         take_message(l, &m, fd);
         return true;

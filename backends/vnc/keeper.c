@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <xendm/one-fd.h>
+
 #include "confine.h"
 #include "wire.h"
 
@@ -134,22 +136,7 @@ static void name_peer(const struct sockaddr_storage *a, struct vnc_message *m, u
 /* The server's own end goes to it, the other to the daemon. */
 static bool introduce(const struct vnc_message *m, int fd)
 {
-    union {
-        char space[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = {0};
-    struct iovec iov = {(void *)m, VNC_SIZE(viewer)};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control.space,
-                         .msg_controllen = sizeof(control.space)};
-    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(c), &fd, sizeof(int));
-    return sendmsg(VNC_FD_DAEMON, &msg, MSG_NOSIGNAL) >= 0;
+    return one_fd_send(VNC_FD_DAEMON, m, VNC_SIZE(viewer), fd, 0) >= 0;
 }
 
 static void run_server(int daemon, int viewer)

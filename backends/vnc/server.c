@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <xendm/one-fd.h>
+
 #include "confine.h"
 #include "server.h"
 
@@ -162,29 +164,6 @@ static void take_cursor_place(const struct vnc_message *m)
 
 /* ---- xendm's messages ---- */
 
-static ssize_t receive(struct vnc_message *m, int *fd)
-{
-    union {
-        char space[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control;
-    struct iovec iov = {m, sizeof(*m)};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control.space,
-                         .msg_controllen = sizeof(control.space)};
-    ssize_t n = recvmsg(VNC_FD_DAEMON, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-
-    *fd = -1;
-    if (n > 0) {
-        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-        if (c && c->cmsg_type == SCM_RIGHTS) {
-            memcpy(fd, CMSG_DATA(c), sizeof(int));
-        }
-    }
-    return n;
-}
-
 static void obey(const struct vnc_message *m, int fd)
 {
     switch (m->kind) {
@@ -223,8 +202,8 @@ static void hear_daemon(void)
     int fd;
 
     for (;;) {
-        ssize_t n = receive(&m, &fd);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        ssize_t n = one_fd_receive(VNC_FD_DAEMON, &m, sizeof(m), &fd, MSG_DONTWAIT);
+        if (n < 0 && errno == EAGAIN) {
             return;
         }
         if (n <= 0) {

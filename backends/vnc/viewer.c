@@ -13,6 +13,7 @@
 #include <linux/input-event-codes.h>
 
 #include <xendm/log.h>
+#include <xendm/one-fd.h>
 #include <xendm/turn.h>
 
 #include "vnc.h"
@@ -23,26 +24,8 @@
 /* False: it did not go. */
 static bool send_message(struct vnc_viewer *w, const struct vnc_message *m, size_t size, int fd)
 {
-    union {
-        char space[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = {0};
-    struct iovec iov = {(void *)m, size};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    ssize_t n;
+    ssize_t n = one_fd_send(w->fd, m, size, fd, MSG_DONTWAIT);
 
-    if (fd >= 0) {
-        msg.msg_control = control.space;
-        msg.msg_controllen = sizeof(control.space);
-        struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(c), &fd, sizeof(int));
-    }
-    do {
-        n = sendmsg(w->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
     w->stale |= n < 0;
     return n >= 0;
 }

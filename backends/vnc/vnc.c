@@ -22,6 +22,7 @@
 #include <xendm/files.h>
 #include <xendm/handover.h>
 #include <xendm/log.h>
+#include <xendm/one-fd.h>
 #include <xendm/turn.h>
 
 #include "vnc.h"
@@ -135,40 +136,17 @@ static void take_viewer(struct vnc *v, const struct vnc_message *m, int fd)
     tell(v, v->events ? v->events->connected : NULL, &w->client);
 }
 
-/* The descriptor of a message, or -1; no other is left open. */
-static int take_descriptor(struct msghdr *msg)
-{
-    int fd = -1;
-
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-            c->cmsg_len == CMSG_LEN(sizeof(int))) {
-            memcpy(&fd, CMSG_DATA(c), sizeof(int));
-        }
-    }
-    return fd;
-}
-
 static gboolean on_keeper(gint from, GIOCondition condition, gpointer opaque)
 {
     struct vnc *v = opaque;
-    union {
-        char space[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control;
     struct vnc_message m;
-    struct iovec iov = {&m, sizeof(m)};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control.space,
-                         .msg_controllen = sizeof(control.space)};
+    int fd;
 
     turn_of("vnc");
-    ssize_t n = recvmsg(from, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+    ssize_t n = one_fd_receive(from, &m, sizeof(m), &fd, MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN) {
         return G_SOURCE_CONTINUE;
     }
-    int fd = n > 0 ? take_descriptor(&msg) : -1;
     if (n > 0 && fd >= 0 && m.kind == VNC_VIEWER && (size_t)n == VNC_SIZE(viewer)) {
         take_viewer(v, &m, fd);
         return G_SOURCE_CONTINUE;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <xendm/files.h>
+#include <xendm/one-fd.h>
 
 #include "broker.h"
 
@@ -22,54 +23,6 @@ struct broker {
     bool ended;               /* with that status */
     int status;
 };
-
-/* ---- packets ---- */
-
-union one_fd {
-    struct cmsghdr head;
-    char space[CMSG_SPACE(sizeof(int))];
-};
-
-bool broker_send(int socket, const void *data, size_t size, int fd)
-{
-    union one_fd control = {.head = {.cmsg_len = CMSG_LEN(sizeof(int)),
-                                     .cmsg_level = SOL_SOCKET,
-                                     .cmsg_type = SCM_RIGHTS}};
-    struct iovec iov = {.iov_base = (void *)data, .iov_len = size};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    ssize_t n;
-
-    if (fd >= 0) {
-        memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
-        msg.msg_control = &control;
-        msg.msg_controllen = sizeof(control);
-    }
-    do {
-        n = sendmsg(socket, &msg, MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
-    return n == (ssize_t)size;
-}
-
-int broker_receive(int socket, void *data, size_t size, int *fd)
-{
-    union one_fd control;
-    struct iovec iov = {.iov_base = data, .iov_len = size};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = &control,
-                         .msg_controllen = sizeof(control)};
-    ssize_t n;
-
-    do {
-        n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
-    } while (n < 0 && errno == EINTR);
-    *fd = -1;
-    if (n > 0 && msg.msg_controllen >= sizeof(control.head) &&
-        control.head.cmsg_type == SCM_RIGHTS && control.head.cmsg_len == CMSG_LEN(sizeof(int))) {
-        memcpy(fd, CMSG_DATA(&control.head), sizeof(*fd));
-    }
-    return n > 0 ? (int)n : -1;
-}
 
 /* ---- requests ---- */
 
@@ -200,12 +153,12 @@ static bool serve_one(struct broker *b, int socket)
     int fd, give = -1;
     bool ok;
 
-    if (broker_receive(socket, &q, sizeof(q), &fd) != sizeof(q)) {
+    if (one_fd_receive(socket, &q, sizeof(q), &fd, 0) != sizeof(q)) {
         return false;
     }
     q.path[sizeof(q.path) - 1] = '\0';
     reply.result = answer(b, &q, fd, &give, &reply.value);
-    ok = broker_send(socket, &reply, sizeof(reply), give);
+    ok = one_fd_send(socket, &reply, sizeof(reply), give, 0) == sizeof(reply);
     if (fd >= 0) {
         close(fd);
     }

@@ -5,7 +5,7 @@
  * daemon in its sandbox the few things that need a name. The daemon may be in the guest's hands: so
  * each request is judged by what the command line says (rules.c).
  *
- * One packet each way, the daemon waits for the answer. Either may bring one descriptor.
+ * One packet each way (xendm/one-fd.h), the daemon waits for the answer.
  */
 #ifndef DM_SANDBOX_BROKER_H
 #define DM_SANDBOX_BROKER_H
@@ -39,11 +39,6 @@ struct broker_reply {
     int32_t result; /* the function's, with a descriptor 0 */
     int32_t value;  /* picture, status */
 };
-
-/* One descriptor or none (-1) either way. false: the other end is gone. */
-bool broker_send(int socket, const void *data, size_t size, int fd);
-/* Bytes, or -1. The size is checked by the caller. */
-int broker_receive(int socket, void *data, size_t size, int *fd);
 
 /* ---- the process ---- */
 

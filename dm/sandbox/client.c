@@ -9,6 +9,7 @@
 
 #include <xendm/error.h>
 #include <xendm/files.h>
+#include <xendm/one-fd.h>
 
 #include "broker.h"
 #include "sandbox.h"
@@ -27,8 +28,8 @@ static int call(struct broker_request *q, const char *path, int *fd, int32_t *va
             return -ENAMETOOLONG;
         }
     }
-    if (!broker_send(broker, q, sizeof(*q), fd ? *fd : -1) ||
-        broker_receive(broker, &reply, sizeof(reply), &come) != sizeof(reply)) {
+    if (one_fd_send(broker, q, sizeof(*q), fd ? *fd : -1, 0) != sizeof(*q) ||
+        one_fd_receive(broker, &reply, sizeof(reply), &come, 0) != sizeof(reply)) {
         return -EPIPE;
     }
     if (value) {

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Facts, numbers, properties and descriptions of objects. */
+/* Facts, numbers, properties, descriptions of objects, and messages with a descriptor. */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include <xendm/error.h>
 #include <xendm/facts.h>
 #include <xendm/numbers.h>
 #include <xendm/object.h>
+#include <xendm/one-fd.h>
 
 /* ---- facts ---- */
 
@@ -194,6 +198,53 @@ static void test_object(void)
     object_desc_free(NULL);
 }
 
+static int lowest_free(void)
+{
+    int fd = dup(0);
+
+    close(fd);
+    return fd;
+}
+
+/* With one, without, and with two, which are none: nothing of them stays open here. */
+static void test_one_fd(void)
+{
+    union {
+        struct cmsghdr head;
+        char space[CMSG_SPACE(2 * sizeof(int))];
+    } control = {.head = {.cmsg_len = CMSG_LEN(2 * sizeof(int)),
+                          .cmsg_level = SOL_SOCKET,
+                          .cmsg_type = SCM_RIGHTS}};
+    struct iovec iov = {.iov_base = (char[]){"two"}, .iov_len = 3};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = &control,
+                         .msg_controllen = sizeof(control)};
+    int pair[2], fd, free_before;
+    char text[8];
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), ==, 0);
+    free_before = lowest_free();
+    memcpy(CMSG_DATA(&control.head), pair, sizeof(pair));
+
+    g_assert_cmpint(one_fd_send(pair[0], "one", 3, 0, 0), ==, 3);
+    g_assert_cmpint(one_fd_receive(pair[1], text, sizeof(text), &fd, 0), ==, 3);
+    g_assert_cmpint(fd, ==, free_before);
+    close(fd);
+    g_assert_cmpint(one_fd_send(pair[0], "none", 4, -1, 0), ==, 4);
+    g_assert_cmpint(one_fd_receive(pair[1], text, sizeof(text), &fd, 0), ==, 4);
+    g_assert_cmpint(fd, ==, -1);
+    g_assert_cmpint(sendmsg(pair[0], &msg, 0), ==, 3);
+    g_assert_cmpint(one_fd_receive(pair[1], text, sizeof(text), &fd, 0), ==, 3);
+    g_assert_cmpint(fd, ==, -1);
+    g_assert_cmpint(lowest_free(), ==, free_before);
+    g_assert_cmpint(one_fd_receive(pair[1], text, sizeof(text), &fd, MSG_DONTWAIT), ==, -1);
+    g_assert_cmpint(errno, ==, EAGAIN);
+    close(pair[0]);
+    g_assert_cmpint(one_fd_receive(pair[1], text, sizeof(text), &fd, 0), ==, 0);
+    close(pair[1]);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -202,5 +253,6 @@ int main(int argc, char **argv)
     g_test_add_func("/numbers", test_numbers);
     g_test_add_func("/properties", test_properties);
     g_test_add_func("/objects", test_object);
+    g_test_add_func("/one-fd", test_one_fd);
     return g_test_run();
 }
