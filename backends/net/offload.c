@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xendm/bytes.h>
+
 #include "net.h"
 
 #define ETHER_IPV4 0x0800u
@@ -24,54 +26,14 @@
 /* Of one frame: a MSS of 48, the least that Linux uses, gives 1366 of 64 KiB. */
 #define SEGMENTS_MAX 1400u
 
-static uint16_t get16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static void put16(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-    put16(p, v >> 16);
-    put16(p + 2, v);
-}
-
-static uint16_t fold(uint64_t sum)
-{
-    while (sum >> 16) {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    return (uint16_t)sum;
-}
-
-static uint64_t sum16(const uint8_t *p, size_t len)
-{
-    uint64_t sum = 0;
-
-    for (; len >= 2; len -= 2, p += 2) {
-        sum += get16(p);
-    }
-    return len ? sum + ((uint64_t)p[0] << 8) : sum;
-}
-
 /* Offset of the IP header, behind at most one VLAN tag; *type is the protocol's. */
 static size_t ip_offset(const uint8_t *head, size_t len, uint16_t *type)
 {
     size_t at = NET_HEADER_LEN;
 
-    *type = len >= at ? get16(head + 12) : 0;
+    *type = len >= at ? load_be16(head + 12) : 0;
     if (*type == ETHER_VLAN && len >= at + 4) {
-        *type = get16(head + 16);
+        *type = load_be16(head + 16);
         at += 4;
     }
     return at;
@@ -128,8 +90,9 @@ int net_fill_csum(uint8_t *frame, size_t len, const struct net_offload *o)
     if (o->csum_start >= len || field + 2 > len) {
         return -EINVAL;
     }
-    uint16_t sum = (uint16_t)~fold(sum16(frame + o->csum_start, len - o->csum_start));
-    put16(frame + field, sum ? sum : 0xffff); /* UDP: 0 means none, and both are the same number */
+    uint16_t sum = (uint16_t)~net_fold(net_sum(frame + o->csum_start, len - o->csum_start));
+    store_be16(frame + field,
+               sum ? sum : 0xffff); /* UDP: 0 means none, and both are the same number */
     return 0;
 }
 
@@ -137,24 +100,24 @@ int net_fill_csum(uint8_t *frame, size_t len, const struct net_offload *o)
 static void finish_tcp(uint8_t *frame, size_t len, size_t ip, size_t tcp, bool v6)
 {
     size_t bytes = len - tcp;
-    uint64_t sum = v6 ? sum16(frame + ip + 8, 32) : sum16(frame + ip + 12, 8);
+    uint64_t sum = v6 ? net_sum(frame + ip + 8, 32) : net_sum(frame + ip + 12, 8);
 
-    put16(frame + tcp + 16, 0);
-    sum += bytes + IPPROTO_TCP_ + sum16(frame + tcp, bytes);
-    put16(frame + tcp + 16, (uint16_t)~fold(sum));
+    store_be16(frame + tcp + 16, 0);
+    sum += bytes + IPPROTO_TCP_ + net_sum(frame + tcp, bytes);
+    store_be16(frame + tcp + 16, (uint16_t)~net_fold(sum));
 }
 
 static void finish_ip(uint8_t *frame, size_t len, size_t ip, unsigned number, bool v6)
 {
     if (v6) {
-        put16(frame + ip + 4, (uint32_t)(len - ip - IPV6_LEN));
+        store_be16(frame + ip + 4, (uint32_t)(len - ip - IPV6_LEN));
         return;
     }
     size_t ihl = (size_t)(frame[ip] & 15) * 4;
-    put16(frame + ip + 2, (uint32_t)(len - ip));
-    put16(frame + ip + 4, get16(frame + ip + 4) + number);
-    put16(frame + ip + 10, 0);
-    put16(frame + ip + 10, (uint16_t)~fold(sum16(frame + ip, ihl)));
+    store_be16(frame + ip + 2, (uint32_t)(len - ip));
+    store_be16(frame + ip + 4, load_be16(frame + ip + 4) + number);
+    store_be16(frame + ip + 10, 0);
+    store_be16(frame + ip + 10, (uint16_t)~net_fold(net_sum(frame + ip, ihl)));
 }
 
 int net_cut(const uint8_t *frame, size_t len, const struct net_offload *o,
@@ -168,13 +131,13 @@ int net_cut(const uint8_t *frame, size_t len, const struct net_offload *o,
         return -EINVAL;
     }
     g_autofree uint8_t *one = g_malloc(headers + o->segment);
-    uint32_t sequence = get32(frame + tcp + 4);
+    uint32_t sequence = load_be32(frame + tcp + 4);
     unsigned number = 0;
     for (size_t at = headers; at < len; at += o->segment, number++) {
         size_t n = MIN(o->segment, len - at);
         memcpy(one, frame, headers);
         memcpy(one + headers, frame + at, n);
-        put32(one + tcp + 4, sequence + (uint32_t)(at - headers));
+        store_be32(one + tcp + 4, sequence + (uint32_t)(at - headers));
         if (at + n < len) {
             one[tcp + 13] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
         }

@@ -11,6 +11,7 @@
 
 #include <linux/input-event-codes.h>
 
+#include <xendm/bytes.h>
 #include <xendm/input.h>
 
 #include "server.h"
@@ -118,23 +119,17 @@ static void on_pointer(int mask, int x, int y, rfbClientPtr client)
 
 /* ---- extensions ---- */
 
-static void put16(uint8_t *p, unsigned v)
-{
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
-}
-
 /* An update of one pseudo rectangle, which says that we can, or how it is. */
 static void send_pseudo(rfbClientPtr client, unsigned x, int encoding)
 {
     uint8_t m[16] = {0}; /* type 0, padding, one rectangle */
 
-    put16(m + 2, 1);
-    put16(m + 4, x);
-    put16(m + 8, (unsigned)server.screen->width);
-    put16(m + 10, (unsigned)server.screen->height);
-    put16(m + 12, (uint32_t)encoding >> 16);
-    put16(m + 14, (uint32_t)encoding & 0xffff);
+    store_be16(m + 2, 1);
+    store_be16(m + 4, x);
+    store_be16(m + 8, (unsigned)server.screen->width);
+    store_be16(m + 10, (unsigned)server.screen->height);
+    store_be16(m + 12, (uint32_t)encoding >> 16);
+    store_be16(m + 14, (uint32_t)encoding & 0xffff);
     if (rfbWriteExact(client, (char *)m, sizeof(m)) < 0) {
         rfbCloseClient(client);
     }

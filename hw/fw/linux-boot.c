@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include <xendm/blob.h>
+#include <xendm/bytes.h>
 #include <xendm/error.h>
 #include <xendm/fw_cfg.h>
 #include <xendm/log.h>
@@ -63,28 +64,6 @@ struct image {
     uint32_t initrd_addr, initrd_len;
 };
 
-static uint16_t get16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return get16(p) | (uint32_t)get16(p + 2) << 16;
-}
-
-static void put16(uint8_t *p, uint32_t value)
-{
-    p[0] = (uint8_t)value;
-    p[1] = (uint8_t)(value >> 8);
-}
-
-static void put32(uint8_t *p, uint32_t value)
-{
-    put16(p, value);
-    put16(p + 2, value >> 16);
-}
-
 static int refuse(const struct blob *file, GError **err, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 static int refuse(const struct blob *file, GError **err, const char *fmt, ...)
 {
@@ -112,7 +91,7 @@ static int read_setup(struct image *im, GError **err)
     if (len >= 4 && memcmp(im->setup, "\177ELF", 4) == 0) {
         return refuse(file, err, "is an ELF image: give a bzImage (vmlinuz)");
     }
-    if (len < HEADER_END || get16(im->setup + BOOT_FLAG) != 0xaa55 ||
+    if (len < HEADER_END || load_le16(im->setup + BOOT_FLAG) != 0xaa55 ||
         memcmp(im->setup + HEADER, "HdrS", 4) != 0) {
         return refuse(file, err, "is no kernel of Linux for x86: it has no set-up header");
     }
@@ -125,7 +104,7 @@ static int check_header(struct image *im, GError **err)
     unsigned sectors = im->setup[SETUP_SECTS] ? im->setup[SETUP_SECTS] : 4;
     uint64_t rest, claimed;
 
-    im->protocol = get16(im->setup + VERSION);
+    im->protocol = load_le16(im->setup + VERSION);
     if (im->protocol < 0x202 || !(im->setup[LOADFLAGS] & LOADED_HIGH)) {
         return refuse(file, err, "is too old a kernel: a bzImage of boot protocol 2.02 is needed");
     }
@@ -134,7 +113,7 @@ static int check_header(struct image *im, GError **err)
         return refuse(file, err, "is truncated or damaged: %u bytes of set-up code", im->setup_len);
     }
     rest = blob_size(file) - im->setup_len;
-    claimed = im->protocol >= 0x204 ? get32(im->setup + SYSSIZE) * UINT64_C(16) : 0;
+    claimed = im->protocol >= 0x204 ? load_le32(im->setup + SYSSIZE) * UINT64_C(16) : 0;
     if (claimed > rest + 15) {
         return refuse(file, err,
                       "is truncated: %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
@@ -152,7 +131,7 @@ static int check_header(struct image *im, GError **err)
 
 static uint64_t initrd_limit(const struct image *im)
 {
-    uint64_t limit = im->protocol >= 0x203 ? get32(im->setup + INITRD_ADDR_MAX) : 0x37ffffff;
+    uint64_t limit = im->protocol >= 0x203 ? load_le32(im->setup + INITRD_ADDR_MAX) : 0x37ffffff;
     uint64_t ram = im->boot->ram_end > FIRMWARE_BYTES ? im->boot->ram_end - FIRMWARE_BYTES : 0;
 
     if (im->protocol >= 0x20c && (im->setup[XLOADFLAGS] & XLF_CAN_BE_LOADED_ABOVE_4G)) {
@@ -199,17 +178,17 @@ static void set_video_mode(struct image *im)
     at += strlen("vga=");
     for (unsigned i = 0; i < G_N_ELEMENTS(words); i++) {
         if (g_str_has_prefix(at, words[i].word)) {
-            put16(im->setup + VID_MODE, words[i].mode);
+            store_le16(im->setup + VID_MODE, words[i].mode);
             return;
         }
     }
-    put16(im->setup + VID_MODE, (uint32_t)strtoul(at, NULL, 0));
+    store_le16(im->setup + VID_MODE, (uint32_t)strtoul(at, NULL, 0));
 }
 
 static int check_append(const struct image *im, GError **err)
 {
     size_t len = strlen(im->boot->append);
-    uint32_t known = im->protocol >= 0x206 ? get32(im->setup + CMDLINE_SIZE) : CMDLINE_OLD;
+    uint32_t known = im->protocol >= 0x206 ? load_le32(im->setup + CMDLINE_SIZE) : CMDLINE_OLD;
 
     if (len >= CMDLINE_MAX) {
         g_set_error(err, XENDM_ERROR, EINVAL, "the kernel's command line has %zu bytes, at most %u",
@@ -231,10 +210,10 @@ static void patch_header(struct image *im)
 
     setup[TYPE_OF_LOADER] = LOADER_QEMU;
     setup[LOADFLAGS] |= CAN_USE_HEAP;
-    put16(setup + HEAP_END_PTR, CMDLINE_ADDR - SETUP_ADDR - 0x200);
-    put32(setup + CMD_LINE_PTR, CMDLINE_ADDR);
-    put32(setup + RAMDISK_IMAGE, im->initrd_addr);
-    put32(setup + RAMDISK_SIZE, im->initrd_len);
+    store_le16(setup + HEAP_END_PTR, CMDLINE_ADDR - SETUP_ADDR - 0x200);
+    store_le32(setup + CMD_LINE_PTR, CMDLINE_ADDR);
+    store_le32(setup + RAMDISK_IMAGE, im->initrd_addr);
+    store_le32(setup + RAMDISK_SIZE, im->initrd_len);
     set_video_mode(im);
 }
 

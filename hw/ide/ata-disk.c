@@ -13,6 +13,8 @@
  */
 #include <errno.h>
 
+#include <xendm/bytes.h>
+
 #include "ide-internal.h"
 
 #define FEATURE_DSM_TRIM 0x01
@@ -281,9 +283,8 @@ static bool trim_entry(const struct ide_drive *d, uint32_t pos, uint64_t *sector
     const uint8_t *e = d->buffer + pos;
     uint64_t total = ide_drive_sectors(d);
 
-    *sector = e[0] | e[1] << 8 | e[2] << 16 | (uint64_t)e[3] << 24 | (uint64_t)e[4] << 32 |
-              (uint64_t)e[5] << 40;
-    *count = (uint32_t)e[6] | (uint32_t)e[7] << 8;
+    *sector = load_le32(e) | (uint64_t)load_le16(e + 4) << 32;
+    *count = load_le16(e + 6);
     return *count == 0 || (*sector < total && *count <= total - *sector);
 }
 

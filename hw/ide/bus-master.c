@@ -17,6 +17,8 @@
  */
 #include <errno.h>
 
+#include <xendm/bytes.h>
+
 #include "ide-internal.h"
 
 #define TABLE_MAX (65536u / 8)
@@ -205,8 +207,8 @@ static int cursor_fill(struct ide_channel *ch)
     }
     c->next = (c->next & 0xffff0000) | ((c->next + 8) & 0xffff);
     c->fetched++;
-    c->address = (prd[0] | prd[1] << 8 | prd[2] << 16 | (uint32_t)prd[3] << 24) & ~1u;
-    c->left = (prd[4] | prd[5] << 8) & 0xfffe;
+    c->address = load_le32(prd) & ~1u;
+    c->left = load_le16(prd + 4) & 0xfffe;
     if (c->left == 0) {
         c->left = 0x10000;
     }

@@ -8,6 +8,8 @@
 
 #include <zlib.h>
 
+#include <xendm/bytes.h>
+
 #include "e1000.h"
 
 #define DESCRIPTOR 16u
@@ -67,7 +69,7 @@ static bool vlan_wanted(const struct e1000 *s, const uint8_t *f, size_t len)
 static enum match match_address(const struct e1000 *s, const uint8_t *f)
 {
     static const uint8_t shift[] = {4, 3, 2, 0};
-    uint32_t low = f[0] | (uint32_t)f[1] << 8 | (uint32_t)f[2] << 16 | (uint32_t)f[3] << 24;
+    uint32_t low = load_le32(f);
     uint32_t high = f[4] | (uint32_t)f[5] << 8;
 
     for (unsigned i = 0; i < 32; i += 2) {
@@ -112,12 +114,6 @@ static void count(struct e1000 *s, const uint8_t *f, size_t len)
     }
 }
 
-static void put16(uint8_t *p, size_t v)
-{
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
-}
-
 /* One buffer; the status byte is written last, since the guest may look at any moment. */
 static bool fill_buffer(struct e1000 *s, const uint8_t *data, size_t len, uint8_t status,
                         uint16_t tag)
@@ -133,9 +129,9 @@ static bool fill_buffer(struct e1000 *s, const uint8_t *data, size_t len, uint8_
     if (to && dma_write(&s->pci.dev, to, data, len) < 0) {
         return false;
     }
-    put16(d, len);
+    store_le16(d, len);
     d[4] = status;
-    put16(d + 6, tag);
+    store_le16(d + 6, tag);
     if (dma_write(&s->pci.dev, at + 8, d, 4) < 0 || dma_write(&s->pci.dev, at + 14, d + 6, 2) < 0 ||
         dma_write(&s->pci.dev, at + 12, d + 4, 2) < 0) {
         return false;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xendm/bytes.h>
 #include <xendm/turn.h>
 
 #include "e1000.h"
@@ -53,40 +54,6 @@ struct tx_wish {
     bool whole, broken;
 };
 
-static uint32_t le32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static uint16_t be16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static void put16(uint8_t *p, size_t v)
-{
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
-}
-
-static uint16_t fold(uint32_t sum)
-{
-    while (sum >> 16) {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    return (uint16_t)sum;
-}
-
-static uint32_t sum_of(const uint8_t *p, size_t len)
-{
-    uint32_t sum = 0;
-
-    for (size_t i = 0; i < len; i++) {
-        sum += i & 1 ? p[i] : (uint32_t)p[i] << 8;
-    }
-    return sum;
-}
-
 static unsigned ring_size(const struct e1000 *s)
 {
     return s->tdlen / DESCRIPTOR;
@@ -107,8 +74,9 @@ static void ip_checksum(struct tx_frame *f, const struct e1000_context *c)
     if (end > f->head_len || c->ipcss >= end || (size_t)c->ipcso + 2 > f->head_len) {
         return;
     }
-    put16(f->head + c->ipcso, 0);
-    put16(f->head + c->ipcso, (uint16_t)~fold(sum_of(f->head + c->ipcss, end - c->ipcss)));
+    store_be16(f->head + c->ipcso, 0);
+    store_be16(f->head + c->ipcso,
+               (uint16_t)~net_fold(net_sum(f->head + c->ipcss, end - c->ipcss)));
 }
 
 /* Lengths that the chip writes itself in every segment (3.5.8), for whoever sees the whole. */
@@ -117,12 +85,12 @@ static void lengths_of_whole(struct tx_frame *f, const struct e1000_context *c, 
     size_t ip = c->ipcss;
 
     if ((c->command & TUCMD_IP) && ip + 20 <= f->head_len) {
-        put16(f->head + ip + 2, MIN(len - ip, 65535));
+        store_be16(f->head + ip + 2, MIN(len - ip, 65535));
         f->head[ip + 10] = f->head[ip + 11] = 0;
-        put16(f->head + ip + 10,
-              (uint16_t)~fold(sum_of(f->head + ip, (size_t)(f->head[ip] & 15) * 4)));
+        store_be16(f->head + ip + 10,
+                   (uint16_t)~net_fold(net_sum(f->head + ip, (size_t)(f->head[ip] & 15) * 4)));
     } else if (!(c->command & TUCMD_IP) && ip + 40 <= f->head_len) {
-        put16(f->head + ip + 4, MIN(len - ip - 40, 65535));
+        store_be16(f->head + ip + 4, MIN(len - ip - 40, 65535));
     }
 }
 
@@ -144,7 +112,8 @@ static bool ask_segments(struct tx_frame *f, const struct e1000_context *c, size
         f->offload.segment = c->mss;
         f->offload.header = c->hdrlen;
     }
-    put16(f->head + c->tucso, fold(be16(f->head + c->tucso) + (uint32_t)(len - c->tucss)));
+    store_be16(f->head + c->tucso,
+               net_fold(load_be16(f->head + c->tucso) + (uint32_t)(len - c->tucss)));
     lengths_of_whole(f, c, len);
     f->offload.flags |= NET_CSUM;
     f->offload.csum_start = c->tucss;
@@ -164,8 +133,8 @@ static void ask_checksum(struct tx_frame *f, unsigned start, unsigned field, siz
 static void put_tag(struct e1000 *s, struct tx_frame *f, uint16_t tag)
 {
     memmove(f->head + 16, f->head + 12, f->head_len - 12);
-    put16(f->head + 12, s->vet & 0xffff);
-    put16(f->head + 14, tag);
+    store_be16(f->head + 12, s->vet & 0xffff);
+    store_be16(f->head + 14, tag);
     f->head_len += TAG_BYTES;
     if (f->offload.flags) {
         f->offload.csum_start += TAG_BYTES;
@@ -266,20 +235,20 @@ static int send_list(struct e1000 *s, const struct tx_wish *w)
 /* 3.3.6: for the frames that follow. */
 static void take_context(struct e1000 *s, const uint8_t *d)
 {
-    uint32_t lower = le32(d + 8);
+    uint32_t lower = load_le32(d + 8);
     uint8_t command = (uint8_t)(lower >> 24);
     struct e1000_context *c = command & TUCMD_TSE ? &s->cutting : &s->plain;
 
     c->ipcss = d[0];
     c->ipcso = d[1];
-    c->ipcse = (uint16_t)(d[2] | d[3] << 8);
+    c->ipcse = load_le16(d + 2);
     c->tucss = d[4];
     c->tucso = d[5];
-    c->tucse = (uint16_t)(d[6] | d[7] << 8);
+    c->tucse = load_le16(d + 6);
     c->paylen = lower & 0xfffff;
     c->command = command;
     c->hdrlen = d[13];
-    c->mss = (uint16_t)(d[14] | d[15] << 8);
+    c->mss = load_le16(d + 14);
 }
 
 static bool is_context(uint32_t lower)
@@ -291,7 +260,7 @@ static void take_data(struct e1000 *s, struct tx_wish *w, const uint8_t *d, uint
 {
     bool extended = lower & TXD_DEXT;
     size_t size = lower & (extended ? 0xfffffu : 0xffffu);
-    uint64_t address = (uint64_t)le32(d + 4) << 32 | le32(d);
+    uint64_t address = (uint64_t)load_le32(d + 4) << 32 | load_le32(d);
 
     if (w->count == 1) {
         w->first = lower;
@@ -300,7 +269,7 @@ static void take_data(struct e1000 *s, struct tx_wish *w, const uint8_t *d, uint
         w->css = extended ? 0 : d[13];
     }
     w->all |= lower & (TXD_RS | TXD_IDE | TXD_VLE);
-    w->tag = (uint16_t)(d[14] | d[15] << 8);
+    w->tag = load_le16(d + 14);
     w->broken |= size > 0 && (dma_list_bytes(s->list) + size > NET_FRAME_MAX - TAG_BYTES ||
                               dma_list_add(s->list, address, size) != (int64_t)size);
 }
@@ -321,7 +290,7 @@ static void fetch(struct e1000 *s, struct tx_wish *w)
             memset(d, 0, sizeof(d));
             d[11] = 1;
         }
-        uint32_t lower = le32(d + 8);
+        uint32_t lower = load_le32(d + 8);
         w->count++;
         at = (at + 1) % size;
         if (is_context(lower)) {

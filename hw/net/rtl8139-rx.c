@@ -10,6 +10,7 @@
 
 #include <zlib.h>
 
+#include <xendm/bytes.h>
 #include <xendm/machine.h>
 
 #include "rtl8139.h"
@@ -34,19 +35,6 @@
 #define RXD_TAVA 0x10000u /* second dword: a tag was taken out */
 #define RXD_BYTES 16u
 #define RXD_COUNT 64u /* the most in a ring */
-
-static uint32_t le32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)v;
-    p[1] = (uint8_t)(v >> 8);
-    p[2] = (uint8_t)(v >> 16);
-    p[3] = (uint8_t)(v >> 24);
-}
 
 /* The bits of the header's status that say whose frame it is; 0: nobody's. */
 static unsigned addressee(const struct rtl8139 *s, const uint8_t *frame)
@@ -132,9 +120,9 @@ static void ring_receive(struct rtl8139 *s, const uint8_t *frame, size_t len, un
         miss(s);
         return;
     }
-    put32(buf, status | (uint32_t)(len + FCS) << 16);
+    store_le32(buf, status | (uint32_t)(len + FCS) << 16);
     memcpy(buf + RX_HEADER, frame, len);
-    put32(buf + RX_HEADER + len, (uint32_t)crc32(0, frame, (uInt)len));
+    store_le32(buf + RX_HEADER + len, (uint32_t)crc32(0, frame, (uInt)len));
     if (!ring_put(s, buf, need)) {
         rtl8139_raise(s, RTL_INT_SERR);
         return;
@@ -180,19 +168,19 @@ static void plus_receive(struct rtl8139 *s, const uint8_t *frame, size_t len, un
         rtl8139_raise(s, RTL_INT_SERR);
         return;
     }
-    uint32_t first = le32(d);
+    uint32_t first = load_le32(d);
     if (!(first & RXD_OWN)) {
         miss(s);
         return;
     }
     memcpy(buf, frame, len);
     len = take_tag(s, buf, len, &second);
-    put32(buf + len, (uint32_t)crc32(0, buf, (uInt)len));
+    store_le32(buf + len, (uint32_t)crc32(0, buf, (uInt)len));
     if (len + FCS > (first & RXD_SIZE)) {
         miss(s); /* the drivers give one buffer a frame, and know no other way either */
         return;
     }
-    uint64_t to = (uint64_t)le32(d + 12) << 32 | le32(d + 8);
+    uint64_t to = (uint64_t)load_le32(d + 12) << 32 | load_le32(d + 8);
     if (dma_write(&s->pci.dev, to, buf, len + FCS) < 0) {
         rtl8139_raise(s, RTL_INT_SERR);
         return;
@@ -202,8 +190,8 @@ static void plus_receive(struct rtl8139 *s, const uint8_t *frame, size_t len, un
     status |= who & RX_STATUS_BROADCAST ? RXD_BAR : 0;
     status |= who & RX_STATUS_MULTICAST ? RXD_MAR : 0;
     status |= who & RX_STATUS_PHYSICAL ? RXD_PAM : 0;
-    put32(d, status);
-    put32(d + 4, second);
+    store_le32(d, status);
+    store_le32(d + 4, second);
     /* the dword with OWN last: the guest may look at any moment */
     if (dma_write(&s->pci.dev, at + 4, d + 4, 4) < 0 || dma_write(&s->pci.dev, at, d, 4) < 0) {
         rtl8139_raise(s, RTL_INT_SERR);

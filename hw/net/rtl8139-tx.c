@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xendm/bytes.h>
 #include <xendm/machine.h>
 #include <xendm/turn.h>
 
@@ -43,40 +44,6 @@ struct tx_frame {
     size_t taken;    /* of the list, for the copy */
     struct net_offload offload;
 };
-
-static uint32_t le32(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static uint16_t be16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static void put16(uint8_t *p, unsigned v)
-{
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
-}
-
-static uint16_t fold(uint32_t sum)
-{
-    while (sum >> 16) {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    return (uint16_t)sum;
-}
-
-static uint32_t sum_of(const uint8_t *p, size_t len)
-{
-    uint32_t sum = 0;
-
-    for (size_t i = 0; i + 1 < len; i += 2) {
-        sum += be16(p + i);
-    }
-    return sum;
-}
 
 /*
  * Loopback: to the receiver instead of the cable. 0, or -EAGAIN as net_send(): then the frame stays
@@ -164,7 +131,7 @@ static void put_tag(struct tx_frame *f, uint32_t second)
         return;
     }
     memmove(f->head + 16, f->head + 12, f->head_len - 12);
-    put16(f->head + 12, 0x8100);
+    store_be16(f->head + 12, 0x8100);
     f->head[14] = (uint8_t)second; /* as it goes onto the wire */
     f->head[15] = (uint8_t)(second >> 8);
     f->head_len += TAG_BYTES;
@@ -173,12 +140,12 @@ static void put_tag(struct tx_frame *f, uint32_t second)
 /* The sum of TCP's or UDP's pseudo header goes into the field; the rest is the host's. */
 static void ask_checksum(struct tx_frame *f, size_t ip, size_t l4, size_t field, size_t len)
 {
-    uint32_t sum = sum_of(f->head + ip + 12, 8) + f->head[ip + 9] + (uint32_t)(len - l4);
+    uint32_t sum = net_sum(f->head + ip + 12, 8) + f->head[ip + 9] + (uint32_t)(len - l4);
 
     if (f->head_len < l4 + field + 2) {
         return;
     }
-    put16(f->head + l4 + field, fold(sum));
+    store_be16(f->head + l4 + field, net_fold(sum));
     f->offload.flags |= NET_CSUM;
     f->offload.csum_start = (uint16_t)l4;
     f->offload.csum_offset = (uint16_t)field;
@@ -201,11 +168,11 @@ static void look_at_headers(struct tx_frame *f, uint32_t first, size_t len)
 {
     size_t ip = NET_HEADER_LEN;
 
-    if (f->head_len >= ip + 4 && be16(f->head + 12) == 0x8100) {
+    if (f->head_len >= ip + 4 && load_be16(f->head + 12) == 0x8100) {
         ip += TAG_BYTES;
     }
     if (!(first & (TXD_IPCS | TXD_UDPCS | TXD_TCPCS | TXD_LGSEN)) || f->head_len < ip + 20 ||
-        be16(f->head + ip - 2) != 0x0800 || f->head[ip] >> 4 != 4) {
+        load_be16(f->head + ip - 2) != 0x0800 || f->head[ip] >> 4 != 4) {
         return;
     }
     size_t ihl = (size_t)(f->head[ip] & 15) * 4;
@@ -223,8 +190,8 @@ static void look_at_headers(struct tx_frame *f, uint32_t first, size_t len)
         ask_checksum(f, ip, ip + ihl, 6, len);
     }
     if (large || (first & TXD_IPCS)) {
-        put16(f->head + ip + 10, 0);
-        put16(f->head + ip + 10, (unsigned)(uint16_t)~fold(sum_of(f->head + ip, ihl)));
+        store_be16(f->head + ip + 10, 0);
+        store_be16(f->head + ip + 10, (unsigned)(uint16_t)~net_fold(net_sum(f->head + ip, ihl)));
     }
 }
 
@@ -273,15 +240,15 @@ static void fetch_chain(struct rtl8139 *s, const struct ring *r, struct chain *c
             rtl8139_raise(s, RTL_INT_SERR);
             return;
         }
-        uint32_t first = le32(d), size = first & TXD_SIZE;
+        uint32_t first = load_le32(d), size = first & TXD_SIZE;
         if (!(first & TXD_OWN)) {
             return;
         }
         if (c->count == 0) {
             c->first = first;
-            c->second = le32(d + 4);
+            c->second = load_le32(d + 4);
         }
-        uint64_t address = (uint64_t)le32(d + 12) << 32 | le32(d + 8);
+        uint64_t address = (uint64_t)load_le32(d + 12) << 32 | load_le32(d + 8);
         bytes += size;
         if (size && !c->broken &&
             (bytes > NET_FRAME_MAX - TAG_BYTES ||
@@ -300,9 +267,8 @@ static void fetch_chain(struct rtl8139 *s, const struct ring *r, struct chain *c
 static void give_back(struct rtl8139 *s, const struct ring *r, const struct chain *c)
 {
     for (unsigned i = 0; i < c->count; i++) {
-        uint32_t dword = c->dword[i] & ~TXD_OWN;
-        uint8_t d[4] = {(uint8_t)dword, (uint8_t)(dword >> 8), (uint8_t)(dword >> 16),
-                        (uint8_t)(dword >> 24)};
+        uint8_t d[4];
+        store_le32(d, c->dword[i] & ~TXD_OWN);
         if (dma_write(&s->pci.dev, r->base + (uint64_t)c->index[i] * TXD_BYTES, d, 4) < 0) {
             rtl8139_raise(s, RTL_INT_SERR);
         }

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xendm/bytes.h>
 #include <xendm/facts.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
@@ -20,11 +21,6 @@
 static inline const struct usb_class *class_of(const struct usb_device *dev)
 {
     return dev->dev.class->usb;
-}
-
-static inline uint16_t le16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | p[1] << 8);
 }
 
 /* ---- packets ---- */
@@ -51,7 +47,7 @@ size_t usb_packet_get(struct usb_packet *p, void *bytes, size_t len)
 
 static inline unsigned configuration_length(const struct usb_device *dev)
 {
-    return le16(class_of(dev)->descriptors->configuration + 2);
+    return load_le16(class_of(dev)->descriptors->configuration + 2);
 }
 
 /*
@@ -152,7 +148,7 @@ static enum usb_status get_descriptor(struct usb_device *dev, const struct usb_s
         return get_string(dev, index, data, length);
     case USB_DT_BOS:
         if (d->bos) {
-            *length = put_bytes(data, *length, d->bos, le16(d->bos + 2));
+            *length = put_bytes(data, *length, d->bos, load_le16(d->bos + 2));
             return USB_OK;
         }
         return USB_STALL;
@@ -310,7 +306,7 @@ static enum usb_status standard_request(struct usb_device *dev, const struct usb
 
 static struct usb_setup parse_setup(const uint8_t *b)
 {
-    return (struct usb_setup){b[0], b[1], le16(b + 2), le16(b + 4), le16(b + 6)};
+    return (struct usb_setup){b[0], b[1], load_le16(b + 2), load_le16(b + 4), load_le16(b + 6)};
 }
 
 /* `*length`: room, or what the host sent; then what there is to send. */
@@ -353,7 +349,7 @@ static enum usb_status handle_setup(struct usb_device *dev, struct usb_packet *p
     }
     memcpy(dev->setup, setup, sizeof(setup));
     dev->at = dev->length = 0;
-    length = le16(setup + 6);
+    length = load_le16(setup + 6);
     if (setup[0] & USB_DIR_IN && length) {
         length = MIN(length, USB_CONTROL_MAX);
         dev->stage = perform(dev, &length) == USB_OK ? USB_STAGE_DATA_IN : USB_STAGE_STALLED;

@@ -21,6 +21,8 @@
 
 #include <glib.h>
 
+#include <xendm/bytes.h>
+
 #define NET_MAC_LEN 6u
 #define NET_HEADER_LEN 14u   /* Ethernet: two addresses and the type */
 #define NET_FRAME_MIN 60u    /* without FCS; shorter ones are padded by the sender */
@@ -114,5 +116,27 @@ void net_mac_format(const uint8_t mac[NET_MAC_LEN], char text[18]);
  * chips take the topmost or lowest bits.
  */
 uint32_t net_mac_crc(const uint8_t mac[NET_MAC_LEN]);
+
+/*
+ * The Internet checksum (RFC 1071): net_sum()s of pieces of even length are added, the last may be
+ * odd; what a header has is the complement of net_fold().
+ */
+static inline uint64_t net_sum(const uint8_t *p, size_t len)
+{
+    uint64_t sum = 0;
+
+    for (; len >= 2; len -= 2, p += 2) {
+        sum += load_be16(p);
+    }
+    return len ? sum + ((uint64_t)p[0] << 8) : sum;
+}
+
+static inline uint16_t net_fold(uint64_t sum)
+{
+    while (sum >> 16) {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    return (uint16_t)sum;
+}
 
 #endif
