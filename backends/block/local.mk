@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Images and devices of the host. No Xen header here.
 noinst_LTLIBRARIES += libbackendsblock.la
-libbackendsblock_la_CPPFLAGS = $(AM_CPPFLAGS) $(URING_CFLAGS) $(NBD_CFLAGS) \
-	-DXENDM_LIBEXECDIR=\"$(pkglibexecdir)\"
+libbackendsblock_la_CPPFLAGS = $(AM_CPPFLAGS) $(URING_CFLAGS) $(NBD_CFLAGS)
 libbackendsblock_la_SOURCES = backends/block/block.c backends/block/driver.h backends/block/engine.h \
 	backends/block/image-wire.h backends/block/job-list.h backends/block/lock.c backends/block/nbd-api.c backends/block/nbd-api.h \
 	backends/block/nbd-link.c backends/block/nbd-place.c backends/block/nbd.c backends/block/nbd.h \

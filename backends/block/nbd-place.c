@@ -8,13 +8,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <xendm/error.h>
+#include <xendm/helper.h>
 
 #include "image-wire.h"
 #include "nbd.h"
@@ -117,7 +117,6 @@ static int parse_place(struct place *p, const char *file, GError **err)
 static G_GNUC_NORETURN void become_keeper(int fd, char *const argv[], char *const envp[])
 {
     pid_t pid = fork();
-    sigset_t none;
 
     if (pid != 0) {
         _exit(pid < 0);
@@ -127,11 +126,7 @@ static G_GNUC_NORETURN void become_keeper(int fd, char *const argv[], char *cons
     }
     close_range(IMAGE_FD_DAEMON + 1, ~0U, 0);
     setsid();
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    for (int s = 1; s < 32; s++) {
-        signal(s, SIG_DFL);
-    }
+    helper_reset_signals();
     execve(argv[0], argv, envp);
     _exit(127);
 }
@@ -177,33 +172,10 @@ static int start(struct nbd_link *l, char *const argv[], GError **err)
     return 0;
 }
 
-/*
- * Where it was installed; for a program that runs where it was built, there; or as the environment
- * says.
- */
-static char *keeper_program(void)
-{
-    const char *named = g_getenv("XENDM_IMAGE");
-    char *path = g_strdup(named ? named : XENDM_LIBEXECDIR "/xendm-image");
-    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
-
-    if (!named && self && access(path, X_OK) < 0) {
-        g_autofree char *dir = g_path_get_dirname(self);
-        char *built = g_build_filename(dir, "backends", "block", "xendm-image", NULL);
-
-        if (access(built, X_OK) == 0) {
-            g_free(path);
-            return built;
-        }
-        g_free(built);
-    }
-    return path;
-}
-
 int nbd_keeper_start(struct nbd_link *l, const char *format, const char *file, bool read_only,
                      GError **err)
 {
-    g_autofree char *keeper = keeper_program();
+    g_autofree char *keeper = helper_program("XENDM_IMAGE", "backends/block", "xendm-image");
     struct place p = {0};
     int e;
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # VNC: the daemon's part, the keeper that waits for viewers, the server process of each viewer.
 noinst_LTLIBRARIES += libbackendsvnc.la
-libbackendsvnc_la_CPPFLAGS = $(AM_CPPFLAGS) -DXENDM_LIBEXECDIR=\"$(pkglibexecdir)\"
 libbackendsvnc_la_SOURCES = \
 	backends/vnc/options.c backends/vnc/options.h backends/vnc/viewer.c backends/vnc/vnc.c backends/vnc/vnc.h \
 	backends/vnc/wire.h

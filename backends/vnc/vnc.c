@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -21,6 +20,7 @@
 #include <xendm/facts.h>
 #include <xendm/files.h>
 #include <xendm/handover.h>
+#include <xendm/helper.h>
 #include <xendm/log.h>
 #include <xendm/one-fd.h>
 #include <xendm/turn.h>
@@ -167,8 +167,6 @@ static gboolean on_keeper(gint from, GIOCondition condition, gpointer opaque)
 static G_GNUC_NORETURN void become_keeper(const int *fds, unsigned count, char *const argv[],
                                           char *const envp[])
 {
-    sigset_t none;
-
     for (unsigned i = 0; i < count; i++) {
         if (dup2(fds[i], 64 + (int)i) < 0) {
             _exit(127);
@@ -180,41 +178,16 @@ static G_GNUC_NORETURN void become_keeper(const int *fds, unsigned count, char *
         }
     }
     close_range(VNC_FD_DAEMON + count, ~0U, 0);
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    for (int s = 1; s < 32; s++) {
-        signal(s, SIG_DFL);
-    }
+    helper_reset_signals();
     execve(argv[0], argv, envp);
     _exit(127);
 }
 
-/*
- * Where it was installed; for a program that runs where it was built, beside it; or as the
- * environment says.
- */
-static char *program(const char *variable, const char *name)
-{
-    const char *named = g_getenv(variable);
-    char *path = named ? g_strdup(named) : g_build_filename(XENDM_LIBEXECDIR, name, NULL);
-    g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
-
-    if (!named && self && access(path, X_OK) < 0) {
-        g_autofree char *dir = g_path_get_dirname(self);
-        char *built = g_build_filename(dir, "backends", "vnc", name, NULL);
-        if (access(built, X_OK) == 0) {
-            g_free(path);
-            return built;
-        }
-        g_free(built);
-    }
-    return path;
-}
-
 static int start_keeper(struct vnc *v, GError **err)
 {
-    g_autofree char *keeper = program("XENDM_VNC", "xendm-vnc");
-    g_autofree char *server = program("XENDM_VNC_SERVER", "xendm-vnc-server");
+    g_autofree char *keeper = helper_program("XENDM_VNC", "backends/vnc", "xendm-vnc");
+    g_autofree char *server =
+        helper_program("XENDM_VNC_SERVER", "backends/vnc", "xendm-vnc-server");
     int pair[2], fds[2 + VNC_LISTENERS_MAX], program_fd;
     char websockets[16], count[16];
     unsigned mask = 0;

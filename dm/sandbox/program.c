@@ -2,10 +2,11 @@
 /* The program that a live update starts, and the process that it is. */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+
+#include <xendm/helper.h>
 
 #include "broker.h"
 
@@ -43,13 +44,7 @@ static void become(int program, char **argv, int line)
 {
     extern char **environ;
 
-    sigset_t none;
-
-    for (int s = 1; s < NSIG; s++) {
-        signal(s, SIG_DFL);
-    }
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    helper_reset_signals();
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     fcntl(line, F_SETFD, 0);
     fexecve(program, argv, environ);

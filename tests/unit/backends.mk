@@ -6,7 +6,7 @@ tests_unit_test_block_LDADD = libbackendsblock.la libbackendschar.la libbackends
 # On an engine of its own, which fails by a table; it loses patience sooner.
 tests_unit_test_raw_SOURCES = tests/unit/test-raw.c backends/block/block.c backends/block/lock.c backends/block/raw.c \
 	backends/block/nbd-api.c backends/block/nbd-link.c backends/block/nbd-place.c backends/block/nbd.c
-tests_unit_test_raw_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/backends $(NBD_CFLAGS) -DXENDM_LIBEXECDIR=\"$(pkglibexecdir)\" \
+tests_unit_test_raw_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/backends $(NBD_CFLAGS) \
 	-DENGINE_PATIENCE_US=200000
 tests_unit_test_raw_LDADD = libbackendschar.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
 tests_unit_test_chardev_SOURCES = tests/unit/test-chardev.c
