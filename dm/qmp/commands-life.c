@@ -46,15 +46,7 @@ static void run_query_version(struct qmp_call *call, JsonObject *args)
 {
     JsonBuilder *b = json_builder_new();
 
-    json_builder_begin_object(b);
-    json_builder_set_member_name(b, "qemu");
-    json_builder_begin_object(b);
-    qmp_build_int(b, "micro", QMP_VERSION_MICRO);
-    qmp_build_int(b, "minor", QMP_VERSION_MINOR);
-    qmp_build_int(b, "major", QMP_VERSION_MAJOR);
-    json_builder_end_object(b);
-    qmp_build_string(b, "package", "xendm " VERSION);
-    json_builder_end_object(b);
+    qmp_build_version(b);
     qmp_call_build(call, b);
 }
 

@@ -75,14 +75,8 @@ static const struct qmp_command dispatch_commands[] = {
 
 /* ---- from the transport ---- */
 
-static JsonNode *make_greeting(void)
+void qmp_build_version(JsonBuilder *b)
 {
-    g_autoptr(JsonBuilder) b = json_builder_new();
-
-    json_builder_begin_object(b);
-    json_builder_set_member_name(b, "QMP");
-    json_builder_begin_object(b);
-    json_builder_set_member_name(b, "version");
     json_builder_begin_object(b);
     json_builder_set_member_name(b, "qemu");
     json_builder_begin_object(b);
@@ -92,6 +86,17 @@ static JsonNode *make_greeting(void)
     json_builder_end_object(b);
     qmp_build_string(b, "package", "xendm " VERSION);
     json_builder_end_object(b);
+}
+
+static JsonNode *make_greeting(void)
+{
+    g_autoptr(JsonBuilder) b = json_builder_new();
+
+    json_builder_begin_object(b);
+    json_builder_set_member_name(b, "QMP");
+    json_builder_begin_object(b);
+    json_builder_set_member_name(b, "version");
+    qmp_build_version(b);
     json_builder_set_member_name(b, "capabilities");
     json_builder_begin_array(b);
     json_builder_end_array(b);

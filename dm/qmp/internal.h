@@ -143,6 +143,7 @@ bool qmp_arg_bool(JsonObject *args, const char *name, bool def);
 void qmp_build_string(JsonBuilder *b, const char *name, const char *text); /* any bytes */
 void qmp_build_int(JsonBuilder *b, const char *name, gint64 value);
 void qmp_build_bool(JsonBuilder *b, const char *name, bool value);
+void qmp_build_version(JsonBuilder *b); /* an object: whose commands we speak, and who we are */
 
 JsonNode *qmp_make_error(const char *class, const char *desc);
 bool qmp_has_type(JsonNode *node, unsigned type);
