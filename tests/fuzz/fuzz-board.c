@@ -455,29 +455,6 @@ static void end_machine(struct world *w)
     fake_machine_free(m);
 }
 
-#define END_SIZE 40u /* type, length and checksum at the end of a stream */
-
-/* Some bytes of the stream changed, and a checksum that fits, as an enemy would see to. */
-static void damage(struct world *w, GByteArray *stream)
-{
-    GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
-    guint body = stream->len - END_SIZE;
-    gsize size = 32;
-
-    for (unsigned n = 1 + fuzz_u8(&w->g.in) % 6; n > 0; n--) {
-        guint at = (guint)fuzz_uint(&w->g.in, 3) % body;
-        uint8_t how = fuzz_u8(&w->g.in), value = fuzz_u8(&w->g.in);
-
-        stream->data[at] = how & 1   ? value
-                           : how & 2 ? (uint8_t)(stream->data[at] ^ 1u << (value & 7))
-                           : how & 4 ? 0xff
-                                     : 0;
-    }
-    g_checksum_update(sum, stream->data, body);
-    g_checksum_get_digest(sum, stream->data + body + 8, &size);
-    g_checksum_free(sum);
-}
-
 /*
  * To a new machine that goes on; it has to take the state, and to say the same. A damaged stream it
  * takes or refuses; if so it is as before and takes the good one.
@@ -509,7 +486,7 @@ static void migrate(struct world *w, bool damaged)
         GByteArray *bad = g_byte_array_new();
 
         g_byte_array_append(bad, saved->data, saved->len);
-        damage(w, bad);
+        guest_damage_state(&w->g, bad);
         damaged = machine_load(w->g.m, bad->data, bad->len, &err) == 0;
         w->hostile |= damaged;
         if (!damaged && (!err || !err->message[0])) {

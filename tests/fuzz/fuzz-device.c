@@ -26,7 +26,6 @@
 #define INPUT_MAX 400u
 #define BLOCK_UNITS 256u
 #define TOUCHED 0x30000u /* guest memory that inputs write: cleared between them */
-#define END_SIZE 40u     /* type, length and checksum at the end of a stream */
 
 const unsigned fuzz_short_run = 1500;
 
@@ -462,26 +461,6 @@ static guest_op *const ops[] = {op_access, op_access, op_access, op_access,
 
 /* ---- saved state ---- */
 
-/* Some bytes of the stream changed, and a checksum that fits, as an enemy would see to. */
-static void damage(struct fuzz_guest *g, GByteArray *stream)
-{
-    g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
-    guint body = stream->len - END_SIZE;
-    gsize size = 32;
-
-    for (unsigned n = 1 + fuzz_u8(&g->in) % 6; n > 0; n--) {
-        guint at = (guint)fuzz_uint(&g->in, 3) % body;
-        uint8_t how = fuzz_u8(&g->in), value = fuzz_u8(&g->in);
-
-        stream->data[at] = how & 1   ? value
-                           : how & 2 ? (uint8_t)(stream->data[at] ^ 1u << (value & 7))
-                           : how & 4 ? 0xff
-                                     : 0;
-    }
-    g_checksum_update(sum, stream->data, body);
-    g_checksum_get_digest(sum, stream->data + body + 8, &size);
-}
-
 static GByteArray *save(struct machine *m)
 {
     GByteArray *saved = g_byte_array_new();
@@ -548,7 +527,7 @@ static void hostile_load(struct fuzz_guest *g)
     GByteArray *stream = save(g->m);
     GError *err = NULL;
 
-    damage(g, stream);
+    guest_damage_state(g, stream);
     if (machine_load(g->m, stream->data, stream->len, &err) == 0) {
         world.hostile = true;
     } else if (!err || !err->message[0]) {

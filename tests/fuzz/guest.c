@@ -507,3 +507,26 @@ void guest_describe(struct fuzz_guest *g)
         }
     }
 }
+
+/* ---- whoever sends the state ---- */
+
+#define END_SIZE 40u /* type, length and checksum at the end of a stream */
+
+void guest_damage_state(struct fuzz_guest *g, GByteArray *stream)
+{
+    g_autoptr(GChecksum) sum = g_checksum_new(G_CHECKSUM_SHA256);
+    guint body = stream->len - END_SIZE;
+    gsize size = 32;
+
+    for (unsigned n = 1 + fuzz_u8(&g->in) % 6; n > 0; n--) {
+        guint at = (guint)fuzz_uint(&g->in, 3) % body;
+        uint8_t how = fuzz_u8(&g->in), value = fuzz_u8(&g->in);
+
+        stream->data[at] = how & 1   ? value
+                           : how & 2 ? (uint8_t)(stream->data[at] ^ 1u << (value & 7))
+                           : how & 4 ? 0xff
+                                     : 0;
+    }
+    g_checksum_update(sum, stream->data, body);
+    g_checksum_get_digest(sum, stream->data + body + 8, &size);
+}

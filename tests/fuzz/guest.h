@@ -78,4 +78,7 @@ void guest_describe(struct fuzz_guest *g); /* `info device` of all */
 void guest_settle(struct fuzz_guest *g);   /* devices that hold (hold.h) come to their ends */
 void guest_drain(struct fuzz_guest *g);    /* all disk I/O completes */
 
+/* Some bytes of a saved state changed, and a checksum that fits, as an enemy would see to. */
+void guest_damage_state(struct fuzz_guest *g, GByteArray *stream);
+
 #endif
