@@ -5,6 +5,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <xendm/backend.h>
+#include <xendm/input.h>
 #include <xendm/numbers.h>
 
 #include "fake-pv.h"
@@ -502,4 +504,29 @@ void fake_pv_settle(void)
             }
         }
     } while (again);
+}
+
+/* ---- what a bus needs ---- */
+
+void fake_pv_host_open(struct pv_host *host)
+{
+    host->domid = FAKE_DOMID;
+    host->xs = fake_xenstore_new();
+    host->grants = grants_open(FAKE_DOMID, NULL);
+    host->events = evtchn_open(FAKE_DOMID, -1, NULL);
+    host->backends = backend_set_new();
+    host->input = input_new();
+}
+
+void fake_pv_host_close(struct pv_host *host, struct pv_bus *bus)
+{
+    fake_pv_settle();
+    g_assert_cmpuint(fake_evtchn_bound(), ==, 0);
+    pv_bus_free(bus);
+    g_assert_cmpuint(grants_mapped(host->grants), ==, 0);
+    grants_close(host->grants);
+    evtchn_close(host->events);
+    backend_set_free(host->backends);
+    input_free(host->input);
+    fake_xenstore_free(host->xs);
 }

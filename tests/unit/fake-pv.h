@@ -46,4 +46,9 @@ void fake_xenstore_remove(struct xenstore *xs, const char *path); /* and what is
 /* Runs the loop until nothing more happens. */
 void fake_pv_settle(void);
 
+/* ---- what a bus needs, of the domain FAKE_DOMID ---- */
+void fake_pv_host_open(struct pv_host *host);
+/* And the bus: nothing is bound or mapped any more, once its devices have seen what was removed. */
+void fake_pv_host_close(struct pv_host *host, struct pv_bus *bus);
+
 #endif

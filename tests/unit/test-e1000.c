@@ -6,10 +6,8 @@
 
 #include <xendm/net.h>
 
-#include "fake-net.h"
-#include "pc-common.h"
+#include "nic-fixture.h"
 
-#define DEVFN PCI_DEVFN(4, 0)
 #define MMIO 0xf0000000u
 #define IO 0xc000u
 #define BUF 0x20000u
@@ -55,15 +53,6 @@ enum { TXDW = 1, TXQE = 2, LSC = 4, RXDMT0 = 0x10, RXO = 0x40, RXT0 = 0x80 };
 #define DATA (DEXT | 0x00100000u)
 #define TSE 0x04000000u
 
-static const uint8_t own_mac[6] = {0x00, 0x16, 0x3e, 0x0a, 0x0b, 0x0c};
-
-struct box {
-    struct machine *m;
-    struct device *dev;
-    struct net *net;
-    unsigned tail; /* of the transmit ring */
-};
-
 static uint32_t rd(struct box *b, unsigned reg)
 {
     return (uint32_t)aspace_read(b->m->mmio, MMIO + reg, 4);
@@ -76,22 +65,7 @@ static void wr(struct box *b, unsigned reg, uint32_t value)
 
 static struct box box_new(void)
 {
-    struct box b = {.m = fake_machine_new(), .net = fake_net_new()};
-    GError *err = NULL;
-
-    b.dev = device_new(b.m, &e1000_class, NULL, &err);
-    g_assert_no_error(err);
-    g_assert_cmpint(device_set(b.dev, "mac", "00:16:3e:0a:0b:0c", &err), ==, 0);
-    device_set_backend(b.dev, "netdev", &b.net->backend);
-    pci_device_attach(b.m->pci, (struct pci_device *)b.dev, DEVFN, &err);
-    g_assert_no_error(err);
-    device_realize(b.dev, &err);
-    g_assert_no_error(err);
-    start(b.m);
-    pci_config_write(b.m->pci, DEVFN, 0x10, MMIO, 4);
-    pci_config_write(b.m->pci, DEVFN, 0x14, IO, 4);
-    pci_config_write(b.m->pci, DEVFN, 0x04, 7, 2);
-    return b;
+    return box_with(&e1000_class, MMIO, IO);
 }
 
 static void rings_on(struct box *b, uint32_t rctl)
@@ -104,34 +78,6 @@ static void rings_on(struct box *b, uint32_t rctl)
     wr(b, RCTL, 2 | rctl);
     wr(b, IMS, 0xffff);
     rd(b, ICR);
-}
-
-static void box_free(struct box *b)
-{
-    fake_machine_free(b->m);
-    fake_net_free(b->net);
-}
-
-static uint8_t *mem(struct box *b, uint64_t gpa)
-{
-    return fake_guestmem_ptr(b->m->memory, gpa);
-}
-
-static void st32(struct box *b, uint64_t gpa, uint32_t v)
-{
-    memcpy(mem(b, gpa), &v, 4);
-}
-
-static bool line(struct box *b)
-{
-    return b->m->hv->intx_level[4][0];
-}
-
-static void fill(uint8_t *f, size_t len, unsigned seed)
-{
-    for (size_t i = 0; i < len; i++) {
-        f[i] = (uint8_t)(i * 3 + seed);
-    }
 }
 
 static uint16_t sum(const uint8_t *p, size_t len, uint32_t s)

@@ -135,12 +135,7 @@ static struct world *world_empty(void)
 {
     struct world *w = g_new0(struct world, 1);
 
-    w->host.domid = FAKE_DOMID;
-    w->host.xs = fake_xenstore_new();
-    w->host.grants = grants_open(FAKE_DOMID, NULL);
-    w->host.events = evtchn_open(FAKE_DOMID, -1, NULL);
-    w->host.backends = backend_set_new();
-    w->host.input = input_new();
+    fake_pv_host_open(&w->host);
     w->drive = fake_block_new("ide-5632", SECTORS * 512);
     backend_set_put(w->host.backends, block_backend(w->drive));
     bus_new(w);
@@ -152,16 +147,8 @@ static struct world *world_empty(void)
 static void world_free(struct world *w)
 {
     fake_xenstore_remove(w->host.xs, BACK);
-    fake_pv_settle();
-    g_assert_cmpuint(fake_evtchn_bound(), ==, 0);
-    pv_bus_free(w->bus);
-    g_assert_cmpuint(grants_mapped(w->host.grants), ==, 0);
-    grants_close(w->host.grants);
-    evtchn_close(w->host.events);
-    backend_set_free(w->host.backends);
+    fake_pv_host_close(&w->host, w->bus);
     g_assert_cmpuint(own_open, ==, 0);
-    input_free(w->host.input);
-    fake_xenstore_free(w->host.xs);
     fake_grant_copying = NULL;
     g_free(w);
 }

@@ -92,12 +92,7 @@ static struct world *world_new(void)
 {
     struct world *w = g_new0(struct world, 1);
 
-    w->host.domid = FAKE_DOMID;
-    w->host.xs = fake_xenstore_new();
-    w->host.grants = grants_open(FAKE_DOMID, NULL);
-    w->host.events = evtchn_open(FAKE_DOMID, -1, NULL);
-    w->host.backends = backend_set_new();
-    w->host.input = input_new();
+    fake_pv_host_open(&w->host);
     w->ps2 = g_string_new(NULL);
     input_attach(w->host.input, &ps2, w);
     toolstack_adds(w);
@@ -110,15 +105,7 @@ static struct world *world_new(void)
 static void world_free(struct world *w)
 {
     fake_xenstore_remove(w->host.xs, BACK);
-    fake_pv_settle();
-    g_assert_cmpuint(fake_evtchn_bound(), ==, 0);
-    pv_bus_free(w->bus);
-    g_assert_cmpuint(grants_mapped(w->host.grants), ==, 0);
-    grants_close(w->host.grants);
-    evtchn_close(w->host.events);
-    backend_set_free(w->host.backends);
-    input_free(w->host.input);
-    fake_xenstore_free(w->host.xs);
+    fake_pv_host_close(&w->host, w->bus);
     g_string_free(w->ps2, TRUE);
     g_free(w);
 }

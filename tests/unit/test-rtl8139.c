@@ -6,10 +6,8 @@
 
 #include <xendm/net.h>
 
-#include "fake-net.h"
-#include "pc-common.h"
+#include "nic-fixture.h"
 
-#define DEVFN PCI_DEVFN(4, 0)
 #define IO 0xc000u
 #define RING 0x10000u /* C: receive ring, 8 KiB and a tail */
 #define BUF 0x20000u  /* transmit buffers */
@@ -50,40 +48,6 @@ enum { TE = 4, RE = 8, RST = 0x10, BUFE = 1 };
 #define FS 0x20000000u
 #define LS 0x10000000u
 
-static const uint8_t own_mac[6] = {0x00, 0x16, 0x3e, 0x0a, 0x0b, 0x0c};
-
-struct box {
-    struct machine *m;
-    struct device *dev;
-    struct net *net;
-};
-
-static struct box box_new(void)
-{
-    struct box b = {.m = fake_machine_new(), .net = fake_net_new()};
-    GError *err = NULL;
-
-    b.dev = device_new(b.m, &rtl8139_class, NULL, &err);
-    g_assert_no_error(err);
-    g_assert_cmpint(device_set(b.dev, "mac", "00:16:3e:0a:0b:0c", &err), ==, 0);
-    device_set_backend(b.dev, "netdev", &b.net->backend);
-    pci_device_attach(b.m->pci, (struct pci_device *)b.dev, DEVFN, &err);
-    g_assert_no_error(err);
-    device_realize(b.dev, &err);
-    g_assert_no_error(err);
-    start(b.m);
-    pci_config_write(b.m->pci, DEVFN, 0x10, IO, 4);
-    pci_config_write(b.m->pci, DEVFN, 0x14, 0xf0000000, 4);
-    pci_config_write(b.m->pci, DEVFN, 0x04, 7, 2);
-    return b;
-}
-
-static void box_free(struct box *b)
-{
-    fake_machine_free(b->m);
-    fake_net_free(b->net);
-}
-
 static uint32_t rd(struct box *b, unsigned reg, unsigned size)
 {
     return in(b->m, (uint16_t)(IO + reg), size);
@@ -94,11 +58,6 @@ static void wr(struct box *b, unsigned reg, uint32_t value, unsigned size)
     out(b->m, (uint16_t)(IO + reg), value, size);
 }
 
-static uint8_t *mem(struct box *b, uint64_t gpa)
-{
-    return fake_guestmem_ptr(b->m->memory, gpa);
-}
-
 static uint32_t ld32(struct box *b, uint64_t gpa)
 {
     uint32_t v;
@@ -107,14 +66,9 @@ static uint32_t ld32(struct box *b, uint64_t gpa)
     return v;
 }
 
-static void st32(struct box *b, uint64_t gpa, uint32_t v)
+static struct box box_new(void)
 {
-    memcpy(mem(b, gpa), &v, 4);
-}
-
-static bool line(struct box *b)
-{
-    return b->m->hv->intx_level[4][0];
+    return box_with(&rtl8139_class, IO, 0xf0000000);
 }
 
 static void expect_isr(struct box *b, uint32_t bits)
@@ -123,13 +77,6 @@ static void expect_isr(struct box *b, uint32_t bits)
     wr(b, ISR, bits, 2);
     g_assert_cmphex(rd(b, ISR, 2), ==, 0);
     g_assert_false(line(b));
-}
-
-static void fill(uint8_t *f, size_t len, unsigned seed)
-{
-    for (size_t i = 0; i < len; i++) {
-        f[i] = (uint8_t)(i * 3 + seed);
-    }
 }
 
 /* ---- identity ---- */
