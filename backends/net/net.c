@@ -324,11 +324,6 @@ const struct net_stats *net_stats(const struct net *n)
     return &n->stats;
 }
 
-const char *net_id(const struct net *n)
-{
-    return n->backend.id;
-}
-
 bool net_mac_parse(const char *text, uint8_t mac[NET_MAC_LEN])
 {
     unsigned v[NET_MAC_LEN];

@@ -17,7 +17,6 @@
 #include <glib-unix.h>
 
 #include <xendm/error.h>
-#include <xendm/facts.h>
 #include <xendm/files.h>
 #include <xendm/handover.h>
 #include <xendm/helper.h>
@@ -490,20 +489,4 @@ void vnc_foreach_client(const struct vnc *v,
             fn(opaque, &viewer_at(v, i)->client);
         }
     }
-}
-
-void vnc_describe(const struct vnc *v, struct facts *to)
-{
-    for (unsigned i = 0; i < v->listener_count; i++) {
-        struct vnc_address a;
-        vnc_address(v, i, &a);
-        g_autofree char *name = g_strdup_printf("address %u", i);
-        fact_text(to, name, "%s port %s%s", a.host, a.service, a.websocket ? " (websocket)" : "");
-    }
-    fact_text(to, "password", "%s",
-              !v->options.password ? "none"
-              : vnc_refuses(v)     ? "not set, or over"
-                                   : "set");
-    fact_bool(to, "keeper", v->source != 0);
-    fact_int(to, "viewers", v->viewers->len);
 }

@@ -99,7 +99,6 @@ struct net_stats {
     uint64_t rx_frames, rx_bytes, rx_dropped;
 };
 const struct net_stats *net_stats(const struct net *n);
-const char *net_id(const struct net *n);
 
 /*
  * Host side of the core, for drivers (tap, socketpair). The driver's instance begins with struct

@@ -19,7 +19,6 @@
 
 struct display;
 struct input;
-struct facts;
 struct handover;
 struct vnc;
 
@@ -73,6 +72,5 @@ unsigned vnc_addresses(const struct vnc *v);
 void vnc_address(const struct vnc *v, unsigned i, struct vnc_address *out);
 void vnc_foreach_client(const struct vnc *v,
                         void (*fn)(void *opaque, const struct vnc_client *client), void *opaque);
-void vnc_describe(const struct vnc *v, struct facts *to);
 
 #endif
