@@ -74,7 +74,7 @@ ssize_t preadv64(int fd, const struct iovec *iov, int niov, off_t offset)
     return preadv(fd, iov, niov, offset);
 }
 
-/* A read that must not wait finds nothing in the cache of a disk that hangs, whatever the host has. */
+/* A read that must not wait finds nothing cached of a disk that hangs, whatever the host has. */
 ssize_t preadv2(int fd, const struct iovec *iov, int niov, off_t offset, int flags)
 {
     if (flags & RWF_NOWAIT && hangs('r')) {
