@@ -122,10 +122,8 @@ void pci_cap_add_msix(struct pci_device *pci, uint8_t offset, unsigned vectors, 
     pci->msix_table = g_malloc0(pci->msix_table_bytes);
     pci->msix_pba = g_malloc0(pci->msix_pba_bytes);
     /* The table is part of the BAR: our ops take it out and pass on the rest. */
-    region_init(&b->region,
-                pci->dev.class->pci->bar[bar].name ? pci->dev.class->pci->bar[bar].name
-                                                   : pci->dev.id,
-                &pci_msix_ops, pci, b->size);
+    region_init(&b->region, b->region.name ? b->region.name : pci->dev.id, &pci_msix_ops, pci,
+                b->size);
     pci_msi_reset(pci);
 }
 
@@ -258,10 +256,20 @@ static enum part part_at(const struct pci_device *pci, uint64_t offset, unsigned
     return in_table ? PART_TABLE : PART_PBA;
 }
 
+/* The device's own part of the BAR: its ops, or its registers by table. */
+static const struct region_ops *device_part(struct pci_device *pci, void **opaque)
+{
+    struct reg_bank *bank = pci->bar[pci->msix_bar].bank;
+
+    *opaque = bank ? (void *)bank : pci;
+    return bank ? &reg_ops : pci->dev.class->pci->bar[pci->msix_bar].ops;
+}
+
 static uint64_t msix_bar_read(void *opaque, uint64_t offset, unsigned size)
 {
     struct pci_device *pci = opaque;
-    const struct region_ops *ops = pci->dev.class->pci->bar[pci->msix_bar].ops;
+    void *device;
+    const struct region_ops *ops = device_part(pci, &device);
     uint64_t value;
     unsigned at = 0;
 
@@ -273,7 +281,7 @@ static uint64_t msix_bar_read(void *opaque, uint64_t offset, unsigned size)
         return pci->msix_pba[at / 8] >> 8 * (at % 8) & value_mask(size);
     case PART_DEVICE:
         if (ops && region_ops_allow(ops, offset, size)) {
-            return region_ops_read(ops, pci, offset, size);
+            return region_ops_read(ops, device, offset, size);
         }
         return UINT64_MAX;
     default:
@@ -284,7 +292,8 @@ static uint64_t msix_bar_read(void *opaque, uint64_t offset, unsigned size)
 static void msix_bar_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
     struct pci_device *pci = opaque;
-    const struct region_ops *ops = pci->dev.class->pci->bar[pci->msix_bar].ops;
+    void *device;
+    const struct region_ops *ops = device_part(pci, &device);
     unsigned at = 0;
 
     switch (part_at(pci, offset, size, &at)) {
@@ -296,7 +305,7 @@ static void msix_bar_write(void *opaque, uint64_t offset, uint64_t value, unsign
         break;
     case PART_DEVICE:
         if (ops && region_ops_allow(ops, offset, size)) {
-            region_ops_write(ops, pci, offset, value, size);
+            region_ops_write(ops, device, offset, value, size);
         }
         break;
     default:

@@ -690,6 +690,61 @@ static void test_msix(void)
     fake_machine_free(m);
 }
 
+/* ---- MSI-X in a BAR whose other registers are a table ---- */
+
+#define TABLED_REGS(R) R(first, 0x00, 32, .rw = UINT32_MAX) R(second, 0x10, 64, .rw = 0xff)
+
+struct tabled {
+    struct pci_device pci;
+    REG_FIELDS(TABLED_REGS)
+};
+
+#define REG_STRUCT struct tabled
+static const struct reg tabled_regs[] = {REG_ROWS(TABLED_REGS)};
+static const struct reg_block tabled_block = {"tabled", tabled_regs, 0x20, NULL};
+
+static int tabled_realize(struct device *dev, GError **err)
+{
+    pci_cap_add_msix(DEVICE_CAST(struct pci_device, dev), 0, 2, 0, 0x800, 0xc00);
+    return 0;
+}
+
+static const struct pci_info tabled_info = {
+    .vendor = 0x1234,
+    .device = 0xabce,
+    .bar = {[0] = {.type = PCI_BAR_MEM64, .size = 0x1000, .regs = &tabled_block}},
+};
+
+static const struct device_class tabled_class = {
+    .name = "tabled",
+    .size = sizeof(struct tabled),
+    .realize = tabled_realize,
+    .pci = &tabled_info,
+};
+
+static void test_msix_beside_registers(void)
+{
+    struct machine *m = fake_machine_new();
+    struct tabled *t = DEVICE_CAST(struct tabled, fake_pci_device(m, &tabled_class, CARD, NULL));
+
+    wr(m, CARD, 0x10, (uint32_t)MEM, 4);
+    wr(m, CARD, 4, 6, 2);
+    wr(m, CARD, t->pci.cap_msix + 2u, 0x8000, 2);
+    aspace_write(m->mmio, MEM, 0x12345678, 4);
+    aspace_write(m->mmio, MEM + 0x10, UINT64_MAX, 8);
+    g_assert_cmphex(t->first, ==, 0x12345678);
+    g_assert_cmphex(aspace_read(m->mmio, MEM + 2, 2), ==, 0x1234);
+    g_assert_cmphex(aspace_read(m->mmio, MEM + 0x10, 8), ==, 0xff);
+    g_assert_cmphex(aspace_read(m->mmio, MEM + 0x400, 4), ==, 0); /* a gap of the table's */
+    aspace_write(m->mmio, MEM + 0x810, 0xfee00000, 8);
+    aspace_write(m->mmio, MEM + 0x818, 0x31, 8);
+    g_assert_true(pci_msix_send(&t->pci, 1));
+    g_assert_cmphex(m->hv->msi_data, ==, 0x31);
+    g_assert_true(pci_msix_send(&t->pci, 0));
+    g_assert_cmphex(aspace_read(m->mmio, MEM + 0xc00, 8), ==, 1);
+    fake_machine_free(m);
+}
+
 static void test_power(void)
 {
     struct card *c;
@@ -972,6 +1027,7 @@ int main(int argc, char **argv)
     g_test_add_func("/pci/intx", test_intx);
     g_test_add_func("/pci/msi", test_msi);
     g_test_add_func("/pci/msix", test_msix);
+    g_test_add_func("/pci/msix-beside-registers", test_msix_beside_registers);
     g_test_add_func("/pci/power", test_power);
     g_test_add_func("/pci/pull", test_pull);
     g_test_add_func("/pci/reset", test_reset);
