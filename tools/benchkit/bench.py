@@ -8,14 +8,16 @@ import sys
 import tempfile
 import time
 
-from . import access, disk, ide, instances, mapcache, memory, start, state, string, vcpus
+from . import access, default, disk, ide, instances, mapcache, memory, net, qdisk, start, state, string, vcpus, vnc
 from .guest import Guest
 from .result import Row, cell, judge, number
 
 QEMU = "/usr/libexec/xen-qemu-system-i386"
 GROUPS = {"access": access.access, "string": string.string, "disk": disk.disk, "vcpus": vcpus.vcpus,
           "start": start.start, "memory": memory.memory, "instances": instances.instances,
-          "mapcache": mapcache.mapcache, "state": state.state}
+          "mapcache": mapcache.mapcache, "state": state.state, "default": default.default, "net": net.net,
+          "vnc": vnc.vnc, "qdisk": qdisk.qdisk,
+          "qcow2": qdisk.qcow2}
 NEED_RUNNING = ("access", "string", "disk", "vcpus")        # on guests that boot() starts, one after the other
 
 
@@ -26,6 +28,7 @@ class Bench:
         self.disk_dir = args.disk_dir
         self.work = tempfile.mkdtemp(prefix="xendm-bench-")
         self.rows, self.notes, self.guests, self.image_dirs = [], [], [], []
+        self.group, self.running = None, {}
         self.reps = args.reps or (5 if args.quick else 15)
         self.dms = {"xendm": (os.path.join(self.build, "xendm"), {})}
         if os.access(QEMU, os.X_OK):
@@ -69,7 +72,6 @@ class Bench:
         return os.path.join(self.image_dirs[where], name + ".img")
 
     def boot(self):
-        self.running = {}
         for name, (program, env) in {**self.dms, **self.floors}.items():
             disks = [self.image(w, name if name in self.dms else "xendm") for w in (0, 1)]
             options = ["--vcpus", "4"]
@@ -103,6 +105,7 @@ class Bench:
                     continue
                 if name not in NEED_RUNNING:        # nothing of the other groups runs beside it
                     self.end_guests()
+                self.group = name
                 group(self)
         finally:
             self.load.append(os.getloadavg())

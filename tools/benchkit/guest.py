@@ -47,13 +47,14 @@ class Qmp(client.Qmp):
 
 
 class Guest:
-    def __init__(self, bench, name, program, env=None, domid=1, host=None, options=()):
+    def __init__(self, bench, name, program, env=None, domid=1, host=None, options=(), wrap=None):
         self.name, self.program = name, program
         self.dir = host.dir if host else os.path.join(bench.work, name)
         argv = [os.path.join(bench.build, "tools/xenemu/xenemu"), "run", "--dm", program, "--domid", str(domid),
                 "--name", f"{name}{domid}", "--serial", "null"]
         argv += ["--attach", self.dir] if host else ["--rundir", self.dir]
         argv += list(options)
+        argv = wrap(argv) if wrap else argv
         self.out = os.path.join(bench.work, f"{name}-{domid}.out")
         with open(self.out, "w") as out:
             self.run = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL,
@@ -118,14 +119,14 @@ class Guest:
                 self.run.wait()
 
 
-def timed_start(b, name, guest, options):
+def timed_start(b, name, guest, options, **kw):
     """Milliseconds from exec to the answer of QMP and to state=running; CPU used until then."""
     program, env = b.dms[name]
     timer = os.path.join(b.build, "tools/benchmarks/start-timer")
     result = os.path.join(b.work, "start")
     if os.path.exists(result):
         os.unlink(result)
-    g = Guest(b, guest, timer, dict(env, BENCH_DM=program, BENCH_OUT=result), options=options)
+    g = Guest(b, guest, timer, dict(env, BENCH_DM=program, BENCH_OUT=result), options=options, **kw)
     used = cpu_ns(g.pid)
     end = time.monotonic() + 10
     while not (os.path.exists(result) and os.path.getsize(result)) and time.monotonic() < end:

@@ -30,6 +30,16 @@ def memory_of(pid):
     return out
 
 
+def cpu_of(pid):
+    """CPU time of a process and of those that it has started, which all live on."""
+    return sum(cpu_ns(p) for p in family(pid))
+
+
+def family(pid):
+    """A process and all its descendants."""
+    return [pid] + [p for child in children(pid) for p in family(child)]
+
+
 def children(pid):
     with open(f"/proc/{pid}/task/{pid}/children") as f:
         return [int(x) for x in f.read().split()]

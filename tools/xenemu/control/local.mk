@@ -2,6 +2,8 @@
 # The command language, in place of a CPU.
 tools_xenemu_libxenemuhost_la_SOURCES += \
     tools/xenemu/control/access.c \
+    tools/xenemu/control/bench-blkif.c \
+    tools/xenemu/control/bench-nic.c \
     tools/xenemu/control/bench-sequence.c \
     tools/xenemu/control/bench.c \
     tools/xenemu/control/bench.h \

@@ -56,6 +56,25 @@ char *cmd_memory(struct cmd *c)
     return g_string_free(t, FALSE);
 }
 
+/* blit TO PITCH FROM PITCH BYTES ROWS: the guest's CPU copies a rectangle, as in video memory. */
+char *cmd_blit(struct cmd *c)
+{
+    uint64_t to = c->a[1], from = c->a[3], bytes = c->a[5], row;
+
+    for (row = 0; row < c->a[6]; row++, to += c->a[2], from += c->a[4]) {
+        uint64_t left_to, left_from;
+        uint8_t *t = mem_ptr(c->d, to, &left_to, NULL);
+        const uint8_t *f = mem_ptr(c->d, from, &left_from, NULL);
+
+        if (!t || !f || left_to < bytes || left_from < bytes || !bytes)
+            return fail("row %" PRIu64 " is not in memory", row);
+        memmove(t, f, bytes);
+        mem_mark_dirty(c->d, to >> XE_PAGE_SHIFT,
+                       ((to + bytes - 1) >> XE_PAGE_SHIFT) - (to >> XE_PAGE_SHIFT) + 1);
+    }
+    return g_strdup("OK");
+}
+
 char *cmd_setmaxmem(struct cmd *c)
 {
     c->d->max_pages = c->a[1] >> 2;

@@ -261,6 +261,7 @@ void port_deliver(struct port *p)
     p->events++;
     if (!p->user) {
         p->pending = true;
+        pthread_cond_broadcast(&h->idle);
         if (p->dom->id)
             host_event(h, p->dom, EVENT_EVTCHN, "EVTCHN %u", p->nr);
         return;
