@@ -2,6 +2,9 @@
 /*
  * The one head: surface and viewers. The surface exists only while somebody watches, or for the
  * time of one screendump.
+ *
+ * One picture is drawn at a time, for all who asked before it was begun; who asks meanwhile gets
+ * the next one, since of this one some rows are drawn already.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,14 +15,19 @@
 
 #include <xendm/device.h>
 #include <xendm/display.h>
+#include <xendm/host-time.h>
+#include <xendm/turn.h>
 
 #include "internal.h"
+
+#define SLICE_NS 500000 /* of a turn */
 
 struct display_watch {
     struct display *display;
     const struct display_viewer *viewer;
     void *opaque;
-    bool gone; /* unwatched from inside a callback; freed when the callbacks are done */
+    bool gone;         /* unwatched from inside a callback; freed when the callbacks are done */
+    bool asked, waits; /* for the next picture, for the one that is drawn now */
 };
 
 struct display {
@@ -27,7 +35,12 @@ struct display {
     void *device_opaque;
     GPtrArray *watches;
     unsigned calling; /* depth of viewers' callbacks */
-    uint32_t *pixels; /* mapped from fd, which a viewer's process may have, too */
+    bool drawing;     /* a picture was begun */
+    bool full;        /* the next one is to be */
+    guint source;     /* the next part of it, or the next one */
+    int64_t slice_end;
+    unsigned slice_pauses, pauses; /* display_set_slice() */
+    uint32_t *pixels;              /* mapped from fd, which a viewer's process may have, too */
     int fd;
     unsigned width, height;
     struct display_cursor *cursor; /* NULL: none */
@@ -107,6 +120,8 @@ static bool surface_new(struct display *d, unsigned width, unsigned height)
 
 static void display_drop_surface(struct display *d)
 {
+    d->drawing = false;
+    g_clear_handle_id(&d->source, g_source_remove);
     surface_free(d);
     if (d->device && d->device->unwatched) {
         d->device->unwatched(d->device_opaque);
@@ -121,18 +136,11 @@ void display_free(struct display *d)
     while (d->dumps) {
         screendump_cancel(d->dumps->data);
     }
+    g_clear_handle_id(&d->source, g_source_remove);
     g_ptr_array_free(d->watches, TRUE);
     surface_free(d);
     g_free(d->cursor);
     g_free(d);
-}
-
-void display_set_device(struct display *d, const struct display_device *device, void *opaque)
-{
-    surface_free(d);
-    display_cursor_set(d, NULL);
-    d->device = device;
-    d->device_opaque = opaque;
 }
 
 static void display_sweep(struct display *d)
@@ -288,18 +296,152 @@ void display_unwatch(struct display_watch *w)
     }
 }
 
-const uint32_t *display_refresh(struct display *d, bool full, unsigned *width, unsigned *height)
+/* ---- pictures ---- */
+
+bool display_pause(struct display *d)
 {
-    if (d->device && d->calling == 0) {
-        bool had_watches = d->watches->len > 0;
-        d->calling++;
-        d->device->refresh(d->device_opaque, full || !d->pixels);
-        d->calling--;
-        display_told(d, had_watches);
+    if (d->slice_pauses) {
+        return ++d->pauses >= d->slice_pauses;
     }
-    *width = d->width;
-    *height = d->height;
-    return d->pixels;
+    return host_now_ns() >= d->slice_end;
+}
+
+/* Those who asked wait for this picture from now on; whether there are any. */
+static bool take_askers(struct display *d)
+{
+    bool any = false;
+
+    for (guint i = 0; i < d->watches->len; i++) {
+        struct display_watch *w = g_ptr_array_index(d->watches, i);
+        if (w->asked && !w->gone) {
+            w->asked = false;
+            w->waits = any = true;
+        }
+    }
+    return any;
+}
+
+static void tell_drawn(struct display *d)
+{
+    bool had = d->watches->len > 0;
+
+    d->drawing = false;
+    d->calling++;
+    for (guint i = 0; i < d->watches->len; i++) {
+        struct display_watch *w = g_ptr_array_index(d->watches, i);
+        if (w->waits && !w->gone) {
+            w->waits = false;
+            if (w->viewer->drawn) {
+                w->viewer->drawn(w->opaque);
+            }
+        }
+    }
+    d->calling--;
+    display_told(d, had);
+}
+
+void display_set_device(struct display *d, const struct display_device *device, void *opaque)
+{
+    bool drawing = d->drawing;
+
+    surface_free(d);
+    display_cursor_set(d, NULL);
+    d->device = device;
+    d->device_opaque = opaque;
+    if (drawing) {
+        tell_drawn(d); /* there is nothing to be seen */
+    }
+}
+
+/* A part of a picture, of a new one unless there is one under way; whether there is more of it. */
+static bool draw(struct display *d)
+{
+    bool had = d->watches->len > 0, full = d->full || !d->pixels, more = false;
+
+    d->slice_end = host_now_ns() + SLICE_NS;
+    d->pauses = 0;
+    d->calling++;
+    if (d->drawing) {
+        more = d->device->more(d->device_opaque);
+    } else if (d->device) {
+        d->full = false;
+        more = d->device->refresh(d->device_opaque, full);
+    }
+    d->drawing = more;
+    d->calling--;
+    display_told(d, had);
+    return d->drawing;
+}
+
+static bool display_has_askers(const struct display *d)
+{
+    for (guint i = 0; i < d->watches->len; i++) {
+        const struct display_watch *w = g_ptr_array_index(d->watches, i);
+        if (w->asked && !w->gone) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What of `drawing` a turn does. */
+static void draw_part(struct display *d)
+{
+    if ((d->drawing || take_askers(d)) && !draw(d)) {
+        tell_drawn(d);
+    }
+}
+
+static gboolean draw_turn(gpointer opaque)
+{
+    struct display *d = opaque;
+    guint source = d->source;
+
+    turn_of("display");
+    draw_part(d);
+    if (d->source != source) {
+        return G_SOURCE_REMOVE; /* it went with the surface, perhaps for another one */
+    }
+    if (d->drawing || display_has_askers(d)) {
+        return G_SOURCE_CONTINUE;
+    }
+    d->source = 0;
+    return G_SOURCE_REMOVE;
+}
+
+static void draw_later(struct display *d)
+{
+    if (d->source == 0) {
+        d->source = g_idle_add_full(G_PRIORITY_DEFAULT, draw_turn, d, NULL);
+    }
+}
+
+void display_refresh(struct display_watch *w, bool full)
+{
+    struct display *d = w->display;
+
+    w->asked = true;
+    d->full |= full;
+    if (!d->drawing && d->calling == 0 && d->source == 0) {
+        draw_part(d);
+        if (!d->drawing && !display_has_askers(d)) {
+            return;
+        }
+    }
+    draw_later(d);
+}
+
+void display_set_slice(struct display *d, unsigned pauses)
+{
+    d->slice_pauses = pauses;
+}
+
+void display_finish(struct display *d)
+{
+    while (d->drawing || display_has_askers(d)) {
+        draw_part(d);
+    }
+    g_clear_handle_id(&d->source, g_source_remove);
 }
 
 const uint32_t *display_pixels(const struct display *d, unsigned *width, unsigned *height)

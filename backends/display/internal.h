@@ -5,8 +5,6 @@
 
 #include <xendm/display.h>
 
-/* The surface as it is, not drawn anew; NULL: none. */
-const uint32_t *display_pixels(const struct display *d, unsigned *width, unsigned *height);
 bool display_is_watched(const struct display *d);
 bool display_has_device(const struct display *d);
 
@@ -15,5 +13,11 @@ struct screendump;
 void display_add_dump(struct display *d, struct screendump *dump);
 void display_remove_dump(struct display *d, struct screendump *dump);
 void screendump_cancel(struct screendump *dump);
+
+/* For tests: a turn's part ends after so many calls of display_pause(), whatever the time; 0: by
+ * time again. */
+void display_set_slice(struct display *d, unsigned pauses);
+/* … and all that is left of a picture, now. */
+void display_finish(struct display *d);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * screendump: the screen as a file. A large picture takes longer to pack than the main loop may be
- * kept, so it is written some rows a turn; the surface stays as it is meanwhile, unless another
- * viewer has it drawn anew.
+ * screendump: the screen as a file. A large picture takes longer to draw and to pack than the main
+ * loop may be kept: the display draws it in parts, and it is written some rows a turn; the surface
+ * stays as it is meanwhile, unless another viewer has it drawn anew.
  *
  * We may be root, and the name comes from a person: a regular file is replaced, when the picture is
  * complete, and nothing else is touched. Who says /dev/null, a FIFO or a link gets an error.
@@ -18,7 +18,7 @@
 #include "internal.h"
 #include "picture.h"
 
-#define SLICE_US 1000
+#define SLICE_US 500
 
 struct screendump {
     struct display *display;
@@ -26,6 +26,7 @@ struct screendump {
     char *file;
     unsigned place; /* files_picture_begin()'s */
     FILE *out;
+    bool png;
     struct picture *picture;
     unsigned width, height, row;
     bool resized;
@@ -103,8 +104,6 @@ static void on_resized(void *opaque, unsigned width, unsigned height)
     s->resized = s->picture != NULL;
 }
 
-static const struct display_viewer dump_viewer = {.resized = on_resized};
-
 static int open_picture(struct screendump *s)
 {
     int fd = files_picture_begin(s->file, &s->place), error;
@@ -122,31 +121,41 @@ static int open_picture(struct screendump *s)
     return error;
 }
 
-void display_screendump(struct display *d, const char *file, bool png,
-                        display_screendump_done *done, void *opaque)
+/* The picture is drawn: now it can be written. */
+static void on_drawn(void *opaque)
 {
-    struct screendump *s = g_new0(struct screendump, 1);
-    bool watched = display_is_watched(d);
+    struct screendump *s = opaque;
     int error;
 
-    s->display = d;
-    s->file = g_strdup(file);
-    s->done = done;
-    s->opaque = opaque;
-    s->watch = display_watch(d, &dump_viewer, s);
-    display_add_dump(d, s);
-    if (!display_refresh(d, !watched, &s->width, &s->height)) {
-        dump_end(s, display_has_device(d) ? ENOMEM : ENODEV);
+    if (!display_pixels(s->display, &s->width, &s->height)) {
+        dump_end(s, display_has_device(s->display) ? ENOMEM : ENODEV);
         return;
     }
     error = open_picture(s);
     if (error == 0) {
-        s->picture = picture_begin(s->out, png || g_str_has_suffix(file, ".png"), s->width,
-                                   s->height, &error);
+        s->picture = picture_begin(s->out, s->png, s->width, s->height, &error);
     }
     if (error) {
         dump_end(s, error);
         return;
     }
     s->source = g_idle_add_full(G_PRIORITY_DEFAULT, dump_slice, s, NULL);
+}
+
+static const struct display_viewer dump_viewer = {.resized = on_resized, .drawn = on_drawn};
+
+void display_screendump(struct display *d, const char *file, bool png,
+                        display_screendump_done *done, void *opaque)
+{
+    struct screendump *s = g_new0(struct screendump, 1);
+    bool watched = display_is_watched(d);
+
+    s->display = d;
+    s->file = g_strdup(file);
+    s->png = png || g_str_has_suffix(file, ".png");
+    s->done = done;
+    s->opaque = opaque;
+    s->watch = display_watch(d, &dump_viewer, s);
+    display_add_dump(d, s);
+    display_refresh(s->watch, !watched);
 }

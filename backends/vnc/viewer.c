@@ -104,28 +104,6 @@ static void on_cursor_moved(void *opaque, int x, int y, bool visible)
     send_message(opaque, &m, VNC_SIZE(cursor_at), -1);
 }
 
-static const struct display_viewer display_viewer = {
-    .resized = on_resized,
-    .damaged = on_damaged,
-    .changed = on_changed,
-    .cursor_set = on_cursor_set,
-    .cursor_moved = on_cursor_moved,
-};
-
-static void start_watching(struct vnc_viewer *w)
-{
-    const struct display_cursor *cursor;
-    int x, y;
-
-    w->watch = display_watch(w->vnc->display, &display_viewer, w);
-    w->stale = w->resized = true;
-    bool visible = display_cursor_get(w->vnc->display, &cursor, &x, &y);
-    if (cursor) {
-        on_cursor_set(w, cursor);
-    }
-    on_cursor_moved(w, x, y, visible);
-}
-
 static void send_surface(struct vnc_viewer *w, unsigned width, unsigned height)
 {
     struct vnc_message m = {.kind = VNC_SURFACE, .surface = {width, height}};
@@ -136,26 +114,19 @@ static void send_surface(struct vnc_viewer *w, unsigned width, unsigned height)
     }
 }
 
-static void refresh(struct vnc_viewer *w)
+/* What changed since the last time, by whomever it was asked for. */
+static void on_drawn(void *opaque)
 {
+    struct vnc_viewer *w = opaque;
     unsigned width, height;
-    bool full;
+    bool whole = w->stale;
 
-    if (!w->vnc->display) {
-        return;
-    }
-    if (!w->watch) {
-        start_watching(w);
-    }
-    full = w->stale;
-    w->stale = false;
-    w->damage.kind = VNC_DAMAGE;
-    w->damage.damage.count = 0;
-    if (display_refresh(w->vnc->display, full, &width, &height)) {
+    if (display_pixels(w->vnc->display, &width, &height)) {
+        w->stale = false;
         if (w->resized) {
             send_surface(w, width, height);
         }
-        if (full) {
+        if (whole) {
             w->damage.damage.count = 0;
             on_damaged(w, 0, 0, width, height);
         }
@@ -163,7 +134,43 @@ static void refresh(struct vnc_viewer *w)
             send_message(w, &w->damage, VNC_SIZE(damage), -1);
         }
     }
+    w->damage.damage.count = 0;
     send_value(w, VNC_DONE, 0);
+}
+
+static const struct display_viewer display_viewer = {
+    .resized = on_resized,
+    .damaged = on_damaged,
+    .drawn = on_drawn,
+    .changed = on_changed,
+    .cursor_set = on_cursor_set,
+    .cursor_moved = on_cursor_moved,
+};
+
+static void start_watching(struct vnc_viewer *w)
+{
+    const struct display_cursor *cursor;
+    int x, y;
+
+    w->damage.kind = VNC_DAMAGE;
+    w->watch = display_watch(w->vnc->display, &display_viewer, w);
+    w->stale = w->resized = true;
+    bool visible = display_cursor_get(w->vnc->display, &cursor, &x, &y);
+    if (cursor) {
+        on_cursor_set(w, cursor);
+    }
+    on_cursor_moved(w, x, y, visible);
+}
+
+static void refresh(struct vnc_viewer *w)
+{
+    if (!w->vnc->display) {
+        return;
+    }
+    if (!w->watch) {
+        start_watching(w);
+    }
+    display_refresh(w->watch, w->stale);
 }
 
 /* ---- input ---- */

@@ -71,6 +71,7 @@
 #define VGA_AR_COUNT 0x15
 
 struct vga;
+struct vga_drawing;
 
 /* A picture that does not follow from the CRTC. `start` and `pitch` need not be sane: the renderer
  * checks each row. */
@@ -120,10 +121,10 @@ struct vga {
     /* Drawing. */
     bool changed;         /* a register that may shape the picture was written since the last one */
     uint32_t track_first; /* page of VRAM that bit 0 of guest_dirty is of */
-    uint64_t *own_dirty;  /* pages written by us since they were drawn */
-    uint64_t *guest_dirty;  /* the hypervisor's answer */
-    uint32_t *row;          /* one row being made; only while somebody looks */
-    unsigned width, height; /* of the last picture */
+    uint64_t *own_dirty;  /* pages written by us since the last picture was begun */
+    uint64_t *guest_dirty;       /* of the picture under way: those, and what the hypervisor says */
+    struct vga_drawing *drawing; /* vga-render.c's; only while somebody looks */
+    unsigned width, height;      /* of the last picture */
     unsigned blink_phase;
     uint64_t pictures, rows_drawn; /* counters */
 };

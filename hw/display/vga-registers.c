@@ -291,7 +291,7 @@ void vga_free(struct vga *v)
     devmem_free(&v->mem);
     g_clear_pointer(&v->own_dirty, g_free);
     g_clear_pointer(&v->guest_dirty, g_free);
-    g_clear_pointer(&v->row, g_free);
+    g_clear_pointer(&v->drawing, g_free);
 }
 
 static const struct state_field vga_fields[] = {

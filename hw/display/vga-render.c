@@ -6,7 +6,9 @@
  * A picture is drawn when a register was written, memory was written through us or the hypervisor
  * says that the guest wrote there itself, or something blinks. Each row is made aside and compared
  * with the surface, so that viewers hear of what really changed. VRAM may change under our hands
- * (the guest runs): bytes are used as values only, never as sizes or addresses beyond a mask.
+ * (the guest runs): bytes are used as values only, never as sizes or addresses beyond a mask. So
+ * may registers, from one turn of the main loop to the next: sizes and places are of a picture's
+ * beginning.
  */
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +24,22 @@ struct damage {
     struct display *display;
     bool open;
     unsigned x0, x1, y0, y1; /* half open */
+};
+
+/* A picture under way: what the registers said when it was begun, and how far it is. */
+struct vga_drawing {
+    enum { DRAW_NOTHING, DRAW_BLANK, DRAW_LINEAR, DRAW_SCAN } what;
+    struct vga_mode mode; /* DRAW_LINEAR */
+    struct vga_scan scan; /* DRAW_SCAN */
+    uint32_t palette[256];
+    uint64_t row_bytes;
+    bool everything; /* not only what changed */
+    bool tell_all;
+    uint32_t *surface;
+    unsigned width, height, y;
+    struct vga_line before;
+    struct damage damage;
+    uint32_t row[DISPLAY_WIDTH_MAX]; /* the one being made */
 };
 
 static void damage_flush(struct damage *d)
@@ -62,16 +80,12 @@ static void row_store(struct damage *d, uint32_t *surface, const uint32_t *row, 
     d->y1 = y + 1;
 }
 
-static void row_finish(struct vga *v, struct damage *d, uint32_t *surface, unsigned width,
-                       unsigned y)
-{
-    row_store(d, surface, v->row, width, y);
-    v->rows_drawn++;
-}
-
 /* ---- which pages changed ---- */
 
-/* Collects what the guest wrote into these pages since the last call. Failure means: all of it. */
+/*
+ * Collects what the guest and we wrote into these pages since the last call. Failure means: all of
+ * it. What we write from now on is for the next picture.
+ */
 static void vga_tracking_read(struct vga *v, uint32_t first, uint32_t pages)
 {
     size_t bytes = (pages + 63) / 64 * sizeof(uint64_t);
@@ -80,13 +94,17 @@ static void vga_tracking_read(struct vga *v, uint32_t first, uint32_t pages)
     if (!devmem_dirty(&v->mem, first, pages, v->guest_dirty)) {
         memset(v->guest_dirty, 0xff, bytes);
     }
+    for (uint32_t n = 0; n < pages; n++) {
+        uint32_t page = first + n;
+        v->guest_dirty[n / 64] |= (v->own_dirty[page / 64] >> page % 64 & 1) << n % 64;
+    }
     v->track_first = first;
 }
 
 static bool vga_page_is_dirty(const struct vga *v, uint32_t page)
 {
     uint32_t n = page - v->track_first;
-    return (v->own_dirty[page / 64] >> page % 64 & 1) || (v->guest_dirty[n / 64] >> n % 64 & 1);
+    return v->guest_dirty[n / 64] >> n % 64 & 1;
 }
 
 /* Pages are inside the tracked range. */
@@ -122,16 +140,15 @@ static inline uint32_t expand6(uint32_t c)
     return c << 2 | c >> 4;
 }
 
-static void linear_row(const struct vga *v, const struct vga_mode *m, const uint8_t *from,
-                       unsigned width, const uint32_t *palette)
+static void linear_row(struct vga_drawing *d, const uint8_t *from)
 {
-    uint32_t *to = v->row;
+    const struct vga_mode *m = &d->mode;
 
-    for (unsigned x = 0; x < width; x++) {
+    for (unsigned x = 0; x < d->width; x++) {
         uint32_t p;
         switch (m->bpp) {
         case 8:
-            p = palette[from[x]];
+            p = d->palette[from[x]];
             break;
         case 15:
         case 16: {
@@ -157,66 +174,79 @@ static void linear_row(const struct vga *v, const struct vga_mode *m, const uint
             p = (m->big_endian ? GUINT32_SWAP_LE_BE(p) : p) & 0xffffff;
             break;
         }
-        to[x] = p;
+        d->row[x] = p;
     }
 }
 
-static void vga_draw_linear(struct vga *v, const struct vga_mode *m, uint32_t *surface,
-                            unsigned width, unsigned height, bool everything, bool full,
-                            struct damage *damage)
+static bool linear_row_changed(const struct vga *v, uint64_t offset, uint64_t bytes)
 {
-    uint64_t row_bytes = (uint64_t)width * bytes_per_pixel(m->bpp);
-    uint64_t end = MIN(m->start + (uint64_t)(height - 1) * m->pitch + row_bytes, v->vram_size);
-    uint32_t palette[256];
+    return vga_pages_are_dirty(v, (uint32_t)(offset / GUEST_PAGE_SIZE),
+                               (uint32_t)((offset + bytes - 1) / GUEST_PAGE_SIZE));
+}
 
+static void draw_linear_row(struct vga *v, struct vga_drawing *d)
+{
+    uint64_t offset = d->mode.start + (uint64_t)d->y * d->mode.pitch;
+
+    if (offset >= v->vram_size || d->row_bytes > v->vram_size - offset) {
+        if (!d->everything) {
+            return;
+        }
+        memset(d->row, 0, d->width * sizeof(*d->row));
+    } else {
+        if (!d->everything && !linear_row_changed(v, offset, d->row_bytes)) {
+            damage_flush(&d->damage);
+            return;
+        }
+        linear_row(d, v->vram + offset);
+    }
+    row_store(&d->damage, d->surface, d->row, d->width, d->y);
+    v->rows_drawn++;
+}
+
+static void begin_linear(struct vga *v, struct vga_drawing *d, bool full)
+{
+    const struct vga_mode *m = &d->mode;
+
+    d->what = DRAW_LINEAR;
+    d->row_bytes = (uint64_t)d->width * bytes_per_pixel(m->bpp);
+    uint64_t end =
+        MIN(m->start + (uint64_t)(d->height - 1) * m->pitch + d->row_bytes, v->vram_size);
     if (!full && m->start < end) {
         uint32_t first = (uint32_t)(m->start / GUEST_PAGE_SIZE);
         vga_tracking_read(v, first, (uint32_t)((end - 1) / GUEST_PAGE_SIZE) - first + 1);
     }
-    if (m->bpp == 8) {
-        for (unsigned i = 0; i < 256; i++) {
-            palette[i] = vga_dac_colour(v, i);
-        }
+    for (unsigned i = 0; i < 256 && m->bpp == 8; i++) {
+        d->palette[i] = vga_dac_colour(v, i);
     }
-    for (unsigned y = 0; y < height; y++) {
-        uint64_t offset = m->start + (uint64_t)y * m->pitch;
-        if (offset >= v->vram_size || row_bytes > v->vram_size - offset) {
-            if (!everything) {
-                continue;
-            }
-            memset(v->row, 0, width * sizeof(*v->row));
-        } else {
-            if (!everything &&
-                !vga_pages_are_dirty(v, (uint32_t)(offset / GUEST_PAGE_SIZE),
-                                     (uint32_t)((offset + row_bytes - 1) / GUEST_PAGE_SIZE))) {
-                damage_flush(damage);
-                continue;
-            }
-            linear_row(v, m, v->vram + offset, width, palette);
-        }
-        row_finish(v, damage, surface, width, y);
-    }
-    damage_flush(damage);
 }
 
 /* ---- modes of the VGA proper ---- */
 
-static void vga_draw_scan(struct vga *v, const struct vga_scan *s, uint32_t *surface,
-                          struct damage *damage)
+static void draw_scan_row(struct vga *v, struct vga_drawing *d)
 {
-    struct vga_line before = {0};
+    struct vga_line line = vga_scan_line(&d->scan, d->y);
+    bool same = d->y > 0 && line.cell == d->before.cell && line.scan == d->before.scan &&
+                line.pan == d->before.pan;
 
-    for (unsigned y = 0; y < s->height; y++) {
-        struct vga_line line = vga_scan_line(s, y);
-        bool same =
-            y > 0 && line.cell == before.cell && line.scan == before.scan && line.pan == before.pan;
-        if (!same) {
-            vga_scan_draw(v, s, line, v->row);
-        }
-        row_finish(v, damage, surface, s->width, y);
-        before = line;
+    if (!same) {
+        vga_scan_draw(v, &d->scan, line, d->row);
     }
-    damage_flush(damage);
+    row_store(&d->damage, d->surface, d->row, d->width, d->y);
+    v->rows_drawn++;
+    d->before = line;
+}
+
+static void begin_scan(struct vga *v, struct vga_drawing *d, bool extended, bool full, bool blinks)
+{
+    uint32_t pages = (extended ? v->vram_size : VGA_LEGACY_SIZE) / GUEST_PAGE_SIZE;
+
+    if (!full) {
+        vga_tracking_read(v, 0, pages);
+    }
+    d->everything = d->everything || (d->scan.kind == VGA_TEXT && blinks) ||
+                    vga_pages_are_dirty(v, 0, pages - 1);
+    d->what = d->everything ? DRAW_SCAN : DRAW_NOTHING;
 }
 
 static bool vga_is_blank(const struct vga *v)
@@ -224,79 +254,105 @@ static bool vga_is_blank(const struct vga *v)
     return !(v->ar_index & AR_INDEX_SCREEN_ON) || (v->sr[SR_CLOCKING] & SR1_SCREEN_OFF);
 }
 
-static void vga_draw_blank(struct vga *v, uint32_t *surface, unsigned width, unsigned height,
-                           struct damage *damage)
+/* ---- pictures ---- */
+
+static void draw_row(struct vga *v, struct vga_drawing *d)
 {
-    memset(v->row, 0, width * sizeof(*v->row));
-    for (unsigned y = 0; y < height; y++) {
-        row_store(damage, surface, v->row, width, y);
+    switch (d->what) {
+    case DRAW_BLANK:
+        row_store(&d->damage, d->surface, d->row, d->width, d->y);
+        break;
+    case DRAW_LINEAR:
+        draw_linear_row(v, d);
+        break;
+    case DRAW_SCAN:
+        draw_scan_row(v, d);
+        break;
+    case DRAW_NOTHING:
+        break;
     }
-    damage_flush(damage);
 }
 
-static void vga_refresh(void *opaque, bool full)
+static bool vga_draw_more(void *opaque)
 {
     struct vga *v = opaque;
-    struct vga_mode m = {0};
-    struct vga_scan s;
-    struct damage damage = {.display = v->display};
-    bool blank = vga_is_blank(v);
-    bool extended = v->extension && v->extension->mode(v, &m);
-    bool linear = extended && m.bpp > 4;
-    unsigned width, height;
+    struct vga_drawing *d = v->drawing;
 
+    while (d->what != DRAW_NOTHING && d->y < d->height) {
+        draw_row(v, d);
+        d->y++;
+        if (d->y < d->height && display_pause(v->display)) {
+            damage_flush(&d->damage);
+            return true;
+        }
+    }
+    damage_flush(&d->damage);
+    if (d->tell_all) {
+        display_damage(v->display, 0, 0, d->width, d->height);
+    }
+    v->pictures++;
+    return false;
+}
+
+/* Its size, and what the registers ask for; whether the chip's extension is on. */
+static bool picture_setup(struct vga *v, struct vga_drawing *d, bool blank)
+{
+    bool extended = v->extension && v->extension->mode(v, &d->mode);
+
+    if (extended && d->mode.bpp > 4) {
+        d->width = CLAMP(d->mode.width, 1, DISPLAY_WIDTH_MAX);
+        d->height = CLAMP(d->mode.height, 1, DISPLAY_HEIGHT_MAX);
+    } else {
+        vga_scan_setup(v, extended ? &d->mode : NULL, &d->scan);
+        d->width = d->scan.width = MAX(d->scan.width, 1);
+        d->height = d->scan.height = MAX(d->scan.height, 1);
+    }
+    if (blank && !extended) { /* the CRTC may be half programmed: keep the size */
+        d->width = v->width ? v->width : 640;
+        d->height = v->height ? v->height : 480;
+    }
+    return extended;
+}
+
+static bool vga_refresh(void *opaque, bool full)
+{
+    struct vga *v = opaque;
+    bool blank = vga_is_blank(v), extended, linear;
+
+    if (!v->drawing) {
+        v->drawing = g_new(struct vga_drawing, 1);
+    }
+    struct vga_drawing *d = v->drawing;
+    memset(d, 0, offsetof(struct vga_drawing, row));
+    d->damage.display = v->display;
+    extended = picture_setup(v, d, blank);
+    linear = extended && d->mode.bpp > 4;
     if (v->extension && v->extension->looked) {
         v->extension->looked(v);
     }
-    if (linear) {
-        width = CLAMP(m.width, 1, DISPLAY_WIDTH_MAX);
-        height = CLAMP(m.height, 1, DISPLAY_HEIGHT_MAX);
-    } else {
-        vga_scan_setup(v, extended ? &m : NULL, &s);
-        width = s.width = MAX(s.width, 1);
-        height = s.height = MAX(s.height, 1);
+    d->surface = display_resize(v->display, d->width, d->height);
+    if (!d->surface) {
+        return false;
     }
-    if (blank && !extended) { /* the CRTC may be half programmed: keep the size */
-        width = v->width ? v->width : 640;
-        height = v->height ? v->height : 480;
-    }
-    uint32_t *surface = display_resize(v->display, width, height);
-    if (!surface) {
-        return;
-    }
-    if (!v->row) {
-        v->row = g_new(uint32_t, DISPLAY_WIDTH_MAX);
-    }
-    bool resized = width != v->width || height != v->height;
+    bool resized = d->width != v->width || d->height != v->height;
     unsigned phase = linear || blank ? v->blink_phase : vga_blink_phase(v);
-    bool everything = full || resized || v->changed;
 
-    v->width = width;
-    v->height = height;
+    d->everything = full || resized || v->changed;
+    d->tell_all = full || resized;
     if (blank) {
-        if (everything) {
-            vga_draw_blank(v, surface, width, height, &damage);
-        }
+        d->what = d->everything ? DRAW_BLANK : DRAW_NOTHING;
+        memset(d->row, 0, d->width * sizeof(*d->row));
     } else if (linear) {
-        vga_draw_linear(v, &m, surface, width, height, everything, full, &damage);
+        begin_linear(v, d, full);
     } else {
-        uint32_t pages =
-            extended ? v->vram_size / GUEST_PAGE_SIZE : VGA_LEGACY_SIZE / GUEST_PAGE_SIZE;
-        if (!full) {
-            vga_tracking_read(v, 0, pages);
-        }
-        if (everything || (s.kind == VGA_TEXT && phase != v->blink_phase) ||
-            vga_pages_are_dirty(v, 0, pages - 1)) {
-            vga_draw_scan(v, &s, surface, &damage);
-        }
+        begin_scan(v, d, extended, full, phase != v->blink_phase);
     }
-    if (full || resized) {
-        display_damage(v->display, 0, 0, width, height);
-    }
+    v->width = d->width;
+    v->height = d->height;
     v->blink_phase = phase;
     v->changed = false;
-    v->pictures++;
     vga_own_dirty_clear(v);
+    return vga_draw_more(v);
 }
 
 /* Nobody looks any more: costs nothing from now on. */
@@ -305,11 +361,12 @@ static void vga_unwatched(void *opaque)
     struct vga *v = opaque;
     devmem_dirty_end(&v->mem);
     v->changed = true;
-    g_clear_pointer(&v->row, g_free);
+    g_clear_pointer(&v->drawing, g_free);
 }
 
 const struct display_device vga_display_device = {
     .refresh = vga_refresh,
+    .more = vga_draw_more,
     .unwatched = vga_unwatched,
 };
 

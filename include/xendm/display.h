@@ -23,11 +23,19 @@ struct display;
 /* The device's side. */
 struct display_device {
     /*
-     * Brings the surface up to date: display_resize() when the mode's size changed, draw,
-     * display_damage() for what changed. `full`: draw everything, whatever changed.
+     * Begins to bring the surface up to date: display_resize() when the mode's size changed, draw,
+     * display_damage() for what changed. `full`: draw everything, whatever changed. A turn of the
+     * main loop has a part for drawing: once display_pause() says that it is used up, return true;
+     * more() is then called in the next turns until it returns false. What the picture is made of
+     * may change in between; a picture that was begun is ended as it was begun, so that a guest
+     * cannot keep it from being ended.
      */
-    void (*refresh)(void *opaque, bool full);
-    /* The last viewer went: stop tracking what the guest draws, give memory back. May be NULL. */
+    bool (*refresh)(void *opaque, bool full);
+    bool (*more)(void *opaque); /* may be NULL when refresh() never returns true */
+    /*
+     * The last viewer went: stop tracking what the guest draws, give memory back; a picture that
+     * was begun is not asked for any more. May be NULL.
+     */
     void (*unwatched)(void *opaque);
     /*
      * A viewer's window has this size: a device that can change its mode by itself (vfb, virtio)
@@ -51,8 +59,11 @@ void display_set_device(struct display *d, const struct display_device *device, 
 /*
  * For the device, inside refresh(): a surface of that size, cleared if the size changed; the pitch
  * is width pixels. Sizes are clamped to 1..DISPLAY_*_MAX by the caller. NULL when memory is short.
+ * It stays where it is until the picture is ended.
  */
 uint32_t *display_resize(struct display *d, unsigned width, unsigned height);
+/* For the device, inside refresh() and more(), after each row or so. */
+bool display_pause(struct display *d);
 void display_damage(struct display *d, unsigned x, unsigned y, unsigned width, unsigned height);
 /* The cursor of text modes is drawn into the surface by the device, as the chip does. */
 
@@ -73,6 +84,7 @@ struct display_viewer {
     void (*resized)(void *opaque, unsigned width, unsigned height);
     void (*damaged)(void *opaque, unsigned x, unsigned y, unsigned width, unsigned height);
     /* Of the following each may be NULL. */
+    void (*drawn)(void *opaque);   /* the picture that display_refresh() asked for is there */
     void (*changed)(void *opaque); /* a refresh would show something new */
     void (*cursor_set)(void *opaque, const struct display_cursor *cursor); /* NULL: none */
     void (*cursor_moved)(void *opaque, int x, int y, bool visible);
@@ -82,10 +94,13 @@ struct display_watch *display_watch(struct display *d, const struct display_view
                                     void *opaque);
 void display_unwatch(struct display_watch *w);
 /*
- * Asks the device to draw now. The surface is valid until the next refresh. NULL pixels: no device
- * or no memory.
+ * Asks for a picture of what the guest shows from now on. It is drawn in some turns of the main
+ * loop; then drawn() is called, once, perhaps before this returns. What one viewer has asked for
+ * all hear of by damaged().
  */
-const uint32_t *display_refresh(struct display *d, bool full, unsigned *width, unsigned *height);
+void display_refresh(struct display_watch *w, bool full);
+/* The surface as it is, until it is drawn anew. NULL: no device, no memory, or never drawn. */
+const uint32_t *display_pixels(const struct display *d, unsigned *width, unsigned *height);
 
 /*
  * The surface's memory, for a viewer in another process: a descriptor that can be mapped read-only,

@@ -16,6 +16,7 @@
 #include <xendm/log.h>
 #include <xendm/machine-desc.h>
 
+#include "tests/unit/look.h"
 #include "tests/unit/pc-common.h"
 
 #define DISK_SIZE (8u << 20)
@@ -302,7 +303,7 @@ static void run_guest(struct machine *m)
     unsigned width, height;
 
     machine_start(m);
-    display_refresh(m->display, true, &width, &height);
+    look_at(m->display, true, &width, &height);
     for (unsigned i = 0; i < STEPS; i++) {
         fuzz_step(m, rand, ports, -1);
         aspace_write(m->mmio, 0xa0000 + g_rand_int(rand) % 0x1fff0, g_rand_int(rand), 4);
@@ -310,8 +311,7 @@ static void run_guest(struct machine *m)
         g_main_context_iteration(NULL, FALSE);
     }
     fake_clock_step(m, 20 * NS_PER_MS);
-    display_refresh(m->display, true, &width,
-                    &height); /* whatever the registers say now can be drawn */
+    look_at(m->display, true, &width, &height); /* whatever the registers say now can be drawn */
     machine_stop(m);
     settle(m);
 }

@@ -14,6 +14,7 @@
 #include <xendm/pci.h>
 
 #include "fakes.h"
+#include "look.h"
 
 #define DEVFN PCI_DEVFN(2, 0)
 #define LFB 0xf0000000u
@@ -678,7 +679,7 @@ static void test_211(void)
         }
         aspace_read(k->m->pio, 0x3da, 1);
         aspace_write(k->m->pio, 0x3c0, 0x20, 1);
-        g_assert_nonnull(display_refresh(k->display, i & 1, &width, &height));
+        g_assert_nonnull(look_at(k->display, i & 1, &width, &height));
         g_assert_cmpuint(width, <=, DISPLAY_WIDTH_MAX);
         g_assert_cmpuint(height, <=, DISPLAY_HEIGHT_MAX);
     }
@@ -746,7 +747,7 @@ static void test_pictures(void)
 
     set_mode(k, 800, 600, 0x09, 3200, 0xc5); /* more than a byte of pitch */
     noise(vram_of(k), VRAM);
-    pixels = display_refresh(k->display, true, &width, &height);
+    pixels = look_at(k->display, true, &width, &height);
     g_assert_cmpuint(width, ==, 800);
     g_assert_cmpuint(height, ==, 600);
     for (unsigned i = 0; i < width * height; i++) {
@@ -754,7 +755,7 @@ static void test_pictures(void)
     }
     set_mode(k, 1280, 1024, 0x05, 3840, 0xc5);
     indexed(k, 0x3d4, 0x0d, 3); /* the picture begins 12 bytes later */
-    pixels = display_refresh(k->display, true, &width, &height);
+    pixels = look_at(k->display, true, &width, &height);
     g_assert_cmpuint(width, ==, 1280);
     for (unsigned i = 0; i < 1280 * 1000; i++) {
         const uint8_t *c = vram_of(k) + 12 + 3 * i;
@@ -762,11 +763,11 @@ static void test_pictures(void)
     }
     set_mode(k, 800, 600, 0x07, 1600, 0xc1);
     *(uint16_t *)vram_of(k) = 0x07e0;
-    pixels = display_refresh(k->display, true, &width, &height);
+    pixels = look_at(k->display, true, &width, &height);
     g_assert_cmphex(pixels[0], ==, 0x00ff00);
     set_mode(k, 800, 600, 0x07, 1600, 0xf0);
     *(uint16_t *)vram_of(k) = 0x03e0;
-    pixels = display_refresh(k->display, true, &width, &height);
+    pixels = look_at(k->display, true, &width, &height);
     g_assert_cmphex(pixels[0], ==, 0x00ff00);
     set_mode(k, 640, 480, 0x01, 640, 0);
     aspace_write(k->m->pio, 0x3c8, 7, 1);
@@ -774,7 +775,7 @@ static void test_pictures(void)
         aspace_write(k->m->pio, 0x3c9, 0x10 * (i + 1), 1);
     }
     vram_of(k)[641] = 7;
-    pixels = display_refresh(k->display, true, &width, &height);
+    pixels = look_at(k->display, true, &width, &height);
     g_assert_cmphex(pixels[641], ==, 0x4182c3);
 
     /* A blit is seen by a picture that draws only what changed. */
@@ -786,7 +787,7 @@ static void test_pictures(void)
                          .height = 3,
                          .dst_pitch = 640,
                          .dst = 640 * 100 + 5});
-    pixels = display_refresh(k->display, false, &width, &height);
+    pixels = look_at(k->display, false, &width, &height);
     g_assert_cmphex(pixels[640 * 102 + 14], ==, 0x4182c3);
     kit_free(k);
 }
@@ -814,10 +815,10 @@ static void test_cursor(void)
     sr(k, 0x13, 3);
     sr(k, 0x70, 0x12);
     sr(k, 0x31, 0x0a);
-    display_refresh(k->display, false, &width, &height);
+    look_at(k->display, false, &width, &height);
     g_assert_cmpuint(k->shapes, ==, 0);
     sr(k, 0x12, 1);
-    display_refresh(k->display, false, &width, &height);
+    look_at(k->display, false, &width, &height);
     g_assert_cmpuint(k->shapes, ==, 1);
     g_assert_true(k->visible);
     g_assert_cmpint(k->x, ==, 0x93);
@@ -829,17 +830,17 @@ static void test_cursor(void)
     g_assert_cmphex(k->cursor.argb[3], ==, 0xff0055aa);
 
     sr(k, 0x10, 0x20); /* moves; the shape is the same */
-    display_refresh(k->display, false, &width, &height);
+    look_at(k->display, false, &width, &height);
     g_assert_cmpuint(k->shapes, ==, 1);
     g_assert_cmpint(k->x, ==, 0x100);
     pattern[4] = 0xff; /* drawn by the guest, which tells nobody */
-    display_refresh(k->display, false, &width, &height);
+    look_at(k->display, false, &width, &height);
     g_assert_cmpuint(k->shapes, ==, 2);
     sr(k, 0x12, 5);
-    display_refresh(k->display, false, &width, &height);
+    look_at(k->display, false, &width, &height);
     g_assert_cmpuint(k->cursor.width, ==, 64);
     sr(k, 0x12, 0);
-    display_refresh(k->display, false, &width, &height);
+    look_at(k->display, false, &width, &height);
     g_assert_false(k->visible);
     kit_free(k);
 }

@@ -15,10 +15,14 @@
 #include <xendm/device.h>
 #include <xendm/display.h>
 
+#include "look.h"
+
 struct painter {
     struct display *display;
     unsigned width, height;
     unsigned refreshes, full, unwatched;
+    unsigned parts, row; /* of the picture under way; a device that draws in parts */
+    uint32_t colour;
 };
 
 static uint32_t pixel(unsigned x, unsigned y)
@@ -26,7 +30,7 @@ static uint32_t pixel(unsigned x, unsigned y)
     return (x * 7 & 0xff) << 16 | (y * 5 & 0xff) << 8 | ((x ^ y) & 0xff);
 }
 
-static void paint(void *opaque, bool full)
+static bool paint(void *opaque, bool full)
 {
     struct painter *p = opaque;
     uint32_t *s = display_resize(p->display, p->width, p->height);
@@ -42,6 +46,34 @@ static void paint(void *opaque, bool full)
     display_damage(p->display, 1, 2, 3, 4);
     display_damage(p->display, p->width - 1, p->height - 1, 50, 50); /* clipped */
     display_damage(p->display, p->width, 0, 1, 1); /* outside: nobody hears of it */
+    return false;
+}
+
+static bool paint_more(void *opaque)
+{
+    struct painter *p = opaque;
+    unsigned width, height;
+    uint32_t *s = (uint32_t *)display_pixels(p->display, &width, &height);
+
+    p->parts++;
+    while (p->row < height) {
+        s[p->row++ * width] = p->colour;
+        if (display_pause(p->display)) {
+            break;
+        }
+    }
+    return p->row < height;
+}
+
+static bool paint_slowly(void *opaque, bool full)
+{
+    struct painter *p = opaque;
+
+    p->refreshes++;
+    p->full += full;
+    g_assert_nonnull(display_resize(p->display, p->width, p->height));
+    p->row = 0;
+    return paint_more(p);
 }
 
 static void unwatched(void *opaque)
@@ -50,6 +82,9 @@ static void unwatched(void *opaque)
 }
 
 static const struct display_device painter_device = {.refresh = paint, .unwatched = unwatched};
+static const struct display_device slow_device = {.refresh = paint_slowly,
+                                                  .more = paint_more,
+                                                  .unwatched = unwatched};
 
 struct seen {
     unsigned resized, damaged, width, height;
@@ -86,11 +121,12 @@ static void test_viewers(void)
     struct seen a = {0}, b = {0};
     unsigned w, h;
 
-    g_assert_null(display_refresh(d, true, &w, &h));
+    g_assert_null(look_at(d, true, &w, &h));
     display_set_device(d, &painter_device, &p);
     a.watch = display_watch(d, &viewer, &a);
     b.watch = display_watch(d, &viewer, &b);
-    const uint32_t *s = display_refresh(d, false, &w, &h);
+    display_refresh(a.watch, false);
+    const uint32_t *s = display_pixels(d, &w, &h);
     g_assert_nonnull(s);
     g_assert_cmpuint(w, ==, 20);
     g_assert_cmpuint(h, ==, 10);
@@ -103,7 +139,7 @@ static void test_viewers(void)
     g_assert_cmpuint(a.h, ==, 1);
 
     p.width = 30;
-    display_refresh(d, false, &w, &h);
+    display_refresh(b.watch, false);
     g_assert_cmpuint(p.full, ==, 1);
     g_assert_cmpuint(b.resized, ==, 2);
     g_assert_cmpuint(b.width, ==, 30);
@@ -111,11 +147,128 @@ static void test_viewers(void)
     display_unwatch(b.watch);
     g_assert_cmpuint(p.unwatched, ==, 0);
     a.leave = true; /* the last one goes in the middle of a picture */
-    g_assert_null(display_refresh(d, false, &w, &h));
+    display_refresh(a.watch, false);
+    g_assert_null(display_pixels(d, &w, &h));
     g_assert_cmpuint(w, ==, 0);
     g_assert_cmpuint(p.unwatched, ==, 1);
     g_assert_cmpuint(a.damaged, ==, 5);
     display_free(d);
+}
+
+/* ---- pictures in parts ---- */
+
+struct looker {
+    struct display_watch *watch;
+    unsigned drawn;
+    unsigned again; /* ask once more from inside drawn(), so often */
+    bool leave;
+};
+
+static void on_drawn(void *opaque)
+{
+    struct looker *l = opaque;
+
+    l->drawn++;
+    if (l->again) {
+        l->again--;
+        display_refresh(l->watch, false);
+    }
+    if (l->leave) {
+        display_unwatch(l->watch);
+    }
+}
+
+static const struct display_viewer looker = {.drawn = on_drawn};
+
+static void turns_until(const unsigned *count, unsigned value)
+{
+    while (*count < value) {
+        g_assert_true(g_main_context_iteration(NULL, TRUE));
+    }
+}
+
+/* Who asks while a picture is drawn gets the next one: it has to show what is true by then. */
+static void test_parts(void)
+{
+    struct display *d = display_new();
+    struct painter p = {.display = d, .width = 4, .height = 100, .colour = 1};
+    struct looker a = {0}, b = {0};
+    unsigned width, height;
+
+    display_set_device(d, &slow_device, &p);
+    display_set_slice(d, 10);
+    a.watch = display_watch(d, &looker, &a);
+    b.watch = display_watch(d, &looker, &b);
+    display_refresh(a.watch, false);
+    g_assert_cmpuint(a.drawn, ==, 0);
+    g_assert_cmpuint(p.parts, ==, 1);
+    g_main_context_iteration(NULL, TRUE);
+    g_assert_cmpuint(p.parts, ==, 2); /* one a turn */
+    g_assert_cmpuint(p.row, ==, 20);
+    p.colour = 2;
+    display_refresh(b.watch, false);
+    display_refresh(b.watch, false); /* twice is once */
+    g_assert_cmpuint(p.parts, ==, 2);
+    turns_until(&a.drawn, 1);
+    g_assert_cmpuint(p.parts, ==, 10);
+    g_assert_cmpuint(b.drawn, ==, 0);
+    turns_until(&b.drawn, 1);
+    g_assert_cmpuint(p.parts, ==, 20);
+    g_assert_cmpuint(p.refreshes, ==, 2);
+    g_assert_cmpuint(p.full, ==, 1);
+    g_assert_cmphex(display_pixels(d, &width, &height)[0], ==, 2);
+    g_assert_false(g_main_context_iteration(NULL, FALSE)); /* nothing is left over */
+    g_assert_cmpuint(a.drawn, ==, 1);
+
+    a.again = 2; /* from inside: later, not deeper */
+    display_refresh(a.watch, true);
+    turns_until(&a.drawn, 4);
+    g_assert_cmpuint(p.refreshes, ==, 5);
+    g_assert_cmpuint(p.full, ==, 2);
+    g_assert_cmpuint(b.drawn, ==, 1);
+    display_free(d);
+}
+
+/* Viewers leave, the device goes, the display is freed in the middle of a picture. */
+static void test_parts_end(void)
+{
+    struct display *d = display_new();
+    struct painter p = {.display = d, .width = 4, .height = 100};
+    struct looker a = {0}, b = {0};
+    unsigned width, height;
+
+    display_set_device(d, &slow_device, &p);
+    display_set_slice(d, 10);
+    a.watch = display_watch(d, &looker, &a);
+    display_refresh(a.watch, false);
+    display_unwatch(a.watch);
+    g_assert_cmpuint(p.unwatched, ==, 1);
+    g_assert_false(g_main_context_iteration(NULL, FALSE));
+    g_assert_cmpuint(p.parts, ==, 1);
+
+    a.watch = display_watch(d, &looker, &a); /* the next one begins at the top */
+    b.watch = display_watch(d, &looker, &b);
+    a.leave = true;
+    display_refresh(a.watch, false);
+    turns_until(&a.drawn, 1);
+    g_assert_cmpuint(p.parts, ==, 11);
+    b.leave = true; /* the last one */
+    display_refresh(b.watch, false);
+    turns_until(&b.drawn, 1);
+    g_assert_cmpuint(p.unwatched, ==, 2);
+
+    b = (struct looker){.watch = display_watch(d, &looker, &b)};
+    display_refresh(b.watch, false);
+    display_set_device(d, NULL, NULL);
+    g_assert_cmpuint(b.drawn, ==, 1);
+    g_assert_null(display_pixels(d, &width, &height));
+    g_main_context_iteration(NULL, FALSE);
+    display_refresh(b.watch, false);
+    g_assert_cmpuint(b.drawn, ==, 2);
+    display_set_device(d, &slow_device, &p);
+    display_refresh(b.watch, false);
+    display_free(d);
+    g_assert_false(g_main_context_iteration(NULL, FALSE));
 }
 
 struct told {
@@ -225,7 +378,7 @@ static void test_shared(void)
     g_assert_cmpint(display_surface_fd(d), ==, -1);
     display_set_device(d, &painter_device, &p);
     t.watch = display_watch(d, &told_viewer, &t);
-    const uint32_t *pixels = display_refresh(d, true, &width, &height);
+    const uint32_t *pixels = look_at(d, true, &width, &height);
     int fd = display_surface_fd(d);
     g_assert_cmpint(fd, >=, 0);
     uint32_t *shared = mmap(NULL, 20 * 10 * 4, PROT_READ, MAP_SHARED, fd, 0);
@@ -454,7 +607,7 @@ static void test_screendump_slices(void)
     display_screendump(d, name, false, on_dumped, &dumped[1]);
     g_main_context_iteration(NULL, TRUE);
     p.width = 800;
-    display_refresh(d, false, &width, &height);
+    look_at(d, false, &width, &height);
     while (!dumped[1].done) {
         g_main_context_iteration(NULL, TRUE);
     }
@@ -488,6 +641,8 @@ static void test_write_fails(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/display/parts", test_parts);
+    g_test_add_func("/display/parts-end", test_parts_end);
     g_test_add_func("/display/viewers", test_viewers);
     g_test_add_func("/display/cursor", test_cursor);
     g_test_add_func("/display/wish", test_wish);

@@ -16,6 +16,7 @@
 #include <xendm/pci.h>
 
 #include "fakes.h"
+#include "look.h"
 
 #define DEVFN PCI_DEVFN(2, 0)
 
@@ -120,7 +121,7 @@ static struct picture look(struct kit *k, bool full)
     struct picture p;
     k->damage = 0;
     k->damaged_pixels = 0;
-    p.pixels = display_refresh(k->display, full, &p.width, &p.height);
+    p.pixels = look_at(k->display, full, &p.width, &p.height);
     return p;
 }
 
@@ -1273,6 +1274,56 @@ static void test_state(void)
     kit_free(b);
 }
 
+/*
+ * A picture is drawn in parts. What the guest does meanwhile, another mode included, is shown by
+ * the next one at the latest, and the one under way ends all the same.
+ */
+static void test_parts(void)
+{
+    struct kit *k = kit_new("2");
+    unsigned width, height;
+
+    assign_bars(k);
+    set_vbe(k, 640, 480, 32);
+    look(k, true);
+    display_set_slice(k->display, 100);
+    uint8_t *vram = k->m->hv->vram;
+    vram[640 * 4 * 10] = 0x11;
+    vram[640 * 4 * 400] = 0x22;
+    display_refresh(k->watch, true);
+    const uint32_t *pixels = display_pixels(k->display, &width, &height);
+    g_assert_cmphex(pixels[640 * 10], ==, 0x11);
+    g_assert_cmphex(pixels[640 * 400], ==, 0);
+    poke(k, 0xa0000 + 640 * 4 * 10, 0x33); /* through us, where it is drawn already */
+    set_vbe(k, 320, 200, 8);
+    display_finish(k->display);
+    pixels = display_pixels(k->display, &width, &height);
+    g_assert_cmpuint(width, ==, 640);
+    g_assert_cmphex(pixels[640 * 10], ==, 0x11);
+    look(k, false);
+    pixels = display_pixels(k->display, &width, &height);
+    g_assert_cmpuint(width, ==, 320);
+
+    set_vbe(k, 640, 480, 32);
+    look(k, true);
+    k->m->hv->dirty = g_new0(uint64_t, 64);
+    display_refresh(k->watch, false);
+    display_finish(k->display);
+    display_refresh(k->watch, true);
+    poke(k, 0xa0000 + 640 * 4 * 10, 0x44);
+    display_finish(k->display);
+    struct picture p = look(k, false); /* nothing but our own list says that it changed */
+    g_assert_cmphex(p.pixels[640 * 10], ==, 0x44);
+
+    dispi(k, 4, 0);
+    display_refresh(k->watch, true);
+    machine_reset(k->m, RESET_COLD);
+    display_finish(k->display);
+    display_refresh(k->watch, true); /* the chip goes in the middle */
+    g_clear_pointer(&k->m->hv->dirty, g_free);
+    kit_free(k);
+}
+
 /* A domain that is restored has the video memory already, where it was; the device finds it by its
  * state. */
 static void test_restored(void)
@@ -1288,7 +1339,7 @@ static void test_restored(void)
     machine_stop(a->m);
     struct device *dev = fake_pci_device(m, &std_vga_class, DEVFN, "vgamem_mb=2", NULL);
     g_assert_null(m->hv->vram); /* nothing was populated */
-    g_assert_nonnull(display_refresh(d, true, &w, &h));
+    g_assert_nonnull(look_at(d, true, &w, &h));
     m->hv->vram = g_malloc0(2 << 20);
     m->hv->vram_gfn = a->m->hv->vram_gfn;
     m->hv->vram_pages = 512;
@@ -1297,7 +1348,7 @@ static void test_restored(void)
     g_assert_cmpuint(m->hv->relocations, ==, 0);
     g_assert_true(m->hv->write_combine);
     struct display_watch *watch = display_watch(d, &viewer, a);
-    const uint32_t *pixels = display_refresh(d, true, &w, &h);
+    const uint32_t *pixels = look_at(d, true, &w, &h);
     g_assert_cmpuint(w, ==, 640);
     g_assert_cmphex(pixels[640 * 10], ==, 0x77);
     display_unwatch(watch);
@@ -1367,6 +1418,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vga/rom", test_rom);
     g_test_add_func("/vga/fuzz", test_fuzz);
     g_test_add_func("/vga/state", test_state);
+    g_test_add_func("/vga/parts", test_parts);
     g_test_add_func("/vga/restored", test_restored);
     g_test_add_func("/vga/move-fails", test_move_fails);
     return g_test_run();

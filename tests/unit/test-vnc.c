@@ -28,19 +28,24 @@ struct seat {
     struct vnc *vnc;
     unsigned width, height, refreshes, unwatched;
     uint32_t colour;
+    bool still;     /* nothing changes */
     GString *story; /* of input events and viewers */
 };
 
-static void paint(void *opaque, bool full)
+static bool paint(void *opaque, bool full)
 {
     struct seat *s = opaque;
     uint32_t *p = display_resize(s->display, s->width, s->height);
 
     s->refreshes++;
+    if (s->still) {
+        return false;
+    }
     for (unsigned i = 0; i < s->width * s->height; i++) {
         p[i] = s->colour + i;
     }
     display_damage(s->display, 0, 0, s->width, s->height);
+    return false;
 }
 
 static void unwatched(void *opaque)
@@ -616,6 +621,60 @@ static struct vnc_viewer *fake_server(struct seat *s, int pair[2])
     return w;
 }
 
+/* The kinds of all that a server was sent, in order. */
+static unsigned hear(int fd, uint32_t *kinds, unsigned max)
+{
+    struct vnc_message m;
+    unsigned n = 0;
+
+    turn();
+    while (recv(fd, &m, sizeof(m), MSG_DONTWAIT) > 0) {
+        g_assert_cmpuint(n, <, max);
+        kinds[n++] = m.kind;
+    }
+    return n;
+}
+
+static void say(int fd, enum vnc_kind kind, uint32_t value)
+{
+    struct vnc_message m = {.kind = kind, .value = value};
+
+    g_assert_cmpint(send(fd, &m, VNC_SIZE(value), 0), ==, VNC_SIZE(value));
+}
+
+/* What was drawn because one viewer asked, the other one hears of when it asks. */
+static void test_two_viewers(void)
+{
+    struct seat *s = seat_new("127.0.0.1:0,to=99", NULL);
+    int one[2], two[2];
+    uint32_t kinds[16];
+
+    fake_server(s, one);
+    fake_server(s, two);
+    say(one[0], VNC_READY, 1);
+    say(two[0], VNC_READY, 1);
+    say(one[0], VNC_REFRESH, 1);
+    say(two[0], VNC_REFRESH, 1);
+    g_assert_cmpuint(hear(one[0], kinds, 16), >, 3);
+    g_assert_cmpuint(hear(two[0], kinds, 16), >, 3);
+    say(one[0], VNC_REFRESH, 0); /* something changed, of which the first one hears … */
+    g_assert_cmpuint(hear(one[0], kinds, 16), ==, 2);
+    g_assert_cmpuint(kinds[0], ==, VNC_DAMAGE);
+    g_assert_cmpuint(kinds[1], ==, VNC_DONE);
+    s->still = true;
+    g_assert_cmpuint(hear(two[0], kinds, 16), ==, 0);
+    say(two[0], VNC_REFRESH, 0);
+    g_assert_cmpuint(hear(two[0], kinds, 16), ==, 2);
+    g_assert_cmpuint(kinds[0], ==, VNC_DAMAGE);
+    say(one[0], VNC_REFRESH, 0); /* … and nothing twice */
+    g_assert_cmpuint(hear(one[0], kinds, 16), ==, 1);
+    g_assert_cmpuint(kinds[0], ==, VNC_DONE);
+    close(one[0]);
+    close(two[0]);
+    turn();
+    seat_free(s);
+}
+
 /* A server that was taken over by its viewer can say what it wants. */
 static void test_hostile_server(void)
 {
@@ -807,6 +866,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vnc/password", test_password);
     g_test_add_func("/vnc/sharing", test_sharing);
     g_test_add_func("/vnc/server-crashes", test_server_crashes);
+    g_test_add_func("/vnc/two-viewers", test_two_viewers);
     g_test_add_func("/vnc/hostile-server", test_hostile_server);
     g_test_add_func("/vnc/hostile-viewers", test_hostile_viewers);
     g_test_add_func("/vnc/ports", test_ports);

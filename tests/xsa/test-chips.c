@@ -19,6 +19,7 @@
 
 #include "../../dm/ioreq/request.h"
 #include "../unit/fakes.h"
+#include "../unit/look.h"
 
 #define VGA_DEVFN PCI_DEVFN(2, 0)
 #define VGA_MEMORY (1u << 20)
@@ -227,7 +228,7 @@ static void indexed(struct screen *s, unsigned port, unsigned index, unsigned va
 static uint32_t sum_of_picture(struct screen *s)
 {
     unsigned width = 0, height = 0;
-    const uint32_t *pixels = display_refresh(s->m->display, true, &width, &height);
+    const uint32_t *pixels = look_at(s->m->display, true, &width, &height);
     uint32_t sum = 0;
 
     for (size_t i = 0; pixels && i < (size_t)width * height; i++) {
