@@ -173,12 +173,18 @@ def hanging_disk(tmp, *options):
         f.write("#!/bin/sh\nASAN_OPTIONS=verify_asan_link_order=0 HANG=%s LD_PRELOAD=%s/tests/dm/hang.so "
                 'XENDM_BLOCK_ENGINE=threads exec %s "$@"\n' % (hang, BUILD, XENDM))
     with open(hang, "w") as f:
-        f.write("r".ljust(16))
+        f.write(" " * 16)
     os.chmod(dm, 0o755)
     with open(disk, "wb") as f:
         f.truncate(1 << 20)
     with Machine(tmp, "--disk", disk, *options, dm=dm) as m:
-        for command in ("pciwrite 00:01.1 0x40 2 0x8000", "pciwrite 00:01.1 0x20 4 0xc001", "pciwrite 00:01.1 4 2 5",
+        m.do("pciwrite 00:01.1 0x40 2 0x8000")
+        until = time.monotonic() + PATIENCE
+        while int(m.do("inb 0x3f6")[1], 16) & 0x80 and time.monotonic() < until:
+            time.sleep(0.005)       # it looks at the partition table first
+        with open(hang, "r+") as f:
+            f.write("r")
+        for command in ("pciwrite 00:01.1 0x20 4 0xc001", "pciwrite 00:01.1 4 2 5",
                         "writel 0x1000 0x2000", "writel 0x1004 0x80000200", "outl 0xc004 0x1000", "outb 0x1f6 0xe0",
                         "outb 0x1f2 1", "outb 0x1f3 0", "outb 0x1f4 0", "outb 0x1f5 0", "outb 0x1f7 0xc8", "outb 0xc000 9"):
             m.do(command)
