@@ -33,7 +33,7 @@ void ata_geometry_by_size(uint64_t sectors, struct ide_geometry *g)
 /* What an entry of the partition table says; false if it says nothing that can be. */
 static bool entry_geometry(const uint8_t *e, uint64_t total, struct ide_geometry *g)
 {
-    uint32_t length = ide_le32(e + 12);
+    uint32_t length = load_le32(e + 12);
     uint64_t cylinders;
 
     g->heads = e[5] + 1u;

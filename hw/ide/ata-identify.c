@@ -9,7 +9,7 @@
 
 static void put_word(uint8_t *buf, unsigned word, uint32_t value)
 {
-    ide_put_le16(buf + 2 * word, (uint16_t)value);
+    store_le16(buf + 2 * word, (uint16_t)value);
 }
 
 /* ATA strings have the first character in the high byte. */

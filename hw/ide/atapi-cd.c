@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * ide-cd: an ATAPI CD/DVD-ROM drive. This file: the packet protocol, sense data, tray and medium;
- * atapi-data.c: the commands whose answer is a table.
+ * ide-cd: an ATAPI CD/DVD-ROM drive: the packet protocol, whose packets are SCSI commands
+ * (xendm/scsi.h).
  *
- * Sources: ATA/ATAPI-6 (T13/1410D) 8.23-8.24, 9.8 (PACKET); SFF-8020i 2.6; MMC-3. Used by firmware
- * to boot installers, by guests without PV drivers, and by all guests for medium changes. Left out
- * on purpose: audio, writing, overlap and queueing, asynchronous event notification.
- *
- * A change of the medium by the toolstack is shown in two steps, first "not present", then "may
- * have changed" (as QEMU does), because guests that only poll would otherwise miss an exchange that
- * happens between two of their polls.
+ * Sources: ATA/ATAPI-6 (T13/1410D) 8.23-8.24, 9.8 (PACKET); SFF-8020i 2.6. Left out on purpose:
+ * overlap and queueing.
  */
 #include <errno.h>
 
@@ -29,18 +24,6 @@ static struct ide_cd *cd_of(struct ide_drive *d)
     return (struct ide_cd *)d;
 }
 
-uint32_t atapi_blocks(const struct ide_cd *cd)
-{
-    uint64_t n = ide_drive_sectors(&cd->d) / CD_SECTORS_PER_BLOCK;
-
-    return (uint32_t)MIN(n, UINT32_MAX);
-}
-
-bool atapi_medium_ready(const struct ide_cd *cd)
-{
-    return !cd->tray_open && atapi_blocks(cd) > 0;
-}
-
 /* ---- ends of a command ---- */
 
 static void reason(struct ide_cd *cd, uint8_t why)
@@ -48,7 +31,7 @@ static void reason(struct ide_cd *cd, uint8_t why)
     cd->d.count[0] = (uint8_t)((cd->d.count[0] & ~7u) | why);
 }
 
-void atapi_ok(struct ide_cd *cd)
+static void packet_ok(struct ide_cd *cd)
 {
     reason(cd, REASON_COMMAND | REASON_TO_HOST);
     ide_drive_done(&cd->d);
@@ -56,36 +39,26 @@ void atapi_ok(struct ide_cd *cd)
 
 static void check_condition(struct ide_cd *cd)
 {
+    uint8_t key = cd->scsi.sense_key;
+
     reason(cd, REASON_COMMAND | REASON_TO_HOST);
-    ide_drive_abort(&cd->d, (uint8_t)(cd->sense_key << 4 |
-                                      (cd->sense_key == SENSE_ABORTED ? ATA_ABRT : 0)));
+    ide_drive_abort(&cd->d, (uint8_t)(key << 4 | (key == SENSE_ABORTED ? ATA_ABRT : 0)));
     cd->d.status &= ~ATA_DSC;
 }
 
-void atapi_error(struct ide_cd *cd, uint8_t key, uint16_t asc)
+/* `length` bytes of the drive's buffer, to or from the guest. */
+static void move_buffer(struct ide_cd *cd, bool write)
 {
-    cd->sense_key = key;
-    cd->asc = asc >> 8;
-    cd->ascq = (uint8_t)asc;
-    check_condition(cd);
-}
-
-void atapi_reply(struct ide_cd *cd, uint32_t length, uint32_t allocation)
-{
-    uint32_t n = MIN(length, allocation);
-
-    if (n == 0) {
-        atapi_ok(cd);
-    } else if (cd->dma) {
-        ide_drive_buffer_dma(&cd->d, n, false);
+    if (cd->dma) {
+        ide_drive_buffer_dma(&cd->d, cd->scsi.length, write);
     } else {
-        ide_drive_buffer_pio(&cd->d, n, false, true);
+        ide_drive_buffer_pio(&cd->d, cd->scsi.length, write, true);
     }
 }
 
 static uint32_t cd_media_most(struct ide_drive *d)
 {
-    return (IDE_BUFFER / (cd_of(d)->raw ? CD_RAW : CD_BLOCK)) * CD_SECTORS_PER_BLOCK;
+    return (IDE_BUFFER / (cd_of(d)->scsi.raw ? CD_RAW : CD_BLOCK)) * CD_SECTORS_PER_BLOCK;
 }
 
 /* What was read becomes whole sectors, where these are wanted. */
@@ -94,7 +67,7 @@ static bool cd_media_read(struct ide_drive *d)
     struct ide_cd *cd = cd_of(d);
     uint32_t count = d->data_end / CD_BLOCK;
 
-    if (!cd->raw) {
+    if (!cd->scsi.raw) {
         return false;
     }
     cd_raw_expand(d->buffer, (uint32_t)(d->lba / CD_SECTORS_PER_BLOCK) - count, count);
@@ -109,26 +82,21 @@ static void cd_finish(struct ide_drive *d)
 {
     struct ide_cd *cd = cd_of(d);
 
-    if (cd->raw && cd->dma && d->left) {
+    if (cd->scsi.raw && cd->dma && d->left) {
         ide_drive_media_next(d);
         return;
     }
     d->media = false;
-    atapi_ok(cd_of(d));
+    packet_ok(cd);
 }
 
 static void cd_fail(struct ide_drive *d, enum block_op op, int error)
 {
     struct ide_cd *cd = cd_of(d);
 
-    (void)op;
-    (void)error;
     d->media = false;
-    if (atapi_medium_ready(cd)) {
-        atapi_error(cd, SENSE_MEDIUM_ERROR, ASC_READ_ERROR);
-    } else {
-        atapi_error(cd, SENSE_NOT_READY, ASC_NO_MEDIUM);
-    }
+    scsi_medium_failed(&cd->scsi, op, error);
+    check_condition(cd);
 }
 
 /* The byte count limit rules: an odd limit counts as the even one below unless all fits; blocks of
@@ -137,7 +105,7 @@ static uint32_t cd_drq_block(struct ide_drive *d)
 {
     struct ide_cd *cd = cd_of(d);
     uint32_t here = d->data_end - d->pos, limit = MIN(cd->limit, MEDIA_LIMIT_MAX), n = here;
-    uint32_t block = cd->raw ? CD_RAW : CD_BLOCK;
+    uint32_t block = cd->scsi.raw ? CD_RAW : CD_BLOCK;
 
     if (cd->packet_wait) {
         reason(cd, REASON_COMMAND);
@@ -156,229 +124,64 @@ static uint32_t cd_drq_block(struct ide_drive *d)
     return n;
 }
 
-/* ---- packet commands ---- */
+/* ---- packets ---- */
 
-static void cmd_test_unit_ready(struct ide_cd *cd)
-{
-    atapi_ok(cd);
-}
-
-static void cmd_request_sense(struct ide_cd *cd)
-{
-    uint8_t *buf = cd->d.buffer;
-    uint32_t allocation = cd->packet[4];
-
-    memset(buf, 0, 18);
-    buf[0] = 0x70;
-    buf[2] = cd->sense_key;
-    buf[7] = 10;
-    buf[12] = cd->asc;
-    buf[13] = cd->ascq;
-    cd->sense_key = cd->asc = cd->ascq = 0;
-    atapi_reply(cd, 18, allocation);
-}
-
-static void read_blocks(struct ide_cd *cd, uint32_t lba, uint32_t count)
+static void read_medium(struct ide_cd *cd)
 {
     struct ide_drive *d = &cd->d;
-    uint32_t total = atapi_blocks(cd);
 
-    if (count == 0) {
-        atapi_ok(cd);
-        return;
-    }
-    if (lba >= total || count > total - lba || count > UINT32_MAX / CD_SECTORS_PER_BLOCK) {
-        atapi_error(cd, SENSE_ILLEGAL_REQUEST, ASC_OUT_OF_RANGE);
-        return;
-    }
-    d->lba = (uint64_t)lba * CD_SECTORS_PER_BLOCK;
-    d->left = count * CD_SECTORS_PER_BLOCK;
+    d->lba = cd->scsi.sector;
+    d->left = cd->scsi.sectors;
     d->drq_sectors = CD_SECTORS_PER_BLOCK;
     d->write = false;
-    if (cd->dma && !cd->raw) {
+    if (cd->dma && !cd->scsi.raw) {
         ide_drive_media_dma(d);
     } else {
         ide_drive_media_pio(d);
     }
 }
 
-static void cmd_read10(struct ide_cd *cd)
+static void do_step(struct ide_cd *cd, enum scsi_step step)
 {
-    read_blocks(cd, ide_be32(cd->packet + 2), ide_be16(cd->packet + 7));
-}
-
-static void cmd_read12(struct ide_cd *cd)
-{
-    read_blocks(cd, ide_be32(cd->packet + 2), ide_be32(cd->packet + 6));
-}
-
-/* The 2048 bytes of data of sectors of mode 1, or all that is on the disc. */
-static void cmd_read_cd(struct ide_cd *cd)
-{
-    const uint8_t *p = cd->packet;
-    uint32_t count = (uint32_t)p[6] << 16 | ide_be16(p + 7);
-    unsigned type = p[1] >> 2 & 7, what = p[9] & 0xf8;
-
-    if (type == 1) {
-        atapi_error(cd, SENSE_ILLEGAL_REQUEST, ASC_ILLEGAL_MODE);
-    } else if ((p[10] & 7) || (what != 0 && what != 0x10 && what != 0xf8)) {
-        atapi_error(cd, SENSE_ILLEGAL_REQUEST, ASC_INVALID_FIELD);
-    } else {
-        cd->raw = what == 0xf8;
-        read_blocks(cd, ide_be32(p + 2), what ? count : 0);
-    }
-}
-
-static void cmd_seek(struct ide_cd *cd)
-{
-    if (ide_be32(cd->packet + 2) >= atapi_blocks(cd)) {
-        atapi_error(cd, SENSE_ILLEGAL_REQUEST, ASC_OUT_OF_RANGE);
-    } else {
-        atapi_ok(cd);
-    }
-}
-
-static void cmd_prevent_allow(struct ide_cd *cd)
-{
-    cd->tray_locked = cd->packet[4] & 1;
-    atapi_ok(cd);
-}
-
-static void tray_move(struct ide_cd *cd, bool open)
-{
-    if (cd->tray_open != open) {
-        cd->tray_open = open;
-        machine_event_tray(cd->d.dev.machine, cd->d.dev.id, open);
-    }
-}
-
-static void cmd_start_stop(struct ide_cd *cd)
-{
-    bool start = cd->packet[4] & 1, load_eject = cd->packet[4] & 2;
-
-    if (cd->packet[4] & 0xf0 || !load_eject) {
-        atapi_ok(cd); /* power conditions and the motor */
-        return;
-    }
-    if (!start && !cd->tray_open && cd->tray_locked) {
-        atapi_error(cd, SENSE_ILLEGAL_REQUEST, ASC_REMOVAL_PREVENTED);
-        return;
-    }
-    if (start && cd->tray_open && atapi_blocks(cd)) {
-        cd->changed = CD_SHOW_CHANGED;
-        cd->event_new = true;
-    }
-    tray_move(cd, !start);
-    atapi_ok(cd);
-}
-
-static void cmd_mode_select(struct ide_cd *cd)
-{
-    uint32_t length = cd->packet[0] == 0x15 ? cd->packet[4] : ide_be16(cd->packet + 7);
-
-    /* Accepted and forgotten: nothing in our pages can change. */
-    if (length == 0) {
-        atapi_ok(cd);
-    } else if (cd->dma) {
-        ide_drive_buffer_dma(&cd->d, length, true);
-    } else {
-        ide_drive_buffer_pio(&cd->d, length, true, true);
-    }
-}
-
-enum {
-    ALLOW_CHANGED = 1 << 0, /* runs, and says nothing of a changed medium (MMC-3 4.1.6) */
-    NEEDS_MEDIUM = 1 << 1,
-    NO_DATA = 1 << 2, /* a byte count limit of 0 is allowed */
-};
-
-static const struct packet_command {
-    void (*run)(struct ide_cd *cd);
-    unsigned flags;
-} packet_commands[256] = {
-    [0x00] = {cmd_test_unit_ready, NEEDS_MEDIUM | NO_DATA},
-    [0x03] = {cmd_request_sense, ALLOW_CHANGED},
-    [0x12] = {atapi_inquiry, ALLOW_CHANGED},
-    [0x15] = {cmd_mode_select, 0},
-    [0x1a] = {atapi_mode_sense, 0},
-    [0x1b] = {cmd_start_stop, NO_DATA},
-    [0x1e] = {cmd_prevent_allow, NO_DATA},
-    [0x25] = {atapi_read_capacity, NEEDS_MEDIUM},
-    [0x28] = {cmd_read10, NEEDS_MEDIUM},
-    [0x2b] = {cmd_seek, NEEDS_MEDIUM | NO_DATA},
-    [0x42] = {atapi_read_subchannel, NEEDS_MEDIUM},
-    [0x43] = {atapi_read_toc, NEEDS_MEDIUM},
-    [0x46] = {atapi_get_configuration, ALLOW_CHANGED},
-    [0x4a] = {atapi_get_event_status, ALLOW_CHANGED},
-    [0x51] = {atapi_read_disc_information, NEEDS_MEDIUM},
-    [0x55] = {cmd_mode_select, 0},
-    [0x5a] = {atapi_mode_sense, 0},
-    [0xa8] = {cmd_read12, NEEDS_MEDIUM},
-    [0xad] = {atapi_read_dvd_structure, NEEDS_MEDIUM},
-    [0xbb] = {cmd_test_unit_ready, NO_DATA}, /* SET CD SPEED: any is fine */
-    [0xbd] = {atapi_mechanism_status, 0},
-    [0xbe] = {cmd_read_cd, NEEDS_MEDIUM},
-};
-
-/* True if the change was reported in place of the command. */
-static bool report_change(struct ide_cd *cd)
-{
-    switch ((enum cd_change)cd->changed) {
-    case CD_SHOW_EMPTY:
-        cd->changed = CD_SHOW_CHANGED;
-        atapi_error(cd, SENSE_NOT_READY, ASC_NO_MEDIUM);
-        return true;
-    case CD_SHOW_CHANGED:
-        cd->changed = CD_SAME;
-        atapi_error(cd, SENSE_UNIT_ATTENTION, ASC_MEDIUM_CHANGED);
-        return true;
-    case CD_SAME:
+    switch (step) {
+    case SCSI_DONE:
+        packet_ok(cd);
+        break;
+    case SCSI_FAILED:
+        check_condition(cd);
+        break;
+    case SCSI_REPLY:
+        move_buffer(cd, false);
+        break;
+    case SCSI_PARAMETERS:
+        move_buffer(cd, true);
+        break;
+    case SCSI_READ:
+        read_medium(cd);
+        break;
+    case SCSI_REFUSED:
+    case SCSI_WRITE: /* what follows is no step of a CD drive */
+    case SCSI_FLUSH:
+    case SCSI_DISCARD:
+        ide_drive_abort(&cd->d, ATA_ABRT);
         break;
     }
-    return false;
-}
-
-static void execute_packet(struct ide_cd *cd)
-{
-    const struct packet_command *c = &packet_commands[cd->packet[0]];
-
-    cd->raw = false;
-    if (cd->packet[0] != 0x03) {
-        cd->sense_key = cd->asc = cd->ascq = 0;
-    }
-    if (!(c->flags & ALLOW_CHANGED) && atapi_medium_ready(cd) && report_change(cd)) {
-        return;
-    }
-    if (!c->run) {
-        log_debug(LOG_IDE, "%s: packet command 0x%02x is not supported", cd->d.dev.id,
-                  cd->packet[0]);
-        atapi_error(cd, SENSE_ILLEGAL_REQUEST, ASC_ILLEGAL_OPCODE);
-        return;
-    }
-    if (!(c->flags & NO_DATA) && !cd->dma && cd->limit == 0) {
-        ide_drive_abort(&cd->d, ATA_ABRT);
-        return;
-    }
-    if ((c->flags & NEEDS_MEDIUM) && !atapi_medium_ready(cd)) {
-        atapi_error(cd, SENSE_NOT_READY,
-                    cd->tray_open ? ASC_NO_MEDIUM_TRAY_OPEN : ASC_NO_MEDIUM_TRAY_CLOSED);
-        return;
-    }
-    c->run(cd);
 }
 
 static void cd_buffer_in(struct ide_drive *d, uint32_t length)
 {
     struct ide_cd *cd = cd_of(d);
 
+    uint8_t packet[CD_PACKET];
+
     if (!cd->packet_wait) {
-        atapi_ok(cd); /* MODE SELECT's parameters */
+        do_step(cd, scsi_parameters(&cd->scsi, length));
         return;
     }
     cd->packet_wait = false;
-    memcpy(cd->packet, d->buffer, MIN(length, CD_PACKET));
+    memcpy(packet, d->buffer, CD_PACKET);
     d->status = ATA_DRDY | ATA_BSY;
-    execute_packet(cd);
+    do_step(cd, scsi_command(&cd->scsi, packet, CD_PACKET, cd->dma || cd->limit));
 }
 
 /* ---- ATA commands ---- */
@@ -449,64 +252,39 @@ static void cd_command(struct ide_drive *d, uint8_t code)
     }
 }
 
-/* ---- medium and tray ---- */
+/* ---- tray ---- */
 
-static void cd_medium_changed(void *opaque)
+static struct scsi_target *target_of(struct device *dev)
 {
-    struct ide_cd *cd = opaque;
-
-    tray_move(cd, true); /* nobody changes a disc through a closed tray */
-    if (block_present(cd->d.block)) {
-        cd->changed = CD_SHOW_EMPTY;
-        cd->event_new = true;
-        cd->event_eject = false;
-        tray_move(cd, false);
-    } else {
-        cd->changed = CD_SAME;
-    }
+    return &DEVICE_CAST(struct ide_cd, dev)->scsi;
 }
 
-static const struct block_listener cd_listener = {.medium_changed = cd_medium_changed};
+static int not_removable(struct device *dev, GError **err)
+{
+    g_set_error(err, XENDM_ERROR, EINVAL, "Device '%s' is not removable", dev->id);
+    return -EINVAL;
+}
 
 int ide_cd_ask_eject(struct device *dev, bool force, GError **err)
 {
-    struct ide_cd *cd = DEVICE_CAST(struct ide_cd, dev);
-
-    if (!ide_drive_is_cd(dev)) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "Device '%s' is not removable", dev->id);
-        return -EINVAL;
-    }
-    if (cd->tray_locked && !cd->tray_open) {
-        cd->event_eject = true;
-        if (!force) {
-            g_set_error(err, XENDM_ERROR, EBUSY,
-                        "Device '%s' is locked and force was not specified, wait for tray to open "
-                        "and try again",
-                        dev->id);
-            return -EBUSY;
-        }
-    }
-    return 0;
+    return ide_drive_is_cd(dev) ? scsi_cd_ask_eject(target_of(dev), force, err)
+                                : not_removable(dev, err);
 }
 
 int ide_cd_request_eject(struct device *dev, bool force, GError **err)
 {
-    int rc = ide_cd_ask_eject(dev, force, err);
-
-    if (rc == 0) {
-        tray_move(DEVICE_CAST(struct ide_cd, dev), true);
-    }
-    return rc;
+    return ide_drive_is_cd(dev) ? scsi_cd_request_eject(target_of(dev), force, err)
+                                : not_removable(dev, err);
 }
 
 bool ide_cd_tray_open(const struct device *dev)
 {
-    return DEVICE_CAST(const struct ide_cd, dev)->tray_open;
+    return DEVICE_CAST(const struct ide_cd, dev)->scsi.tray_open;
 }
 
 bool ide_cd_tray_locked(const struct device *dev)
 {
-    return DEVICE_CAST(const struct ide_cd, dev)->tray_locked;
+    return DEVICE_CAST(const struct ide_cd, dev)->scsi.tray_locked;
 }
 
 /* ---- life ---- */
@@ -520,19 +298,15 @@ static void cd_reset(struct ide_drive *d, bool hard)
     cd->packet_wait = false;
     cd->dma = false;
     cd->limit = MEDIA_LIMIT_MAX;
-    cd->tray_locked = false;
-    cd->sense_key = cd->asc = cd->ascq = 0; /* it told of a command that the reset has ended */
+    scsi_target_reset(&cd->scsi, hard);
     if (hard) {
         d->drq_sectors = CD_SECTORS_PER_BLOCK;
-        cd->changed = CD_SAME;
-        cd->event_new = cd->event_eject = false;
         cd->transfer_mode = 0x45; /* UDMA 5 */
     }
 }
 
 static const struct ide_drive_ops cd_ops = {
     .packet = true,
-    .listener = &cd_listener,
     .command = cd_command,
     .reset = cd_reset,
     .drq_block = cd_drq_block,
@@ -545,11 +319,19 @@ static const struct ide_drive_ops cd_ops = {
 
 static int ide_cd_realize(struct device *dev, GError **err)
 {
-    struct ide_drive *d = DEVICE_CAST(struct ide_drive, dev);
-    int ret = ide_drive_realize(d, &cd_ops, err);
+    struct ide_cd *cd = DEVICE_CAST(struct ide_cd, dev);
+    int ret = ide_drive_realize(&cd->d, &cd_ops, err);
 
-    if (ret == 0 && d->block) {
-        block_listen(d->block, &cd_listener, d);
+    if (ret == 0) {
+        cd->scsi.type = &scsi_cd_type;
+        cd->scsi.dev = dev;
+        cd->scsi.block = cd->d.block;
+        cd->scsi.model = cd->d.model;
+        cd->scsi.firmware = cd->d.firmware;
+        cd->scsi.serial = cd->d.serial;
+        cd->scsi.buffer = cd->d.buffer;
+        cd->scsi.atapi = true;
+        scsi_target_init(&cd->scsi);
     }
     return ret;
 }
@@ -562,7 +344,10 @@ static void ide_cd_reset(struct device *dev, enum reset_reason why)
 
 static void ide_cd_unrealize(struct device *dev)
 {
-    ide_drive_unrealize(DEVICE_CAST(struct ide_drive, dev));
+    struct ide_cd *cd = DEVICE_CAST(struct ide_cd, dev);
+
+    scsi_target_fini(&cd->scsi);
+    ide_drive_unrealize(&cd->d);
 }
 
 static void ide_cd_describe(struct device *dev, struct facts *to)
@@ -570,10 +355,7 @@ static void ide_cd_describe(struct device *dev, struct facts *to)
     struct ide_cd *cd = DEVICE_CAST(struct ide_cd, dev);
 
     ide_drive_describe(&cd->d, to);
-    fact_text(to, "tray", "%s, %s", cd->tray_open ? "open" : "closed",
-              cd->tray_locked ? "locked" : "unlocked");
-    fact_bool(to, "medium present", ide_drive_sectors(&cd->d));
-    fact_text(to, "sense", "%x/%02x/%02x", cd->sense_key, cd->asc, cd->ascq);
+    scsi_target_describe(&cd->scsi, to);
 }
 
 static void ide_cd_pre_save(void *base)
@@ -601,21 +383,30 @@ static void ide_cd_post_load(void *base)
     ide_drive_post_load(base);
 }
 
+/* As the stream has them; they were here before there was a target of its own. */
+#define TARGET_FIELD(n, t, ...) \
+    { \
+        .name = #n, .type = t, .offset = offsetof(struct ide_cd, scsi.n), __VA_ARGS__ \
+    }
+
 static const struct state_field cd_fields[] = {
     IDE_DRIVE_STATE,
-    STATE_FIELD_BYTES(struct ide_cd, packet),
+    {.name = "packet",
+     .type = STATE_BYTES,
+     .offset = offsetof(struct ide_cd, scsi.cdb),
+     .count = CD_PACKET},
     STATE_FIELD_BOOL(struct ide_cd, packet_wait),
     STATE_FIELD_BOOL(struct ide_cd, dma),
-    STATE_FIELD_BOOL(struct ide_cd, raw, .since = 2),
+    TARGET_FIELD(raw, STATE_BOOL, .since = 2),
     STATE_FIELD_U32(struct ide_cd, limit, .max = 0xffff),
-    STATE_FIELD_U8(struct ide_cd, sense_key, .max = 15),
-    STATE_FIELD_U8(struct ide_cd, asc),
-    STATE_FIELD_U8(struct ide_cd, ascq),
-    STATE_FIELD_BOOL(struct ide_cd, tray_open),
-    STATE_FIELD_BOOL(struct ide_cd, tray_locked),
-    STATE_FIELD_U8(struct ide_cd, changed, .max = CD_SHOW_CHANGED),
-    STATE_FIELD_BOOL(struct ide_cd, event_new),
-    STATE_FIELD_BOOL(struct ide_cd, event_eject),
+    TARGET_FIELD(sense_key, STATE_U8, .max = 15),
+    TARGET_FIELD(asc, STATE_U8),
+    TARGET_FIELD(ascq, STATE_U8),
+    TARGET_FIELD(tray_open, STATE_BOOL),
+    TARGET_FIELD(tray_locked, STATE_BOOL),
+    TARGET_FIELD(changed, STATE_U8, .max = CD_SHOW_CHANGED),
+    TARGET_FIELD(event_new, STATE_BOOL),
+    TARGET_FIELD(event_eject, STATE_BOOL),
     STATE_FIELD_U8(struct ide_cd, transfer_mode),
     STATE_FIELD_END,
 };

@@ -170,19 +170,10 @@ static const char *const op_name[] = {
     [BLOCK_DISCARD] = "discard", [BLOCK_ZERO] = "write",
 };
 
-#define FAILURES_LOGGED 16u /* all of these, then each time their number has doubled */
-
-/* Counts a failure of the host's; whether to log it: the guest may repeat it for ever. */
-static bool failure_is_news(struct ide_drive *d)
-{
-    d->failures++;
-    return d->failures <= FAILURES_LOGGED || !(d->failures & (d->failures - 1));
-}
-
 static void drive_failed(struct ide_drive *d, enum block_op op, int error)
 {
     drive_idle(d);
-    if (!failure_is_news(d)) {
+    if (!log_is_news(&d->failures)) {
         /* but the event and the guest's answer go out */
     } else if (op == BLOCK_FLUSH) {
         log_warning(LOG_IDE, "%s: flush failed: %s", d->dev.id, g_strerror(-error));
@@ -443,7 +434,7 @@ static void dma_error(struct ide_drive *d, int error)
     struct ide_bm *bm = &d->channel->bm;
 
     if (guestmem_host_failed(error)) {
-        if (failure_is_news(d)) {
+        if (log_is_news(&d->failures)) {
             log_warning(LOG_IDE, "%s: guest memory near 0x%08x cannot be mapped: %s", d->dev.id,
                         bm->bad_address, g_strerror(-error));
         }
@@ -784,9 +775,6 @@ static struct ide_channel *detach(struct ide_drive *d)
     struct ide_channel *ch = d->channel;
 
     ide_drive_cancel(d);
-    if (ch && d->block && d->ops->listener) {
-        block_unlisten(d->block, d->ops->listener, d);
-    }
     if (ch) {
         ch->drive[d->unit] = NULL;
         d->channel = NULL;

@@ -8,8 +8,7 @@
  *   ide-drive.c    what both kinds of drive do: PIO blocks, media transfers, one block request
  *                  at a time
  *   ata-disk.c     ATA commands;  ata-identify.c: IDENTIFY DEVICE
- *   atapi-cd.c     the packet protocol and the tray
- *   atapi-data.c   the packet commands that only return tables
+ *   atapi-cd.c     the packet protocol, over a SCSI target
  */
 #ifndef XENDM_IDE_INTERNAL_H
 #define XENDM_IDE_INTERNAL_H
@@ -19,6 +18,7 @@
 #include <string.h>
 
 #include <xendm/block.h>
+#include <xendm/bytes.h>
 #include <xendm/classes.h>
 #include <xendm/dma.h>
 #include <xendm/facts.h>
@@ -28,6 +28,7 @@
 #include <xendm/machine.h>
 #include <xendm/pci.h>
 #include <xendm/recorder.h>
+#include <xendm/scsi.h>
 #include <xendm/turn.h>
 #include <xendm/state.h>
 
@@ -137,8 +138,7 @@ enum ide_unplug {
 };
 
 struct ide_drive_ops {
-    bool packet;                           /* ATAPI */
-    const struct block_listener *listener; /* of the drive; NULL: none */
+    bool packet; /* ATAPI */
     void (*command)(struct ide_drive *d, uint8_t code);
     /* Signature and power-on or reset state; I/O was cancelled. `hard`: power was lost. */
     void (*reset)(struct ide_drive *d, bool hard);
@@ -384,107 +384,19 @@ void ata_geometry_by_table(const uint8_t *sector, uint64_t sectors, struct ide_g
 #define ATA_DEFAULT_HEADS 16u
 #define ATA_DEFAULT_SECTORS 63u
 
-/* atapi-cd.c, atapi-data.c */
-#define CD_BLOCK 2048u
+/* atapi-cd.c */
 #define CD_SECTORS_PER_BLOCK (CD_BLOCK / IDE_SECTOR)
 #define CD_PACKET 12u
-#define CD_RAW 2352u       /* bytes of a sector with all that is around its data */
-#define CD_MSF_OFFSET 150u /* frames before the first block */
-/*
- * cd-raw.c: `sector` has the data in its place; `buffer` has the data of `count` sectors in a row.
- */
-void cd_raw_sector(uint8_t *sector, uint32_t block);
-void cd_raw_expand(uint8_t *buffer, uint32_t block, uint32_t count);
-#define CD_MAX_BLOCKS 360000u /* 80 minutes; larger media are DVDs */
-
-enum cd_change {
-    CD_SAME = 0,
-    CD_SHOW_EMPTY = 1,   /* a medium came: first say that none is there … */
-    CD_SHOW_CHANGED = 2, /* … then that it may have changed */
-};
 
 struct ide_cd {
     struct ide_drive d;
-    uint8_t packet[CD_PACKET];
+    struct scsi_target scsi;
     bool packet_wait; /* the guest is to write the packet */
     bool dma;         /* PACKET was given with the DMA bit */
-    bool raw;         /* READ CD of whole sectors */
     uint32_t limit;   /* byte count limit */
-    uint8_t sense_key, asc, ascq;
-    bool tray_open, tray_locked;
-    uint8_t changed; /* enum cd_change */
-    bool event_new, event_eject;
     uint8_t transfer_mode;
 };
 
-#define SENSE_NOT_READY 0x02
-#define SENSE_MEDIUM_ERROR 0x03
-#define SENSE_ILLEGAL_REQUEST 0x05
-#define SENSE_UNIT_ATTENTION 0x06
-#define SENSE_ABORTED 0x0b
-/* ASC << 8 | ASCQ */
-#define ASC_READ_ERROR 0x1100
-#define ASC_ILLEGAL_OPCODE 0x2000
-#define ASC_OUT_OF_RANGE 0x2100
-#define ASC_INVALID_FIELD 0x2400
-#define ASC_MEDIUM_CHANGED 0x2800
-#define ASC_INCOMPATIBLE_MEDIUM 0x3000
-#define ASC_NO_SAVED_PARAMETERS 0x3900
-#define ASC_NO_MEDIUM 0x3a00
-#define ASC_NO_MEDIUM_TRAY_CLOSED 0x3a01
-#define ASC_NO_MEDIUM_TRAY_OPEN 0x3a02
-#define ASC_REMOVAL_PREVENTED 0x5302
-#define ASC_ILLEGAL_MODE 0x6400
-
-void atapi_ok(struct ide_cd *cd);
-void atapi_error(struct ide_cd *cd, uint8_t key, uint16_t asc);
-void atapi_reply(struct ide_cd *cd, uint32_t length, uint32_t allocation); /* from cd->d.buffer */
-uint32_t atapi_blocks(const struct ide_cd *cd);
-bool atapi_medium_ready(const struct ide_cd *cd);
-
 void atapi_identify(const struct ide_cd *cd, uint8_t *buf);
-void atapi_inquiry(struct ide_cd *cd);
-void atapi_read_capacity(struct ide_cd *cd);
-void atapi_read_toc(struct ide_cd *cd);
-void atapi_read_subchannel(struct ide_cd *cd);
-void atapi_read_disc_information(struct ide_cd *cd);
-void atapi_read_dvd_structure(struct ide_cd *cd);
-void atapi_get_configuration(struct ide_cd *cd);
-void atapi_get_event_status(struct ide_cd *cd);
-void atapi_mode_sense(struct ide_cd *cd);
-void atapi_mechanism_status(struct ide_cd *cd);
-
-static inline uint16_t ide_be16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static inline uint32_t ide_be32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static inline uint32_t ide_le32(const uint8_t *p)
-{
-    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static inline void ide_put_be16(uint8_t *p, uint16_t v)
-{
-    p[0] = v >> 8;
-    p[1] = (uint8_t)v;
-}
-
-static inline void ide_put_be32(uint8_t *p, uint32_t v)
-{
-    ide_put_be16(p, v >> 16);
-    ide_put_be16(p + 2, (uint16_t)v);
-}
-
-static inline void ide_put_le16(uint8_t *p, uint16_t v)
-{
-    p[0] = (uint8_t)v;
-    p[1] = v >> 8;
-}
 
 #endif

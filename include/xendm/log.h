@@ -35,6 +35,7 @@ enum log_level {
     X(PC, "pc") \
     X(ACPI, "acpi") \
     X(IDE, "ide") \
+    X(SCSI, "scsi") \
     X(DISPLAY, "display") \
     X(INPUT, "input") \
     X(CHAR, "char") \
@@ -73,6 +74,17 @@ void log_write(enum log_subsystem subsystem, enum log_level level, const char *f
         if (log_enabled(subsystem, XLOG_DEBUG)) \
             log_write(subsystem, XLOG_DEBUG, __VA_ARGS__); \
     } while (0)
+
+/*
+ * Counts something that may happen for ever (a disk's failures), and says whether to log it: each
+ * of the first LOG_NEWS, then each time the number has doubled.
+ */
+#define LOG_NEWS 16u
+static inline bool log_is_news(uint32_t *count)
+{
+    ++*count;
+    return *count <= LOG_NEWS || !(*count & (*count - 1));
+}
 
 /*
  * The guest did something wrong (class `guest`): at most LOG_GUEST_BURST lines per subsystem at

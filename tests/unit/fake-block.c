@@ -229,6 +229,11 @@ uint64_t block_size(const struct block *b)
     return b->present ? b->size : 0;
 }
 
+const struct block_limits *block_limits(const struct block *b)
+{
+    return &b->limits;
+}
+
 bool block_read_only(const struct block *b)
 {
     return b->read_only;

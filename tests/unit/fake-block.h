@@ -25,6 +25,7 @@ struct block {
     bool cancel_works; /* else a request that is cancelled ends as it would */
     uint64_t largest;  /* bytes of the longest request */
     GString *log;      /* "R10+8 W4+1 F ": sector + count */
+    struct block_limits limits;
     const struct block_listener *listener;
     void *listener_opaque;
 };

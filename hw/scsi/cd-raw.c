@@ -6,7 +6,7 @@
  * over GF(2^8) with x^8 + x^4 + x^3 + x^2 + 1). An image has only the data; the rest follows from
  * it and from the sector's place.
  */
-#include "ide-internal.h"
+#include "scsi-internal.h"
 
 #define AT_HEADER 12u
 #define AT_DATA 16u
