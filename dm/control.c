@@ -6,10 +6,7 @@
 
 #include <xendm/backend.h>
 #include <xendm/device.h>
-#include <xendm/facts.h>
 #include <xendm/log.h>
-#include <xendm/mapcache.h>
-#include <xendm/pv.h>
 #include <xendm/turn.h>
 #include <xendm/vnc.h>
 #include <xendm/xenstore.h>
@@ -20,6 +17,7 @@
 #include "loop.h"
 #include "qmp/qmp.h"
 #include "sandbox/sandbox.h"
+#include "status/status.h"
 #include "update/update.h"
 #include "xen/xen.h"
 
@@ -239,108 +237,16 @@ static void op_quit(void *opaque)
 
 /* ---- info topics ---- */
 
-typedef void (*line_fn)(void *to, const char *text);
-
-static void describe_mapcache(const struct control *c, line_fn line, void *to)
+static bool op_describe(void *opaque, const char *topic, struct facts *to)
 {
-    struct mapcache_counters n;
-    char text[160];
+    const struct daemon *d = ((const struct control *)opaque)->d;
+    const struct status_parts parts = {d->ioreq, d->hv, d->memory, d->pv};
+    bool known = d->machine && status_describe(&parts, topic, to);
 
-    mapcache_counters(c->d->memory, &n);
-    snprintf(text, sizeof(text),
-             "buckets %u, %" G_GUINT64_FORMAT " KiB mapped, %" G_GUINT64_FORMAT " KiB pinned",
-             n.buckets, n.bytes_mapped >> 10, n.bytes_pinned >> 10);
-    line(to, text);
-    snprintf(text, sizeof(text),
-             "hits %" G_GUINT64_FORMAT ", misses %" G_GUINT64_FORMAT
-             ", evictions %" G_GUINT64_FORMAT ", invalidations %" G_GUINT64_FORMAT,
-             n.hits, n.misses, n.evictions, n.invalidations);
-    line(to, text);
-    snprintf(text, sizeof(text), "map errors %" G_GUINT64_FORMAT ", holes hit %" G_GUINT64_FORMAT,
-             n.map_errors, n.holes);
-    line(to, text);
-}
-
-static void describe_hypervisor(const struct control *c, line_fn line, void *to)
-{
-    struct xen_hypervisor_counters n;
-    char text[160];
-
-    xen_hypervisor_counters(c->d->hv, &n);
-    snprintf(text, sizeof(text),
-             "hypercalls: irq %" G_GUINT64_FORMAT ", msi %" G_GUINT64_FORMAT
-             ", ranges %" G_GUINT64_FORMAT ", modified %" G_GUINT64_FORMAT
-             ", failed %" G_GUINT64_FORMAT,
-             n.irq_calls, n.msi_calls, n.range_calls, n.modified_calls, n.failures);
-    line(to, text);
-}
-
-static void describe_longest(const char *when, const struct turn_longest *longest, line_fn line,
-                             void *to)
-{
-    char text[160];
-
-    if (longest->source) {
-        snprintf(text, sizeof(text),
-                 "longest turn %s: %" G_GINT64_FORMAT " us of CPU time, %" G_GINT64_FORMAT
-                 " us in all, most of it %s",
-                 when, longest->cpu_ns / 1000, longest->wall_ns / 1000, longest->source);
-    } else {
-        snprintf(text, sizeof(text), "longest turn %s: less than 1000 us", when);
+    if (known && strcmp(topic, "loop") == 0) {
+        turn_forget();
     }
-    line(to, text);
-}
-
-static void describe_loop(line_fn line, void *to)
-{
-    const struct turn_counters *n = turn_counters();
-    char text[160];
-
-    snprintf(text, sizeof(text),
-             "turns %" G_GUINT64_FORMAT ", of more than 1 ms of CPU time %" G_GUINT64_FORMAT
-             ", of more than 5 ms %" G_GUINT64_FORMAT,
-             n->turns, n->above_1ms, n->above_5ms);
-    line(to, text);
-    describe_longest("since the start", &n->longest, line, to);
-    describe_longest("since this was last asked", &n->recent, line, to);
-    turn_forget();
-}
-
-static void describe_pv(const struct control *c, line_fn line, void *to)
-{
-    struct facts *facts;
-
-    if (!c->d->pv) {
-        line(to, "PV devices are not served");
-        return;
-    }
-    facts = facts_new();
-    pv_bus_describe(c->d->pv, facts);
-    facts_foreach_line(facts, line, to);
-    facts_free(facts);
-}
-
-static bool op_describe(void *opaque, const char *topic, line_fn line, void *to)
-{
-    const struct control *c = opaque;
-
-    if (!c->d->machine) {
-        return false;
-    }
-    if (strcmp(topic, "ioreq") == 0) {
-        ioreq_server_describe(c->d->ioreq, line, to);
-    } else if (strcmp(topic, "mapcache") == 0) {
-        describe_mapcache(c, line, to);
-    } else if (strcmp(topic, "hypervisor") == 0) {
-        describe_hypervisor(c, line, to);
-    } else if (strcmp(topic, "pv") == 0) {
-        describe_pv(c, line, to);
-    } else if (strcmp(topic, "loop") == 0) {
-        describe_loop(line, to);
-    } else {
-        return false;
-    }
-    return true;
+    return known;
 }
 
 static const struct qmp_ops ops = {

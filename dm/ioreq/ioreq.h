@@ -17,6 +17,7 @@
 
 #include <glib.h>
 
+struct facts;
 struct ioreq_server;
 struct machine;
 struct xen_handles;
@@ -81,9 +82,7 @@ struct ioreq_server_counters {
     unsigned batch_max;        /* most requests in one turn */
 };
 void ioreq_server_counters(const struct ioreq_server *server, struct ioreq_server_counters *out);
-
-/* Facts for `info ioreq`, one line each. */
-void ioreq_server_describe(const struct ioreq_server *server,
-                           void (*line)(void *opaque, const char *text), void *opaque);
+/* For `info ioreq` and the status page. */
+void ioreq_server_describe(const struct ioreq_server *server, struct facts *to);
 
 #endif

@@ -33,6 +33,7 @@
 
 #include <xendm/clock.h>
 #include <xendm/device.h>
+#include <xendm/facts.h>
 #include <xendm/hypervisor.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
@@ -695,38 +696,46 @@ void ioreq_server_counters(const struct ioreq_server *s, struct ioreq_server_cou
     out->requests = s->core.counters;
 }
 
-void ioreq_server_describe(const struct ioreq_server *s,
-                           void (*line)(void *opaque, const char *text), void *opaque)
+void ioreq_server_describe(const struct ioreq_server *s, struct facts *to)
 {
-    struct ioreq_server_counters c;
-    char text[256];
+    const struct ioreq_counters *r = &s->core.counters;
+    const struct {
+        const char *name;
+        uint64_t count;
+    } counters[] = {
+        {"pio reads", r->pio_reads},
+        {"pio writes", r->pio_writes},
+        {"mmio reads", r->mmio_reads},
+        {"mmio writes", r->mmio_writes},
+        {"config reads", r->config_reads},
+        {"config writes", r->config_writes},
+        {"strings", r->strings},
+        {"string units", r->string_units},
+        {"string units without memory", r->string_faults},
+        {"strings interrupted", r->string_turns},
+        {"buffered", r->buffered},
+        {"buffered ring resynchronised", r->ring_resyncs},
+        {"time offsets", r->time_offsets},
+        {"invalidations", r->invalidates},
+        {"bad requests", r->bad},
+        {"held", r->held},
+        {"delayed", r->delayed},
+        {"waits for a held device", r->waited},
+        {"wakes", s->counters.wakes},
+        {"wakes for nothing", s->counters.idle_wakes},
+        {"ports taken", s->counters.ports},
+        {"notifies", s->counters.notifies},
+        {"spins", s->counters.spins},
+        {"spins that found something", s->counters.spin_hits},
+        {"turns cut", s->counters.full_turns},
+        {"most requests in a turn", s->counters.batch_max},
+    };
 
-    ioreq_server_counters(s, &c);
-#define LINE(...) \
-    do { \
-        snprintf(text, sizeof(text), __VA_ARGS__); \
-        line(opaque, text); \
-    } while (0)
-#define U(x) ((unsigned long long)(x))
-    LINE("server %u, %u vCPUs, pages by %s%s", (unsigned)s->id, s->core.vcpus,
-         s->resource != NULL ? "resource" : "frame", s->core.hold ? ", holding requests" : "");
-    LINE("pio: %llu reads, %llu writes", U(c.requests.pio_reads), U(c.requests.pio_writes));
-    LINE("mmio: %llu reads, %llu writes", U(c.requests.mmio_reads), U(c.requests.mmio_writes));
-    LINE("pci config: %llu reads, %llu writes", U(c.requests.config_reads),
-         U(c.requests.config_writes));
-    LINE("string: %llu requests, %llu units, %llu without memory, %llu times interrupted",
-         U(c.requests.strings), U(c.requests.string_units), U(c.requests.string_faults),
-         U(c.requests.string_turns));
-    LINE("buffered: %llu items, %llu resynchronised", U(c.requests.buffered),
-         U(c.requests.ring_resyncs));
-    LINE("time offset: %llu, invalidate: %llu, bad: %llu, held: %llu", U(c.requests.time_offsets),
-         U(c.requests.invalidates), U(c.requests.bad), U(c.requests.held));
-    LINE("delayed: %llu, waited for a device that was held: %llu times", U(c.requests.delayed),
-         U(c.requests.waited));
-    LINE("wakes: %llu (%llu found nothing), ports taken: %llu, notifies: %llu", U(c.wakes),
-         U(c.idle_wakes), U(c.ports), U(c.notifies));
-    LINE("spins: %llu, successful: %llu; turns cut: %llu, most requests a turn: %u", U(c.spins),
-         U(c.spin_hits), U(c.full_turns), c.batch_max);
-#undef U
-#undef LINE
+    fact_int(to, "server", s->id);
+    fact_int(to, "vCPUs", s->core.vcpus);
+    fact_text(to, "pages by", "%s", s->resource != NULL ? "resource" : "frame");
+    fact_bool(to, "holds requests", s->core.hold);
+    for (size_t i = 0; i < G_N_ELEMENTS(counters); i++) {
+        fact_int(to, counters[i].name, (int64_t)counters[i].count);
+    }
 }

@@ -21,6 +21,22 @@
 
 #include "internal.h"
 
+static void out_facts(GString *text, struct facts *facts)
+{
+    facts_foreach_line(facts, hmp_out_line, text);
+    facts_free(facts);
+}
+
+/* What only the daemon knows; false: it has no such topic. */
+static bool out_topic(const struct qmp_target *t, const char *name, GString *text)
+{
+    struct facts *facts = facts_new();
+    bool known = t->ops->describe && t->ops->describe(t->opaque, name, facts);
+
+    out_facts(text, facts);
+    return known;
+}
+
 static void info_status(struct qmp *qmp, GString *text, const char *arg)
 {
     hmp_out(text, "VM status: %s", qmp_status_name(qmp));
@@ -231,8 +247,7 @@ static void info_device(struct qmp *qmp, GString *text, const char *arg)
         struct facts *facts = facts_new();
 
         device_describe(dev, facts);
-        facts_foreach_line(facts, hmp_out_line, text);
-        facts_free(facts);
+        out_facts(text, facts);
     } else {
         hmp_out(text, "%s: %s", dev->id, dev->class->name);
     }
@@ -333,7 +348,7 @@ void hmp_info(struct qmp_call *call, const char *arg)
         topic++;
     }
     if (topic == topics + G_N_ELEMENTS(topics)) {
-        if (!t->ops->describe || !t->ops->describe(t->opaque, name, hmp_out_line, text)) {
+        if (!out_topic(t, name, text)) {
             hmp_out(text, "Error: there is no topic '%s'; info help lists them", name);
         }
     } else if ((topic->flags & HMP_MACHINE) && !t->machine) {

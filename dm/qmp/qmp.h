@@ -26,6 +26,7 @@
 #include <xendm/machine.h>
 
 struct backend_set;
+struct facts;
 struct qmp;
 
 /*
@@ -78,13 +79,8 @@ struct qmp_ops {
      */
     void (*update)(void *opaque, const char *binary, int socket, struct qmp_call *call);
     int (*system_powerdown)(void *opaque, GError **err);
-    /*
-     * `info TOPIC` for what only main knows: "ioreq", "mapcache", "xenstore" … One call of `line`
-     * per line, no newline.
-     * false: no such topic.
-     */
-    bool (*describe)(void *opaque, const char *topic, void (*line)(void *to, const char *text),
-                     void *to);
+    /* `info TOPIC` for what only the daemon knows: "ioreq", "mapcache" … false: no such topic. */
+    bool (*describe)(void *opaque, const char *topic, struct facts *to);
 };
 
 /* Stays the caller's, and valid until qmp_free(); fields may be filled in later. */

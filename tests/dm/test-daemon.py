@@ -244,7 +244,7 @@ def test_frames(tmp):
     with Machine(tmp, "--fault", "resource,count=all,errno=EOPNOTSUPP", "--vcpus", "3") as m:
         answers = [m.do(c) for c in ("outb 0x70 0x38", "outb 0x71 0x12", "outb 0x70 0x38", "inb 0x71", "vcpu 2", "inb 0x71")]
         report("ioreq pages by guest frame, three vCPUs", answers[3] == answers[5] == ["OK", "0x0012"] and
-               "mapped guest frames" in m.text() and "pages by frame" in m.human("info ioreq"), (answers, m.text()))
+               "mapped guest frames" in m.text() and "pages by: frame" in m.human("info ioreq"), (answers, m.text()))
 
 
 def test_restricted_save(tmp):

@@ -129,7 +129,7 @@ def test_balloon(tmp):
     disk.ready()
     m.cpu.do("outs 0x1f0 2 256 0x%x" % page)
     want(disk.ready() == (0x50, 0), "the drive waits for more")
-    want(re.search("[1-9] without memory", m.qmp.hmp("info ioreq")), m.qmp.hmp("info ioreq"))
+    want(re.search("without memory: [1-9]", m.qmp.hmp("info ioreq")), m.qmp.hmp("info ioreq"))
     m.cpu.ask("populate 0x%x 1" % (page >> 12))
     want(disk.dma(8, 8, False, [(page, 4096)]) == FINE, "after")
     m.cpu.expect("readl 0x%x" % page, 8)

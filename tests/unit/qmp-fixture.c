@@ -11,6 +11,7 @@
 
 #include <xendm/block.h>
 #include <xendm/chardev.h>
+#include <xendm/facts.h>
 
 #include "qmp-fakes.h"
 #include "qmp-fixture.h"
@@ -81,13 +82,12 @@ static void op_quit(void *opaque)
     ((struct fake_dm *)opaque)->quits++;
 }
 
-static bool op_describe(void *opaque, const char *topic, void (*line)(void *to, const char *text),
-                        void *to)
+static bool op_describe(void *opaque, const char *topic, struct facts *to)
 {
     if (strcmp(topic, "mapcache") != 0) {
         return false;
     }
-    line(to, "buckets 3");
+    fact_int(to, "buckets", 3);
     return true;
 }
 

@@ -295,7 +295,7 @@ static void test_human(void)
         {"info recorder 0", "Error: "},
         {"info recorder x", "Error: "},
         {"info log", "ide: info"},
-        {"info mapcache", "buckets 3\r\n"},
+        {"info mapcache", "buckets: 3\r\n"},
         {"info nonsense", "Error: "},
         {"info registers", "xenctx 7"},
         {"info", "info block"},
