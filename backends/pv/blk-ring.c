@@ -10,7 +10,8 @@
  *
  * Data is copied by Xen between pages that the guest granted and buffers of ours, so a grant that
  * goes away is an error of one request, and what is written to the disk was not changed after it
- * was looked at. What is in flight is bounded by MEMORY_MAX and by the ring's size.
+ * was looked at. What comes or ends in one turn is copied by one call, and answered with one event.
+ * What is in flight is bounded by MEMORY_MAX and by the ring's size.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -58,7 +59,9 @@ static const struct blk_protocol protocols[] = {
 #define SEGMENT_BYTES 8u
 
 struct request {
+    struct request *next; /* in its batch */
     struct blk *b;
+    int error;
     unsigned connection;
     uint64_t id;
     uint8_t op; /* as it is answered */
@@ -110,7 +113,7 @@ static void ring_set(struct blk *b)
 void blk_ring_resume_at(struct blk *b, uint32_t index)
 {
     ring_set(b);
-    b->req_cons = b->rsp_prod = index;
+    b->req_cons = b->rsp_prod = b->rsp_seen = index;
 }
 
 /* A front end that goes on with its ring has answers of the back end before us in it. */
@@ -128,27 +131,27 @@ int blk_ring_begin(struct blk *b)
     return 0;
 }
 
-void blk_ring_end(struct blk *b)
-{
-    b->ring = NULL;
-    b->connection++;
-    if (b->more) {
-        g_source_remove(b->more);
-        b->more = 0;
-    }
-}
-
+/* The front end sees it with answers_show(). */
 static void answer(struct blk *b, uint64_t id, uint8_t op, int status)
 {
     uint8_t response[16] = {0};
     int16_t short_status = (int16_t)status;
-    uint32_t old = b->rsp_prod++;
-    uint32_t event;
 
     memcpy(response, &id, sizeof(id));
     response[8] = op;
     memcpy(response + 10, &short_status, sizeof(short_status));
-    memcpy(entry(b, old), response, b->protocol->response);
+    memcpy(entry(b, b->rsp_prod++), response, b->protocol->response);
+}
+
+static void answers_show(struct blk *b)
+{
+    uint32_t old = b->rsp_seen;
+    uint32_t event;
+
+    if (!b->ring || old == b->rsp_prod) {
+        return;
+    }
+    b->rsp_seen = b->rsp_prod;
     __atomic_store_n(&header(b)->rsp_prod, b->rsp_prod, __ATOMIC_RELEASE);
     __atomic_thread_fence(
         __ATOMIC_SEQ_CST); /* the answer is seen before we look who wants to know */
@@ -187,39 +190,173 @@ static int status_of(int error)
                                                        : BLKIF_RSP_ERROR;
 }
 
-static int copy_parts(struct request *r, bool to_guest)
+/* ---- batches ---- */
+
+static void batch_add(struct batch *batch, struct request *r, bool copies)
 {
-    return grants_copy(pv_host(&r->b->dev)->grants, r->part, r->nparts, to_guest);
+    r->next = NULL;
+    if (batch->last) {
+        batch->last->next = r;
+    } else {
+        batch->first = r;
+    }
+    batch->last = r;
+    batch->count++;
+    batch->parts += copies ? r->nparts : 0;
+}
+
+static struct batch batch_take(struct batch *batch)
+{
+    struct batch all = *batch;
+
+    *batch = (struct batch){0};
+    return all;
+}
+
+static void copy_these(struct blk *b, struct request **of, struct grant_copy *part, unsigned count,
+                       bool to_guest)
+{
+    grants_copy(pv_host(&b->dev)->grants, part, count, to_guest);
+    for (unsigned i = 0; i < count; i++) {
+        of[i]->error = of[i]->error ? of[i]->error : part[i].error;
+    }
+}
+
+static bool copies(const struct request *r, bool to_guest)
+{
+    return !r->error && r->then == (to_guest ? BLOCK_READ : BLOCK_WRITE);
+}
+
+/* As few calls as hold all parts; a request whose data could not be copied has `error`. */
+static void batch_copy(struct blk *b, struct request *first, bool to_guest)
+{
+    struct grant_copy part[GRANTS_COPY_MAX];
+    struct request *of[GRANTS_COPY_MAX];
+    unsigned count = 0;
+
+    for (struct request *r = first; r; r = r->next) {
+        if (count > 0 && copies(r, to_guest) && count + r->nparts > GRANTS_COPY_MAX) {
+            copy_these(b, of, part, count, to_guest);
+            count = 0;
+        }
+        for (unsigned i = 0; copies(r, to_guest) && i < r->nparts; i++) {
+            of[count] = r;
+            part[count++] = r->part[i];
+        }
+    }
+    if (count > 0) {
+        copy_these(b, of, part, count, to_guest);
+    }
 }
 
 static void submit(struct request *r);
 
+/* Its answer is in the ring, or nobody waits for one. */
+static void request_end(struct request *r)
+{
+    r->b->in_flight--;
+    r->b->memory -= r->memory;
+    request_free(r);
+}
+
+static void batch_drop(struct batch *batch)
+{
+    struct batch all = batch_take(batch);
+
+    while (all.first) {
+        struct request *r = all.first;
+
+        all.first = r->next;
+        request_end(r);
+    }
+}
+
+void blk_ring_end(struct blk *b)
+{
+    b->ring = NULL;
+    b->connection++;
+    g_clear_handle_id(&b->more, g_source_remove);
+    g_clear_handle_id(&b->finishing, g_source_remove);
+    batch_drop(&b->writes);
+    batch_drop(&b->ended);
+}
+
+/* Answers what has ended. */
+static void finish(struct blk *b)
+{
+    struct batch all = batch_take(&b->ended);
+
+    g_clear_handle_id(&b->finishing, g_source_remove);
+    batch_copy(b, all.first, true);
+    while (all.first) {
+        struct request *r = all.first;
+
+        all.first = r->next;
+        b->errors += r->error != 0;
+        answer(b, r->id, r->op, status_of(r->error));
+        request_end(r);
+    }
+    answers_show(b);
+    if (b->stalled) {
+        b->stalled = false;
+        blk_ring_run(b);
+    }
+}
+
+static gboolean finish_later(gpointer opaque)
+{
+    struct blk *b = opaque;
+
+    turn_of("PV disk");
+    b->finishing = 0;
+    finish(b);
+    return G_SOURCE_REMOVE;
+}
+
+/* More may end in this turn: they are answered together, when no more can come, or at its end. */
 static void done(struct block_request *io, int error)
 {
     struct request *r = io->opaque;
     struct blk *b = r->b;
-    bool current = b->ring && r->connection == b->connection;
 
-    if (!error && r->stage == FLUSH_FIRST && current) {
+    if (!b->ring || r->connection != b->connection) {
+        request_end(r);
+        if (!b->ring && b->in_flight == 0) {
+            pv_idle(&b->dev);
+        }
+        return;
+    }
+    if (!error && r->stage == FLUSH_FIRST) {
         r->stage = TRANSFER;
         submit(r);
         return;
     }
-    if (!error && r->then == BLOCK_READ && current) {
-        error = copy_parts(r, true);
+    r->error = error;
+    batch_add(&b->ended, r, copies(r, true));
+    if (b->ended.count == b->in_flight || b->ended.parts >= GRANTS_COPY_MAX) {
+        finish(b);
+    } else if (!b->finishing) {
+        b->finishing = g_idle_add_full(G_PRIORITY_HIGH, finish_later, b, NULL);
     }
-    b->in_flight--;
-    b->memory -= r->memory;
-    b->errors += error != 0;
-    if (current) {
-        answer(b, r->id, r->op, status_of(error));
-    }
-    request_free(r);
-    if (b->stalled && b->ring) {
-        b->stalled = false;
-        blk_ring_run(b);
-    } else if (!b->ring && b->in_flight == 0) {
-        pv_idle(&b->dev);
+}
+
+/* The data of what is to be written is fetched, and the disk has it to do. */
+static void writes_begin(struct blk *b)
+{
+    struct batch all = batch_take(&b->writes);
+
+    batch_copy(b, all.first, false);
+    while (all.first) {
+        struct request *r = all.first;
+
+        all.first = r->next;
+        if (!r->error) {
+            submit(r);
+            continue;
+        }
+        b->refused++;
+        answer(b, r->id, r->op, status_of(r->error));
+        request_end(r);
     }
 }
 
@@ -298,9 +435,6 @@ static int begin_transfer(struct request *r, uint64_t sector, const uint8_t *seg
     if (rc == 0) {
         rc = give_buffer(r, (size_t)sectors * BLK_SECTOR);
     }
-    if (rc == 0 && write) {
-        rc = copy_parts(r, false);
-    }
     if (rc < 0) {
         return rc;
     }
@@ -350,7 +484,14 @@ static void begun(struct request *r, int rc)
     }
     b->in_flight++;
     b->memory += r->memory;
-    submit(r);
+    if (r->then != BLOCK_WRITE) {
+        submit(r);
+        return;
+    }
+    batch_add(&b->writes, r, true);
+    if (b->writes.parts >= GRANTS_COPY_MAX) {
+        writes_begin(b);
+    }
 }
 
 static void take_indirect(struct blk *b, const uint8_t *e)
@@ -402,6 +543,9 @@ static void take(struct blk *b, const uint8_t *e)
     struct request *r;
 
     b->requests++;
+    if (e[0] != BLKIF_OP_READ && e[0] != BLKIF_OP_WRITE && e[0] != BLKIF_OP_INDIRECT) {
+        writes_begin(b); /* those go first */
+    }
     switch (e[0]) {
     case BLKIF_OP_READ:
     case BLKIF_OP_WRITE:
@@ -454,7 +598,7 @@ static int waiting(struct blk *b)
     return 0;
 }
 
-void blk_ring_run(struct blk *b)
+static void take_waiting(struct blk *b)
 {
     uint8_t copy[ENTRY_MAX];
     size_t before = b->memory;
@@ -484,4 +628,11 @@ void blk_ring_run(struct blk *b)
         __atomic_signal_fence(__ATOMIC_SEQ_CST); /* from here on it is the copy */
         take(b, copy);
     }
+}
+
+void blk_ring_run(struct blk *b)
+{
+    take_waiting(b);
+    writes_begin(b);
+    answers_show(b);
 }

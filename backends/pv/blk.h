@@ -20,6 +20,14 @@ struct blk_protocol {
     unsigned response;
 };
 
+struct request;
+
+/* Requests whose data is copied by one call. */
+struct batch {
+    struct request *first, *last;
+    unsigned count, parts;
+};
+
 struct blk {
     struct pv_device dev;
 
@@ -32,9 +40,13 @@ struct blk {
     uint8_t *ring;    /* NULL: not connected */
     uint32_t entries; /* a power of two */
     uint32_t req_cons, rsp_prod;
+    uint32_t rsp_seen;   /* answers up to here the front end can see */
     unsigned connection; /* requests of an earlier one are not answered */
     bool stalled;        /* too much is in flight: goes on when something ends */
     guint more;          /* goes on in the next turn; 0: no */
+    struct batch writes; /* to be copied from the guest before this turn ends */
+    struct batch ended;  /* to be copied to the guest, and answered */
+    guint finishing;     /* answers them; 0: nothing ended, or it is answered already */
 
     unsigned in_flight;
     size_t memory; /* bytes of their buffers */

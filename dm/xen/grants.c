@@ -103,13 +103,21 @@ static int copy_error(int16_t status)
                                                : -EIO;
 }
 
-int grants_copy(struct grants *g, const struct grant_copy *parts, unsigned count, bool to_guest)
+static int all_fail(struct grant_copy *parts, unsigned count, int error)
+{
+    for (unsigned i = 0; i < count; i++) {
+        parts[i].error = error;
+    }
+    return error;
+}
+
+int grants_copy(struct grants *g, struct grant_copy *parts, unsigned count, bool to_guest)
 {
     xengnttab_grant_copy_segment_t seg[GRANTS_COPY_MAX];
     int error = 0;
 
     if (count == 0 || count > GRANTS_COPY_MAX) {
-        return count ? -EINVAL : 0;
+        return all_fail(parts, count, count ? -EINVAL : 0);
     }
     for (unsigned i = 0; i < count; i++) {
         const struct grant_copy *p = &parts[i];
@@ -118,7 +126,7 @@ int grants_copy(struct grants *g, const struct grant_copy *parts, unsigned count
             .foreign = {.ref = p->ref, .offset = p->offset, .domid = (uint16_t)g->domid}};
 
         if (p->offset + (unsigned)p->len > GRANT_PAGE_SIZE) {
-            return -EINVAL;
+            return all_fail(parts, count, -EINVAL);
         }
         seg[i] = (xengnttab_grant_copy_segment_t){
             .source = to_guest ? ours : theirs,
@@ -128,10 +136,11 @@ int grants_copy(struct grants *g, const struct grant_copy *parts, unsigned count
         };
     }
     if (xengnttab_grant_copy(g->handle, count, seg) != 0) {
-        return errno ? -errno : -EIO;
+        return all_fail(parts, count, errno ? -errno : -EIO);
     }
-    for (unsigned i = 0; i < count && !error; i++) {
-        error = copy_error(seg[i].status);
+    for (unsigned i = 0; i < count; i++) {
+        parts[i].error = copy_error(seg[i].status);
+        error = error ? error : parts[i].error;
     }
     return error;
 }

@@ -39,11 +39,12 @@ struct grant_copy {
     uint32_t ref;
     uint16_t offset, len; /* within the page */
     void *local;
+    int error; /* afterwards: 0, or -errno */
 };
 /*
- * At most GRANTS_COPY_MAX. 0 if all were copied, else -errno of the first that was not; others may
- * be.
+ * At most GRANTS_COPY_MAX, by one call of Xen's. 0 if all were copied, else -errno of the first
+ * that was not; others may be, as each part's `error` says.
  */
-int grants_copy(struct grants *g, const struct grant_copy *parts, unsigned count, bool to_guest);
+int grants_copy(struct grants *g, struct grant_copy *parts, unsigned count, bool to_guest);
 
 #endif

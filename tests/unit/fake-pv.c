@@ -110,7 +110,7 @@ unsigned grants_mapped(const struct grants *g)
     return g->mapped;
 }
 
-int grants_copy(struct grants *g, const struct grant_copy *parts, unsigned count, bool to_guest)
+int grants_copy(struct grants *g, struct grant_copy *parts, unsigned count, bool to_guest)
 {
     int error = 0;
 
@@ -119,12 +119,13 @@ int grants_copy(struct grants *g, const struct grant_copy *parts, unsigned count
         fake_grant_copying();
     }
     g_assert_cmpuint(count, <=, GRANTS_COPY_MAX);
-    for (unsigned i = 0; i < count && !error; i++) {
-        const struct grant_copy *p = &parts[i];
+    for (unsigned i = 0; i < count; i++) {
+        struct grant_copy *p = &parts[i];
 
         g_assert_cmpuint(p->offset + p->len, <=, GRANT_PAGE_SIZE);
-        error = usable(p->ref, to_guest);
-        if (!error) {
+        p->error = usable(p->ref, to_guest);
+        error = error ? error : p->error;
+        if (!p->error) {
             uint8_t *theirs = (uint8_t *)fake_grant_page(p->ref) + p->offset;
 
             memcpy(to_guest ? theirs : p->local, to_guest ? p->local : theirs, p->len);

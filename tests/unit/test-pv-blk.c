@@ -298,6 +298,58 @@ static void test_read_write(gconstpointer small)
     }
 }
 
+/* What comes or ends together is copied by one call and answered with one event. */
+static void test_together(void)
+{
+    struct world *w = world_new(false, 0);
+
+    for (unsigned i = 0; i < 8; i++) {
+        memset(fake_grant(DATA + i, i == 5), (int)i, 4096);
+        add_segment(w, request(w, i % 2 ? BLKIF_OP_READ : BLKIF_OP_WRITE, i, 8 * i), DATA + i, 0,
+                    7);
+    }
+    w->drive->hold = true;
+    fake_grant_copies = 0;
+    push(w);
+    g_assert_cmpuint(fake_grant_copies, ==, 1);
+    g_assert_cmpuint(w->drive->submitted[BLOCK_WRITE], ==, 4);
+    g_assert_cmpuint(w->drive->submitted[BLOCK_READ], ==, 4);
+    fake_evtchn_rung(PORT);
+    fake_block_complete_all(w->drive);
+    g_assert_cmpuint(fake_grant_copies, ==, 2);
+    g_assert_cmpuint(fake_evtchn_rung(PORT), ==, 1);
+    for (unsigned i = 1; i < 8; i += 2) { /* as the disk has them: reads were asked for first */
+        expect_answer(w, i, BLKIF_OP_READ, i == 5 ? BLKIF_RSP_ERROR : BLKIF_RSP_OKAY);
+        g_assert_cmpuint(sector_in(DATA + i, 7), ==, i == 5 ? 0x0505050505050505 : 8 * i + 7);
+    }
+    for (unsigned i = 0; i < 8; i += 2) {
+        expect_answer(w, i, BLKIF_OP_WRITE, BLKIF_RSP_OKAY);
+        g_assert_cmphex(w->drive->data[8 * i * 512 + 511], ==, i);
+    }
+    world_free(w);
+}
+
+/* One that is stuck does not keep the others from being answered. */
+static void test_one_stays(void)
+{
+    struct world *w = world_new(false, 0);
+
+    fake_grant(DATA, false);
+    w->drive->hold = true;
+    for (unsigned i = 0; i < 3; i++) {
+        add_segment(w, request(w, BLKIF_OP_READ, i, 8 * i), DATA, 0, 7);
+    }
+    push(w);
+    fake_block_complete(w->drive, 2);
+    fake_block_complete(w->drive, 0);
+    fake_pv_settle();
+    expect_answer(w, 2, BLKIF_OP_READ, BLKIF_RSP_OKAY);
+    expect_answer(w, 0, BLKIF_OP_READ, BLKIF_RSP_OKAY);
+    fake_block_complete(w->drive, 0);
+    expect_answer(w, 1, BLKIF_OP_READ, BLKIF_RSP_OKAY);
+    world_free(w);
+}
+
 static void test_keys(void)
 {
     struct world *w = world_new(false, 0);
@@ -763,6 +815,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_data_func("/pv/blk/read-write", NULL, test_read_write);
     g_test_add_data_func("/pv/blk/read-write-32", "", test_read_write);
+    g_test_add_func("/pv/blk/together", test_together);
+    g_test_add_func("/pv/blk/one-stays", test_one_stays);
     g_test_add_func("/pv/blk/keys", test_keys);
     g_test_add_func("/pv/blk/flush", test_flush);
     g_test_add_func("/pv/blk/discard", test_discard);
