@@ -78,7 +78,7 @@ void turn_end(void)
     int64_t now, wall;
 
     if (t.start == 0) {
-        return; /* the first call of all: what was before is the start */
+        return; /* the first call: what was before is the start */
     }
     now = host_clock_ns(CLOCK_MONOTONIC);
     wall = now - t.start;
@@ -94,6 +94,12 @@ void turn_end(void)
 const struct turn_counters *turn_counters(void)
 {
     return &t.counters;
+}
+
+void turn_start(void)
+{
+    t.counters = (struct turn_counters){0};
+    t.start = 0;
 }
 
 void turn_forget(void)

@@ -6,6 +6,7 @@
 #include <xendm/device.h>
 #include <xendm/log.h>
 #include <xendm/mapcache.h>
+#include <xendm/turn.h>
 #include <xendm/vnc.h>
 #include <xendm/xenstore.h>
 
@@ -215,6 +216,7 @@ int daemon_serve(struct daemon *d, GError **err)
     } else if (serve_fresh(d, err) < 0) {
         return -1;
     }
+    turn_start();
     g_main_loop_run(d->loop);
     return 0;
 }

@@ -21,6 +21,8 @@
 #include "internal.h"
 
 #define SLICE_NS 500000 /* of a turn */
+#define OLD_PART (2u << 20)
+#define OLD_MAX 4u /* a guest makes new ones more slowly than they go; if not, it waits */
 
 struct display_watch {
     struct display *display;
@@ -42,7 +44,10 @@ struct display {
     unsigned slice_pauses, pauses; /* display_set_slice() */
     uint32_t *pixels;              /* mapped from fd, which a viewer's process may have, too */
     int fd;
+    bool sealed;
     unsigned width, height;
+    GQueue old; /* struct old_surface *: on their way out */
+    guint old_source;
     struct display_cursor *cursor; /* NULL: none */
     int cursor_x, cursor_y;
     bool cursor_visible;
@@ -75,21 +80,76 @@ static size_t surface_bytes(unsigned width, unsigned height)
     return (size_t)width * height * sizeof(uint32_t);
 }
 
+/*
+ * Giving back 16 MiB takes the kernel some 3 ms: it is done in parts, like drawing. Of a surface
+ * that a viewer's process got only the unmapping can be; the pages go with its last descriptor.
+ */
+struct old_surface {
+    uint8_t *at;
+    size_t left;
+    int fd;
+};
+
+static void old_surface_part(struct old_surface *o)
+{
+    size_t part = MIN(o->left, OLD_PART);
+
+    o->left -= part;
+    if (fallocate(o->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)o->left, (off_t)part) <
+        0) {
+        /* sealed */
+    }
+    munmap(o->at + o->left, part);
+    if (o->left == 0) {
+        close(o->fd);
+    }
+}
+
+static gboolean old_turn(gpointer opaque)
+{
+    struct display *d = opaque;
+    struct old_surface *o = g_queue_peek_head(&d->old);
+
+    turn_of("display");
+    old_surface_part(o);
+    if (o->left == 0) {
+        g_free(g_queue_pop_head(&d->old));
+    }
+    if (!g_queue_is_empty(&d->old)) {
+        return G_SOURCE_CONTINUE;
+    }
+    d->old_source = 0;
+    return G_SOURCE_REMOVE;
+}
+
+static void old_surfaces_free(struct display *d, unsigned keep)
+{
+    while (g_queue_get_length(&d->old) > keep) {
+        struct old_surface *o = g_queue_pop_head(&d->old);
+        while (o->left > 0) {
+            old_surface_part(o);
+        }
+        g_free(o);
+    }
+}
+
 static void surface_free(struct display *d)
 {
     if (d->pixels) {
-        munmap(d->pixels, surface_bytes(d->width, d->height));
-        close(d->fd);
+        struct old_surface *o = g_new(struct old_surface, 1);
+        *o = (struct old_surface){(uint8_t *)d->pixels, surface_bytes(d->width, d->height), d->fd};
+        g_queue_push_tail(&d->old, o);
+        old_surfaces_free(d, OLD_MAX);
+        if (d->old_source == 0) {
+            d->old_source = g_idle_add_full(G_PRIORITY_DEFAULT, old_turn, d, NULL);
+        }
     }
     d->pixels = NULL;
     d->fd = -1;
     d->width = d->height = 0;
+    d->sealed = false;
 }
 
-/*
- * Whoever is given the descriptor can neither shorten the memory, which would end us by SIGBUS, nor
- * map it for writing.
- */
 static bool surface_new(struct display *d, unsigned width, unsigned height)
 {
     size_t bytes = surface_bytes(width, height);
@@ -102,12 +162,7 @@ static bool surface_new(struct display *d, unsigned width, unsigned height)
     if (ftruncate(fd, (off_t)bytes) == 0) {
         p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     }
-    if (p == MAP_FAILED ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) <
-            0) {
-        if (p != MAP_FAILED) {
-            munmap(p, bytes);
-        }
+    if (p == MAP_FAILED) {
         close(fd);
         return false;
     }
@@ -116,6 +171,19 @@ static bool surface_new(struct display *d, unsigned width, unsigned height)
     d->width = width;
     d->height = height;
     return true;
+}
+
+/*
+ * Whoever is given the descriptor can neither shorten the memory, which would end us by SIGBUS, nor
+ * map it for writing.
+ */
+static bool surface_seal(struct display *d)
+{
+    if (!d->sealed) {
+        d->sealed = fcntl(d->fd, F_ADD_SEALS,
+                          F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0;
+    }
+    return d->sealed;
 }
 
 static void display_drop_surface(struct display *d)
@@ -139,6 +207,8 @@ void display_free(struct display *d)
     g_clear_handle_id(&d->source, g_source_remove);
     g_ptr_array_free(d->watches, TRUE);
     surface_free(d);
+    g_clear_handle_id(&d->old_source, g_source_remove);
+    old_surfaces_free(d, 0);
     g_free(d->cursor);
     g_free(d);
 }
@@ -256,9 +326,9 @@ bool display_cursor_get(const struct display *d, const struct display_cursor **c
     return d->cursor && d->cursor_visible;
 }
 
-int display_surface_fd(const struct display *d)
+int display_surface_fd(struct display *d)
 {
-    return d->fd;
+    return d->pixels && surface_seal(d) ? d->fd : -1;
 }
 
 void display_wish(struct display *d, unsigned width, unsigned height)

@@ -106,7 +106,7 @@ const uint32_t *display_pixels(const struct display *d, unsigned *width, unsigne
  * The surface's memory, for a viewer in another process: a descriptor that can be mapped read-only,
  * width * height * 4 bytes; the display's own, another one after each resize. -1: no surface.
  */
-int display_surface_fd(const struct display *d);
+int display_surface_fd(struct display *d);
 /* What a newly come viewer has to know; false: no cursor, or not visible. */
 bool display_cursor_get(const struct display *d, const struct display_cursor **cursor, int *x,
                         int *y);

@@ -16,6 +16,8 @@
 /* From here on the turn is `source`'s, a string constant. */
 void turn_of(const char *source);
 
+/* From here on they count: there is a guest that waits. */
+void turn_start(void);
 /* By the loop around poll(2). */
 void turn_begin(void);
 void turn_end(void);

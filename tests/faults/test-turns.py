@@ -147,6 +147,26 @@ def test_scatter(tmp):
     m.end()
 
 
+def test_picture(tmp):
+    """pictures of the largest screens are drawn, packed and written, and their memory is given back"""
+    m = machine(tmp)
+    limit = LIMIT_US * (SANITIZED if sanitized(m) else 1)
+    m.cpu.do("outb 0x3c2 1"), m.cpu.do("inb 0x3da"), m.cpu.do("outb 0x3c0 0x20")
+    for width, height, depth, name in ((2560, 1600, 32, "a.png"), (4096, 4096, 8, "a.ppm")):
+        vbe(m.cpu, (4, 0), (1, width), (2, height), (3, depth), (4, 0x41))
+        for at in range(0, 16 << 20, 1 << 20):
+            m.cpu.do("memset 0x%x 65536 0x%x" % (0xf0000000 + at, at >> 18))
+        m.qmp.hmp("info loop")
+        m.qmp.ok("screendump", filename=os.path.join(tmp, name))
+        want(os.path.getsize(os.path.join(tmp, name)) > 0, "a picture")
+        for _ in range(20):
+            m.qmp.ok("query-status")    # the memory goes in parts
+        took = longest(m)
+        want(took <= limit, "a turn took", took, "us of CPU time")
+    want("rows drawn: %u" % (1600 + 4096) in m.qmp.hmp("info device VGA"), m.qmp.hmp("info device VGA"))
+    m.end()
+
+
 def slice_ns(pid):
     """What the scheduler gives the process in one go: struct sched_attr's runtime. Kernels before 6.12 say 0."""
     attr = ctypes.create_string_buffer(56)
@@ -165,4 +185,4 @@ def test_slice(tmp):
 
 
 if __name__ == "__main__":
-    sys.exit(tap([test_vbe, test_bar, test_clear, test_qmp, test_scatter, test_slice]))
+    sys.exit(tap([test_vbe, test_bar, test_clear, test_qmp, test_scatter, test_picture, test_slice]))

@@ -187,6 +187,17 @@ static void turns_until(const unsigned *count, unsigned value)
     }
 }
 
+/* Until nothing is to be done any more; how many there were. */
+static unsigned turns_left(void)
+{
+    unsigned n = 0;
+
+    while (g_main_context_iteration(NULL, FALSE)) {
+        n++;
+    }
+    return n;
+}
+
 /* Who asks while a picture is drawn gets the next one: it has to show what is true by then. */
 static void test_parts(void)
 {
@@ -243,7 +254,7 @@ static void test_parts_end(void)
     display_refresh(a.watch, false);
     display_unwatch(a.watch);
     g_assert_cmpuint(p.unwatched, ==, 1);
-    g_assert_false(g_main_context_iteration(NULL, FALSE));
+    turns_left();
     g_assert_cmpuint(p.parts, ==, 1);
 
     a.watch = display_watch(d, &looker, &a); /* the next one begins at the top */
@@ -262,13 +273,37 @@ static void test_parts_end(void)
     display_set_device(d, NULL, NULL);
     g_assert_cmpuint(b.drawn, ==, 1);
     g_assert_null(display_pixels(d, &width, &height));
-    g_main_context_iteration(NULL, FALSE);
+    turns_left();
     display_refresh(b.watch, false);
     g_assert_cmpuint(b.drawn, ==, 2);
     display_set_device(d, &slow_device, &p);
     display_refresh(b.watch, false);
     display_free(d);
     g_assert_false(g_main_context_iteration(NULL, FALSE));
+}
+
+/* 16 MiB go in some turns, whether a viewer's process has the descriptor or not. */
+static void test_memory_goes(void)
+{
+    struct display *d = display_new();
+    struct painter p = {.display = d, .width = 2560, .height = 1600};
+    struct looker l = {0};
+
+    display_set_device(d, &painter_device, &p);
+    for (unsigned given = 0; given < 2; given++) {
+        l.watch = display_watch(d, &looker, &l);
+        display_refresh(l.watch, false);
+        g_assert_true(!given || display_surface_fd(d) >= 0);
+        display_unwatch(l.watch);
+        g_assert_cmpuint(turns_left(), >=, 8);
+    }
+    for (unsigned i = 0; i < 20; i++) { /* faster than turns: there are never many */
+        l.watch = display_watch(d, &looker, &l);
+        display_refresh(l.watch, false);
+        display_unwatch(l.watch);
+    }
+    g_assert_cmpuint(turns_left(), <=, 40);
+    display_free(d);
 }
 
 struct told {
@@ -643,6 +678,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/display/parts", test_parts);
     g_test_add_func("/display/parts-end", test_parts_end);
+    g_test_add_func("/display/memory-goes", test_memory_goes);
     g_test_add_func("/display/viewers", test_viewers);
     g_test_add_func("/display/cursor", test_cursor);
     g_test_add_func("/display/wish", test_wish);
