@@ -177,6 +177,7 @@ static void obey(const struct vnc_message *m, int fd)
         break;
     case VNC_DONE:
         server.drawing = false;
+        server.fresh = true;
         break;
     case VNC_CHANGED:
         server_hurry();
@@ -216,18 +217,51 @@ static void hear_daemon(void)
     }
 }
 
+static void ask(void)
+{
+    server.drawing = true;
+    server.next_frame = now_ms() + server.pause;
+    server.pause = server.pause * 5 / 4 > PAUSE_MAX_MS ? PAUSE_MAX_MS : server.pause * 5 / 4;
+    tell_value(VNC_REFRESH, 0);
+}
+
 static void ask_for_picture(void)
 {
     bool wanted =
         server.client->state == RFB_NORMAL && !sraRgnEmpty(server.client->requestedRegion);
 
-    if (!wanted || server.drawing || !server.ready || now_ms() < server.next_frame) {
+    if (wanted && !server.drawing && server.ready && now_ms() >= server.next_frame) {
+        ask();
+    }
+}
+
+static void wait_for_picture(void)
+{
+    struct pollfd p = {VNC_FD_DAEMON, POLLIN, 0};
+
+    while (server.drawing && poll(&p, 1, PICTURE_MS) == 1) {
+        hear_daemon();
+    }
+}
+
+/*
+ * The library answers a request that is not incremental at once, with what it has, which may be as
+ * old as the viewer's last request: first it is drawn. Not more often than other pictures are.
+ */
+static void before_update(rfbClientPtr client)
+{
+    if (server.fresh || !server.ready) {
         return;
     }
-    server.drawing = true;
-    server.next_frame = now_ms() + server.pause;
-    server.pause = server.pause * 5 / 4 > PAUSE_MAX_MS ? PAUSE_MAX_MS : server.pause * 5 / 4;
-    tell_value(VNC_REFRESH, 0);
+    if (!server.drawing) {
+        server_hurry();
+        int64_t left = server.next_frame - now_ms();
+        if (left > 0) {
+            poll(NULL, 0, (int)left);
+        }
+        ask();
+    }
+    wait_for_picture();
 }
 
 /* ---- the viewer ---- */
@@ -289,15 +323,11 @@ static void look_at_client_init(void)
  */
 static void get_ready(void)
 {
-    struct pollfd p = {VNC_FD_DAEMON, POLLIN, 0};
-
     look_at_client_init();
     server.ready = server.drawing = true;
     tell_value(VNC_READY, server.shared);
     tell_value(VNC_REFRESH, 1);
-    while (server.drawing && poll(&p, 1, PICTURE_MS) == 1) {
-        hear_daemon();
-    }
+    wait_for_picture();
 }
 
 static void hear_viewer(void)
@@ -337,6 +367,7 @@ static void setup(void)
     server.screen->setXCutText = NULL;
     server.screen->permitFileTransfer = FALSE;
     server.screen->setDesktopSizeHook = on_wish;
+    server.screen->displayHook = before_update;
     if (server.start.start.auth) {
         server.screen->authPasswdData = passwords;
         server.screen->passwordCheck = check_password;
@@ -391,6 +422,7 @@ static void serve(void)
         if (poll(p, 2, wait_time()) < 0 && errno != EINTR) {
             return;
         }
+        server.fresh = false;
         if (p[0].revents) {
             hear_daemon();
         }

@@ -26,7 +26,7 @@ struct server {
     bool shared; /* it would share */
     bool failed_auth;
     bool drawing;       /* a REFRESH is under way */
-    bool whole;         /* … and the next is to be a whole picture */
+    bool fresh;         /* one has just ended: what is sent now is what the guest shows */
     int64_t next_frame; /* ms, CLOCK_MONOTONIC */
     unsigned pause;     /* ms between frames: longer while nothing changes */
 

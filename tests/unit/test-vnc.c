@@ -327,6 +327,27 @@ static void test_picture(void)
     seat_free(s);
 }
 
+/* A viewer that never asks incrementally: each of its pictures is of its time. */
+static void test_whole_pictures(void)
+{
+    struct seat *s = seat_new("127.0.0.1:0,to=99", NULL);
+    uint32_t pixels[20 * 10];
+    int fd = view(s);
+
+    encodings(fd, 0);
+    for (uint32_t colour = 0x00010000; colour <= 0x00050000; colour += 0x00010000) {
+        s->colour = colour;
+        request(fd, 20, 10, false);
+        picture(fd, 20, 10, pixels);
+        for (unsigned i = 0; i < 200; i++) {
+            g_assert_cmphex(pixels[i], ==, colour + i);
+        }
+    }
+    close(fd);
+    expect(s, "went ");
+    seat_free(s);
+}
+
 static void key(int fd, uint32_t symbol, bool down)
 {
     uint8_t m[8] = {4,
@@ -859,6 +880,7 @@ int main(int argc, char **argv)
     g_setenv("XENDM_VNC_SERVER", server, TRUE);
     g_test_add_func("/vnc/options", test_options);
     g_test_add_func("/vnc/picture", test_picture);
+    g_test_add_func("/vnc/whole-pictures", test_whole_pictures);
     g_test_add_func("/vnc/keys", test_keys);
     g_test_add_func("/vnc/layout", test_layout);
     g_test_add_func("/vnc/extended-keys", test_extended_keys);
