@@ -5,22 +5,47 @@ SeaBIOS finds fw_cfg and in it the boot ROM (linuxboot_dma.bin), which asks for 
 linuxboot.bin, without DMA: under this emulator it reads some megabytes byte by byte, so its guest gets more time.
 """
 
+import hashlib
+import os
 import shutil
 
 from labkit import build
+from labkit.cpio import Cpio
 from labkit.guest import BASE_APPEND
-from labkit.suite import life
+from labkit.suite import Skip, life
 
+LARGE = 200
 STEPS = [
     "what is no kernel ends the start, with a reason",
     "boots kernel and initial RAM disk past a disk that could boot as well",
     "kernel and initial RAM disk arrived whole",
     "boots them again after a reboot",
+    "an initial RAM disk of %d MB arrives whole" % LARGE,
 ]
 TIME = {"xendm": 400, "qemu": 900}
 
 
-@life("kernel", STEPS, memory=768)
+# Runs before the initial RAM disk's own init.
+LOOK = """#!/bin/busybox sh
+/bin/busybox md5sum </large >/sum
+echo "LAB large $(/bin/busybox cat /sum)" >/dev/console
+exec /init
+"""
+
+
+def large_initrd(t):
+    """The usual one with a file of random bytes; their checksum."""
+    data = os.urandom(LARGE << 20)
+    archive = Cpio()
+    archive.file("large", data)
+    archive.file("look", LOOK.encode(), 0o755)
+    with open("%s/share/guest/direct.initrd" % t.box.work, "ab") as stream:
+        stream.write(archive.data())
+    t.box.run("cp /share/guest/direct.initrd /root/initrd; sync", 240)
+    return hashlib.md5(data).hexdigest()
+
+
+@life("kernel", STEPS, memory=1300)
 def kernel(t):
     """One guest, with a disk whose own boot menu is not used."""
     share = "%s/share/guest/" % t.box.work
@@ -61,4 +86,15 @@ def kernel(t):
         guest.wait_for(r"LAB serve", TIME.get(t.box.dm, 400))
         t.match(guest.cmd("cat /proc/cmdline"), r" labdirect=a,b$", "command line")
     guest.cleanup()
+
+    with t.step(STEPS[4]):
+        if t.box.dm == "qemu":
+            raise Skip("QEMU's boot ROM for Xen fetches it byte by byte")
+        wanted = large_initrd(t)
+        guest = t.guest("large", memory=512 + 3 * LARGE, kernel="/root/vmlinuz", ramdisk="/root/initrd",
+                        cmdline=BASE_APPEND + " xen_emul_unplug=never rdinit=/look")
+        guest.create()
+        t.equal(guest.wait_for(r"LAB large (\w+)", 500).group(1), wanted, "checksum in the guest")
+        guest.wait_for(r"LAB serve", 100)
+        guest.cleanup()
     t.box.run("rm -f /root/vmlinuz /root/initrd /root/cut")

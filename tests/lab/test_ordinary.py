@@ -2,18 +2,12 @@
 """An ordinary xl.cfg: libxl's default display, VNC with a password, network cards on a bridge; and the same network by the
 PV drivers, which unplug the card."""
 
-import os
-
 from labkit.suite import life
 from labkit.util import LabError
-from viewer import Viewer
+from network import DRIVERS, MACS, MEGABYTES, NETS, Copy, bridge, cards, carried, data, no_bridge, pings, vif
+from viewer import PASSWORD, Viewer, place, same_as_screen, view
 
-PASSWORD = "sesame42"
-MEGABYTES = 4
-MACS = {"rtl8139": "00:16:3e:00:01:39", "e1000": "00:16:3e:00:10:00"}
-DRIVERS = {"rtl8139": "8139cp", "e1000": "e1000"}
-NETS = {"rtl8139": "10.9.1", "e1000": "10.9.2"}
-
+LONG = 12               # MB of a copy during which the guest is moved
 ORDINARY = [
     "xl create with libxl's display, vnc=1, vncpasswd, two cards on a bridge",
     "both cards' drivers bind, with their addresses",
@@ -22,7 +16,8 @@ ORDINARY = [
     "a viewer with a wrong password is refused",
     "a viewer sees what is on the screen",
     "a viewer's keys reach the guest",
-    "xl save, xl restore: the network and VNC are there again",
+    "both cards carry a copy while the guest is saved and restored",
+    "after xl restore the network and VNC are there again",
     "powers off; the taps are gone",
 ]
 PV = [
@@ -30,62 +25,6 @@ PV = [
     "ping both ways, data both ways by the PV card",
     "xl network-detach, xl network-attach",
 ]
-
-
-def vif(model):
-    """An entry of vif=[]."""
-    return "bridge=xenbr0,model=%s,type=ioemu,mac=%s" % (model, MACS[model])
-
-
-def bridge(box, addresses):
-    """dom0's side of the network. Traffic that only the bridge carries, so that each card is used for its own."""
-    box.run("set -e\nip addr flush dev xenbr0\n" + "\n".join("ip addr add %s.1/24 dev xenbr0" % net for net in addresses))
-
-
-def pings(t, guest, net):
-    """Three each way, none lost."""
-    guest.until(lambda: guest.finish(guest.begin("ping -c 1 -W 2 %s.1 >/dev/null" % net), 30)[0] == 0,
-                "the network carries something", 60)
-    t.match(guest.cmd("ping -c 3 -W 10 %s.1" % net, 60), r"3 packets received", "the guest's ping")
-    t.match(t.box.run("ping -c 3 -W 10 %s.2" % net, 60), r"3 packets received", "dom0's ping")
-
-
-def data(t, guest, net):
-    """TCP with full frames, compared by checksum. (nc ends when either side has no more to say: a pipe never says so.)"""
-    box = t.box
-    box.run("head -c %d /dev/urandom >/root/net.data; rm -f /run/silent; mkfifo /run/silent" % (MEGABYTES << 20))
-    guest.cmd("rm -f /tmp/silent; mkfifo /tmp/silent")
-    wanted = box.run("md5sum </root/net.data").split()[0]
-    server = box.spawn("timeout 200 nc -l -p 5001 </root/net.data")
-    got = guest.cmd("sleep 1; nc %s.1 5001 <>/tmp/silent | tee /tmp/net.data | md5sum" % net, 200).split()[0]
-    t.equal(got, wanted, "checksum in the guest")
-    box.wait(server, 60)
-    server = box.spawn("timeout 200 nc -l -p 5002 <>/run/silent | md5sum")
-    guest.cmd("sleep 1; nc %s.1 5002 </tmp/net.data; rm /tmp/net.data" % net, 200)
-    t.equal(box.wait(server, 200)[1].split()[0], wanted, "checksum in dom0")
-
-
-def vnc_place(t, guest):
-    """What xl vncviewer reads: host, port, password."""
-    where = "/local/domain/%d/console/" % guest.domid()
-    host, port, password = (t.box.run("xenstore-read %s%s" % (where, name)).strip()
-                            for name in ("vnc-listen", "vnc-port", "vnc-pass"))
-    t.equal(host, "127.0.0.1", "vnc-listen")
-    t.equal(password, PASSWORD, "vnc-pass")
-    t.check(5900 <= int(port) <= 5999, "vnc-port is %s" % port)
-    return host, int(port)
-
-
-def difference(one, other):
-    """How many pixels differ."""
-    return sum(1 for i in range(0, len(one.pixels), 3) if one.pixels[i:i + 3] != other.pixels[i:i + 3])
-
-
-def cards(guest):
-    """{driver: (interface, address)} of the guest."""
-    text = guest.cmd("for i in /sys/class/net/*; do [ -e $i/device/driver ] && "
-                     "echo $(basename $(readlink $i/device/driver)) $(basename $i) $(cat $i/address); done; true")
-    return {line.split()[0]: tuple(line.split()[1:]) for line in text.splitlines()}
 
 
 @life("ordinary", ORDINARY, memory=512)
@@ -100,7 +39,8 @@ def ordinary(t):
         steps(t, guest)
     finally:
         guest.cleanup()
-        box.call("ip addr flush dev xenbr0; rm -f /root/net.data /root/ordinary.save")
+        no_bridge(box)
+        box.call("rm -f /root/ordinary.save")
 
 
 def steps(t, guest):
@@ -129,7 +69,7 @@ def steps(t, guest):
             count = guest.cmd("cat /sys/class/net/%s/statistics/rx_bytes" % found[DRIVERS[model]][0])
             t.check(int(count) > MEGABYTES << 20, "the card has received %s bytes only" % count)
 
-    host, port = vnc_place(t, guest)
+    host, port = place(t, guest)
     with t.step(ORDINARY[4]):
         try:
             Viewer(box, host, port, "guessed").close()
@@ -145,40 +85,51 @@ def steps(t, guest):
                       "i=$((i + 1)); done >/dev/tty1; sleep 1")
             viewer = Viewer(box, host, port, PASSWORD)
             t.match(viewer.title, r"ordinary", "the title")
-            seen, shot = viewer.picture(), guest.screenshot()
-            os.makedirs(t.out, exist_ok=True)
-            with open("%s/ordinary-vnc.png" % t.out, "wb") as stream:
-                stream.write(seen.png())
-            t.equal((seen.width, seen.height), (shot.width, shot.height), "size of the picture")
-            t.check(seen.lit() > 2000, "the picture has %d lit pixels" % seen.lit())
-            t.check(difference(seen, shot) <= 300, "%d pixels differ from the screen" % difference(seen, shot))  # a cursor
+            same_as_screen(t, guest, viewer, "ordinary-vnc")
 
         with t.step(ORDINARY[6]):
             number = guest.begin("timeout 60 head -n 1 </dev/tty1; sleep 1")
-            viewer.keys([ord(letter) for letter in "viewer"] + [0xff0d])
+            viewer.type("viewer\n")
             t.equal(guest.finish(number, 90)[1].strip(), "viewer", "what the guest's terminal got")
     finally:
         if viewer:
             viewer.close()
 
-    with t.step(ORDINARY[7]):
-        box.run("xl save ordinary /root/ordinary.save", 300)
-        box.run("xl restore /root/ordinary.save", 300)
-        guest.domid()
+    with t.step(ORDINARY[7], vital=True):
+        moved_while_copying(t, guest)
+
+    with t.step(ORDINARY[8]):
         for net in NETS.values():
             pings(t, guest, net)
             data(t, guest, net)
-        viewer = Viewer(box, *vnc_place(t, guest), PASSWORD)
+        viewer = view(t, guest)
         try:
             t.check(viewer.picture().lit() > 2000, "the screen is black after xl restore")
         finally:
             viewer.close()
 
-    with t.step(ORDINARY[8]):
+    with t.step(ORDINARY[9]):
         guest.begin("poweroff -f")
         guest.wait_gone(120)
         left = [name for name in box.run("ls /sys/class/net").split() if name.startswith("vif")]
         t.equal(left, [], "interfaces left in dom0")
+
+
+def moved_while_copying(t, guest):
+    """Out of the guest by one card, into it by the other, while it is saved and restored."""
+    box = t.box
+    before = {tap: carried(box, tap) for tap in ("vif%d.%d-emu" % (guest.domid(), number) for number in (0, 1))}
+    out = Copy(guest.cmd, box.run, NETS["rtl8139"] + ".1", LONG)
+    into = Copy(box.run, guest.cmd, NETS["e1000"] + ".2", LONG)
+    for tap, start in before.items():
+        guest.until(lambda tap=tap, start=start: carried(box, tap) > start + (1 << 20), "the copies are on their way", 120)
+    t.check(not out.done() and not into.done(), "the copies have ended before the guest is moved")
+    box.run("xl save ordinary /root/ordinary.save", 300)
+    box.run("xl restore /root/ordinary.save", 300)
+    guest.domid()
+    for copy in (out, into):
+        guest.until(copy.done, "the copy has arrived", 300)
+        copy.check(t)
 
 
 @life("ordinary-pv", PV, memory=512)
@@ -215,4 +166,4 @@ def ordinary_pv(t):
             pings(t, guest, net)
     finally:
         guest.cleanup()
-        box.call("ip addr flush dev xenbr0; rm -f /root/net.data")
+        no_bridge(box)

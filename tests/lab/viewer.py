@@ -12,6 +12,7 @@ from labkit.util import LabError
 
 ENCODING_RAW, ENCODING_DESKTOP_SIZE = 0, -223
 AUTH_VNC = 2
+PASSWORD = "sesame42"
 GCRY_DES, GCRY_ECB = 302, 1
 
 RELAY = """exec bash -c 'exec 3<>/dev/tcp/%(host)s/%(port)d || exit 1
@@ -149,3 +150,49 @@ class Viewer:
         """Each is pressed and let go."""
         for keysym in keysyms:
             self.wire.send(struct.pack(">BBxxIBBxxI", 4, 1, keysym, 4, 0, keysym))
+
+    def type(self, text):
+        """Keys of a line: letters, digits, blanks, newlines."""
+        self.keys([0xff0d if letter == "\n" else ord(letter) for letter in text])
+
+    def point(self, x, y, buttons=0):
+        """The pointer is there, with these buttons down (1 left, 2 middle, 4 right, 8 and 16 the wheel)."""
+        self.wire.send(struct.pack(">BBHH", 5, buttons, x, y))
+
+
+def place(t, guest):
+    """What xl vncviewer reads: host, port, password."""
+    where = "/local/domain/%d/console/" % guest.domid()
+    host, port, password = (t.box.run("xenstore-read %s%s" % (where, name)).strip()
+                            for name in ("vnc-listen", "vnc-port", "vnc-pass"))
+    t.equal(host, "127.0.0.1", "vnc-listen")
+    t.equal(password, PASSWORD, "vnc-pass")
+    t.check(5900 <= int(port) <= 5999, "vnc-port is %s" % port)
+    return host, int(port)
+
+
+def view(t, guest):
+    """A viewer, as xl vncviewer starts one."""
+    return Viewer(t.box, *place(t, guest), PASSWORD)
+
+
+def difference(one, other):
+    """How many pixels differ."""
+    return sum(1 for i in range(0, len(one.pixels), 3) if one.pixels[i:i + 3] != other.pixels[i:i + 3])
+
+
+def keep(t, name, picture):
+    """A picture for people, beside the logs."""
+    os.makedirs(t.out, exist_ok=True)
+    with open("%s/%s.png" % (t.out, name), "wb") as stream:
+        stream.write(picture.png())
+
+
+def same_as_screen(t, guest, viewer, name):
+    """The viewer's picture, which is the device model's own but for a blinking cursor."""
+    seen, shot = viewer.picture(), guest.screenshot()
+    keep(t, name, seen)
+    t.equal((seen.width, seen.height), (shot.width, shot.height), "size of the picture")
+    t.check(seen.lit() > 2000, "the picture has %d lit pixels" % seen.lit())
+    t.check(difference(seen, shot) <= 300, "%d pixels differ from the screen" % difference(seen, shot))
+    return seen

@@ -61,7 +61,7 @@ DOM0_PROGRAMS = (
     "/usr/bin/xenstore-rm", "/usr/bin/xenstore-watch", "/usr/bin/xenstore-exists", "/usr/bin/xenstore-chmod",
     "/bin/bash", "/bin/dash", "/bin/cp", "/bin/dd", "/usr/bin/truncate", "/usr/bin/stat", "/usr/bin/timeout",
     "/sbin/losetup", "/sbin/blockdev", "/usr/bin/flock", "/sbin/dmsetup", "/usr/bin/script",
-    "/usr/bin/setpriv", "/usr/bin/prlimit", "/usr/bin/nsenter", "/sbin/ldconfig",
+    "/usr/bin/setpriv", "/usr/bin/prlimit", "/usr/bin/nsenter", "/sbin/ldconfig", "/usr/sbin/dnsmasq",
 )
 DOM0_OPTIONAL = (XEN_LIB + "/bin/xen-hvmctx", "/usr/sbin/xen-hvmctx", "/usr/bin/strace", "/usr/bin/perf")
 DOM0_DATA = (XEN_LIB + "/boot/hvmloader", "/etc/xen/scripts", "/usr/share/qemu/keymaps", "/usr/lib/locale/C.utf8",
@@ -246,6 +246,7 @@ def build_dom0(work, kernel):
     for pattern in DOM0_DATA_GLOBS:
         for path in glob.glob(pattern):
             tree.copy(path)
+    tree.copy(memtest(), "/usr/share/lab/memtest.bin")
     tree.link("dash", "/bin/sh")        # busybox's shell would prefer its own applets to the real programs
     xen_lib = installed(XEN_LIB)
     tree.link(os.path.basename(xen_lib), "/usr/lib/xen")
@@ -271,6 +272,14 @@ def build_dom0(work, kernel):
         host(["cp", "--sparse=always", work + "/" + name, tree.path("/lab/" + name)])
     make_ext4(tree.root, work + "/dom0.img", DOM0_DISK, "dom0")
     shutil.rmtree(tree.root)
+
+
+def memtest():
+    """Memtest86+, which boots as a Linux kernel does."""
+    found = glob.glob("/boot/memtest86+x64.bin") + glob.glob("/boot/mt86+x64")
+    if not found:
+        raise LabError("no Memtest86+ in /boot (package memtest86+)")
+    return found[0]
 
 
 def make_ext4(source, path, size, label, offset=0):

@@ -17,6 +17,7 @@ NEEDED = (
     "dmsetup", "util-linux", "mount", "coreutils", "bash", "e2fsprogs",
     "syslinux", "syslinux-common", "isolinux", "xorriso", "mtools",
     "binutils",                 # assembles the one-sector guest
+    "dnsmasq-base", "memtest86+",   # what guests boot by iPXE: the server, and a system that is no Linux
 )
 # Copied into dom0 when present, never required.
 OPTIONAL = ("gdb", "strace")
