@@ -105,6 +105,17 @@ unsigned backend_set_busy(const struct backend_set *set)
     return count;
 }
 
+void backend_set_hurry(struct backend_set *set, bool on)
+{
+    for (unsigned i = 0; i < set->list->len; i++) {
+        struct backend *b = g_ptr_array_index(set->list, i);
+
+        if (b->class->hurry) {
+            b->class->hurry(b, on);
+        }
+    }
+}
+
 void backend_set_begin_inactive(struct backend_set *set)
 {
     set->inactive = true;

@@ -41,6 +41,7 @@ void daemon_go_on(struct daemon *d)
         d->stop_source = 0;
         d->stopped = NULL;
     }
+    backend_set_hurry(d->backends, false);
     if (d->was_running) {
         d->updating = true;
         machine_start(d->machine);
@@ -77,6 +78,7 @@ static void run(struct daemon *d)
 {
     int64_t end = g_get_monotonic_time() + LOOK_US;
 
+    backend_set_hurry(d->backends, false);
     machine_start(d->machine);
     while (!d->started && machine_busy(d->machine) && g_get_monotonic_time() < end) {
         if (!block_poll()) {
@@ -182,6 +184,7 @@ static void stop_begin(struct daemon *d, bool flush, void (*stopped)(void *opaqu
         daemon_pv_pause(d);
         machine_stop(d->machine);
     }
+    backend_set_hurry(d->backends, true);
     source = g_source_new(&stop_funcs, sizeof(struct stop_source));
     ((struct stop_source *)source)->d = d;
     d->stop_source = g_source_attach(source, NULL);

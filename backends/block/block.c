@@ -4,19 +4,18 @@
  * medium's driver (driver.h).
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include <xendm/backend-classes.h>
 #include <xendm/block.h>
 #include <xendm/error.h>
-#include <xendm/facts.h>
-#include <xendm/handover.h>
 #include <xendm/log.h>
 #include <xendm/recorder.h>
 #include <xendm/turn.h>
 
-#include "driver.h"
 #include "engine.h"
+#include "internal.h"
 
 /* How long opening one waits for the lock of an image: whoever had it may be on its way out. */
 #define LOCK_PATIENCE_US (1 * G_TIME_SPAN_SECOND)
@@ -27,17 +26,6 @@
 struct listening {
     const struct block_listener *listener;
     void *opaque;
-};
-
-struct block {
-    struct backend b;
-    char *image;    /* property: the medium to begin with */
-    bool read_only; /* of the next medium */
-    struct block_medium *m;
-    bool active; /* of the next medium */
-    unsigned in_flight;
-    GArray *listeners; /* struct listening */
-    struct block_stats stats;
 };
 
 struct block_queue {
@@ -115,6 +103,8 @@ static void request_end(struct block_queue *q, struct block_request *req, int er
     req->done(req, error);
 }
 
+static void resize_now(struct block *b);
+
 void block_request_done(struct block_medium *m, struct block_request *req, int error)
 {
     /*
@@ -126,8 +116,12 @@ void block_request_done(struct block_medium *m, struct block_request *req, int e
         log_error(LOG_BLOCK, "%s: flushing '%s' failed: %s; acknowledged writes are lost",
                   block_id(m->drive), m->file, g_strerror(-error));
     }
-    if (--m->in_flight == 0 && m->out) {
-        medium_close(m);
+    if (--m->in_flight == 0) {
+        if (m->out) {
+            medium_close(m);
+        } else if (m->drive->resize.done) {
+            resize_now(m->drive);
+        }
     }
     request_end(queue_of(req), req, error);
 }
@@ -232,25 +226,39 @@ static int check_request(const struct block *b, const struct block_request *req)
     return req->op == BLOCK_READ || req->op == BLOCK_WRITE ? check_transfer(req) : 0;
 }
 
-void block_submit(struct block_queue *q, struct block_request *req)
+void block_refuse(struct block_request *req, int error)
 {
-    struct block *b = q->b;
+    req->driver[1] = GINT_TO_POINTER(error);
+    g_queue_push_tail(&refusing, req);
+}
+
+void block_pass(struct block *b, struct block_request *req)
+{
     int err = check_request(b, req);
 
-    recorder_note(REC_BLOCK, req->op, req->offset, req->length);
-    req->driver[0] = NULL;
-    req->driver[3] = q;
-    b->in_flight++;
-    q->in_flight++;
     if (err < 0) {
-        req->driver[1] = GINT_TO_POINTER(err);
-        req->driver[2] = NULL;
-        g_queue_push_tail(&refusing, req);
+        block_refuse(req, err);
         return;
     }
     req->driver[2] = b->m;
     b->m->in_flight++;
     b->m->driver->submit(b->m, req);
+}
+
+void block_submit(struct block_queue *q, struct block_request *req)
+{
+    struct block *b = q->b;
+
+    recorder_note(REC_BLOCK, req->op, req->offset, req->length);
+    req->driver[0] = req->driver[2] = NULL;
+    req->driver[3] = q;
+    b->in_flight++;
+    q->in_flight++;
+    if (!gate_is_free(b) && check_request(b, req) == 0 && gate_hold(b, req)) {
+        b->stats.held++;
+        return;
+    }
+    block_pass(b, req);
 }
 
 void block_cancel(struct block_queue *q, struct block_request *req)
@@ -259,6 +267,8 @@ void block_cancel(struct block_queue *q, struct block_request *req)
 
     if (q->in_flight > 0 && m) {
         m->driver->cancel(m, req);
+    } else if (!gate_is_free(q->b) && gate_take_back(q->b, req)) {
+        block_refuse(req, -ECANCELED);
     }
 }
 
@@ -273,6 +283,9 @@ int block_read_now(struct block_queue *q, uint64_t offset, void *buf, size_t len
     }
     if (offset > m->size || length > m->size - offset) {
         return -EINVAL;
+    }
+    if (!gate_is_free(b)) {
+        return -EAGAIN;
     }
     e = m->driver->read_now(m, offset, buf, length);
     if (e == 0) {
@@ -380,6 +393,19 @@ static struct block_medium *medium_open(struct block *b, const struct block_opti
     return m;
 }
 
+static void resize_end(struct block *b, GError *err)
+{
+    void (*done)(void *, GError *) = b->resize.done;
+
+    if (!done) {
+        g_clear_error(&err);
+        return;
+    }
+    b->resize.done = NULL;
+    gate_open(b);
+    done(b->resize.opaque, err);
+}
+
 /* Out of the drive; closed when its last request is over. */
 static void medium_out(struct block *b)
 {
@@ -389,6 +415,9 @@ static void medium_out(struct block *b)
     if (!m) {
         return;
     }
+    gate_refuse_all(b, -ENOMEDIUM);
+    resize_end(b,
+               g_error_new(XENDM_ERROR, ENOMEDIUM, "drive %s: the medium was taken out", b->b.id));
     if (m->in_flight == 0) {
         medium_close(m);
         return;
@@ -398,7 +427,7 @@ static void medium_out(struct block *b)
     m->out = true; /* its lock goes with its descriptor */
 }
 
-static int block_start(struct block *b, const struct block_options *options, GError **err)
+int block_start(struct block *b, const struct block_options *options, GError **err)
 {
     refused_start();
     b->active = !options->inactive;
@@ -428,11 +457,11 @@ struct block *block_open(const struct block_options *options, GError **err)
     return b;
 }
 
-static void close_drive(struct backend *backend)
+void block_stop(struct block *b)
 {
-    struct block *b = (struct block *)backend;
     int64_t deadline = g_get_monotonic_time() + CLOSE_PATIENCE_US;
 
+    gate_refuse_all(b, -ECANCELED);
     while (b->in_flight > 0) {
         if (g_get_monotonic_time() > deadline) {
             log_warning(LOG_BLOCK, "%s: %u requests do not come back: not waiting for them",
@@ -445,6 +474,7 @@ static void close_drive(struct backend *backend)
         }
     }
     medium_out(b);
+    gate_set_limits(b, NULL, NULL);
     g_array_free(b->listeners, TRUE);
 }
 
@@ -453,7 +483,7 @@ void block_close(struct block *b)
     if (!b) {
         return;
     }
-    close_drive(&b->b);
+    block_stop(b);
     if (!b->b.stays) {
         g_free(b->b.id);
         g_free(b);
@@ -526,15 +556,97 @@ static int refresh(struct block *b, GError **err)
     return e;
 }
 
-int block_refresh(struct block *b)
-{
-    g_autoptr(GError) err = NULL;
-    int e = b->m ? refresh(b, &err) : 0;
+/* ---- another size ---- */
 
-    if (e < 0) {
-        log_warning(LOG_BLOCK, "%s", err->message);
+static void resize_now(struct block *b)
+{
+    struct block_medium *m = b->m;
+    uint64_t before = m->size;
+    GError *err = NULL;
+
+    if (m->driver->truncate(m, b->resize.size, &err) == 0) {
+        log_info(LOG_BLOCK, "%s: '%s' is resized from %" PRIu64 " to %" PRIu64 " bytes", b->b.id,
+                 m->file, before, m->size);
+    }
+    if (m->size != before) {
+        tell(b, true);
+    }
+    resize_end(b, err);
+}
+
+/* Whose size nobody here can change: whether it is so by now. */
+static GError *look_again(struct block *b, uint64_t size)
+{
+    GError *err = NULL;
+
+    if (refresh(b, &err) == 0 &&
+        block_size(b) != (size + BLOCK_SECTOR - 1) / BLOCK_SECTOR * BLOCK_SECTOR) {
+        err = g_error_new(XENDM_ERROR, ENOTSUP,
+                          "drive %s: the %s image '%s' has %" PRIu64
+                          " bytes; its size is changed by whoever serves it (of an image file by "
+                          "qemu-img resize, while no guest has it)",
+                          b->b.id, block_format(b), block_file(b), block_size(b));
+    }
+    return err;
+}
+
+static GError *refuse_resize(struct block *b, uint64_t size)
+{
+    const char *why = !b->m                             ? "has no medium"
+                      : !b->m->active                   ? "is somebody else's at present"
+                      : b->m->read_only                 ? "is read-only"
+                      : b->resize.done                  ? "is being resized already"
+                      : size == 0                       ? "cannot have no bytes at all"
+                      : size > INT64_MAX - BLOCK_SECTOR ? "cannot be so large"
+                                                        : NULL;
+
+    return why ? g_error_new(XENDM_ERROR, EINVAL, "drive '%s' %s", b->b.id, why) : NULL;
+}
+
+void block_resize(struct block *b, uint64_t size, void (*done)(void *opaque, GError *err),
+                  void *opaque)
+{
+    GError *err = refuse_resize(b, size);
+
+    if (err || !b->m->driver->truncate) {
+        done(opaque, err ? err : look_again(b, size));
+        return;
+    }
+    b->resize.size = size;
+    b->resize.done = done;
+    b->resize.opaque = opaque;
+    gate_shut(b);
+    if (b->m->in_flight == 0 || size >= b->m->size) {
+        resize_now(b);
+    }
+}
+
+/* ---- limits ---- */
+
+int block_set_throttle(struct block *b, const struct block_throttle *t, const char *group,
+                       GError **err)
+{
+    int e = block_throttle_check(t, err);
+
+    if (e == 0) {
+        gate_set_limits(b, block_throttle_any(t) ? t : NULL, group);
     }
     return e;
+}
+
+const struct block_throttle *block_throttle(const struct block *b)
+{
+    return gate_limits(&b->gate);
+}
+
+const char *block_throttle_group(const struct block *b)
+{
+    return gate_group(&b->gate);
+}
+
+struct block_gate *block_gate_of(struct block *b)
+{
+    return &b->gate;
 }
 
 /* ---- whose it is ---- */
@@ -638,124 +750,3 @@ const struct block_stats *block_stats(const struct block *b)
 {
     return &b->stats;
 }
-
-/* ---- as a back end ---- */
-
-static int open_drive(struct backend *backend, const struct handover *from, GError **err)
-{
-    struct block *b = (struct block *)backend;
-    g_autofree char *group = backend_group(backend);
-    g_autofree char *file = NULL, *format = NULL, *export_name = NULL;
-    struct block_options options = {
-        .id = backend->id,
-        .file = b->image,
-        .format = backend->class->driver,
-        .read_only = b->read_only,
-        .inactive = backend->inactive,
-        .fd = -1,
-    };
-
-    if (from) {
-        file = handover_text(from, group, "file");
-        format = handover_text(from, group, "format");
-        options.fd = handover_fd(from, group, "medium");
-        options.file = options.fd >= 0 ? file : NULL;
-        options.format = format;
-        options.read_only = handover_int(from, group, "read-only", options.read_only);
-        export_name = handover_text(from, group, "export");
-        options.export_name = export_name;
-        options.size = (uint64_t)handover_int(from, group, "bytes", 0);
-        options.lost = -(int)CLAMP(handover_int(from, group, "lost", 0), 0, 4095);
-        options.inactive = !handover_int(from, group, "active", true);
-    }
-    return block_start(b, &options, err);
-}
-
-static unsigned drive_busy(const struct backend *backend)
-{
-    return block_in_flight((const struct block *)backend);
-}
-
-static int activate_drive(struct backend *backend, GError **err)
-{
-    return block_activate((struct block *)backend, err);
-}
-
-static void inactivate_drive(struct backend *backend)
-{
-    block_inactivate((struct block *)backend);
-}
-
-static void hand_over_drive(const struct backend *backend, struct handover *to)
-{
-    const struct block *b = (const struct block *)backend;
-    g_autofree char *group = backend_group(backend);
-
-    handover_put_fd(to, group, "medium", block_fd(b));
-    handover_put_text(to, group, "file", block_file(b));
-    if (b->m) {
-        handover_put_text(to, group, "format", block_format(b));
-        handover_put_int(to, group, "bytes", (int64_t)block_size(b));
-    }
-    if (b->m && b->m->driver->export_name) {
-        handover_put_text(to, group, "export", b->m->driver->export_name(b->m));
-    }
-    handover_put_int(to, group, "read-only", block_read_only(b));
-    handover_put_int(to, group, "lost", -block_lost(b));
-    handover_put_int(to, group, "active", block_active(b));
-}
-
-static void describe_drive(const struct backend *backend, struct facts *to)
-{
-    const struct block *b = (const struct block *)backend;
-
-    fact_text(to, "file", "%s", block_file(b));
-    fact_text(to, "format", "%s", block_format(b));
-    fact_int(to, "bytes", (int64_t)block_size(b));
-    fact_bool(to, "read-only", block_read_only(b));
-    fact_bool(to, "active", block_active(b));
-    fact_int(to, "in flight", b->in_flight);
-    fact_int(to, "bytes read", (int64_t)b->stats.bytes[BLOCK_READ]);
-    fact_int(to, "bytes written", (int64_t)b->stats.bytes[BLOCK_WRITE]);
-    fact_int(to, "retries", (int64_t)b->stats.retries);
-}
-
-static const struct property drive_properties[] = {
-    {.name = "file",
-     .type = PROP_STRING,
-     .offset = offsetof(struct block, image),
-     .help = "the image; without it the drive is empty"},
-    {.name = "read-only",
-     .type = PROP_BOOL,
-     .offset = offsetof(struct block, read_only),
-     .def = "off",
-     .help = "opened for reading only"},
-    {.name = NULL},
-};
-
-#define DRIVER(name_, prepare_, help_) \
-    const struct backend_class block_##name_##_class = { \
-        .kind = BACKEND_BLOCK, \
-        .driver = #name_, \
-        .help = help_, \
-        .size = sizeof(struct block), \
-        .properties = drive_properties, \
-        .prepare = prepare_, \
-        .open = open_drive, \
-        .close = close_drive, \
-        .busy = drive_busy, \
-        .poll = block_poll, \
-        .activate = activate_drive, \
-        .inactivate = inactivate_drive, \
-        .hand_over = hand_over_drive, \
-        .describe = describe_drive, \
-    }
-
-DRIVER(raw, block_start_engine, "a file or block device of the host as it is");
-DRIVER(host_device, block_start_engine, "a block device of the host");
-DRIVER(nbd, block_nbd_prepare, "what an NBD server has: nbd:HOST:PORT, nbd:unix:PATH, nbd://…");
-DRIVER(qcow2, block_nbd_prepare, "a qcow2 image, by the image server");
-DRIVER(vpc, block_nbd_prepare, "a VHD image, by the image server");
-DRIVER(qed, block_nbd_prepare, "a QED image, by the image server");
-DRIVER(vmdk, block_nbd_prepare, "a VMDK image, for reading, by the image server");
-DRIVER(remote, block_nbd_prepare, "bytes that the image server reaches: rbd:, iscsi:, https:");

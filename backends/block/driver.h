@@ -43,6 +43,8 @@ struct block_driver {
     void (*cancel)(struct block_medium *m, struct block_request *req);
     int (*read_now)(struct block_medium *m, uint64_t offset, void *buf, size_t length);
     int (*resize)(struct block_medium *m, GError **err); /* looks at the size again */
+    /* Makes it so long; nothing is in flight if it shrinks. NULL: its size is somebody else's. */
+    int (*truncate)(struct block_medium *m, uint64_t size, GError **err);
     int (*lock)(struct block_medium *m, GError **err);
     void (*unlock)(struct block_medium *m);
     void (*forget)(struct block_medium *m); /* what the host has cached of it */

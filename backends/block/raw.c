@@ -228,6 +228,30 @@ static int raw_resize(struct block_medium *m, GError **err)
     return 0;
 }
 
+/* A device has the size that it has; one that is larger than wanted is as good. */
+static int raw_truncate(struct block_medium *m, uint64_t size, GError **err)
+{
+    struct raw *r = (struct raw *)m;
+    struct stat st;
+
+    if (fstat(r->fd, &st) == 0 && S_ISREG(st.st_mode)) {
+        if (ftruncate(r->fd, (off_t)size) == 0) {
+            return raw_resize(m, err);
+        }
+    } else {
+        int e = raw_resize(m, err);
+
+        if (e < 0 || size <= m->size) {
+            return e;
+        }
+        errno = ENOSPC;
+    }
+    int e = errno;
+    g_set_error(err, XENDM_ERROR, e, "'%s' cannot become %" G_GUINT64_FORMAT " bytes long: %s",
+                m->file, size, e == ENOSPC ? "there is not so much of it" : g_strerror(e));
+    return -e;
+}
+
 /*
  * Opening other things may have effects or wait, as for the writer of a FIFO. What cannot be
  * examined, open() explains.
@@ -791,6 +815,7 @@ const struct block_driver block_raw = {
     .cancel = raw_cancel,
     .read_now = raw_read_now,
     .resize = raw_resize,
+    .truncate = raw_truncate,
     .lock = raw_lock,
     .unlock = raw_unlock,
     .forget = raw_forget,

@@ -11,6 +11,7 @@
 struct attached {
     const struct input_device *device;
     void *opaque;
+    unsigned number;
 };
 
 /* keys.c */
@@ -29,6 +30,8 @@ struct input {
     GArray *devices; /* struct attached, the last attached last */
     GArray *viewers; /* struct watching */
     unsigned leds;
+    unsigned attached; /* so far */
+    int x, y;          /* the last absolute position */
     struct key_queue keys;
 };
 

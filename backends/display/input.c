@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Input routing: events to the device that was attached last and takes them. */
+#include <errno.h>
 #include <string.h>
 
 #include <glib.h>
@@ -68,7 +69,7 @@ static void tell_absolute(struct input *in, bool before)
 
 void input_attach(struct input *in, const struct input_device *device, void *opaque)
 {
-    struct attached a = {device, opaque};
+    struct attached a = {device, opaque, ++in->attached};
     bool before = input_is_absolute(in);
 
     g_array_append_val(in->devices, a);
@@ -118,9 +119,17 @@ void input_relative(struct input *in, int dx, int dy, int wheel)
 void input_absolute(struct input *in, int x, int y)
 {
     const struct attached *a = INPUT_FIND(in, absolute);
+
+    in->x = CLAMP(x, 0, INPUT_ABS_MAX);
+    in->y = CLAMP(y, 0, INPUT_ABS_MAX);
     if (a) {
-        a->device->absolute(a->opaque, CLAMP(x, 0, INPUT_ABS_MAX), CLAMP(y, 0, INPUT_ABS_MAX));
+        a->device->absolute(a->opaque, in->x, in->y);
     }
+}
+
+void input_absolute_axis(struct input *in, bool vertical, int value)
+{
+    input_absolute(in, vertical ? in->x : value, vertical ? value : in->y);
 }
 
 void input_button(struct input *in, unsigned code, bool down)
@@ -145,6 +154,42 @@ void input_sync(struct input *in)
 bool input_is_absolute(const struct input *in)
 {
     return INPUT_FIND(in, absolute) != NULL;
+}
+
+static bool is_pointer(const struct attached *a)
+{
+    return a->device->relative || a->device->absolute;
+}
+
+void input_foreach_pointer(const struct input *in,
+                           void (*fn)(void *opaque, const struct input_pointer *pointer),
+                           void *opaque)
+{
+    bool first = true;
+
+    for (guint i = in->devices->len; i-- > 0;) {
+        const struct attached *a = &g_array_index(in->devices, struct attached, i);
+        struct input_pointer p = {a->device->name, a->number, a->device->absolute != NULL, first};
+
+        if (is_pointer(a)) {
+            first = false;
+            fn(opaque, &p);
+        }
+    }
+}
+
+int input_choose_pointer(struct input *in, unsigned number)
+{
+    for (guint i = 0; i < in->devices->len; i++) {
+        struct attached a = g_array_index(in->devices, struct attached, i);
+
+        if (a.number == number && is_pointer(&a)) {
+            g_array_remove_index(in->devices, i);
+            g_array_append_val(in->devices, a);
+            return 0;
+        }
+    }
+    return -ENOENT;
 }
 
 void input_set_leds(struct input *in, unsigned leds)

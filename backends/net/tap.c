@@ -287,6 +287,9 @@ static int tap_open(struct backend *b, const struct handover *from, GError **err
     t->fd = -1;
     if (no_script(t, "script", t->script, err) < 0 ||
         no_script(t, "downscript", t->downscript, err) < 0) {
+        if (!from && t->fd_number) {
+            close((int)t->fd_number);
+        }
         return -EINVAL;
     }
     if (from) {

@@ -73,6 +73,45 @@ static struct object_desc *take_image(struct optlist *list, GError **err)
                             file, NULL);
 }
 
+/* The names of limits before 1.7 and now; QEMU takes both. */
+static const char *const old_limits[][2] = {
+    {"iops", "iops-total"},
+    {"iops_rd", "iops-read"},
+    {"iops_wr", "iops-write"},
+    {"bps", "bps-total"},
+    {"bps_rd", "bps-read"},
+    {"bps_wr", "bps-write"},
+    {"iops_max", "iops-total-max"},
+    {"iops_rd_max", "iops-read-max"},
+    {"iops_wr_max", "iops-write-max"},
+    {"bps_max", "bps-total-max"},
+    {"bps_rd_max", "bps-read-max"},
+    {"bps_wr_max", "bps-write-max"},
+    {"iops_size", "iops-size"},
+};
+
+/* "throttling.iops-total=100" as it is: what may be behind it the driver knows. */
+static void take_limits(struct optlist *list, struct object_desc *o)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(old_limits); i++) {
+        g_autofree char *name = g_strconcat("throttling.", old_limits[i][1], NULL);
+        const char *value = optlist_take(list, old_limits[i][0]);
+
+        if (value) {
+            object_desc_set(o, name, value);
+        }
+    }
+    for (const struct property *p = backend_class_find(BACKEND_BLOCK, o->driver)->properties;
+         p->name; p++) {
+        const char *value =
+            g_str_has_prefix(p->name, "throttling.") ? optlist_take(list, p->name) : NULL;
+
+        if (value) {
+            object_desc_set(o, p->name, value);
+        }
+    }
+}
+
 /* Where an IDE drive goes, from index= or bus= and unit=; *place -1: anywhere. */
 static bool take_place(struct optlist *list, const char *option, const char *value, int *place,
                        GError **err)
@@ -117,6 +156,7 @@ bool drives_drive(struct args *a, const char *option, const char *value, GError 
     if (read_only) {
         object_desc_set(o, "read-only", "on");
     }
+    take_limits(list, o);
     if (!optlist_end(list, err)) {
         return false;
     }

@@ -7,6 +7,7 @@
 #include <xendm/error.h>
 #include <xendm/numbers.h>
 
+#include "config.h"
 #include "optlist.h"
 
 struct item {
@@ -279,4 +280,28 @@ bool optlist_refuse(struct optlist *list, const char *key, const char *value, GE
 {
     g_set_error(err, XENDM_ERROR, EINVAL, "%s %s=%s: %s", list->option, key, value, why);
     return false;
+}
+
+static void add_option(void *opaque, const char *key, const char *value)
+{
+    object_desc_set(opaque, key, value);
+}
+
+struct object_desc *config_parse_object(enum object_what what, enum backend_kind kind,
+                                        const char *option, const char *driver_key,
+                                        const char *text, GError **err)
+{
+    optlist_auto struct optlist *list = optlist_parse(option, text, driver_key, NULL, err);
+    const char *driver = list ? optlist_take(list, driver_key) : NULL;
+    struct object_desc *o;
+
+    if (!driver) {
+        if (list) {
+            g_set_error(err, XENDM_ERROR, EINVAL, "%s: %s= is missing", option, driver_key);
+        }
+        return NULL;
+    }
+    o = object_desc_new(what, kind, driver, optlist_take(list, "id"));
+    optlist_take_rest(list, add_option, o);
+    return o;
 }

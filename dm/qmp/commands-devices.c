@@ -10,6 +10,7 @@
 #include <xendm/ide.h>
 #include <xendm/pci.h>
 
+#include "config/config.h"
 #include "internal.h"
 
 /* What query-hotpluggable-cpus calls a vCPU; libxl hands it back in device_add. */
@@ -23,6 +24,9 @@ static void add_block(JsonBuilder *b, const struct drive_info *drive)
     qmp_build_string(b, "device", drive->id);
     qmp_build_string(b, "qdev", drive->qdev);
     qmp_build_string(b, "type", "unknown");
+    if (drive->device) {
+        qmp_build_string(b, "io-status", "ok"); /* an error stops no guest here */
+    }
     qmp_build_bool(b, "removable", drive->cd);
     qmp_build_bool(b, "locked", drive->cd && ide_cd_tray_locked(drive->device));
     if (drive->cd) {
@@ -31,17 +35,7 @@ static void add_block(JsonBuilder *b, const struct drive_info *drive)
     if (block_present(drive->block)) {
         json_builder_set_member_name(b, "inserted");
         json_builder_begin_object(b);
-        qmp_build_string(b, "file", block_file(drive->block));
-        qmp_build_bool(b, "ro", block_read_only(drive->block));
-        qmp_build_string(b, "drv", block_format(drive->block));
-        qmp_build_int(b, "backing_file_depth", 0);
-        qmp_build_bool(b, "encrypted", false);
-        json_builder_set_member_name(b, "image");
-        json_builder_begin_object(b);
-        qmp_build_string(b, "filename", block_file(drive->block));
-        qmp_build_string(b, "format", block_format(drive->block));
-        qmp_build_int(b, "virtual-size", (gint64)block_size(drive->block));
-        json_builder_end_object(b);
+        qmp_build_medium(b, drive);
         json_builder_end_object(b);
     }
     json_builder_end_object(b);
@@ -54,6 +48,7 @@ static void add_stats(JsonBuilder *b, const struct drive_info *drive)
     json_builder_begin_object(b);
     qmp_build_string(b, "device", drive->id);
     qmp_build_string(b, "qdev", drive->qdev);
+    qmp_build_node_name(b, drive);
     json_builder_set_member_name(b, "stats");
     json_builder_begin_object(b);
     qmp_build_int(b, "rd_bytes", (gint64)s->bytes[BLOCK_READ]);
@@ -106,22 +101,6 @@ static void run_query_blockstats(struct qmp_call *call, JsonObject *args)
     list_drives(call, add_stats);
 }
 
-struct drive_search {
-    const char *name;
-    struct drive_info found; /* id NULL: not yet */
-};
-
-/* By the device's id or the drive's, as QEMU's "id" and "device". */
-static void match_drive(void *opaque, const struct drive_info *drive)
-{
-    struct drive_search *search = opaque;
-
-    if (!drive->unplugged && !search->found.id &&
-        (strcmp(drive->qdev, search->name) == 0 || strcmp(drive->id, search->name) == 0)) {
-        search->found = *drive;
-    }
-}
-
 /*
  * The CD drive that "id" (2.8 and later) or "device" names, with a back end whose medium can
  * change. false: the call was answered.
@@ -130,23 +109,19 @@ static bool find_cd(struct qmp_call *call, JsonObject *args, struct drive_info *
 {
     const char *id = qmp_arg_string(args, "id"), *device = qmp_arg_string(args, "device");
     const char *name = id ? id : device;
-    struct drive_search search;
 
     if (!id == !device) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "give either 'id' or 'device'");
         return false;
     }
-    search = (struct drive_search){.name = name};
-    qmp_foreach_drive(call->qmp, match_drive, &search);
-    if (!search.found.id) {
+    if (!qmp_find_drive(call->qmp, name, drive)) {
         qmp_call_fail(call, QMP_DEVICE_NOT_FOUND, "there is no drive '%s'", name);
         return false;
     }
-    if (!search.found.cd) {
+    if (!drive->cd) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "the medium of drive '%s' cannot change", name);
         return false;
     }
-    *drive = search.found;
     return true;
 }
 
@@ -213,6 +188,49 @@ static void run_change_medium(struct qmp_call *call, JsonObject *args)
         close(options.fd);
     }
     qmp_call_finish(call, err);
+}
+
+/* "-f" in front: *force. The rest. */
+static const char *take_force(const char *arg, JsonObject *args)
+{
+    bool force = g_str_has_prefix(arg, "-f ");
+
+    json_object_set_boolean_member(args, "force", force);
+    return force ? arg + 3 + strspn(arg + 3, " \t") : arg;
+}
+
+void hmp_eject(struct qmp_call *call, const char *arg)
+{
+    g_autoptr(JsonObject) args = json_object_new();
+
+    json_object_set_string_member(args, "device", take_force(arg, args));
+    run_eject(call, args);
+}
+
+/* QEMU's order: change DEVICE [-f] FILE [FORMAT [MODE]]. */
+void hmp_change(struct qmp_call *call, const char *arg)
+{
+    static const char *const names[] = {"filename", "format", "read-only-mode"};
+    g_autoptr(JsonObject) args = json_object_new();
+    g_autofree char *device = g_strdup(arg);
+    g_autofree char *rest = g_strdup(take_force(hmp_split_word(device), args));
+    char *word = rest;
+
+    json_object_set_string_member(args, "device", device);
+    for (size_t i = 0; i < G_N_ELEMENTS(names) && *word; i++) {
+        char *next = (char *)hmp_split_word(word);
+
+        json_object_set_string_member(args, names[i], word);
+        word = next;
+    }
+    if (*word || !json_object_has_member(args, "filename")) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "change DEVICE [-f] FILE [FORMAT [read-only]]%s",
+                      strcmp(device, "vnc") == 0
+                          ? "; VNC's password: QMP's set_password, xl's configuration"
+                          : "");
+        return;
+    }
+    run_change_medium(call, args);
 }
 
 /* ---- PCI ---- */
@@ -400,24 +418,22 @@ static char *option_text(JsonNode *node)
     return NULL;
 }
 
-/* The description that the command line would have made of it; NULL: the call is answered. */
-static struct object_desc *describe_device(struct qmp_call *call, JsonObject *args)
+struct object_desc *qmp_describe_object(struct qmp_call *call, JsonObject *args,
+                                        const char *driver_key, struct object_desc *o)
 {
     g_autoptr(GList) members = json_object_get_members(args);
-    struct object_desc *o = object_desc_new(OBJECT_DEVICE, 0, qmp_arg_string(args, "driver"),
-                                            qmp_arg_string(args, "id"));
 
     for (GList *l = members; l; l = l->next) {
         const char *name = l->data;
         g_autofree char *text = option_text(json_object_get_member(args, name));
 
-        if (strcmp(name, "driver") == 0 || strcmp(name, "id") == 0) {
+        if (strcmp(name, driver_key) == 0 || strcmp(name, "id") == 0) {
             continue;
         }
         if (!text) {
             qmp_call_fail(call, QMP_GENERIC_ERROR,
-                          "device_add: '%s' is neither text, nor a number, nor true or false",
-                          name);
+                          "%s: '%s' is neither text, nor a number, nor true or false",
+                          call->command->name, name);
             object_desc_free(o);
             return NULL;
         }
@@ -428,7 +444,10 @@ static struct object_desc *describe_device(struct qmp_call *call, JsonObject *ar
 
 static void plug_device(struct qmp_call *call, JsonObject *args)
 {
-    struct object_desc *o = describe_device(call, args);
+    struct object_desc *o =
+        qmp_describe_object(call, args, "driver",
+                            object_desc_new(OBJECT_DEVICE, 0, qmp_arg_string(args, "driver"),
+                                            qmp_arg_string(args, "id")));
     GError *err = NULL;
 
     if (o) {
@@ -478,6 +497,19 @@ static void run_device_add(struct qmp_call *call, JsonObject *args)
     }
 }
 
+void hmp_device_add(struct qmp_call *call, const char *arg)
+{
+    GError *err = NULL;
+    struct object_desc *o =
+        config_parse_object(OBJECT_DEVICE, 0, "device_add", "driver", arg, &err);
+
+    if (o) {
+        device_plug(call->qmp->target->machine, o, &err);
+        object_desc_free(o);
+    }
+    qmp_call_finish(call, err);
+}
+
 /*
  * The guest is asked, where the bus has a way: DEVICE_DELETED tells when it is gone. libxl takes
  * DeviceNotFound for "gone already", and goes on.
@@ -496,7 +528,56 @@ static void run_device_del(struct qmp_call *call, JsonObject *args)
     qmp_call_finish(call, err);
 }
 
+void hmp_device_del(struct qmp_call *call, const char *arg)
+{
+    g_autoptr(JsonObject) args = json_object_new();
+
+    json_object_set_string_member(args, "id", arg);
+    run_device_del(call, args);
+}
+
+/* ---- what a driver takes ---- */
+
+static void build_property(JsonBuilder *b, const struct property *p)
+{
+    static const char *const types[] = {
+        [PROP_BOOL] = "bool",  [PROP_UINT32] = "uint32", [PROP_UINT64] = "uint64",
+        [PROP_STRING] = "str", [PROP_BACKEND] = "str",
+    };
+
+    json_builder_begin_object(b);
+    qmp_build_string(b, "name", p->name);
+    qmp_build_string(b, "type", types[p->type]);
+    if (p->help) {
+        qmp_build_string(b, "description", p->help);
+    }
+    if (p->def) {
+        qmp_build_string(b, "default-value", p->def);
+    }
+    json_builder_end_object(b);
+}
+
+static void run_device_list_properties(struct qmp_call *call, JsonObject *args)
+{
+    const struct device_class *class = device_class_find(qmp_arg_string(args, "typename"));
+    JsonBuilder *b;
+
+    if (!class) {
+        qmp_call_fail(call, QMP_DEVICE_NOT_FOUND, "Device '%s' not found",
+                      qmp_arg_string(args, "typename"));
+        return;
+    }
+    b = json_builder_new();
+    json_builder_begin_array(b);
+    for (const struct property *p = class->properties; p && p->name; p++) {
+        build_property(b, p);
+    }
+    json_builder_end_array(b);
+    qmp_call_build(call, b);
+}
+
 const struct qmp_command qmp_device_commands[] = {
+    {"device-list-properties", run_device_list_properties, 0, {{"typename", QMP_ARG_STRING}}},
     {"device_del", run_device_del, QMP_NEEDS_MACHINE, {{"id", QMP_ARG_STRING}}},
     {"query-block", run_query_block},
     {"query-blockstats",

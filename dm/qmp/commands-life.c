@@ -214,7 +214,7 @@ void qmp_run_system_powerdown(struct qmp_call *call, JsonObject *args)
     finish(call, rc, err);
 }
 
-static void run_system_wakeup(struct qmp_call *call, JsonObject *args)
+void qmp_run_system_wakeup(struct qmp_call *call, JsonObject *args)
 {
     GError *err = NULL;
     int rc = machine_wakeup(call->qmp->target->machine, &err);
@@ -280,7 +280,7 @@ const struct qmp_command qmp_commands[] = {
     {"quit", run_quit},
     {"system_reset", qmp_run_system_reset, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
     {"system_powerdown", qmp_run_system_powerdown, QMP_NEEDS_MACHINE},
-    {"system_wakeup", run_system_wakeup, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
+    {"system_wakeup", qmp_run_system_wakeup, QMP_NEEDS_MACHINE | QMP_EXCLUSIVE},
     {"xen-set-global-dirty-log", run_log_dirty, QMP_NEEDS_MACHINE, {{"enable", QMP_ARG_BOOL}}},
     {"xen-save-devices-state",
      run_save,

@@ -16,8 +16,9 @@
 
 static const struct qmp_command dispatch_commands[];
 static const struct qmp_command *const tables[] = {
-    dispatch_commands, qmp_commands,     qmp_device_commands, qmp_fdset_commands,
-    qmp_seat_commands, qmp_vnc_commands, qmp_net_commands,
+    dispatch_commands,  qmp_commands,       qmp_device_commands,
+    qmp_fdset_commands, qmp_seat_commands,  qmp_vnc_commands,
+    qmp_net_commands,   qmp_block_commands, qmp_machine_commands,
 };
 
 static const struct qmp_command *find_command(const char *name)
@@ -151,6 +152,9 @@ static void begin_call(struct qmp_client *client, const char *name, const char *
     if (!client->negotiated && !negotiation) {
         qmp_call_fail(call, QMP_COMMAND_NOT_FOUND, "qmp_capabilities has to come first, not %s",
                       name);
+    } else if (!command && elsewhere_command(name)) {
+        qmp_call_fail(call, QMP_COMMAND_NOT_FOUND, "there is no command %s: %s", name,
+                      elsewhere_command(name));
     } else if (!command || (client->negotiated && negotiation)) {
         qmp_call_fail(call, QMP_COMMAND_NOT_FOUND, "there is no command %s%s", name,
                       command ? " any more" : "");

@@ -121,38 +121,9 @@ static void hmp_system_powerdown(struct qmp_call *call, const char *arg)
     qmp_run_system_powerdown(call, call->args);
 }
 
-/* QEMU's words for what is not the device model's under Xen, or not here: what to use instead. */
-static const char *const elsewhere[][2] = {
-    {"balloon", "the guest's memory is Xen's: xl mem-set"},
-    {"block_resize", "not implemented; a PV disk's size follows the host's device"},
-    {"change", "xl cd-insert, or blockdev-change-medium over QMP"},
-    {"cpu", "the vCPUs are Xen's: xl vcpu-list, xenctx"},
-    {"delvm", "snapshots are the storage's"},
-    {"device_add", "QMP's device_add, or xl"},
-    {"device_del", "QMP's device_del, or xl"},
-    {"drive_add", "xl block-attach"},
-    {"drive_backup", "snapshots are the storage's"},
-    {"drive_mirror", "not implemented"},
-    {"eject", "xl cd-eject"},
-    {"gdbserver", "the vCPUs are Xen's: gdbsx"},
-    {"loadvm", "xl restore"},
-    {"migrate", "xl migrate"},
-    {"nmi", "xl trigger GUEST nmi"},
-    {"pmemsave", "xl dump-core"},
-    {"quit", "xl destroy"},
-    {"savevm", "xl save"},
-    {"x", "the guest's memory is Xen's: xl dump-core, gdbsx"},
-    {"xp", "the guest's memory is Xen's: xl dump-core, gdbsx"},
-};
-
-static const char *look_elsewhere(const char *word)
+static void hmp_system_wakeup(struct qmp_call *call, const char *arg)
 {
-    for (size_t i = 0; i < G_N_ELEMENTS(elsewhere); i++) {
-        if (strcmp(elsewhere[i][0], word) == 0) {
-            return elsewhere[i][1];
-        }
-    }
-    return NULL;
+    qmp_run_system_wakeup(call, call->args);
 }
 
 static void hmp_help(struct qmp_call *call, const char *arg);
@@ -163,12 +134,32 @@ static const struct hmp_command {
     unsigned flags;
     const char *help;
 } commands[] = {
+    {"announce_self", hmp_announce_self, 0, "tell the switches where the guest's networks are"},
+    {"block_resize", hmp_block_resize, HMP_MACHINE | HMP_ARG,
+     "DEVICE SIZE: the size of a disk, as 20G; the guest is told"},
+    {"block_set_io_throttle", hmp_block_set_io_throttle, HMP_MACHINE | HMP_ARG,
+     "DEVICE BPS BPS_RD BPS_WR IOPS IOPS_RD IOPS_WR: limits; 0 is none"},
     {"c", hmp_cont, HMP_MACHINE | HMP_EXCLUSIVE, "the same as cont"},
+    {"change", hmp_change, HMP_MACHINE | HMP_ARG,
+     "DEVICE [-f] FILE [FORMAT]: another CD; xl cd-insert tells the toolstack, too"},
     {"cont", hmp_cont, HMP_MACHINE | HMP_EXCLUSIVE,
      "go on (Xen may still hold the guest: xl unpause)"},
-    {"help", hmp_help, 0, "this"},
+    {"device_add", hmp_device_add, HMP_MACHINE | HMP_ARG,
+     "DRIVER[,NAME=VALUE]…: plug one in, as -device"},
+    {"device_del", hmp_device_del, HMP_MACHINE | HMP_ARG, "ID: ask the guest to let it go"},
+    {"eject", hmp_eject, HMP_MACHINE | HMP_ARG,
+     "[-f] DEVICE: take the CD out; xl cd-eject tells the toolstack, too"},
+    {"?", hmp_help, 0, "the same as help"},
+    {"help", hmp_help, 0, "[COMMAND]: this"},
     {"info", hmp_info, 0, "TOPIC: see info help"},
     {"log", hmp_log, 0, "SUBSYSTEM LEVEL: error, warning, info or debug; subsystem all"},
+    {"mouse_button", hmp_mouse_button, HMP_MACHINE | HMP_ARG,
+     "STATE: 1 left, 2 middle, 4 right, added up"},
+    {"mouse_move", hmp_mouse_move, HMP_MACHINE | HMP_ARG, "DX DY [WHEEL]"},
+    {"mouse_set", hmp_mouse_set, HMP_MACHINE | HMP_ARG,
+     "NUMBER: who gets movements; see info mice"},
+    {"netdev_add", hmp_netdev_add, HMP_ARG, "KIND,id=ID[,NAME=VALUE]…: as -netdev"},
+    {"netdev_del", hmp_netdev_del, HMP_ARG, "ID"},
     {"recorder", hmp_recorder, 0,
      "payload on|off: keep keys, serial bytes and disk words in the flight recorder, or forget it"},
     {"screendump", hmp_screendump, HMP_MACHINE,
@@ -176,9 +167,11 @@ static const struct hmp_command {
     {"sendkey", hmp_sendkey, HMP_MACHINE,
      "KEYS [hold]: press, and release after that many milliseconds, as ctrl-alt-delete 200"},
     {"set_link", hmp_set_link, 0, "NAME on|off: the cable of a network card or back end"},
+    {"s", hmp_stop, HMP_MACHINE | HMP_EXCLUSIVE, "the same as stop"},
     {"stop", hmp_stop, HMP_MACHINE | HMP_EXCLUSIVE, "stop the devices and finish their I/O"},
     {"system_powerdown", hmp_system_powerdown, HMP_MACHINE, "press the power button"},
     {"system_reset", hmp_system_reset, HMP_MACHINE | HMP_EXCLUSIVE, "reset the guest"},
+    {"system_wakeup", hmp_system_wakeup, HMP_MACHINE | HMP_EXCLUSIVE, "from S3"},
 };
 
 static void hmp_help(struct qmp_call *call, const char *arg)
@@ -186,7 +179,9 @@ static void hmp_help(struct qmp_call *call, const char *arg)
     g_autoptr(GString) text = g_string_new(NULL);
 
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++) {
-        hmp_out(text, "%s -- %s", commands[i].name, commands[i].help);
+        if (!*arg || strcmp(arg, commands[i].name) == 0) {
+            hmp_out(text, "%s -- %s", commands[i].name, commands[i].help);
+        }
     }
     qmp_call_text(call, text->str);
 }
@@ -225,13 +220,15 @@ void hmp_run(struct qmp_call *call, const char *line)
 
     if (!*word) {
         qmp_call_text(call, "");
-    } else if (!command && look_elsewhere(word)) {
+    } else if (!command && elsewhere_command(word)) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "there is no command '%s': %s", word,
-                      look_elsewhere(word));
+                      elsewhere_command(word));
     } else if (!command) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "there is no command '%s'; help lists them", word);
     } else if ((command->flags & HMP_MACHINE) && !call->qmp->target->machine) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "there is no machine");
+    } else if ((command->flags & HMP_ARG) && !*arg) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "%s %s", command->name, command->help);
     } else {
         command->run(call, arg);
     }

@@ -52,36 +52,24 @@ static void info_name(struct qmp *qmp, GString *text, const char *arg)
     hmp_out(text, "%s", qmp->target->desc->name ? qmp->target->desc->name : "");
 }
 
-static void drive_lines(void *opaque, const struct drive_info *d)
+static void info_kvm(struct qmp *qmp, GString *text, const char *arg)
 {
-    const struct block_stats *s = block_stats(d->block);
-
-    if (d->unplugged) {
-        hmp_out(opaque, "%s: unplugged by the guest", d->id);
-        return;
-    }
-    if (block_present(d->block)) {
-        hmp_out(opaque, "%s: %s, %" PRIu64 " bytes%s", d->id, block_file(d->block),
-                block_size(d->block), block_read_only(d->block) ? ", read-only" : "");
-        hmp_out(opaque,
-                "    read %" PRIu64 " (%" PRIu64 " bytes, %" PRIu64 " failed), written %" PRIu64
-                " (%" PRIu64 " bytes, %" PRIu64 " failed), flushed %" PRIu64 ", in flight %u",
-                s->ops[BLOCK_READ], s->bytes[BLOCK_READ], s->errors[BLOCK_READ],
-                s->ops[BLOCK_WRITE], s->bytes[BLOCK_WRITE], s->errors[BLOCK_WRITE],
-                s->ops[BLOCK_FLUSH], block_in_flight(d->block));
-    } else {
-        hmp_out(opaque, "%s: empty", d->id);
-    }
-    if (d->cd) {
-        hmp_out(opaque, "    tray %s%s", ide_cd_tray_open(d->device) ? "open" : "closed",
-                ide_cd_tray_locked(d->device) ? ", locked by the guest" : "");
-    }
+    hmp_out(text, "kvm support: not compiled");
 }
 
-static void info_block(struct qmp *qmp, GString *text, const char *arg)
+static void info_nothing(struct qmp *qmp, GString *text, const char *arg)
 {
-    qmp_foreach_drive(qmp, drive_lines, text);
-    hmp_out(text, "engine: %s", block_engine());
+}
+
+static void info_uuid(struct qmp *qmp, GString *text, const char *arg)
+{
+    hmp_out(text, "%s", qmp_uuid(qmp));
+}
+
+static void info_memory(struct qmp *qmp, GString *text, const char *arg)
+{
+    hmp_out(text, "base memory: %" PRIu64, qmp_memory_size(qmp));
+    hmp_out(text, "plugged memory: 0");
 }
 
 static void fact_line(void *opaque, const char *line)
@@ -89,16 +77,82 @@ static void fact_line(void *opaque, const char *line)
     hmp_out(opaque, "    %s", line);
 }
 
+/* Whatever the back end says of itself. */
+static void fact_lines(GString *text, const struct backend *b)
+{
+    struct facts *facts = facts_new();
+
+    b->class->describe(b, facts);
+    facts_foreach_line(facts, fact_line, text);
+    facts_free(facts);
+}
+
+struct block_lines {
+    GString *text;
+    const char *only; /* "": all */
+    bool verbose;
+};
+
+static void drive_lines(void *opaque, const struct drive_info *d)
+{
+    const struct block_lines *l = opaque;
+    GString *text = l->text;
+    const struct block_stats *s = block_stats(d->block);
+
+    if (*l->only && strcmp(l->only, d->id) != 0 && strcmp(l->only, d->qdev) != 0) {
+        return;
+    }
+    if (d->unplugged) {
+        hmp_out(text, "%s: unplugged by the guest", d->id);
+        return;
+    }
+    if (block_present(d->block)) {
+        hmp_out(text, "%s (#%s): %s (%s%s), %" PRIu64 " bytes", d->id, d->id, block_file(d->block),
+                block_format(d->block), block_read_only(d->block) ? ", read-only" : "",
+                block_size(d->block));
+    } else {
+        hmp_out(text, "%s: [not inserted]", d->id);
+    }
+    hmp_out(text, "    Attached to:      %s", *d->qdev ? d->qdev : "nobody");
+    if (d->cd) {
+        hmp_out(text, "    Removable device: %s, tray %s",
+                ide_cd_tray_locked(d->device) ? "locked" : "not locked",
+                ide_cd_tray_open(d->device) ? "open" : "closed");
+    }
+    hmp_limits_line(text, d->block);
+    if (block_present(d->block)) {
+        hmp_out(text,
+                "    read %" PRIu64 " (%" PRIu64 " bytes, %" PRIu64 " failed), written %" PRIu64
+                " (%" PRIu64 " bytes, %" PRIu64 " failed), flushed %" PRIu64 ", in flight %u",
+                s->ops[BLOCK_READ], s->bytes[BLOCK_READ], s->errors[BLOCK_READ],
+                s->ops[BLOCK_WRITE], s->bytes[BLOCK_WRITE], s->errors[BLOCK_WRITE],
+                s->ops[BLOCK_FLUSH], block_in_flight(d->block));
+    }
+    if (l->verbose) {
+        fact_lines(text, block_backend(d->block));
+    }
+}
+
+/* info block [-n] [-v] [DEVICE]. -n: what there is has one node each. */
+static void info_block(struct qmp *qmp, GString *text, const char *arg)
+{
+    struct block_lines l = {.text = text};
+
+    while (g_str_has_prefix(arg, "-n") || g_str_has_prefix(arg, "-v")) {
+        l.verbose |= arg[1] == 'v';
+        arg += 2 + strspn(arg + 2, " \t");
+    }
+    l.only = arg;
+    qmp_foreach_drive(qmp, drive_lines, &l);
+    hmp_out(text, "engine: %s", block_engine());
+}
+
 static void backend_lines(void *opaque, struct backend *b)
 {
     hmp_out(opaque, "%s %s: %s, used by %s", backend_kind_name(b->class->kind), b->id,
             b->class->driver, b->user ? b->user->id : "no device");
     if (b->class->describe) {
-        struct facts *facts = facts_new();
-
-        b->class->describe(b, facts);
-        facts_foreach_line(facts, fact_line, opaque);
-        facts_free(facts);
+        fact_lines(opaque, b);
     }
 }
 
@@ -306,21 +360,33 @@ static const struct topic {
 } topics[] = {
     {"backends", info_backends, 0, "every back end, and what it says of itself"},
     {"block", info_block, 0, "drives, their media and counters"},
+    {"block-jobs", hmp_info_block_jobs, 0, "what works on images in the background: nothing"},
+    {"blockstats", hmp_info_blockstats, 0, "drives' counters, a line each"},
     {"chardev", info_chardev, 0, "character devices"},
     {"cpus", info_cpus, HMP_MACHINE, "which vCPUs are plugged"},
     {"device", info_device, HMP_MACHINE | HMP_ARG, "ID: what the device says of itself"},
     {"devices", info_devices, HMP_MACHINE, "every device"},
     {"help", info_help, 0, "this"},
+    {"hotpluggable-cpus", info_cpus, HMP_MACHINE, "the same as cpus"},
+    {"iothreads", info_nothing, 0, "there are none"},
     {"irq", info_irq, HMP_MACHINE, "interrupt lines"},
+    {"jobs", hmp_info_block_jobs, 0, "the same as block-jobs"},
+    {"kvm", info_kvm, 0, "for tools that ask"},
     {"log", info_log, 0, "log levels and complaints about the guest, by subsystem"},
+    {"memory-devices", info_nothing, 0, "there are none"},
+    {"memory_size_summary", info_memory, HMP_MACHINE, "bytes of the guest's memory"},
+    {"mice", hmp_info_mice, HMP_MACHINE, "pointers, and who gets movements"},
+    {"migrate", info_nothing, 0, "the toolstack knows: xl"},
     {"mtree", info_mtree, HMP_MACHINE, "address spaces, regions, access counters"},
     {"name", info_name, 0, "the guest's name"},
     {"network", hmp_info_network, 0, "network back ends, and who uses them"},
     {"pci", info_pci, HMP_MACHINE, "PCI functions"},
     {"recorder", info_recorder, 0, "[N]: the newest entries of the flight recorder"},
     {"registers", info_registers, 0, "where to find the vCPUs' registers"},
+    {"snapshots", info_nothing, 0, "there are none: they are the storage's"},
     {"status", info_status, 0, "run state"},
     {"usb", info_usb, HMP_MACHINE, "USB devices"},
+    {"uuid", info_uuid, 0, "of the guest"},
     {"version", info_version, 0, "of xendm"},
     {"vnc", hmp_info_vnc, 0, "where the VNC server listens, and who looks"},
 };
@@ -349,7 +415,10 @@ void hmp_info(struct qmp_call *call, const char *arg)
     }
     if (topic == topics + G_N_ELEMENTS(topics)) {
         if (!out_topic(t, name, text)) {
-            hmp_out(text, "Error: there is no topic '%s'; info help lists them", name);
+            const char *why = elsewhere_topic(name);
+
+            hmp_out(text, "Error: there is no topic '%s'%s%s", name, why ? ": " : "",
+                    why ? why : "; info help lists them");
         }
     } else if ((topic->flags & HMP_MACHINE) && !t->machine) {
         hmp_out(text, "Error: there is no machine");

@@ -24,6 +24,7 @@
 #define QMP_EVENTS_PER_SECOND 20u   /* of one kind that the guest can provoke */
 #define HMP_OUTPUT_MAX (512u << 10) /* libxl takes 1 MiB a message, quoted */
 
+struct block;
 struct qmp_fdset;
 
 struct qmp {
@@ -82,11 +83,33 @@ extern const struct qmp_command qmp_fdset_commands[];
 extern const struct qmp_command qmp_seat_commands[];
 extern const struct qmp_command qmp_vnc_commands[];
 extern const struct qmp_command qmp_net_commands[];
+extern const struct qmp_command qmp_block_commands[];
+extern const struct qmp_command qmp_machine_commands[];
 
 /* Of the topics and commands of HMP that stand beside their QMP kin. */
 void hmp_info_vnc(struct qmp *qmp, GString *text, const char *arg);
 void hmp_info_network(struct qmp *qmp, GString *text, const char *arg);
+void hmp_info_mice(struct qmp *qmp, GString *text, const char *arg);
+void hmp_info_blockstats(struct qmp *qmp, GString *text, const char *arg);
+void hmp_info_block_jobs(struct qmp *qmp, GString *text, const char *arg);
+void hmp_limits_line(GString *text, const struct block *block);
 void hmp_set_link(struct qmp_call *call, const char *arg);
+void hmp_announce_self(struct qmp_call *call, const char *arg);
+void hmp_netdev_add(struct qmp_call *call, const char *arg);
+void hmp_netdev_del(struct qmp_call *call, const char *arg);
+void hmp_mouse_move(struct qmp_call *call, const char *arg);
+void hmp_mouse_button(struct qmp_call *call, const char *arg);
+void hmp_mouse_set(struct qmp_call *call, const char *arg);
+void hmp_eject(struct qmp_call *call, const char *arg);
+void hmp_change(struct qmp_call *call, const char *arg);
+void hmp_device_add(struct qmp_call *call, const char *arg);
+void hmp_device_del(struct qmp_call *call, const char *arg);
+void hmp_block_resize(struct qmp_call *call, const char *arg);
+void hmp_block_set_io_throttle(struct qmp_call *call, const char *arg);
+
+/* elsewhere.c: why there is no such command or topic, and what there is; NULL: nobody knows it. */
+const char *elsewhere_command(const char *name);
+const char *elsewhere_topic(const char *topic);
 
 struct qmp_call {
     struct qmp *qmp;           /* NULL: went away */
@@ -151,10 +174,22 @@ bool qmp_has_type(JsonNode *node, unsigned type);
 char *qmp_check_args(const struct qmp_command *command, JsonObject *args);
 
 /* commands-life.c, for HMP too */
+void qmp_run_system_wakeup(struct qmp_call *call, JsonObject *args);
 void qmp_run_cont(struct qmp_call *call, JsonObject *args);
 void qmp_run_stop(struct qmp_call *call, JsonObject *args);
 void qmp_run_system_reset(struct qmp_call *call, JsonObject *args);
 void qmp_run_system_powerdown(struct qmp_call *call, JsonObject *args);
+
+/* commands-machine.c, for HMP too */
+const char *qmp_uuid(struct qmp *qmp);
+uint64_t qmp_memory_size(struct qmp *qmp);
+
+/*
+ * commands-devices.c: adds the arguments but `driver_key` and id to `o`. NULL: the call is
+ * answered, and `o` is gone.
+ */
+struct object_desc *qmp_describe_object(struct qmp_call *call, JsonObject *args,
+                                        const char *driver_key, struct object_desc *o);
 
 /* commands-seat.c, for HMP too */
 void qmp_screendump(struct qmp_call *call, const char *file, bool png);
@@ -180,6 +215,13 @@ struct drive_info {
 };
 typedef void qmp_drive_fn(void *opaque, const struct drive_info *drive);
 void qmp_foreach_drive(struct qmp *qmp, qmp_drive_fn *fn, void *opaque);
+
+/* commands-block.c */
+bool qmp_find_drive(struct qmp *qmp, const char *name, struct drive_info *found);
+/* Members of an object that is open. */
+void qmp_build_medium(JsonBuilder *b, const struct drive_info *drive);
+void qmp_build_node_name(JsonBuilder *b, const struct drive_info *drive);
+void qmp_build_limits(JsonBuilder *b, const struct block *block);
 
 /*
  * fdset.c: "/dev/fdset/N". Takes a descriptor of the set that is open for writing or reading, as

@@ -55,6 +55,8 @@ struct backend_class {
      * done. Once for all instances. NULL: nothing to look at.
      */
     bool (*poll)(void);
+    /* A stop waits for what is in flight: what it holds back on purpose goes now. NULL: nothing. */
+    void (*hurry)(struct backend *b, bool on);
     /*
      * Whose it is, in a migration. One that was made inactive (struct backend) touches nothing of
      * what it names before activate(); after inactivate() the other side may have it. Both have no
@@ -111,6 +113,8 @@ void backend_foreach(const struct backend_set *set, void (*fn)(void *opaque, str
                      void *opaque);
 /* Requests in flight, of all of them. */
 unsigned backend_set_busy(const struct backend_set *set);
+/* From a stop to what goes on after it. */
+void backend_set_hurry(struct backend_set *set, bool on);
 
 /* Migration: those that are made from here on are inactive. */
 void backend_set_begin_inactive(struct backend_set *set);

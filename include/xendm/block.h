@@ -168,9 +168,6 @@ bool block_active(const struct block *b);
 void block_eject(struct block *b);
 int block_insert(struct block *b, const struct block_options *options, GError **err);
 
-/* Looks at the size again; the listeners hear of it if it changed. */
-int block_refresh(struct block *b);
-
 /* Whoever shows this back end to a guest; several may listen. */
 struct block_listener {
     void (*medium_changed)(void *opaque);
@@ -179,9 +176,51 @@ struct block_listener {
 void block_listen(struct block *b, const struct block_listener *listener, void *opaque);
 void block_unlisten(struct block *b, const struct block_listener *listener, void *opaque);
 
+/*
+ * Makes the medium `size` bytes long. It grows at once; before it shrinks, what is in flight ends,
+ * and what comes meanwhile waits. A device of the host, and what a server has, is only looked at
+ * again: it has the size already, or the call fails. `done` is called once, maybe inside; the
+ * listeners before it.
+ */
+void block_resize(struct block *b, uint64_t size, void (*done)(void *opaque, GError *err),
+                  void *opaque);
+
+/*
+ * Limits, as of QEMU's -drive throttling.*: requests above them wait their turn, without waking
+ * anybody while none waits. Drives of one group share one set. Flushes and discards are free.
+ */
+enum block_rate_kind {
+    BLOCK_BPS_TOTAL,
+    BLOCK_BPS_READ,
+    BLOCK_BPS_WRITE,
+    BLOCK_IOPS_TOTAL,
+    BLOCK_IOPS_READ,
+    BLOCK_IOPS_WRITE,
+    BLOCK_RATES
+};
+const char *block_rate_name(enum block_rate_kind kind); /* "bps-total" */
+
+struct block_rate {
+    uint64_t avg;    /* bytes or requests a second; 0: no limit */
+    uint64_t max;    /* … in a burst; 0: none */
+    uint64_t length; /* seconds that a burst may last; 0 is 1 */
+};
+struct block_throttle {
+    struct block_rate rate[BLOCK_RATES];
+    uint64_t op_size; /* what is longer counts as several requests; 0: never */
+};
+bool block_throttle_any(const struct block_throttle *t);
+int block_throttle_check(const struct block_throttle *t, GError **err);
+/* `group` NULL: its own. No limits: it is in none. */
+int block_set_throttle(struct block *b, const struct block_throttle *t, const char *group,
+                       GError **err);
+const struct block_throttle *block_throttle(const struct block *b); /* NULL: no limits */
+const char *block_throttle_group(const struct block *b);            /* NULL: in none */
+
 struct block_stats {
     uint64_t ops[BLOCK_ZERO + 1], bytes[BLOCK_ZERO + 1], errors[BLOCK_ZERO + 1];
     uint64_t retries; /* requests that the host refused for a moment */
+    uint64_t held;    /* that had to wait: limits, a resize */
 };
 const struct block_stats *block_stats(const struct block *b);
 

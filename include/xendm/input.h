@@ -64,6 +64,21 @@ void input_absolute(struct input *in, int x, int y);
 void input_button(struct input *in, unsigned code, bool down);
 void input_sync(struct input *in);
 bool input_is_absolute(const struct input *in); /* an absolute device is attached */
+/* One coordinate; the other stays what it was. */
+void input_absolute_axis(struct input *in, bool vertical, int value);
+
+/* The devices that take movements, for people. Their numbers stay while they are attached. */
+struct input_pointer {
+    const char *name;
+    unsigned number;
+    bool absolute;
+    bool current; /* as if attached last */
+};
+void input_foreach_pointer(const struct input *in,
+                           void (*fn)(void *opaque, const struct input_pointer *pointer),
+                           void *opaque);
+/* As if that one were attached last. -ENOENT: there is no pointer with the number. */
+int input_choose_pointer(struct input *in, unsigned number);
 
 /* QEMU's key names ("a", "ret", "ctrl", "f1", "spc" …) for sendkey; 0 when unknown. */
 unsigned input_key_from_name(const char *name);

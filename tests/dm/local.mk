@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The daemon itself, on xenemu.
-TESTS += tests/dm/test-daemon.py tests/dm/test-sandbox.py
-dist_check_SCRIPTS += tests/dm/test-daemon.py tests/dm/test-sandbox.py
+TESTS += tests/dm/test-daemon.py tests/dm/test-sandbox.py tests/dm/test-words.py
+dist_check_SCRIPTS += tests/dm/test-daemon.py tests/dm/test-sandbox.py tests/dm/test-words.py
 check_DATA += tests/dm/hang.so tests/dm/intruder.so
 EXTRA_DIST += tests/dm/hang.c tests/dm/intruder.c
 CLEANFILES += tests/dm/hang.so tests/dm/intruder.so

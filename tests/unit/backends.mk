@@ -4,14 +4,18 @@ check_PROGRAMS += tests/unit/test-raw tests/unit/test-block tests/unit/test-char
 tests_unit_test_block_SOURCES = tests/unit/test-block.c
 tests_unit_test_block_LDADD = libbackendsblock.la libbackendschar.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
 # On an engine of its own, which fails by a table; it loses patience sooner.
-tests_unit_test_raw_SOURCES = tests/unit/test-raw.c backends/block/block.c backends/block/lock.c backends/block/raw.c \
+tests_unit_test_raw_SOURCES = tests/unit/test-raw.c backends/block/block.c backends/block/drive.c backends/block/gate.c backends/block/lock.c backends/block/raw.c backends/block/throttle.c \
 	backends/block/nbd-api.c backends/block/nbd-link.c backends/block/nbd-place.c backends/block/nbd.c
 tests_unit_test_raw_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/backends $(NBD_CFLAGS) \
 	-DENGINE_PATIENCE_US=200000
 tests_unit_test_raw_LDADD = libbackendschar.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
 tests_unit_test_chardev_SOURCES = tests/unit/test-chardev.c
 tests_unit_test_chardev_LDADD = libbackendsblock.la libbackendschar.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
-TESTS += tests/unit/test-raw tests/unit/test-block tests/unit/test-chardev tests/unit/test-block-threads.sh tests/unit/test-block-memory.sh
+check_PROGRAMS += tests/unit/test-throttle
+tests_unit_test_throttle_SOURCES = tests/unit/test-throttle.c backends/classes.c
+tests_unit_test_throttle_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
+tests_unit_test_throttle_LDADD = libbackendsblob.la libbackendsblock.la libbackendschar.la libbackendsnet.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
+TESTS += tests/unit/test-throttle tests/unit/test-raw tests/unit/test-block tests/unit/test-chardev tests/unit/test-block-threads.sh tests/unit/test-block-memory.sh
 dist_check_SCRIPTS += tests/unit/test-block-threads.sh tests/unit/test-block-memory.sh
 check_PROGRAMS += tests/unit/test-backend tests/unit/test-base
 tests_unit_test_backend_SOURCES = tests/unit/test-backend.c

@@ -269,6 +269,56 @@ unsigned input_key_from_name(const char *name)
     return strcmp(name, "a") == 0 ? 30 : 0;
 }
 
+static void note(const char *fmt, ...)
+{
+    size_t at = strlen(fake_qmp.events);
+    va_list ap;
+
+    va_start(ap, fmt);
+    g_vsnprintf(fake_qmp.events + at, sizeof(fake_qmp.events) - at, fmt, ap);
+    va_end(ap);
+}
+
+bool input_key(struct input *in, unsigned code, bool down)
+{
+    note("key %u %d, ", code, down);
+    return true;
+}
+
+void input_button(struct input *in, unsigned code, bool down)
+{
+    note("button %x %d, ", code, down);
+}
+
+void input_relative(struct input *in, int dx, int dy, int wheel)
+{
+    note("move %d %d %d, ", dx, dy, wheel);
+}
+
+void input_absolute_axis(struct input *in, bool vertical, int value)
+{
+    note("%c=%d, ", vertical ? 'y' : 'x', value);
+}
+
+void input_sync(struct input *in)
+{
+    note("sync; ");
+}
+
+void input_foreach_pointer(const struct input *in,
+                           void (*fn)(void *opaque, const struct input_pointer *pointer),
+                           void *opaque)
+{
+    fn(opaque, &(struct input_pointer){"tablet", 3, true, fake_qmp.pointer != 2});
+    fn(opaque, &(struct input_pointer){"mouse", 2, false, fake_qmp.pointer == 2});
+}
+
+int input_choose_pointer(struct input *in, unsigned number)
+{
+    fake_qmp.pointer = number;
+    return number == 2 || number == 3 ? 0 : -ENOENT;
+}
+
 int input_send_keys(struct input *in, const char *combination, unsigned hold_ms, char **bad)
 {
     const char *unknown = strstr(combination, "nokey");

@@ -21,6 +21,8 @@ struct fake_qmp {
     unsigned resets;
     char keys[64];       /* the last combination */
     char screendump[64]; /* the last file */
+    char events[256];    /* of input, in order */
+    unsigned pointer;    /* chosen */
 };
 extern struct fake_qmp fake_qmp;
 

@@ -274,6 +274,195 @@ static void test_cd(void)
     dm_free(dm);
 }
 
+/* Size and limits, and who is told. */
+static void test_drives(void)
+{
+    static const char limits[] = "'bps':0,'bps_rd':0,'bps_wr':0,'iops_rd':0,'iops_wr':0,'iops':";
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->path);
+    g_autoptr(JsonNode) nodes = ask(c, "{'execute':'query-named-block-nodes'}");
+    g_autoptr(JsonNode) blocks = NULL, stats = ask(c, "{'execute':'query-blockstats'}");
+    g_autofree char *set =
+        g_strdup_printf("{'execute':'block_set_io_throttle','arguments':{'device':'ide0-hd0',%s100,"
+                        "'iops_max':500,'iops_max_length':2,'iops_size':4096,'group':'g'}}",
+                        limits);
+    g_autofree char *low = g_strdup_printf("{'execute':'block_set_io_throttle','arguments':"
+                                           "{'device':'ide0-hd0',%s100,'iops_max':50}}",
+                                           limits);
+    g_autofree char *odd = g_strdup_printf("{'execute':'block_set_io_throttle','arguments':"
+                                           "{'device':'ide0-hd0',%s-1}}",
+                                           limits);
+    g_autofree char *text = NULL;
+    gsize len;
+
+    assert_text(nodes, "return/0/node-name", "#ide0-hd0");
+    assert_text(nodes, "return/0/file", dm->disk_file);
+    assert_text(nodes, "return/0/drv", "raw");
+    assert_int(nodes, "return/0/image/virtual-size", 512);
+    assert_int(nodes, "return/0/iops", 0);
+    g_assert_true(json_node_get_boolean(at(nodes, "return/0/cache/writeback")));
+    g_assert_null(at(nodes, "return/1")); /* the CD drive is empty */
+    assert_text(stats, "return/0/node-name", "#ide0-hd0");
+    assert_int(stats, "return/0/stats/rd_bytes", 0);
+    assert_ok(c, "{'execute':'block_resize','arguments':{'device':'ide0-hd0','size':2048}}");
+    g_assert_true(g_file_get_contents(dm->disk_file, &text, &len, NULL));
+    g_assert_cmpuint(len, ==, 2048);
+    assert_error(c, "{'execute':'block_resize','arguments':{'device':'ide0-hd0','size':-1}}",
+                 "GenericError", "'size'");
+    assert_error(c, "{'execute':'block_resize','arguments':{'device':'ide0-hd0','size':0}}",
+                 "GenericError", "no bytes");
+    assert_error(c, "{'execute':'block_resize','arguments':{'size':512}}", "GenericError",
+                 "Cannot find device=''");
+    assert_error(c, "{'execute':'block_resize','arguments':{'device':'ide-5632','size':512}}",
+                 "GenericError", "no medium");
+    assert_human(c, "block_resize #ide0-hd0 4K", "");
+    assert_human(c, "block_resize ide0-hd0 x", "block_resize DEVICE SIZE");
+    assert_human(c, "block_resize", "DEVICE SIZE");
+    assert_ok(c, set);
+    blocks = ask(c, "{'execute':'query-block'}");
+    assert_int(blocks, "return/0/inserted/image/virtual-size", 4096);
+    assert_int(blocks, "return/0/inserted/iops", 100);
+    assert_int(blocks, "return/0/inserted/iops_max", 500);
+    assert_int(blocks, "return/0/inserted/iops_max_length", 2);
+    assert_int(blocks, "return/0/inserted/iops_size", 4096);
+    assert_text(blocks, "return/0/inserted/group", "g");
+    assert_text(blocks, "return/0/io-status", "ok");
+    assert_human(c, "info block ide0-hd0", "iops=100 iops_max=500");
+    assert_human(c, "info block -v", "limits of: g");
+    assert_human(c, "info blockstats", "ide0-hd0: rd_bytes=0 wr_bytes=0");
+    assert_error(c, low, "GenericError", "cannot be lower");
+    assert_error(c, odd, "GenericError", "negative");
+    assert_human(c, "block_set_io_throttle ide0-hd0 1 2 0 0 0 0", "cannot both be limited");
+    assert_human(c, "block_set_io_throttle ide0-hd0 1", "BPS_RD");
+    assert_human(c, "block_set_io_throttle ide0-hd0 0 0 0 0 0 0", "");
+    blocks = (json_node_unref(blocks), ask(c, "{'execute':'query-block'}"));
+    assert_int(blocks, "return/0/inserted/iops", 0);
+    g_assert_null(at(blocks, "return/0/inserted/group"));
+    assert_ok(c, "{'execute':'query-block-jobs'}");
+    client_close(c);
+    dm_free(dm);
+}
+
+static void test_seat(void)
+{
+    static const char *const wrong[][2] = {
+        {"{'type':'foo','data':{}}", "'foo'"},
+        {"{'type':'abs','data':{'axis':'q','value':1}}", "'q'"},
+        {"{'type':'abs','data':{'axis':'x','value':'1'}}", "'value'"},
+        {"{'type':'btn','data':{'down':true,'button':'nose'}}", "'nose'"},
+        {"{'type':'btn','data':{'button':'left'}}", "'down'"},
+        {"{'type':'btn'}", "'down'"},
+        {"{'type':'key','data':{'down':true,'key':{'type':'qcode','data':'nokey'}}}", "nokey"},
+        {"{'type':'key','data':{'down':true,'key':{'type':'number','data':200}}}", "200"},
+        {"{'type':'key','data':{'down':true}}", "key"},
+        {"7", "'type'"},
+    };
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->path);
+    g_autoptr(JsonNode) mice = ask(c, "{'execute':'query-mice'}");
+
+    assert_ok(c, "{'execute':'input-send-event','arguments':{'events':["
+                 "{'type':'btn','data':{'down':true,'button':'left'}},"
+                 "{'type':'btn','data':{'down':true,'button':'wheel-down'}},"
+                 "{'type':'btn','data':{'down':false,'button':'wheel-down'}},"
+                 "{'type':'rel','data':{'axis':'y','value':-5}},"
+                 "{'type':'abs','data':{'axis':'x','value':20000}},"
+                 "{'type':'key','data':{'down':true,'key':{'type':'qcode','data':'a'}}},"
+                 "{'type':'key','data':{'down':false,'key':{'type':'number','data':30}}}]}}");
+    g_assert_cmpstr(fake_qmp.events, ==,
+                    "button 110 1, move 0 0 -1, move 0 -5 0, x=20000, key 30 1, key 30 0, sync; ");
+    for (size_t i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        g_autofree char *command =
+            g_strdup_printf("{'execute':'input-send-event','arguments':{'events':["
+                            "{'type':'rel','data':{'axis':'x','value':1}},%s]}}",
+                            wrong[i][0]);
+        fake_qmp.events[0] = '\0';
+        assert_error(c, command, "GenericError", wrong[i][1]);
+        g_assert_cmpstr(fake_qmp.events, ==, ""); /* all or none */
+    }
+    assert_error(c, "{'execute':'input-send-event','arguments':{'device':'d','events':[]}}",
+                 "DeviceNotFound", "'d'");
+    assert_int(mice, "return/0/index", 3);
+    g_assert_true(json_node_get_boolean(at(mice, "return/0/absolute")));
+    g_assert_false(json_node_get_boolean(at(mice, "return/1/current")));
+    assert_human(c, "info mice", "* Mouse #3: tablet (absolute)\r\n  Mouse #2: mouse\r\n");
+    assert_human(c, "mouse_set 2", "");
+    assert_human(c, "info mice", "* Mouse #2");
+    assert_human(c, "mouse_set 7", "Mouse at index '7' not found");
+    assert_human(c, "mouse_set x", "mouse_set NUMBER");
+    assert_human(c, "mouse_move -3 4 1", "");
+    assert_human(c, "mouse_button 5", "");
+    g_assert_cmpstr(fake_qmp.events, ==,
+                    "move -3 4 1, sync; button 110 1, button 112 0, button 111 1, sync; ");
+    assert_human(c, "mouse_move 1", "DX DY");
+    assert_human(c, "mouse_button 1 2", "STATE");
+    client_close(c);
+    dm_free(dm);
+}
+
+/* Networks come and go; nobody names a descriptor of ours. */
+static void test_netdev(void)
+{
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->path);
+    unsigned before = open_fds();
+
+    assert_error(c, "{'execute':'netdev_add','arguments':{'type':'user','id':'n'}}", "GenericError",
+                 "user");
+    assert_error(c, "{'execute':'netdev_add','arguments':{'type':'tap','id':'n','fd':'3'}}",
+                 "GenericError", "add-fd");
+    assert_error(c, "{'execute':'netdev_add','arguments':{'type':'tap','id':'n','fd':3}}",
+                 "GenericError", "add-fd");
+    g_assert_cmpint(add_fd(c, open_file(dm->disk_file, O_RDWR), "{'execute':'add-fd'}"), ==, 0);
+    assert_error(c,
+                 "{'execute':'netdev_add','arguments':{'type':'tap','id':'n','fd':'/dev/fdset/0'}}",
+                 "GenericError", "tap");
+    g_assert_cmpint(add_fd(c, open_file(dm->disk_file, O_RDWR), "{'execute':'add-fd'}"), ==, 0);
+    assert_error(c,
+                 "{'execute':'netdev_add','arguments':{'type':'tap','id':'n','fd':'/dev/fdset/0',"
+                 "'x':1}}",
+                 "GenericError", "x");
+    g_assert_cmpuint(open_fds(), ==, before);
+    assert_error(c, "{'execute':'netdev_del','arguments':{'id':'n'}}", "DeviceNotFound", "'n'");
+    assert_human(c, "netdev_del n", "'n' not found");
+    assert_human(c, "netdev_add", "KIND");
+    assert_human(c, "netdev_add user,id=n", "Error: ");
+    assert_human(c, "device_add nic,id=n1,mac=m,n=7", "");
+    g_assert_cmpstr(fake_qmp.plugged, ==, "nic n1 m 7");
+    assert_human(c, "device_add fixed", "hotplugging");
+    assert_human(c, "device_del nothing", "nothing");
+    client_close(c);
+    dm_free(dm);
+}
+
+/* What is not here says what to use instead. */
+static void test_elsewhere(void)
+{
+    static const char *const words[][2] = {
+        {"drive-backup", "storage"},      {"migrate", "xl migrate"},
+        {"migrate-set-parameters", "xl"}, {"block-job-cancel", "no jobs"},
+        {"inject-nmi", "xl trigger"},     {"query-tpm", "no TPM"},
+        {"qom-get", "info devices"},      {"savevm", "xl save"},
+        {"query-qmp-schema", "xendm(8)"}, {"blockdev-add", "xl block-attach"},
+    };
+    struct fake_dm *dm = dm_new(true);
+    struct client *c = client_new(dm->path);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(words); i++) {
+        g_autofree char *command = g_strdup_printf("{'execute':'%s'}", words[i][0]);
+
+        assert_error(c, command, "CommandNotFound", words[i][1]);
+    }
+    assert_error(c, "{'execute':'balloon','arguments':{'value':1}}", "DeviceNotActive", "mem-set");
+    assert_error(c, "{'execute':'query-balloon'}", "DeviceNotActive", "mem-set");
+    assert_human(c, "drive_backup ide0-hd0 x", "storage");
+    assert_human(c, "info balloon", "mem-set");
+    assert_human(c, "info nonsense", "lists them");
+    assert_human(c, "nmi", "xl trigger");
+    client_close(c);
+    dm_free(dm);
+}
+
 static void test_human(void)
 {
     static const char *const infos[][2] = {
@@ -415,10 +604,12 @@ static void test_every_command(void)
         "\"info recorder\"",
     };
     static const char *const names[] = {
-        "id",        "device",   "filename",    "format",         "force",
-        "enable",    "live",     "driver",      "socket-id",      "core-id",
-        "thread-id", "fdset-id", "fd",          "opaque",         "command-line",
-        "password",  "option",   "query-nodes", "read-only-mode",
+        "id",        "device",    "filename",    "format",         "force",
+        "enable",    "live",      "driver",      "socket-id",      "core-id",
+        "thread-id", "fdset-id",  "fd",          "opaque",         "command-line",
+        "password",  "option",    "query-nodes", "read-only-mode", "size",
+        "events",    "node-name", "bps",         "group",          "type",
+        "typename",  "value",
     };
     struct fake_dm *dm = dm_new(true);
     struct client *c = client_new(dm->quiet_path);
@@ -505,6 +696,10 @@ int main(int argc, char **argv)
     g_test_add_func("/qmp/vnc", test_vnc);
     g_test_add_func("/qmp/cpus", test_cpus);
     g_test_add_func("/qmp/cd", test_cd);
+    g_test_add_func("/qmp/drives", test_drives);
+    g_test_add_func("/qmp/seat", test_seat);
+    g_test_add_func("/qmp/netdev", test_netdev);
+    g_test_add_func("/qmp/elsewhere", test_elsewhere);
     g_test_add_func("/qmp/human", test_human);
     g_test_add_func("/qmp/probe", test_probe);
     g_test_add_func("/qmp/every-command", test_every_command);

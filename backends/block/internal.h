@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The drive, between block.c (include/xendm/block.h) and drive.c, the back end. */
+#ifndef BACKENDS_BLOCK_INTERNAL_H
+#define BACKENDS_BLOCK_INTERNAL_H
+
+#include <xendm/backend.h>
+
+#include "driver.h"
+#include "gate.h"
+
+struct block {
+    struct backend b;
+    char *image;    /* property: the medium to begin with */
+    bool read_only; /* of the next medium */
+    struct block_medium *m;
+    bool active; /* of the next medium */
+    unsigned in_flight;
+    GArray *listeners; /* struct listening */
+    struct block_stats stats;
+    struct block_gate gate;
+    struct block_throttle limits; /* properties: to begin with */
+    char *group;
+    struct { /* waits for the medium's requests; done NULL: there is none */
+        uint64_t size;
+        void (*done)(void *opaque, GError *err);
+        void *opaque;
+    } resize;
+};
+
+int block_start(struct block *b, const struct block_options *options, GError **err);
+void block_stop(struct block *b);
+
+#endif

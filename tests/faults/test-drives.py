@@ -1,0 +1,95 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Drives that become longer, shorter or slower while the guest uses them, by QMP: what the guest reads, what reached the
+image, and that a stop does not wait for limits. TAP."""
+import os
+import sys
+
+sys.dont_write_bytecode = True     # the source tree stays clean
+from faults import Disk, Machine, image, tap, want
+
+SECTORS = 2048
+FINE = (0x50, 0)
+
+
+def start(tmp):
+    image(tmp + "/hda", SECTORS * 512)
+    image(tmp + "/hdb", SECTORS * 512)
+    m = Machine(tmp, "--disk", tmp + "/hda", "--disk", tmp + "/hdb")
+    return m, Disk(m.cpu)
+
+
+def identified(disk):
+    """The sectors that IDENTIFY DEVICE tells: by LBA28, by LBA48."""
+    disk.command(0xec)
+    want(disk.ready()[0] & 8, "no data of IDENTIFY")
+    disk.cpu.do("ins 0x%x 2 256 0x%x" % (disk.port, disk.buffer))
+    return disk.cpu.do("readl 0x%x" % (disk.buffer + 120)), disk.cpu.do("readl 0x%x" % (disk.buffer + 200))
+
+
+def test_size(tmp):
+    """block_resize: IDENTIFY tells, sectors that are new can be used, those that are gone cannot, the other disk is as it was"""
+    m, disk = start(tmp)
+    want(identified(disk) == (SECTORS, SECTORS), identified(disk))
+    want(disk.dma(SECTORS, 8)[0] & 1, "beyond the end")
+    m.qmp.ok("block_resize", device="ide0-hd0", size=2 * SECTORS * 512)
+    want(identified(disk) == (2 * SECTORS, 2 * SECTORS), identified(disk))
+    want(disk.dma(2 * SECTORS - 8, 8, True) == FINE + (4,), "a write to what is new")
+    want(disk.flush() == FINE and os.path.getsize(tmp + "/hda") == 2 * SECTORS * 512, "the file")
+    want(m.qmp.hmp("block_resize ide0-hd0 512K") == "", "HMP")
+    want(identified(disk) == (1024, 1024) and os.path.getsize(tmp + "/hda") == 1024 * 512, identified(disk))
+    want(disk.dma(1020, 8)[0] & 1 and disk.dma(1016, 8) == FINE + (4,), "the end")
+    want(m.qmp.ok("query-block")[0]["inserted"]["image"]["virtual-size"] == 1024 * 512, m.qmp.ok("query-block"))
+    want(identified(Disk(m.cpu, 0, 1)) == (SECTORS, SECTORS), "the other")
+    m.end()
+
+
+LIMIT = {"bps": 1, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0}
+
+
+def begin(disk, lba):
+    """A read of the disk's that is not waited for."""
+    cpu = disk.cpu
+    cpu.do("writel 0x%x 0x%x" % (disk.prd, disk.buffer))
+    cpu.do("writel 0x%x 0x80001000" % (disk.prd + 4))
+    cpu.do("outl 0x%x 0x%x" % (disk.bm + 4, disk.prd))
+    cpu.do("outb 0x%x 6" % (disk.bm + 2))
+    disk.command(0xc8, lba, 8)
+    cpu.do("outb 0x%x 9" % disk.bm)
+
+
+def held(m):
+    return "bps-total: 1" in m.qmp.hmp("info block -v ide0-hd0") and "held: 0" not in m.qmp.hmp("info block -v ide0-hd0")
+
+
+def test_limits(tmp):
+    """a limit of a byte a second: what is above it waits, a reset takes it back, a stop lets it go, and without it all goes on"""
+    m, disk = start(tmp)
+    m.qmp.ok("block_set_io_throttle", device="ide0-hd0", **LIMIT)
+    want(m.qmp.ok("query-block")[0]["inserted"]["bps"] == 1, m.qmp.ok("query-block"))
+    want(disk.dma(8, 8) == FINE + (4,), "an empty bucket takes one")
+    begin(disk, 16)
+    want(m.cpu.do("inb 0x3f6") & 0x80 and held(m), "it does not wait", m.qmp.hmp("info block -v"))
+    m.cpu.do("outb 0x3f6 4")
+    m.cpu.do("outb 0x3f6 0")
+    m.cpu.until("inb 0x3f6", 0x80, 0)
+    m.cpu.do("outb 0xc000 0")
+    begin(disk, 24)
+    want(m.cpu.do("inb 0x3f6") & 0x80, "it does not wait")
+    m.qmp.ok("stop")
+    m.qmp.ok("cont")
+    m.cpu.until("inb 0x3f6", 0x80, 0)
+    m.cpu.expect("readl 0x%x" % disk.buffer, 24)
+    m.cpu.do("outb 0xc000 0")
+    begin(disk, 32)
+    want(m.cpu.do("inb 0x3f6") & 0x80, "the limit is gone after a stop")
+    m.qmp.ok("block_set_io_throttle", device="ide0-hd0", **dict(LIMIT, bps=0))
+    m.cpu.until("inb 0x3f6", 0x80, 0)
+    m.cpu.expect("readl 0x%x" % disk.buffer, 32)
+    m.cpu.do("outb 0xc000 0")
+    want(disk.dma(40, 8) == FINE + (4,), "afterwards")
+    m.end()
+
+
+if __name__ == "__main__":
+    sys.exit(tap([test_size, test_limits]))
