@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The host's side of the machine, from its description; see daemon.h. */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include <xendm/backend.h>
 #include <xendm/block.h>
@@ -11,13 +8,13 @@
 #include <xendm/evtchn.h>
 #include <xendm/grants.h>
 #include <xendm/handover.h>
+#include <xendm/instance.h>
 #include <xendm/log.h>
 #include <xendm/pv.h>
 #include <xendm/turn.h>
 #include <xendm/xenstore.h>
 
 #include "daemon.h"
-#include "loop.h"
 #include "origin.h"
 #include "sandbox/sandbox.h"
 
@@ -192,19 +189,25 @@ void backends_close(struct daemon *d)
  * and the emulated CD drive, keyboard and mouse do the work.
  */
 
-void daemon_pv_open(struct daemon *d)
+int daemon_pv_open(struct daemon *d, GError **err)
 {
-    g_autoptr(GError) err = NULL;
+    g_autoptr(GError) why = NULL;
 
     if (d->desc->restrict_domid) {
-        return;
+        return 0;
     }
-    d->grants = grants_open(d->desc->domid, &err);
-    d->pv_events = d->grants ? evtchn_open(d->desc->domid, -1, &err) : NULL;
-    if (!d->pv_events) {
-        log_warning(LOG_BACKEND, "PV devices are not served: %s", err->message);
-        g_clear_pointer(&d->grants, grants_close);
+    d->grants = grants_open(d->desc->domid, &why);
+    d->pv_events = d->grants ? evtchn_open(d->desc->domid, -1, &why) : NULL;
+    if (d->pv_events) {
+        return 0;
     }
+    g_clear_pointer(&d->grants, grants_close);
+    if (!instance_has(d->desc->type, INSTANCE_MACHINE)) { /* there is nothing else to do */
+        g_propagate_error(err, g_steal_pointer(&why));
+        return -1;
+    }
+    log_warning(LOG_BACKEND, "PV devices are not served: %s", why->message);
+    return 0;
 }
 
 /* The connection of the program before us, with the ports of the front ends. */
@@ -220,6 +223,21 @@ static int take_events(struct daemon *d, int fd, GError **err)
     return 0;
 }
 
+/* Those of xendm that this kind of instance serves. */
+static const struct pv_class **choose(enum machine_type type)
+{
+    const struct instance_kind *kind = instance_kind(type);
+    GPtrArray *chosen = g_ptr_array_new();
+
+    for (const struct pv_class *const *c = pv_classes(); *c; c++) {
+        if (instance_serves(kind, (*c)->kind)) {
+            g_ptr_array_add(chosen, (gpointer)*c);
+        }
+    }
+    g_ptr_array_add(chosen, NULL);
+    return (const struct pv_class **)g_ptr_array_free(chosen, FALSE);
+}
+
 int daemon_pv_build(struct daemon *d, GError **err)
 {
     const struct handover *left = d->origin.left;
@@ -228,7 +246,8 @@ int daemon_pv_build(struct daemon *d, GError **err)
                            .xs = d->xenstore,
                            .grants = d->grants,
                            .backends = d->backends,
-                           .input = d->machine->input};
+                           .display = d->display,
+                           .input = d->input};
 
     if (!d->pv_events) {
         return 0;
@@ -237,7 +256,8 @@ int daemon_pv_build(struct daemon *d, GError **err)
         return -1;
     }
     host.events = d->pv_events;
-    d->pv = pv_bus_new(&host, pv_classes());
+    d->pv_served = choose(d->desc->type);
+    d->pv = pv_bus_new(&host, d->pv_served);
     pv_bus_pause(d->pv);
     return fd >= 0 && pv_bus_take_over(d->pv, left, err) < 0 ? -1 : 0;
 }
@@ -278,6 +298,7 @@ bool daemon_pv_busy(const struct daemon *d)
 void daemon_pv_close(struct daemon *d)
 {
     g_clear_pointer(&d->pv, pv_bus_free);
+    g_clear_pointer(&d->pv_served, g_free);
     g_clear_pointer(&d->pv_events, evtchn_close);
     g_clear_pointer(&d->grants, grants_close);
 }
@@ -286,7 +307,7 @@ void daemon_pv_close(struct daemon *d)
 
 static bool served(const struct daemon *d, const char *kind)
 {
-    for (const struct pv_class *const *c = pv_classes(); d->pv && *c; c++) {
+    for (const struct pv_class *const *c = d->pv_served; c && *c; c++) {
         if (g_str_equal((*c)->kind, kind)) {
             return true;
         }

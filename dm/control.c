@@ -6,6 +6,7 @@
 
 #include <xendm/backend.h>
 #include <xendm/device.h>
+#include <xendm/instance.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
 #include <xendm/vnc.h>
@@ -43,12 +44,8 @@ struct control {
 static enum qmp_status op_status(void *opaque)
 {
     const struct control *c = opaque;
-    const struct machine *m = c->d->machine;
 
-    if (!m) {
-        return QMP_STATUS_PRELAUNCH;
-    }
-    switch (m->state) {
+    switch (daemon_state(c->d)) {
     case MACHINE_RUNNING:
         return QMP_STATUS_RUNNING;
     case MACHINE_SUSPENDED:
@@ -66,7 +63,7 @@ static int op_cont(void *opaque, GError **err)
 {
     struct control *c = opaque;
 
-    if (!c->d->machine) {
+    if (!instance_has(c->desc->type, INSTANCE_DOMAIN)) {
         g_set_error(err, XENDM_ERROR, ENODEV, "there is no machine");
         return -ENODEV;
     }
@@ -106,7 +103,9 @@ static int op_set_log_dirty(void *opaque, bool enable, GError **err)
 {
     struct control *c = opaque;
 
-    xen_hypervisor_set_log_dirty(c->d->hv, enable);
+    if (c->d->hv) { /* else we write to nothing but what is granted to us, which Xen sees */
+        xen_hypervisor_set_log_dirty(c->d->hv, enable);
+    }
     return 0;
 }
 
@@ -147,6 +146,9 @@ static int update_forward(void *opaque, const char *ranges, GError **err)
     g_autoptr(GArray) now = ranges ? origin_read_ranges(ranges, err) : NULL;
     int rc;
 
+    if (!c->d->server) {
+        return 0;
+    }
     if (!ranges) {
         if (c->forwarded) {
             xen_server_take_back(c->d->server, (struct xen_range *)(void *)c->forwarded->data,
@@ -240,8 +242,8 @@ static void op_quit(void *opaque)
 static bool op_describe(void *opaque, const char *topic, struct facts *to)
 {
     const struct daemon *d = ((const struct control *)opaque)->d;
-    const struct status_parts parts = {d->ioreq, d->hv, d->memory, d->pv};
-    bool known = d->machine && status_describe(&parts, topic, to);
+    const struct status_parts parts = {d->desc->type, d->ioreq, d->hv, d->memory, d->pv};
+    bool known = status_describe(&parts, topic, to);
 
     if (known && strcmp(topic, "loop") == 0) {
         turn_forget();
@@ -454,15 +456,23 @@ static const struct vnc_events vnc_events = {
 
 void control_attach(struct control *c)
 {
-    watch_vm(c);
+    if (c->d->machine) { /* whose clock the guest may set */
+        watch_vm(c);
+    }
     c->target.machine = c->d->machine;
+    c->target.display = c->d->display;
+    c->target.input = c->d->input;
     c->target.backends = c->d->backends;
     c->target.vnc = c->d->vnc;
     if (c->d->vnc) {
         vnc_set_events(c->d->vnc, &vnc_events, c);
     }
-    c->d->machine->events = &machine_events;
-    c->d->machine->events_opaque = c;
+    c->d->state_changed = state_changed;
+    c->d->state_opaque = c;
+    if (c->d->machine) {
+        c->d->machine->events = &machine_events;
+        c->d->machine->events_opaque = c;
+    }
 }
 
 void control_free(struct control *c)
@@ -471,6 +481,7 @@ void control_free(struct control *c)
         return;
     }
     rtc_flush(c);
+    c->d->state_changed = NULL;
     if (c->d->machine) {
         c->d->machine->events = NULL;
     }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The daemon: what main() puts together from the machine description, and its life. Order of
- * start-up (docs/security.md): parse, open everything, build the machine, create and enable the
- * ioreq server, drop privileges, say that we are running, serve.
+ * The daemon: what main() puts together from the machine description, and its life. What there is
+ * of it is said by its kind (xendm/instance.h). Order of start-up (docs/security.md): parse, open
+ * everything, build the machine, create and enable the ioreq server, drop privileges, say that we
+ * are running, serve.
  */
 #ifndef DM_DAEMON_H
 #define DM_DAEMON_H
@@ -17,15 +18,19 @@
 #include "origin.h"
 
 struct backend_set;
+struct display;
 struct evtchn;
 struct grants;
 struct guestmem;
 struct handover;
+struct input;
 struct pv_bus;
+struct pv_class;
 struct qmp_call;
 struct update;
 struct ioreq_server;
 struct sandbox;
+struct xen_domain_info;
 struct xen_handles;
 struct xenstore;
 
@@ -38,12 +43,17 @@ struct daemon {
     struct guestmem *memory;
     struct xenstore *xenstore;
     struct vclock *clock;
-    struct machine *machine;
+    struct machine *machine; /* NULL, as others here: this kind of instance has none */
     struct ioreq_server *ioreq;
     struct sandbox *sandbox;
-    struct vnc *vnc; /* NULL: none asked for */
+    struct xen_domain_info *info;
+    struct display *display; /* the one head: the machine's, or the instance's own; NULL: none */
+    struct input *input;
+    enum machine_state state; /* without a machine: the instance's */
+    struct vnc *vnc;          /* NULL: none asked for */
     struct backend_set *backends;
     struct pv_bus *pv; /* NULL: PV devices are not served */
+    const struct pv_class **pv_served;
     struct grants *grants;
     struct evtchn *pv_events;
     GMainLoop *loop;
@@ -69,7 +79,9 @@ struct daemon {
     bool stop_flushes;   /* else it is for a live update, whose successor has the same page cache */
     void (*still)(void *opaque); /* … and this is told */
     void *still_opaque;
-    bool stop_ran; /* the machine ran before: what a stop that fails goes back to */
+    void (*state_changed)(void *opaque, enum machine_state now, enum machine_state before);
+    void *state_opaque; /* told without a machine, whose events are that */
+    bool stop_ran;      /* the machine ran before: what a stop that fails goes back to */
 };
 
 /*
@@ -91,6 +103,9 @@ void daemon_set_log_levels(const struct machine_desc *desc);
 void daemon_quit(struct daemon *d, const char *why);
 
 /* ---- life.c ---- */
+
+/* Of the machine; without one the instance's, which is STOPPED or RUNNING. */
+enum machine_state daemon_state(const struct daemon *d);
 
 /*
  * QMP cont: the machine runs; the first time, the toolstack is told. No effect when it runs. The
@@ -116,13 +131,8 @@ void daemon_stop(struct daemon *d, void (*stopped)(void *opaque, GError *err), v
 /* "running" in xenstore, unless it is there or cannot be written. */
 int daemon_tell_running(struct daemon *d, GError **err);
 
-/* ---- state-file.c ---- */
-
-/* The whole machine into a file, which is truncated first. Only while stopped. */
+/* The whole machine into a file. Only while stopped. */
 int daemon_save(struct daemon *d, int fd, GError **err);
-
-/* From where `fd` stands to its end; closes it. Behind the sandbox line only. */
-int state_file_load(struct machine *m, int fd, GError **err);
 
 /* ---- backends.c ---- */
 
@@ -135,8 +145,11 @@ struct flush *backends_flush(struct daemon *d, void (*done)(void *opaque, GError
                              void *opaque);
 /* Nobody waits for it any more. */
 void backends_flush_forget(struct flush *f);
-/* The connections to Xen, with the rights of the start. Without them there are no PV back ends. */
-void daemon_pv_open(struct daemon *d);
+/*
+ * The connections to Xen, with the rights of the start. Without them there are no PV back ends: an
+ * instance that is nothing else fails.
+ */
+int daemon_pv_open(struct daemon *d, GError **err);
 /* The bus, on a machine that is built; in a live update with what is left to it. Paused. */
 int daemon_pv_build(struct daemon *d, GError **err);
 void daemon_pv_hand_over(const struct daemon *d, bool check, struct handover *to);

@@ -11,6 +11,62 @@
 
 #include "daemon.h"
 #include "ioreq/ioreq.h"
+#include "state/state.h"
+
+/* ---- whatever there is of it ---- */
+
+enum machine_state daemon_state(const struct daemon *d)
+{
+    return d->machine ? d->machine->state : d->state;
+}
+
+static void set_state(struct daemon *d, enum machine_state now)
+{
+    enum machine_state before = d->state;
+
+    d->state = now;
+    if (d->state_changed && now != before) {
+        d->state_changed(d->state_opaque, now, before);
+    }
+}
+
+static void start(struct daemon *d)
+{
+    if (d->machine) {
+        machine_start(d->machine);
+    } else {
+        set_state(d, MACHINE_RUNNING);
+    }
+}
+
+static void serve(struct daemon *d)
+{
+    if (d->ioreq) {
+        ioreq_server_resume(d->ioreq);
+    }
+    daemon_pv_run(d);
+}
+
+/* Nothing new is begun; what is under way ends in the loop. */
+static void stop(struct daemon *d)
+{
+    if (d->ioreq) {
+        ioreq_server_pause(d->ioreq);
+    }
+    daemon_pv_pause(d);
+    if (d->machine) {
+        machine_stop(d->machine);
+    } else {
+        set_state(d, MACHINE_STOPPED);
+    }
+}
+
+static bool busy(const struct daemon *d)
+{
+    return (d->machine && machine_busy(d->machine)) || daemon_pv_busy(d);
+}
+
+/* ---- the toolstack ---- */
 
 /*
  * Under -S libxl takes query-status for the answer, and confirmation by xenstore on top of it would
@@ -44,10 +100,9 @@ void daemon_go_on(struct daemon *d)
     backend_set_hurry(d->backends, false);
     if (d->was_running) {
         d->updating = true;
-        machine_start(d->machine);
+        start(d);
         d->updating = false;
-        ioreq_server_resume(d->ioreq);
-        daemon_pv_run(d);
+        serve(d);
     }
 }
 
@@ -79,14 +134,13 @@ static void run(struct daemon *d)
     int64_t end = g_get_monotonic_time() + LOOK_US;
 
     backend_set_hurry(d->backends, false);
-    machine_start(d->machine);
-    while (!d->started && machine_busy(d->machine) && g_get_monotonic_time() < end) {
+    start(d);
+    while (!d->started && d->machine && machine_busy(d->machine) && g_get_monotonic_time() < end) {
         if (!block_poll()) {
             g_usleep(50);
         }
     }
-    ioreq_server_resume(d->ioreq);
-    daemon_pv_run(d);
+    serve(d);
 }
 
 int daemon_continue(struct daemon *d, GError **err)
@@ -95,7 +149,7 @@ int daemon_continue(struct daemon *d, GError **err)
         g_set_error(err, XENDM_ERROR, EBUSY, "a live update is on its way");
         return -EBUSY;
     }
-    if (d->machine->state == MACHINE_STOPPED) {
+    if (daemon_state(d) == MACHINE_STOPPED) {
         int rc = backend_set_activate(d->backends, err);
 
         if (rc < 0) {
@@ -132,7 +186,7 @@ static gboolean stop_prepare(GSource *source, gint *timeout)
     const struct daemon *d = ((struct stop_source *)source)->d;
 
     *timeout = -1;
-    return !machine_busy(d->machine) && !daemon_pv_busy(d);
+    return !busy(d);
 }
 
 /*
@@ -176,13 +230,11 @@ static void stop_begin(struct daemon *d, bool flush, void (*stopped)(void *opaqu
         return;
     }
     d->stop_flushes = flush;
-    d->stop_ran = d->machine->state != MACHINE_STOPPED;
+    d->stop_ran = daemon_state(d) != MACHINE_STOPPED;
     d->stopped = stopped;
     d->stopped_opaque = opaque;
     if (d->stop_ran) {
-        ioreq_server_pause(d->ioreq);
-        daemon_pv_pause(d);
-        machine_stop(d->machine);
+        stop(d);
     }
     backend_set_hurry(d->backends, true);
     source = g_source_new(&stop_funcs, sizeof(struct stop_source));
@@ -213,8 +265,18 @@ void daemon_stand_still(struct daemon *d, void (*still)(void *opaque), void *opa
 {
     d->still = still;
     d->still_opaque = opaque;
-    d->was_running = d->machine->state != MACHINE_STOPPED;
+    d->was_running = daemon_state(d) != MACHINE_STOPPED;
     d->updating = true;
     stop_begin(d, false, stood_still, d);
     d->updating = false;
+}
+
+int daemon_save(struct daemon *d, int fd, GError **err)
+{
+    if (daemon_state(d) != MACHINE_STOPPED || d->stop_source ||
+        (d->machine && machine_busy(d->machine))) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "the machine runs: stop it first");
+        return -EBUSY;
+    }
+    return state_file_save(d->machine, fd, err);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <xendm/instance.h>
 #include <xendm/log.h>
 #include <xendm/machine-desc.h>
 #include <xendm/recorder.h>
@@ -13,6 +14,7 @@
 #include "daemon.h"
 #include "loop.h"
 #include "sandbox/sandbox.h"
+#include "service/service.h"
 #include "update/update.h"
 
 static void terminate(void *opaque, const char *signal_name)
@@ -33,29 +35,9 @@ static int fail(const struct daemon *d, GError *err)
     if (d->origin.arrival) {
         update_refuse(d->origin.arrival, err ? err->message : "failed");
     }
-    fprintf(stderr, "xendm: %s\n", err ? err->message : "failed");
+    service_say(err ? err->message : "failed");
     g_clear_error(&err);
     return EXIT_FAILURE;
-}
-
-/*
- * libxl 4.20 and later asks first, without a domain, what the command line offers (toolstack.md
- * 1.9): QMP and nothing else.
- */
-static int serve_probe(struct daemon *d, const struct machine_desc *desc)
-{
-    GError *err = NULL;
-    struct control *control = control_new(d, desc, &err);
-
-    if (!control) {
-        return fail(d, err);
-    }
-    d->desc = desc;
-    d->loop = g_main_loop_new(NULL, FALSE);
-    g_main_loop_run(d->loop);
-    control_free(control);
-    g_main_loop_unref(d->loop);
-    return EXIT_SUCCESS;
 }
 
 static int serve(struct daemon *d, const struct machine_desc *desc)
@@ -104,15 +86,19 @@ int main(int argc, char **argv)
     } else {
         recorder_init();
         daemon_set_log_levels(desc);
-        if (desc->type != MACHINE_NONE) {
+        if (!d.origin.arrival && service_begin(desc, &err) < 0) {
+            return fail(&d, err);
+        }
+        if (instance_has(desc->type, INSTANCE_DOMAIN)) {
             sandbox_begin(desc, argc, argv);
         }
         if (loop_init(&handlers, &d, &err) < 0) {
             return fail(&d, err);
         }
-        status = desc->type == MACHINE_NONE ? serve_probe(&d, desc) : serve(&d, desc);
+        status = serve(&d, desc);
     }
     sandbox_end();
+    service_end();
     machine_desc_free(desc);
     return status;
 }

@@ -18,6 +18,8 @@
 #include "ioreq/ioreq.h"
 #include "origin.h"
 #include "qmp/qmp.h"
+#include "service/service.h"
+#include "state/state.h"
 #include "update/update.h"
 #include "xen/xen.h"
 
@@ -50,7 +52,8 @@ int origin_receive(struct origin *o, struct xen_handles *xen, GError **err)
     if (!o->left) {
         return -1;
     }
-    events = handover_fd(o->left, "xen", "evtchn");
+    service_take_over(o->left);
+    events = xen ? handover_fd(o->left, "xen", "evtchn") : -1;
     return events >= 0 ? xen_handles_take_events(xen, events, err) : 0;
 }
 
@@ -117,7 +120,7 @@ char *origin_ranges(const struct daemon *d)
 {
     GString *text = g_string_new(NULL);
     size_t count = 0;
-    const struct xen_range *range = xen_server_ranges(d->server, &count);
+    const struct xen_range *range = d->server ? xen_server_ranges(d->server, &count) : NULL;
 
     for (size_t i = 0; i < count; i++) {
         g_string_append_printf(text, "%d %" PRIx64 " %" PRIx64 "\n", (int)range[i].kind,
@@ -138,7 +141,6 @@ static void put_xen(const struct daemon *d, bool check, struct handover *h)
     handover_put_text(h, "xen", "ports", text->str);
     handover_put_int(h, "xen", "server", xen_server_id(d->server));
     handover_put_int(h, "xen", "log-dirty", xen_hypervisor_log_dirty(d->hv));
-    handover_put_int(h, "xenstore", "directory-seen", xenstore_directory_seen(d->xenstore));
     if (!check) { /* it has one owner */
         handover_put_fd(h, "xen", "evtchn", xen_evtchn_fd(d->xen));
     }
@@ -172,7 +174,7 @@ int origin_load(const struct origin *o, struct machine *m, GError **err)
 {
     int fd = o->left ? handover_fd(o->left, "update", "stream") : o->incoming_fd;
 
-    if (!origin_is_restored(o)) {
+    if (!origin_is_restored(o) || !m) {
         return 0;
     }
     return state_file_load(m, fd, err);
@@ -221,8 +223,10 @@ void origin_take_over(struct daemon *d)
     update_take_over(d->origin.arrival, ranges, &d->keeper, &result);
     d->origin.arrival = NULL;
     d->origin.left = NULL;
-    xen_hypervisor_adopted(d->hv);
-    xen_hypervisor_set_log_dirty(d->hv, log_dirty);
+    if (d->hv) {
+        xen_hypervisor_adopted(d->hv);
+        xen_hypervisor_set_log_dirty(d->hv, log_dirty);
+    }
     daemon_go_on(d);
     daemon_set_log_levels(d->desc);
     xenstore_expect(d->xenstore, seen);
@@ -237,7 +241,11 @@ void origin_hand_over(const struct daemon *d, bool check, struct handover *h)
     handover_put_int(h, "machine", "started", d->started);
     handover_put_int(h, "machine", "incoming", d->incoming);
     handover_put_int(h, "machine", "ready", d->ready);
-    put_xen(d, check, h);
+    handover_put_int(h, "xenstore", "directory-seen", xenstore_directory_seen(d->xenstore));
+    if (d->hv) {
+        put_xen(d, check, h);
+    }
+    service_hand_over(h);
     backend_set_hand_over(d->backends, h);
     daemon_pv_hand_over(d, check, h);
     if (d->vnc) {

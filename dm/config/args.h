@@ -81,13 +81,15 @@ typedef bool option_fn(struct args *a, const char *option, const char *value, GE
 
 /* process.c */
 option_fn process_domid, process_name, process_stopped, process_incoming, process_restrict,
-    process_chroot, process_user, process_run_with, process_sandbox, process_log, process_dump;
+    process_chroot, process_user, process_run_with, process_sandbox, process_daemonize,
+    process_pid_file, process_log, process_dump;
 /* drives.c */
 option_fn drives_drive;
 bool drives_link(struct args *a, GError **err);
 /* devices.c */
 option_fn devices_device, devices_vga, devices_netdev, devices_audiodev, devices_usb,
     devices_usbdevice;
+bool devices_check(struct args *a, GError **err);
 bool devices_link(struct args *a, GError **err);
 /* chardevs.c */
 option_fn chardevs_chardev, chardevs_serial, chardevs_mon;

@@ -9,6 +9,7 @@
 
 #include <xendm/backend.h>
 #include <xendm/error.h>
+#include <xendm/instance.h>
 #include <xendm/numbers.h>
 
 #include "args.h"
@@ -309,8 +310,32 @@ static bool link_monitor(struct args *a, const char *id, GError **err)
     return true;
 }
 
+/*
+ * -serial /dev/null of those that start an instance without a machine: no port, so nothing to have
+ * at its end.
+ */
+static void drop_serials_to_nowhere(struct args *a)
+{
+    static const char *const nowhere[] = {"null", "/dev/null", NULL};
+
+    for (guint i = a->devices->len; i-- > 0;) {
+        struct device_arg *arg = g_ptr_array_index(a->devices, i);
+        struct backend_arg *end =
+            args_find_backend(a, BACKEND_CHAR, object_option(arg->object, "chardev"));
+
+        if (end && strcmp(end->from.option, "-serial") == 0 &&
+            g_strv_contains(nowhere, end->from.value)) {
+            g_ptr_array_remove(a->backends, end);
+            g_ptr_array_remove_index(a->devices, i);
+        }
+    }
+}
+
 bool chardevs_link(struct args *a, GError **err)
 {
+    if (!instance_has(a->desc->type, INSTANCE_MACHINE)) {
+        drop_serials_to_nowhere(a);
+    }
     for (guint i = 0; i < a->monitors->len; i++) {
         if (!link_monitor(a, g_ptr_array_index(a->monitors, i), err)) {
             return false;

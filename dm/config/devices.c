@@ -10,6 +10,7 @@
 #include <xendm/backend.h>
 #include <xendm/device.h>
 #include <xendm/error.h>
+#include <xendm/instance.h>
 #include <xendm/numbers.h>
 #include <xendm/pci.h>
 #include <xendm/usb.h>
@@ -370,24 +371,45 @@ static bool link_device(struct args *a, const struct device_arg *arg, GError **e
     return true;
 }
 
-/* xenfv has the platform device, pc has not (-device xen-platform gives it one). */
-static bool add_platform(struct args *a, GError **err)
+/* What the kind of instance has by itself: xenfv the platform device. */
+static bool add_own_device(struct args *a, const struct instance_kind *kind, GError **err)
 {
+    const struct device_class *class = device_class_find(kind->device);
+
     for (guint i = 0; i < a->devices->len; i++) {
         const struct device_arg *arg = g_ptr_array_index(a->devices, i);
 
-        if (arg->rank == RANK_PLATFORM) {
-            return args_refuse(arg->from.option, arg->from.value, "the machine xenfv has one", err);
+        if (device_class_find(arg->object->driver) == class) {
+            g_autofree char *why = g_strdup_printf("the machine %s has one", kind->name);
+
+            return args_refuse(arg->from.option, arg->from.value, why, err);
         }
     }
-    args_add_device(a, "-machine", "xenfv", RANK_PLATFORM,
-                    object_desc_new(OBJECT_DEVICE, 0, "xen-platform", NULL));
+    args_add_device(a, "-machine", kind->name, rank_of(class),
+                    object_desc_new(OBJECT_DEVICE, 0, kind->device, NULL));
+    return true;
+}
+
+/* What serves a domain without a machine has nothing to be put on one. */
+bool devices_check(struct args *a, GError **err)
+{
+    const struct instance_kind *kind = instance_kind(a->desc->type);
+
+    if (a->devices->len > 0 && (kind->parts & INSTANCE_DOMAIN) &&
+        !(kind->parts & INSTANCE_MACHINE)) {
+        const struct device_arg *arg = g_ptr_array_index(a->devices, 0);
+        g_autofree char *why = g_strdup_printf("-machine %s has no emulated devices", kind->name);
+
+        return args_refuse(arg->from.option, arg->from.value, why, err);
+    }
     return true;
 }
 
 bool devices_link(struct args *a, GError **err)
 {
-    if (!place_serials(a, err) || (a->desc->type == MACHINE_XENFV && !add_platform(a, err))) {
+    const struct instance_kind *kind = instance_kind(a->desc->type);
+
+    if (!place_serials(a, err) || (kind->device && !add_own_device(a, kind, err))) {
         return false;
     }
     for (guint i = 0; i < a->devices->len; i++) {

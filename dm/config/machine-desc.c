@@ -7,27 +7,16 @@
 
 #include <json-glib/json-glib.h>
 
+#include <xendm/instance.h>
 #include <xendm/machine-desc.h>
 
 #include "args.h"
-
-static const char *const machine_type_names[] = {
-    [MACHINE_XENFV] = "xenfv",
-    [MACHINE_PC] = "pc",
-    [MACHINE_XENPV] = "xenpv",
-    [MACHINE_NONE] = "none",
-};
 
 static const char *const sandbox_names[] = {
     [SANDBOX_DEFAULT] = "default",
     [SANDBOX_ON] = "on",
     [SANDBOX_OFF] = "off",
 };
-
-const char *machine_type_name(enum machine_type type)
-{
-    return machine_type_names[type];
-}
 
 static void monitor_free(void *p)
 {
@@ -68,6 +57,7 @@ void machine_desc_free(struct machine_desc *desc)
     g_free(desc->keymap);
     g_free(desc->chroot_dir);
     g_free(desc->run_as);
+    g_free(desc->pid_file);
     g_free(desc->log_levels);
     g_free(desc);
 }
@@ -153,7 +143,7 @@ char *machine_desc_to_json(const struct machine_desc *desc)
     g_autoptr(JsonNode) root = NULL;
 
     json_builder_begin_object(b);
-    add_string(b, "machine", machine_type_name(desc->type));
+    add_string(b, "machine", instance_kind(desc->type)->name);
     add_int(b, "domid", desc->domid);
     add_string(b, "name", desc->name);
     add_int(b, "ram-bytes", desc->ram_bytes);
@@ -173,6 +163,8 @@ char *machine_desc_to_json(const struct machine_desc *desc)
     add_bool(b, "restrict-domid", desc->restrict_domid);
     add_string(b, "chroot", desc->chroot_dir);
     add_string(b, "run-as", desc->run_as);
+    add_bool(b, "daemonize", desc->daemonize);
+    add_string(b, "pid-file", desc->pid_file);
     add_string(b, "sandbox", sandbox_names[desc->sandbox]);
     add_string(b, "log-levels", desc->log_levels);
     json_builder_end_object(b);

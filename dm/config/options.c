@@ -14,6 +14,7 @@
 #include <config.h>
 
 #include <xendm/error.h>
+#include <xendm/instance.h>
 #include <xendm/numbers.h>
 
 #include <xendm/vnc.h>
@@ -30,12 +31,9 @@
 
 static bool parse_machine(struct args *a, const char *option, const char *value, GError **err)
 {
-    static const char *const types[] = {"xenfv", "pc", "none", NULL};
-    static const enum machine_type type_of[] = {MACHINE_XENFV, MACHINE_PC, MACHINE_NONE};
     optlist_auto struct optlist *list = optlist_parse(option, value, "type", NULL, err);
     const char *type, *accel, *below;
     bool vmdesc = true, igd = false;
-    unsigned index = 0;
 
     if (!list) {
         return false;
@@ -46,12 +44,8 @@ static bool parse_machine(struct args *a, const char *option, const char *value,
     if (!type) {
         return args_refuse(option, value, "the type of machine is missing", err);
     }
-    if (strcmp(type, "xenpv") == 0) {
-        return args_refuse(option, type, "back ends for PV and PVH guests are not implemented yet",
-                           err);
-    }
-    if (!g_strv_contains(types, type)) {
-        return args_refuse(option, type, "there is no such machine (xenfv, pc, none)", err);
+    if (!instance_kind_find(type, &a->desc->type)) {
+        return args_refuse(option, type, "there is no such machine (xenfv, pc, xenpv, none)", err);
     }
     if (accel && strcmp(accel, "xen") != 0) {
         return optlist_refuse(list, "accel", accel, err, "xendm works under Xen only");
@@ -68,10 +62,6 @@ static bool parse_machine(struct args *a, const char *option, const char *value,
         return optlist_refuse(list, "igd-passthru", "on", err,
                               "graphics passthrough is not implemented yet");
     }
-    while (strcmp(types[index], type) != 0) {
-        index++;
-    }
-    a->desc->type = type_of[index];
     a->have_machine = true;
     return optlist_end(list, err);
 }
@@ -216,7 +206,7 @@ static const struct option options[] = {
     {"xen-domid", ARG | ONCE, process_domid, "N: serve this domain"},
     {"name", ARG | ONCE, process_name, "NAME: the guest's name"},
     {"machine", ARG | ONCE, parse_machine,
-     "xenfv|pc|none[,max-ram-below-4g=BYTES][,suppress-vmdesc=on|off]"},
+     "xenfv|pc|xenpv|none[,max-ram-below-4g=BYTES][,suppress-vmdesc=on|off]"},
     {"m", ARG | ONCE, parse_memory, "MIB: guest memory"},
     {"smp", ARG | ONCE, parse_smp, "ONLINE[,maxcpus=MAX]: vCPUs"},
     {"boot", ARG | ONCE, parse_boot, "order=LETTERS: a floppy, c disk, d CD, n network"},
@@ -248,11 +238,14 @@ static const struct option options[] = {
     {"chroot", ARG | ONCE, process_chroot, "DIR: root directory once everything is open"},
     {"runas", ARG | ONCE, process_user, "USER|UID:GID: user once everything is open"},
     {"run-with", ARG, process_run_with, "chroot=DIR,user=USER: the same"},
+    {"daemonize", ONCE, process_daemonize, "go to the background once it serves"},
+    {"pidfile", ARG | ONCE, process_pid_file, "FILE: holds our process id, and is locked"},
     {"sandbox", ARG | ONCE, process_sandbox,
      "on|off: a list of permitted system calls (on where the kernel can)"},
     {"nodefaults", 0, accept, "(no effect: there are no defaults)"},
     {"no-user-config", 0, accept, "(no effect: there is no configuration file)"},
     {"nographic", 0, accept, "(no effect)"},
+    {"xen-attach", 0, accept, "(no effect: the domain is always there before us)"},
     {"monitor", ARG, parse_null_device, "none|/dev/null (no effect)"},
     {"parallel", ARG, parse_null_device, "none|/dev/null (no effect)"},
 
@@ -264,9 +257,6 @@ static const struct option options[] = {
     {"help", OWN, NULL, "print this and exit"},
     {"version", OWN, NULL, "print the version and exit"},
 
-    {"xen-attach", 0, NULL, "back ends for PV and PVH guests are not implemented yet"},
-    {"daemonize", 0, NULL, "xendm stays in the foreground"},
-    {"pidfile", ARG, NULL, "not implemented"},
     {"spice", ARG, NULL, "SPICE is not implemented"},
     {"soundhw", ARG, NULL, "sound is not implemented yet"},
     {"nic", ARG, NULL, "network is not implemented yet"},
@@ -401,21 +391,30 @@ static bool parse_all(struct args *a, int argc, char **argv, bool *done, GError 
 
 static bool check_complete(struct args *a, GError **err)
 {
+    const struct instance_kind *kind = instance_kind(a->desc->type);
+    bool machine = kind->parts & INSTANCE_MACHINE;
     const char *missing = NULL;
 
     if (!a->have_machine) {
         missing = "-machine";
-    } else if (a->desc->type != MACHINE_NONE && !a->have_domid) {
+    } else if ((kind->parts & INSTANCE_DOMAIN) && !a->have_domid) {
         missing = "-xen-domid";
-    } else if (a->desc->type != MACHINE_NONE && !a->have_ram) {
+    } else if (machine && !a->have_ram) {
         missing = "-m";
     }
     if (missing) {
         g_set_error(err, XENDM_ERROR, EINVAL, "%s: missing (see xendm --help)", missing);
         return false;
     }
-    if (a->desc->type != MACHINE_NONE && a->desc->domid == 0) {
+    if ((kind->parts & INSTANCE_DOMAIN) && a->desc->domid == 0 && !kind->of_control_domain) {
         return args_refuse("-xen-domid", "0", "domain 0 has no device model", err);
+    }
+    if (a->desc->restrict_domid && !machine) {
+        return args_refuse("-machine", kind->name,
+                           "back ends need rights that -xen-domid-restrict gives up", err);
+    }
+    if (a->desc->incoming_fd >= 0 && !machine) {
+        return args_refuse("-machine", kind->name, "there is no state to restore", err);
     }
     return true;
 }

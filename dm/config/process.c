@@ -110,6 +110,21 @@ bool process_sandbox(struct args *a, const char *option, const char *value, GErr
     return true;
 }
 
+bool process_daemonize(struct args *a, const char *option, const char *value, GError **err)
+{
+    a->desc->daemonize = true;
+    return true;
+}
+
+bool process_pid_file(struct args *a, const char *option, const char *value, GError **err)
+{
+    if (!*value) {
+        return args_refuse(option, "''", "not a file name", err);
+    }
+    a->desc->pid_file = g_strdup(value);
+    return true;
+}
+
 bool process_log(struct args *a, const char *option, const char *value, GError **err)
 {
     g_auto(GStrv) settings = g_strsplit(value, ",", -1);

@@ -17,12 +17,12 @@ static void screendump_done(void *opaque, GError *err)
 
 void qmp_screendump(struct qmp_call *call, const char *file, bool png)
 {
-    struct machine *m = call->qmp->target->machine;
+    struct display *display = call->qmp->target->display;
 
-    if (!m->display) {
+    if (!display) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "this machine has no display");
     } else {
-        display_screendump(m->display, file, png, screendump_done, call);
+        display_screendump(display, file, png, screendump_done, call);
     }
 }
 
@@ -77,7 +77,7 @@ static unsigned key_value(struct qmp_call *call, JsonNode *node)
 
 static void run_send_key(struct qmp_call *call, JsonObject *args)
 {
-    struct input *input = call->qmp->target->machine->input;
+    struct input *input = call->qmp->target->input;
     JsonNode *keys = json_object_get_member(args, "keys");
     JsonNode *hold = json_object_get_member(args, "hold-time");
     gint64 ms = hold ? json_node_get_int(hold) : INPUT_HOLD_MS;
@@ -435,11 +435,11 @@ const struct qmp_command qmp_seat_commands[] = {
     {"query-mice", run_query_mice, QMP_NEEDS_MACHINE},
     {"send-key",
      run_send_key,
-     QMP_NEEDS_MACHINE,
+     0,
      {{"keys", QMP_ARG_ANY}, {"hold-time", QMP_ARG_INT | QMP_ARG_OPTIONAL}}},
     {"screendump",
      run_screendump,
-     QMP_NEEDS_MACHINE,
+     0,
      {{"filename", QMP_ARG_STRING}, {"format", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
     {NULL},
 };

@@ -160,7 +160,8 @@ static void begin_call(struct qmp_client *client, const char *name, const char *
                       command ? " any more" : "");
     } else if ((wrong = qmp_check_args(command, call->args))) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "%s: %s", name, wrong);
-    } else if ((command->flags & QMP_NEEDS_MACHINE) && !call->qmp->target->machine) {
+    } else if (((command->flags & QMP_NEEDS_MACHINE) && !call->qmp->target->machine) ||
+               ((command->flags & QMP_NEEDS_GUEST) && !qmp_has_guest(call->qmp))) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "%s: there is no machine", name);
     } else {
         if (negotiation) {

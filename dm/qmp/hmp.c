@@ -81,10 +81,9 @@ static void hmp_sendkey(struct qmp_call *call, const char *arg)
     } else if (*hold && number_parse(hold, 0, INPUT_HOLD_MS_MAX, &ms) < 0) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "'%s' is not a time of at most %u milliseconds",
                       hold, INPUT_HOLD_MS_MAX);
-    } else if (!call->qmp->target->machine->input) {
+    } else if (!call->qmp->target->input) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "this machine has no input");
-    } else if ((rc = input_send_keys(call->qmp->target->machine->input, keys, (unsigned)ms, &bad)) <
-               0) {
+    } else if ((rc = input_send_keys(call->qmp->target->input, keys, (unsigned)ms, &bad)) < 0) {
         qmp_keys_failed(call, rc, bad ? bad : keys);
         g_free(bad);
     } else {
@@ -139,10 +138,10 @@ static const struct hmp_command {
      "DEVICE SIZE: the size of a disk, as 20G; the guest is told"},
     {"block_set_io_throttle", hmp_block_set_io_throttle, HMP_MACHINE | HMP_ARG,
      "DEVICE BPS BPS_RD BPS_WR IOPS IOPS_RD IOPS_WR: limits; 0 is none"},
-    {"c", hmp_cont, HMP_MACHINE | HMP_EXCLUSIVE, "the same as cont"},
+    {"c", hmp_cont, HMP_GUEST | HMP_EXCLUSIVE, "the same as cont"},
     {"change", hmp_change, HMP_MACHINE | HMP_ARG,
      "DEVICE [-f] FILE [FORMAT]: another CD; xl cd-insert tells the toolstack, too"},
-    {"cont", hmp_cont, HMP_MACHINE | HMP_EXCLUSIVE,
+    {"cont", hmp_cont, HMP_GUEST | HMP_EXCLUSIVE,
      "go on (Xen may still hold the guest: xl unpause)"},
     {"device_add", hmp_device_add, HMP_MACHINE | HMP_ARG,
      "DRIVER[,NAME=VALUE]…: plug one in, as -device"},
@@ -162,13 +161,13 @@ static const struct hmp_command {
     {"netdev_del", hmp_netdev_del, HMP_ARG, "ID"},
     {"recorder", hmp_recorder, 0,
      "payload on|off: keep keys, serial bytes and disk words in the flight recorder, or forget it"},
-    {"screendump", hmp_screendump, HMP_MACHINE,
+    {"screendump", hmp_screendump, HMP_GUEST,
      "FILE: a picture of the screen, PNG if it ends in .png, else PPM"},
-    {"sendkey", hmp_sendkey, HMP_MACHINE,
+    {"sendkey", hmp_sendkey, HMP_GUEST,
      "KEYS [hold]: press, and release after that many milliseconds, as ctrl-alt-delete 200"},
     {"set_link", hmp_set_link, 0, "NAME on|off: the cable of a network card or back end"},
-    {"s", hmp_stop, HMP_MACHINE | HMP_EXCLUSIVE, "the same as stop"},
-    {"stop", hmp_stop, HMP_MACHINE | HMP_EXCLUSIVE, "stop the devices and finish their I/O"},
+    {"s", hmp_stop, HMP_GUEST | HMP_EXCLUSIVE, "the same as stop"},
+    {"stop", hmp_stop, HMP_GUEST | HMP_EXCLUSIVE, "stop the devices and finish their I/O"},
     {"system_powerdown", hmp_system_powerdown, HMP_MACHINE, "press the power button"},
     {"system_reset", hmp_system_reset, HMP_MACHINE | HMP_EXCLUSIVE, "reset the guest"},
     {"system_wakeup", hmp_system_wakeup, HMP_MACHINE | HMP_EXCLUSIVE, "from S3"},
@@ -225,7 +224,8 @@ void hmp_run(struct qmp_call *call, const char *line)
                       elsewhere_command(word));
     } else if (!command) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "there is no command '%s'; help lists them", word);
-    } else if ((command->flags & HMP_MACHINE) && !call->qmp->target->machine) {
+    } else if (((command->flags & HMP_MACHINE) && !call->qmp->target->machine) ||
+               ((command->flags & HMP_GUEST) && !qmp_has_guest(call->qmp))) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "there is no machine");
     } else if ((command->flags & HMP_ARG) && !*arg) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "%s %s", command->name, command->help);

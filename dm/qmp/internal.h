@@ -56,7 +56,8 @@ enum {
 
 enum {
     QMP_NEEDS_MACHINE = 1 << 0,
-    QMP_EXCLUSIVE = 1 << 1, /* see struct qmp_ops */
+    QMP_EXCLUSIVE = 1 << 1,   /* see struct qmp_ops */
+    QMP_NEEDS_GUEST = 1 << 3, /* see qmp_has_guest() */
     /* stop, and what may end it before it is done: cont, for it may wait for a disk for ever */
     QMP_TAKEN_BACK = 1 << 4,
     QMP_TAKES_BACK = 1 << 5,
@@ -64,6 +65,9 @@ enum {
 };
 
 #define QMP_ARGS_MAX 6
+
+/* Whether a domain is served, by a machine or by back ends alone. */
+bool qmp_has_guest(const struct qmp *qmp);
 
 struct qmp_command {
     const char *name;
@@ -246,6 +250,7 @@ void hmp_out_line(void *text, const char *line);
 const char *hmp_split_word(char *line);
 enum {
     HMP_MACHINE = 1 << 0,   /* needs one */
+    HMP_GUEST = 1 << 3,     /* needs one that is served */
     HMP_EXCLUSIVE = 1 << 1, /* changes the run state: see struct qmp_ops */
     HMP_ARG = 1 << 2,       /* needs an argument */
 };

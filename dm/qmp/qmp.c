@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* QMP as a whole: the transport with the dispatcher behind it. */
+#include <xendm/instance.h>
+
 #include "internal.h"
 
 struct qmp *qmp_new(const struct qmp_target *target)
@@ -31,4 +33,9 @@ void qmp_free(struct qmp *qmp)
     qmp_fdset_free_all(qmp);
     g_ptr_array_free(qmp->fdsets, TRUE);
     g_free(qmp);
+}
+
+bool qmp_has_guest(const struct qmp *qmp)
+{
+    return instance_has(qmp->target->desc->type, INSTANCE_DOMAIN);
 }

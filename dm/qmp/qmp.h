@@ -7,7 +7,7 @@
  *   static struct qmp_target target = {.desc = desc, .ops = &ops};
  *   struct qmp *qmp = qmp_new(&target);
  *   for each desc->monitors: qmp_listen(qmp, monitor, &err);  // sockets exist now, clients wait
- *   target.machine = …; target.backends = …;                  // before the main loop runs
+ *   target.machine = …; target.display = …; …                 // before the main loop runs
  *   machine events → qmp_event_*();
  *   qmp_free(qmp);                                            // closes, removes its sockets
  *
@@ -26,7 +26,9 @@
 #include <xendm/machine.h>
 
 struct backend_set;
+struct display;
 struct facts;
+struct input;
 struct qmp;
 
 /*
@@ -90,6 +92,8 @@ struct qmp_target {
     void *opaque;
 
     struct machine *machine;      /* NULL: none (yet); commands that need one fail */
+    struct display *display;      /* NULL: there is none, or nothing to see */
+    struct input *input;          /* NULL: none */
     struct backend_set *backends; /* NULL: none (yet) */
     struct vnc *vnc;              /* NULL: no VNC server */
 };

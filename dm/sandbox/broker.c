@@ -15,6 +15,7 @@
 #include <xendm/one-fd.h>
 
 #include "broker.h"
+#include "service/service.h"
 
 struct broker {
     struct broker_rules *rules;
@@ -207,5 +208,6 @@ void broker_serve(int socket, struct broker_rules *rules)
     for (unsigned i = 0; i < FILES_PICTURES; i++) {
         end_picture(&b, i, false);
     }
+    service_end();
     _exit(EXIT_SUCCESS);
 }

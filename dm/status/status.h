@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#include <xendm/machine-desc.h>
+
 struct facts;
 struct guestmem;
 struct hypervisor;
@@ -12,13 +14,14 @@ struct ioreq_server;
 struct pv_bus;
 
 struct status_parts {
+    enum machine_type type; /* which there are */
     const struct ioreq_server *ioreq;
     const struct hypervisor *hv;
     const struct guestmem *memory;
     const struct pv_bus *pv; /* NULL: PV devices are not served */
 };
 
-/* false: there is no such topic. */
+/* false: there is no such topic, or not the part. */
 bool status_describe(const struct status_parts *parts, const char *topic, struct facts *to);
 
 #endif

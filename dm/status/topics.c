@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include <xendm/facts.h>
+#include <xendm/instance.h>
 #include <xendm/mapcache.h>
 #include <xendm/pv.h>
 #include <xendm/turn.h>
@@ -78,16 +79,20 @@ static void pv(const struct status_parts *of, struct facts *to)
 
 static const struct topic {
     const char *name;
+    enum instance_part part;
     void (*describe)(const struct status_parts *of, struct facts *to);
 } topics[] = {
-    {"hypervisor", hypervisor}, {"ioreq", ioreq}, {"loop", loop},
-    {"mapcache", mapcache},     {"pv", pv},
+    {"hypervisor", INSTANCE_GUEST, hypervisor},
+    {"ioreq", INSTANCE_ACCESSES, ioreq},
+    {"loop", INSTANCE_DOMAIN, loop},
+    {"mapcache", INSTANCE_GUEST, mapcache},
+    {"pv", INSTANCE_DOMAIN, pv},
 };
 
 bool status_describe(const struct status_parts *of, const char *topic, struct facts *to)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(topics); i++) {
-        if (strcmp(topics[i].name, topic) == 0) {
+        if (strcmp(topics[i].name, topic) == 0 && instance_has(of->type, topics[i].part)) {
             topics[i].describe(of, to);
             return true;
         }

@@ -17,6 +17,7 @@
 
 #include <xendm/object.h>
 
+/* What each is made of: xendm/instance.h. */
 enum machine_type {
     MACHINE_XENFV, /* i440FX with the Xen platform device */
     /* the same without it ("-machine pc,accel=xen": xen_platform_pci=0) */
@@ -65,7 +66,9 @@ struct machine_desc {
     bool restrict_domid;         /* -xen-domid-restrict */
     enum sandbox_choice sandbox; /* -sandbox */
     char *chroot_dir;
-    char *run_as; /* "name" or "uid:gid" */
+    char *run_as;   /* "name" or "uid:gid" */
+    bool daemonize; /* -daemonize: to the background once it serves */
+    char *pid_file; /* -pidfile, or NULL */
 
     /* Our own options. */
     char *log_levels;  /* --log SUBSYSTEM=LEVEL[,…] */
@@ -79,7 +82,5 @@ struct machine_desc {
 struct machine_desc *machine_desc_parse(int argc, char **argv, bool *done, GError **err);
 void machine_desc_free(struct machine_desc *desc);
 char *machine_desc_to_json(const struct machine_desc *desc);
-
-const char *machine_type_name(enum machine_type type);
 
 #endif

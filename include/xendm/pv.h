@@ -20,6 +20,7 @@
 #include <glib.h>
 
 struct backend_set;
+struct display;
 struct evtchn;
 struct facts;
 struct grants;
@@ -96,6 +97,7 @@ struct pv_host {
     struct grants *grants;
     struct evtchn *events;
     struct backend_set *backends;
+    struct display *display; /* NULL: no head that a PV device could draw */
     struct input *input;
 };
 

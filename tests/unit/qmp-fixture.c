@@ -169,6 +169,8 @@ struct fake_dm *dm_new(bool machine)
             }
         }
         dm->target.machine = fake_qmp_machine();
+        dm->target.display = dm->target.machine->display;
+        dm->target.input = dm->target.machine->input;
         fake_qmp_use(dm->backends);
         dm->target.backends = dm->backends;
     }

@@ -219,7 +219,8 @@ static void test_one_short_line(void)
     g_assert_null(parse(argv, &err));
     g_assert_true(g_error_matches(err, XENDM_ERROR, EINVAL));
     g_assert_true(g_str_has_prefix(err->message, "-machine a\\x0ab\\x01xxx"));
-    g_assert_true(g_str_has_suffix(err->message, ": there is no such machine (xenfv, pc, none)"));
+    g_assert_true(
+        g_str_has_suffix(err->message, ": there is no such machine (xenfv, pc, xenpv, none)"));
     g_assert_cmpuint(strlen(err->message), <, 500);
     for (const char *p = err->message; *p; p++) {
         g_assert_cmpint((unsigned char)*p, >=, 0x20);

@@ -35,7 +35,33 @@ int video_mb(void)
 {
     if (!strcmp(opt.vga, "stdvga"))
         return 16;
-    return !strcmp(opt.vga, "none") ? 0 : 8;
+    return opt.pv || !strcmp(opt.vga, "none") ? 0 : 8;
+}
+
+#define PUT(base, node, ...) \
+    do { \
+        char *p_ = g_strdup_printf("%s/%s", (base), (node)); \
+        ok = ok && xs_put(p_, __VA_ARGS__); \
+        g_free(p_); \
+    } while (0)
+
+/* Both sides of the first device of a kind. */
+static bool put_device(const char *kind)
+{
+    char *be = g_strdup_printf("/local/domain/0/backend/%s/%d/0", kind, opt.domid);
+    char *fe = g_strdup_printf("/local/domain/%d/device/%s/0", opt.domid, kind);
+    bool ok = true;
+
+    PUT(be, "frontend", "%s", fe);
+    PUT(be, "frontend-id", "%d", opt.domid);
+    PUT(be, "online", "1");
+    PUT(be, "state", "1");
+    PUT(fe, "backend", "%s", be);
+    PUT(fe, "backend-id", "0");
+    PUT(fe, "state", "1");
+    g_free(be);
+    g_free(fe);
+    return ok;
 }
 
 /* The nodes that libxl has written when it starts the device model (toolstack.md 1.2, 3.1, 3.3). */
@@ -61,16 +87,8 @@ bool write_nodes(void)
     char *port = ctl("xenparam %d", HVM_PARAM_STORE_EVTCHN);
     char *cport = ctl("xenparam %d", HVM_PARAM_CONSOLE_EVTCHN);
     char *be = g_strdup_printf("/local/domain/0/backend/vkbd/%d/0", opt.domid);
-    char *fe = g_strdup_printf("%s/device/vkbd/0", dom);
     bool ok = port && cport;
     unsigned int i;
-
-#define PUT(base, node, ...) \
-    do { \
-        char *p_ = g_strdup_printf("%s/%s", (base), (node)); \
-        ok = ok && xs_put(p_, __VA_ARGS__); \
-        g_free(p_); \
-    } while (0)
 
     PUT("/local/domain/0", "name", "Domain-0");
     PUT("/local/domain/0", "domid", "0");
@@ -105,16 +123,14 @@ bool write_nodes(void)
         PUT(dom, "console/limit", "1048576");
         PUT(dom, "console/type", "xenconsoled");
         PUT(dom, "console/output", "pty");
+        PUT(be, "backend-type", "qemu");
+        ok = ok && put_device("vkbd");
+    }
+    if (ok && opt.pv) {
+        ok = put_device("vfb");
+    } else if (ok) {
         PUT(dom, "hvmloader/bios", "seabios");
         PUT(dom, "hvmloader/allow-memory-relocate", "0");
-        PUT(be, "frontend", "%s", fe);
-        PUT(be, "frontend-id", "%d", opt.domid);
-        PUT(be, "online", "1");
-        PUT(be, "state", "1");
-        PUT(be, "backend-type", "qemu");
-        PUT(fe, "backend", "%s", be);
-        PUT(fe, "backend-id", "0");
-        PUT(fe, "state", "1");
     }
     for (i = 0; ok && opt.sets && opt.sets[i]; i++) {
         char **kv = g_strsplit(opt.sets[i], "=", 2);
@@ -127,16 +143,16 @@ bool write_nodes(void)
         ok = complain("xenstore introduce: %s", strerror(errno));
     if (ok && !xs_mkdir(run.xs, XBT_NULL, dm))
         ok = complain("xenstore mkdir %s: %s", dm, strerror(errno));
-#undef PUT
     g_free(dom);
     g_free(vm);
     g_free(dm);
     g_free(be);
-    g_free(fe);
     g_free(port);
     g_free(cport);
     return ok;
 }
+
+#undef PUT
 
 /* ---- arguments ---- */
 
@@ -151,12 +167,78 @@ static void add(GPtrArray *a, const char *fmt, ...)
     va_end(ap);
 }
 
+/* 16 to 30: what is emulated, but for drives. */
+static void add_machine(GPtrArray *a)
+{
+    const char *vga = opt.vga;
+    unsigned int i;
+
+    for (i = 0; opt.serials && opt.serials[i]; i++) { /* 16 */
+        add(a, "-serial");
+        add(a, "%s", opt.serials[i]);
+    }
+    if (strcmp(vga, "none")) { /* 20 */
+        add(a, "-device");
+        add(a, !strcmp(vga, "stdvga") ? "VGA,vgamem_mb=%d" : "cirrus-vga,vgamem_mb=%d", video_mb());
+    }
+    add(a, "-boot");
+    add(a, "order=%s", opt.boot ? opt.boot : "cda");
+    if (opt.vcpus > 1) { /* 27 */
+        add(a, "-smp");
+        add(a, "%d,maxcpus=%d", opt.vcpus, opt.vcpus);
+    }
+    add(a, "-net"); /* 30: no tap without root; --device adds what is wanted */
+    add(a, "none");
+    for (i = 0; opt.devices && opt.devices[i]; i++) {
+        add(a, "-device");
+        add(a, "%s", opt.devices[i]);
+    }
+}
+
+/* 35' */
+static void add_kind(GPtrArray *a)
+{
+    add(a, "-machine");
+    if (opt.mmio_hole)
+        add(a, "%s,suppress-vmdesc=on,max-ram-below-4g=%" PRIu64,
+            opt.no_platform ? "pc,accel=xen" : "xenfv",
+            (UINT64_C(1) << 32) - ((uint64_t)opt.mmio_hole << 20));
+    else
+        add(a, "%s,suppress-vmdesc=on", opt.no_platform ? "pc,accel=xen" : "xenfv");
+}
+
+/* 38, 41 */
+static void add_drives(GPtrArray *a)
+{
+    unsigned int i, k = 0;
+
+    for (i = 0; opt.cdroms && opt.cdroms[i]; i++) { /* 38: from hdc on */
+        static const int devno[] = {5632, 5696};
+
+        if (i > 1)
+            break;
+        add(a, "-drive");
+        if (*opt.cdroms[i])
+            add(a, "if=none,readonly=on,id=ide-%d,file=%s,format=raw", devno[i], opt.cdroms[i]);
+        else
+            add(a, "if=none,readonly=on,id=ide-%d", devno[i]);
+        add(a, "-device");
+        add(a, "ide-cd,id=ide-%d,drive=ide-%d,bus=ide.1,unit=%u", devno[i], devno[i], i);
+    }
+    for (i = 0; opt.disks && opt.disks[i]; i++, k++) { /* 41 */
+        const char *dot = strrchr(opt.disks[i], '.');
+
+        add(a, "-drive");
+        add(a, "file=%s,if=ide,index=%u,media=disk,format=%s,cache=writeback", opt.disks[i], k,
+            dot && !strcmp(dot, ".qcow2") ? "qcow2" : "raw");
+    }
+}
+
 /* toolstack.md 1.4, in its order; the numbers are its rows. */
 GPtrArray *dm_arguments(int qmp_fd, int state_fd, char **extra)
 {
     GPtrArray *a = g_ptr_array_new();
-    const char *vga = opt.vga;
-    unsigned int i, k = 0;
+    unsigned int i;
 
     add(a, "%s", opt.dm);
     add(a, "-xen-domid");
@@ -178,32 +260,16 @@ GPtrArray *dm_arguments(int qmp_fd, int state_fd, char **extra)
     add(a, "chardev=libxenstat-cmd,mode=control");
     add(a, "-nodefaults");
     add(a, "-no-user-config");
+    if (opt.pv)
+        add(a, "-xen-attach"); /* 8 */
     add(a, "-name");
     add(a, "%s", opt.name);
     add(a, "-vnc");
     add(a, "127.0.0.1:0,to=99");
     add(a, "-display");
     add(a, "none");
-    for (i = 0; opt.serials && opt.serials[i]; i++) { /* 16 */
-        add(a, "-serial");
-        add(a, "%s", opt.serials[i]);
-    }
-    if (strcmp(vga, "none")) { /* 20 */
-        add(a, "-device");
-        add(a, !strcmp(vga, "stdvga") ? "VGA,vgamem_mb=%d" : "cirrus-vga,vgamem_mb=%d", video_mb());
-    }
-    add(a, "-boot");
-    add(a, "order=%s", opt.boot ? opt.boot : "cda");
-    if (opt.vcpus > 1) { /* 27 */
-        add(a, "-smp");
-        add(a, "%d,maxcpus=%d", opt.vcpus, opt.vcpus);
-    }
-    add(a, "-net"); /* 30: no tap without root; --device adds what is wanted */
-    add(a, "none");
-    for (i = 0; opt.devices && opt.devices[i]; i++) {
-        add(a, "-device");
-        add(a, "%s", opt.devices[i]);
-    }
+    if (!opt.pv)
+        add_machine(a);
     if (opt.restrict_dm) { /* 32 */
         add(a, "-xen-domid-restrict");
         if (geteuid() == 0) { /* chroot() needs it; libxl always has it */
@@ -217,35 +283,16 @@ GPtrArray *dm_arguments(int qmp_fd, int state_fd, char **extra)
     }
     for (i = 0; extra && extra[i]; i++) /* 34 */
         add(a, "%s", extra[i]);
-    add(a, "-machine");
-    if (opt.mmio_hole)
-        add(a, "%s,suppress-vmdesc=on,max-ram-below-4g=%" PRIu64,
-            opt.no_platform ? "pc,accel=xen" : "xenfv",
-            (UINT64_C(1) << 32) - ((uint64_t)opt.mmio_hole << 20));
-    else
-        add(a, "%s,suppress-vmdesc=on", opt.no_platform ? "pc,accel=xen" : "xenfv");
+    if (opt.pv) {
+        add(a, "-machine");
+        add(a, "xenpv"); /* 35 */
+    } else {
+        add_kind(a);
+    }
     add(a, "-m");
     add(a, "%d", opt.memory - video_mb());
-    for (i = 0; opt.cdroms && opt.cdroms[i]; i++) { /* 38: from hdc on */
-        static const int devno[] = {5632, 5696};
-
-        if (i > 1)
-            break;
-        add(a, "-drive");
-        if (*opt.cdroms[i])
-            add(a, "if=none,readonly=on,id=ide-%d,file=%s,format=raw", devno[i], opt.cdroms[i]);
-        else
-            add(a, "if=none,readonly=on,id=ide-%d", devno[i]);
-        add(a, "-device");
-        add(a, "ide-cd,id=ide-%d,drive=ide-%d,bus=ide.1,unit=%u", devno[i], devno[i], i);
-    }
-    for (i = 0; opt.disks && opt.disks[i]; i++, k++) { /* 41 */
-        const char *dot = strrchr(opt.disks[i], '.');
-
-        add(a, "-drive");
-        add(a, "file=%s,if=ide,index=%u,media=disk,format=%s,cache=writeback", opt.disks[i], k,
-            dot && !strcmp(dot, ".qcow2") ? "qcow2" : "raw");
-    }
+    if (!opt.pv)
+        add_drives(a);
     g_ptr_array_add(a, NULL);
     return a;
 }

@@ -56,6 +56,8 @@ static const GOptionEntry entries[] = {
     {"mmio-hole", 0, 0, G_OPTION_ARG_INT, &opt.mmio_hole, "Size of the hole below 4 GiB", "MB"},
     {"no-platform-device", 0, 0, G_OPTION_ARG_NONE, &opt.no_platform,
      "As xen_platform_pci=0: -machine pc,accel=xen", NULL},
+    {"pv", 0, 0, G_OPTION_ARG_NONE, &opt.pv,
+     "As for a PV or PVH guest with vfb=['vnc=1']: -machine xenpv", NULL},
     {"restrict", 0, 0, G_OPTION_ARG_NONE, &opt.restrict_dm, "As dm_restrict=1", NULL},
     {"socket", 0, 0, G_OPTION_ARG_FILENAME, &opt.socket, "Where to offer the qtest socket", "PATH"},
     {"script", 0, 0, G_OPTION_ARG_FILENAME, &opt.script, "Run a device script, then end", "FILE"},

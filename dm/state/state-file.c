@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The whole machine in a file; see daemon.h and docs/state-format.md. */
+/* The whole machine in a file; see state.h and docs/state-format.md. */
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -10,7 +10,7 @@
 #include <xendm/error.h>
 #include <xendm/log.h>
 
-#include "daemon.h"
+#include "state.h"
 
 /* A stream larger than this is not ours: the largest machine there is saves some hundred KiB (VRAM
  * is guest memory). */
@@ -84,7 +84,7 @@ static ssize_t write_state(int fd, bool file, const void *data, size_t len, gint
     return write(fd, data, MIN(len, PIPE_BUF)); /* so much of it does not block */
 }
 
-int daemon_save(struct daemon *d, int fd, GError **err)
+int state_file_save(struct machine *m, int fd, GError **err)
 {
     g_autoptr(GByteArray) stream = g_byte_array_new();
     gint64 deadline = g_get_monotonic_time() + SAVE_PATIENCE_US;
@@ -92,11 +92,7 @@ int daemon_save(struct daemon *d, int fd, GError **err)
     bool file = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
     size_t done = 0;
 
-    if (d->machine->state != MACHINE_STOPPED || d->stop_source || machine_busy(d->machine)) {
-        g_set_error(err, XENDM_ERROR, EBUSY, "the machine runs: stop it first");
-        return -EBUSY;
-    }
-    if (machine_save(d->machine, stream, err) < 0) {
+    if (m && machine_save(m, stream, err) < 0) { /* without one there is nothing in it */
         return -1;
     }
     /* libxl opens the file without O_TRUNC: what an earlier save left behind the end would be read
