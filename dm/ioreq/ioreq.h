@@ -62,6 +62,7 @@ struct ioreq_counters {
     uint64_t strings, string_units;
     uint64_t string_turns;  /* times one of them was left because its time was up */
     uint64_t string_faults; /* parts of them whose memory was not there */
+    uint64_t string_pauses; /* times one of them waited until the host could map its memory */
     uint64_t time_offsets, invalidates;
     uint64_t buffered, ring_resyncs;
     uint64_t bad;

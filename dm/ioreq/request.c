@@ -23,6 +23,9 @@
 
 #define PORTS 0x10000u
 #define RING_SLOTS IOREQ_BUFFER_SLOT_NUM
+#define STARVE_FIRST_NS (1 * NS_PER_MS)
+#define STARVE_MAX_NS (100 * NS_PER_MS)
+#define STARVE_PATIENCE_NS (5 * NS_PER_S)
 #define STRING_NS (1 * NS_PER_MS) /* a string instruction's turn when nobody says when it ends */
 /* A string looks at the clock after one unit, then after twice as many while units are quick … */
 #define LOOK_NS (20 * NS_PER_US)
@@ -232,6 +235,53 @@ static bool spent(struct budget *b, uint32_t units)
     return now >= b->end;
 }
 
+/*
+ * Guest memory of a string was asked for, with this result. True: the host cannot map it now, and
+ * only now, perhaps. All ones would then be written to a disk as if the guest had sent them, and
+ * what was read of one would be gone; so the instruction stops here, and is gone on with later.
+ */
+static bool string_starves(struct ioreq_core *core, struct budget *budget, int err)
+{
+    int64_t now;
+
+    if (__builtin_expect(err >= 0, 1)) {
+        core->starved_since = 0;
+        return false;
+    }
+    if (!guestmem_host_failed(err)) {
+        return false;
+    }
+    now = ioreq_now_ns();
+    if (core->starved_since == 0) {
+        core->starved_since = now;
+        core->pause_ns = STARVE_FIRST_NS;
+    } else if (now - core->starved_since > STARVE_PATIENCE_NS) {
+        return false;
+    } else {
+        core->pause_ns = MIN(core->pause_ns * 2, STARVE_MAX_NS);
+    }
+    core->counters.string_pauses++;
+    core->starving = core->retry_wanted = budget->over = true;
+    return true;
+}
+
+/* Whether memory is there to be written; what a device gives cannot be given back. */
+static int memory_for(struct ioreq_core *core, uint64_t gpa, size_t len)
+{
+    while (len > 0) {
+        struct guestmem_ref ref;
+        int err = guestmem_get(core->machine->memory, gpa, len, true, &ref);
+
+        if (err < 0) {
+            return err;
+        }
+        gpa += ref.len;
+        len -= ref.len;
+        guestmem_put(core->machine->memory, &ref, 0);
+    }
+    return 0;
+}
+
 static void string_fault(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu,
                          uint64_t gpa, int err)
 {
@@ -308,6 +358,9 @@ static uint32_t string_in_direct(struct ioreq_core *core, const struct ioreq *r,
         struct guestmem_ref ref;
         int err = guestmem_get(m->memory, gpa, (size_t)left * r->size, true, &ref);
 
+        if (string_starves(core, budget, err)) {
+            break;
+        }
         if (err == 0) {
             n = (uint32_t)(ref.len / r->size);
             if (n > 0) {
@@ -318,6 +371,9 @@ static uint32_t string_in_direct(struct ioreq_core *core, const struct ioreq *r,
         if (n == 0 && !budget->over) {
             n = (GUEST_PAGE_SIZE - (uint32_t)(gpa & (GUEST_PAGE_SIZE - 1))) / r->size;
             n = n == 0 ? 1 : n < left ? n : left;
+            if (string_starves(core, budget, memory_for(core, gpa, (size_t)n * r->size))) {
+                break;
+            }
             n = device_units(core, r, done, core->bounce, n, budget);
             err = guestmem_write(m->memory, gpa, core->bounce, (size_t)n * r->size);
             if (err < 0) {
@@ -373,6 +429,10 @@ static uint32_t string_bounced(struct ioreq_core *core, const struct ioreq *r, u
         int err;
 
         if (r->dir == IOREQ_READ) {
+            low = units_memory(r, done, n);
+            if (string_starves(core, budget, memory_for(core, low, (size_t)n * r->size))) {
+                break;
+            }
             n = device_units(core, r, done, buf, n, budget);
             if (r->df) {
                 units_reverse(buf, r->size, n);
@@ -385,6 +445,9 @@ static uint32_t string_bounced(struct ioreq_core *core, const struct ioreq *r, u
         } else {
             low = units_memory(r, done, n);
             err = guestmem_read(m->memory, low, buf, (size_t)n * r->size);
+            if (string_starves(core, budget, err)) {
+                break;
+            }
             if (err < 0) {
                 /* As if nobody drove the bus; what could be read of it is not used either. */
                 memset(buf, 0xff, (size_t)n * r->size);
@@ -449,6 +512,7 @@ static uint32_t string_turn(struct ioreq_core *core, const struct ioreq *r, unsi
 static uint32_t string_serve(struct ioreq_core *core, const struct ioreq *r, unsigned vcpu,
                              uint32_t done, uint64_t *answer)
 {
+    core->starving = false;
     done = string_turn(core, r, vcpu, done, answer);
     core->counters.string_turns += done < r->count;
     return done;
@@ -651,8 +715,14 @@ static void request_came_to(struct ioreq_core *core, const struct ioreq *r, unsi
         core->rest = g_new0(struct ioreq_rest, core->vcpus);
     }
     core->counters.delayed += holder != NULL;
-    core->rest[vcpu] =
-        (struct ioreq_rest){.r = *r, .done = done, .on = true, .waits = holder, .answer = answer};
+    core->rest[vcpu] = (struct ioreq_rest){
+        .r = *r,
+        .done = done,
+        .on = true,
+        .starves = core->starving && holder == NULL,
+        .waits = holder,
+        .answer = answer,
+    };
 }
 
 static bool still_held(const struct ioreq_core *core, const struct device *dev)
@@ -706,7 +776,8 @@ static bool rest_serve(struct ioreq_core *core, unsigned vcpu)
     uint64_t answer;
     uint32_t done;
 
-    if (core->busy || core->hold || rest.waits != NULL || must_wait(core, &rest.r, rest.done)) {
+    if (core->busy || core->hold || rest.waits != NULL || (rest.starves && core->retry_wanted) ||
+        must_wait(core, &rest.r, rest.done)) {
         return false;
     }
     ioreq_core_drain(core);
@@ -720,6 +791,11 @@ static bool rest_serve(struct ioreq_core *core, unsigned vcpu)
     core->busy = false;
     request_came_to(core, &rest.r, vcpu, done, answer);
     return true;
+}
+
+void ioreq_core_retry(struct ioreq_core *core)
+{
+    core->retry_wanted = false;
 }
 
 void ioreq_core_clear(struct ioreq_core *core)

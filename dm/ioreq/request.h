@@ -43,6 +43,7 @@ struct ioreq_rest {
     struct ioreq r; /* as it was read; the slot is not looked at again */
     uint32_t done;  /* units */
     bool on;
+    bool starves; /* the host cannot map its memory now: not before ioreq_core.retry_ns is over */
     const struct device *waits; /* who held in it; NULL: it waits for its turn only */
     uint64_t answer;            /* once all units are done */
 };
@@ -59,6 +60,10 @@ struct ioreq_core {
     bool waited;             /* a request was left for later since a device was held */
     int64_t deadline;        /* ioreq_now_ns() at which the turn of all is over; 0: none */
     unsigned next_vcpu;      /* where ioreq_core_poll() goes on */
+    bool starving;           /* the string instruction that is served had to stop for that */
+    int64_t starved_since;   /* since when no memory could be had; 0: it can */
+    int64_t pause_ns;        /* before the next try */
+    bool retry_wanted;       /* whoever owns the core calls ioreq_core_retry() after pause_ns */
     struct ioreq_rest *rest; /* one per vCPU; NULL until one was needed */
     void (*notify)(void *opaque, unsigned vcpu);
     void *opaque;
@@ -75,6 +80,13 @@ struct ioreq_core {
  * nobody is notified; the next call for this vCPU goes on with it.
  */
 bool ioreq_core_serve(struct ioreq_core *core, unsigned vcpu);
+
+/*
+ * The pause after the host could not map guest memory is over: strings that wait for that go on.
+ * Nothing is lost meanwhile, neither what the guest sends nor what the device has; after some
+ * seconds it is as if there were no memory.
+ */
+void ioreq_core_retry(struct ioreq_core *core);
 
 /* Whether the turn is over: what is left is for the next. */
 bool ioreq_core_late(const struct ioreq_core *core);

@@ -86,6 +86,7 @@ struct ioreq_server {
     unsigned masked_count, masked_max;
 
     bool again;          /* the last turn was cut: go on without an event */
+    guint retry;         /* the pause until guest memory is asked for again */
     bool may_spin;       /* more than one CPU */
     bool bursty;         /* the last turn that had requests had many */
     unsigned spin_skip;  /* occasions still to let pass … */
@@ -293,6 +294,17 @@ static void turn(struct ioreq_server *s, bool event)
     }
 }
 
+static gboolean on_retry(gpointer opaque)
+{
+    struct ioreq_server *s = opaque;
+
+    turn_of("ioreq");
+    s->retry = 0;
+    s->again = true;
+    ioreq_core_retry(&s->core);
+    return G_SOURCE_REMOVE;
+}
+
 static gboolean source_prepare(GSource *source, gint *timeout)
 {
     *timeout = -1;
@@ -317,6 +329,9 @@ static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer 
     }
     turn_of("ioreq");
     turn(s, (ready & G_IO_IN) != 0);
+    if (s->core.retry_wanted && s->retry == 0) {
+        s->retry = g_timeout_add((guint)(s->core.pause_ns / NS_PER_MS), on_retry, s);
+    }
     return G_SOURCE_CONTINUE;
 }
 
@@ -625,6 +640,7 @@ void ioreq_server_close(struct ioreq_server *s)
         g_source_destroy(s->source);
         g_source_unref(s->source);
     }
+    g_clear_handle_id(&s->retry, g_source_remove);
     for (unsigned port = 0; port < s->ports; port++) {
         if (s->port_vcpu[port] != PORT_NONE) {
             xenevtchn_unbind(s->evtchn, port);
@@ -712,6 +728,7 @@ void ioreq_server_describe(const struct ioreq_server *s, struct facts *to)
         {"strings", r->strings},
         {"string units", r->string_units},
         {"string units without memory", r->string_faults},
+        {"pauses until memory can be mapped", r->string_pauses},
         {"strings interrupted", r->string_turns},
         {"buffered", r->buffered},
         {"buffered ring resynchronised", r->ring_resyncs},

@@ -23,6 +23,7 @@ struct guestmem {
     unsigned pinned;
     uint64_t dirty_bytes;
     unsigned invalidations;
+    int fail;
     void (*invalidated)(void *opaque);
     void *invalidated_opaque;
 };
@@ -75,6 +76,11 @@ void fake_guestmem_hole(struct guestmem *gm, uint64_t gpa, uint64_t len)
 void fake_guestmem_fill(struct guestmem *gm)
 {
     g_array_set_size(gm->holes, 0);
+}
+
+void fake_guestmem_fail(struct guestmem *gm, int error)
+{
+    gm->fail = error;
 }
 
 /* Bytes of memory from `gpa` on, up to `len`, without a gap; 0 when there is none at all. */
@@ -131,6 +137,9 @@ int guestmem_get(struct guestmem *gm, uint64_t gpa, size_t len, bool write,
 
     if (len == 0 || gpa + (len - 1) < gpa) {
         return -EINVAL;
+    }
+    if (gm->fail) {
+        return -gm->fail;
     }
     n = run_at(gm, gpa, MIN(len, VIEW_END - gpa % VIEW_END), &ptr);
     if (n == 0) {

@@ -24,6 +24,8 @@ void fake_guestmem_free(struct guestmem *gm);
 void fake_guestmem_hole(struct guestmem *gm, uint64_t gpa, uint64_t len);
 /* all holes have memory again */
 void fake_guestmem_fill(struct guestmem *gm);
+/* The host cannot map anything: -error, until this is 0. */
+void fake_guestmem_fail(struct guestmem *gm, int error);
 unsigned fake_guestmem_invalidations(struct guestmem *gm);
 /* for the test itself */
 void *fake_guestmem_ptr(struct guestmem *gm, uint64_t gpa);

@@ -499,6 +499,70 @@ static void test_string_out(void)
     rig_free(r);
 }
 
+/*
+ * The host cannot map the memory, now: the instruction waits, nothing of it is lost or invented,
+ * the others go on, and at a stop it is what it was. Not for ever.
+ */
+static void test_string_starves(void)
+{
+    static const int errors[] = {ENOMEM, EAGAIN, EIO};
+    struct rig *r = rig_new();
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(errors); i++) {
+        for (unsigned how = 0; how < 12; how++) {
+            bool in = how & 1, df = how & 2;
+            uint64_t at = how / 4 == 0 ? PORT : how / 4 == 1 ? BLOCK_PORT : MMIO_BASE + 0x100;
+            struct ioreq req = string_request(how / 4 == 2 ? IOREQ_TYPE_COPY : IOREQ_TYPE_PIO,
+                                              in ? IOREQ_READ : IOREQ_WRITE, at, 2, 20, 0x5800, df);
+            unsigned before = r->notified[0];
+
+            g_array_set_size(r->log, 0);
+            r->next = 7;
+            req.vp_eport = EPORT;
+            r->slot[0] = req;
+            fake_guestmem_fail(r->m->memory, errors[i]);
+            g_assert_true(ioreq_core_serve(&r->core, 0));
+            g_assert_true(r->core.retry_wanted);
+            g_assert_false(ioreq_core_serve(&r->core, 0)); /* it does not spin */
+            g_assert_false(ioreq_core_serve(&r->core, 0));
+            g_assert_cmpuint(r->notified[0], ==, before);
+            g_assert_cmpuint(r->log->len, ==, 0);
+            g_assert_cmpuint(r->next, ==, 7); /* the device was asked for nothing */
+            ask(r, 1, request(IOREQ_TYPE_PIO, IOREQ_READ, PORT, 1, 0));
+            r->next = 7;
+            if (i == 1) { /* a stop, and another program */
+                r->core.hold = true;
+                ioreq_core_park(&r->core);
+                g_assert_cmpuint(r->slot[0].state, ==, STATE_IOREQ_READY);
+                g_assert_cmpuint(r->slot[0].count, ==, 20);
+                r->core.hold = false;
+            }
+            fake_guestmem_fail(r->m->memory, 0);
+            ioreq_core_retry(&r->core);
+            g_assert_true(ioreq_core_serve(&r->core, 0));
+            g_assert_cmpuint(r->notified[0], ==, before + 1);
+            g_assert_cmpuint(r->core.counters.string_faults, ==, 0);
+            if (!in && how / 4 < 2) {
+                g_assert_cmpuint(r->log->len, ==, 20);
+            } else if (in && how / 4 < 2) {
+                g_assert_cmpuint(r->next, ==, 27);
+            }
+            r->slot[0].state = STATE_IOREQ_NONE;
+        }
+    }
+    /* After a while it is as if there were no memory. */
+    fake_guestmem_fail(r->m->memory, ENOMEM);
+    r->slot[0] = string_request(IOREQ_TYPE_PIO, IOREQ_WRITE, PORT, 2, 2, 0x5800, false);
+    g_array_set_size(r->log, 0);
+    g_assert_true(ioreq_core_serve(&r->core, 0));
+    r->core.starved_since -= 6 * NS_PER_S;
+    ioreq_core_retry(&r->core);
+    g_assert_true(ioreq_core_serve(&r->core, 0));
+    g_assert_cmphex(noted(r, 1)->value, ==, 0xffff);
+    g_assert_cmpuint(r->core.counters.string_faults, ==, 1);
+    rig_free(r);
+}
+
 static void slowly(struct rig *r)
 {
     g_usleep(200);
@@ -1251,6 +1315,7 @@ int main(int argc, char **argv)
     g_test_add_func("/ioreq/string-in", test_string_in);
     g_test_add_func("/ioreq/string-holes", test_string_holes);
     g_test_add_func("/ioreq/string-out", test_string_out);
+    g_test_add_func("/ioreq/string-starves", test_string_starves);
     g_test_add_func("/ioreq/string-mmio", test_string_mmio);
     g_test_add_func("/ioreq/string-turns", test_string_turns);
     g_test_add_func("/ioreq/read-once", test_read_once);
