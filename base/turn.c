@@ -16,6 +16,7 @@
 
 #define LONG_NS 1000000 /* a turn that is worth a look */
 #define SLACK_NS 250000
+#define SHARE_NS 1000000 /* of wall time: a quarter of the limit, for the last unit may be long */
 
 static struct {
     struct turn_counters counters;
@@ -71,6 +72,11 @@ static void was_long(int64_t wall)
     t.counters.above_5ms += used > TURN_LIMIT_NS;
     keep(&t.counters.longest, used, wall);
     keep(&t.counters.recent, used, wall);
+}
+
+bool turn_is_used_up(void)
+{
+    return t.start != 0 && host_clock_ns(CLOCK_MONOTONIC) - t.start >= SHARE_NS;
 }
 
 void turn_end(void)

@@ -42,33 +42,31 @@ static ssize_t perform(const struct engine_job *job)
 {
     ssize_t n;
 
-    do {
-        switch (job->op) {
-        case ENGINE_READV:
-            n = preadv(job->fd, job->iov, (int)job->niov, (off_t)job->offset);
-            break;
-        case ENGINE_WRITEV:
-            n = pwritev(job->fd, job->iov, (int)job->niov, (off_t)job->offset);
-            break;
-        case ENGINE_WRITEV_SYNC:
-            n = pwritev2(job->fd, job->iov, (int)job->niov, (off_t)job->offset, RWF_DSYNC);
-            break;
-        case ENGINE_SYNC:
-            n = fdatasync(job->fd);
-            break;
-        case ENGINE_PUNCH:
-            n = fallocate(job->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)job->offset,
-                          (off_t)job->length);
-            break;
-        case ENGINE_ZERO:
-            n = fallocate(job->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, (off_t)job->offset,
-                          (off_t)job->length);
-            break;
-        default:
-            return -EINVAL;
-        }
-    } while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
+    switch (job->op) {
+    case ENGINE_READV:
+        n = preadv(job->fd, job->iov, (int)job->niov, (off_t)job->offset);
+        break;
+    case ENGINE_WRITEV:
+        n = pwritev(job->fd, job->iov, (int)job->niov, (off_t)job->offset);
+        break;
+    case ENGINE_WRITEV_SYNC:
+        n = pwritev2(job->fd, job->iov, (int)job->niov, (off_t)job->offset, RWF_DSYNC);
+        break;
+    case ENGINE_SYNC:
+        n = fdatasync(job->fd);
+        break;
+    case ENGINE_PUNCH:
+        n = fallocate(job->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)job->offset,
+                      (off_t)job->length);
+        break;
+    case ENGINE_ZERO:
+        n = fallocate(job->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, (off_t)job->offset,
+                      (off_t)job->length);
+        break;
+    default:
+        return -EINVAL;
+    }
+    return n < 0 ? -errno : n; /* -EINTR, too: raw.c tries again, with pauses and not for ever */
 }
 
 static void wake(void)
@@ -185,22 +183,31 @@ static gboolean try_again(gpointer opaque)
     return G_SOURCE_REMOVE;
 }
 
+static struct engine_job *take_finished(void)
+{
+    pthread_mutex_lock(&lock);
+    struct engine_job *job = list_take(&finished);
+    pthread_mutex_unlock(&lock);
+    return job;
+}
+
+/* What is left when the turn is used up keeps the descriptor ready. */
 static bool threads_poll(void)
 {
-    struct engine_job *job, *next;
+    struct engine_job *job;
+    bool any = false;
     uint64_t count;
 
     if (read(wake_fd, &count, sizeof(count)) < 0) {
         return false;
     }
-    pthread_mutex_lock(&lock);
-    job = finished.first;
-    finished = (struct job_list)JOB_LIST_EMPTY(finished);
-    pthread_mutex_unlock(&lock);
-    for (; job; job = next) {
-        next = job->next;
+    while (!(any && turn_is_used_up()) && (job = take_finished())) {
+        any = true;
         job->place = ENGINE_NOWHERE;
         job->done(job);
+    }
+    if (any && turn_is_used_up()) {
+        wake();
     }
     return true;
 }

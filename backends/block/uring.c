@@ -20,6 +20,7 @@
 #include "job-list.h"
 
 #define RING_ENTRIES 128u
+#define ENTER_TRIES 3u /* at once, when a signal comes; then as for any refusal */
 #define TURN_US 1000
 
 static struct io_uring ring;
@@ -34,6 +35,26 @@ static struct job_list backlog = JOB_LIST_EMPTY(backlog), prepared = JOB_LIST_EM
 static guint retry_source;
 static unsigned retry_ms;
 static int64_t refused_since;
+
+/*
+ * More has ended than the queue holds, and the kernel does not hand out the rest. Its descriptor
+ * stays readable, so it is not asked for until the next try.
+ */
+static GSource *ring_source;
+static gpointer ring_tag;
+static guint flush_source;
+static unsigned flush_ms = ENGINE_RETRY_FIRST_MS;
+
+static gboolean flush_again(gpointer opaque);
+
+static void flush_refused(void)
+{
+    if (!flush_source) {
+        g_source_modify_unix_fd(ring_source, ring_tag, 0);
+        flush_source = g_timeout_add(flush_ms, flush_again, NULL);
+        flush_ms = MIN(flush_ms * 2, ENGINE_RETRY_MAX_MS);
+    }
+}
 
 static void finish(struct engine_job *job, ssize_t result)
 {
@@ -53,7 +74,13 @@ static bool reap(void)
     struct io_uring_cqe *cqe;
     bool any = false;
 
-    while (!(any && g_get_monotonic_time() >= end) && io_uring_peek_cqe(&ring, &cqe) == 0) {
+    while (!(any && g_get_monotonic_time() >= end)) {
+        if (io_uring_peek_cqe(&ring, &cqe) < 0) {
+            if (io_uring_cq_has_overflow(&ring)) {
+                flush_refused();
+            }
+            break;
+        }
         struct engine_job *job = io_uring_cqe_get_data(cqe);
         int result = cqe->res;
 
@@ -137,11 +164,14 @@ static bool pending(const struct io_uring_sqe *sqe)
 static void push(void)
 {
     struct engine_job *job;
-    int n;
+    int n = 0;
 
-    do {
+    for (unsigned tries = 0; tries < ENTER_TRIES; tries++) {
         n = io_uring_submit(&ring);
-    } while (n == -EINTR);
+        if (n != -EINTR) {
+            break;
+        }
+    }
     while ((job = prepared.first) && !pending(job->entry)) {
         list_take(&prepared);
         job->place = ENGINE_GIVEN;
@@ -210,10 +240,23 @@ static bool uring_poll(void)
 {
     bool any = reap();
 
+    if (any) {
+        flush_ms = ENGINE_RETRY_FIRST_MS;
+    }
+
     if (any || (backlog.first && !refused_since)) {
         flush_backlog();
     }
     return any;
+}
+
+static gboolean flush_again(gpointer opaque)
+{
+    turn_of("io_uring");
+    flush_source = 0;
+    g_source_modify_unix_fd(ring_source, ring_tag, G_IO_IN);
+    uring_poll();
+    return G_SOURCE_REMOVE;
 }
 
 static void uring_submit(struct engine_job *job)
@@ -293,22 +336,29 @@ static bool uring_wait(int timeout_ms)
         return true;
     }
     if (io_uring_cq_ready(&ring) == 0) {
-        poll(&pfd, 1, timeout_ms);
+        poll(flush_source ? NULL : &pfd, flush_source ? 0 : 1,
+             flush_source ? MIN(timeout_ms, (int)flush_ms) : timeout_ms);
     }
     return uring_poll();
 }
 
 /* ---- main loop ---- */
 
+/* Of what did not fit into the queue its own counters know nothing. */
+static bool something_ended(void)
+{
+    return io_uring_cq_ready(&ring) > 0 || (io_uring_cq_has_overflow(&ring) && !flush_source);
+}
+
 static gboolean source_prepare(GSource *source, gint *timeout)
 {
     *timeout = -1;
-    return io_uring_cq_ready(&ring) > 0;
+    return something_ended();
 }
 
 static gboolean source_check(GSource *source)
 {
-    return io_uring_cq_ready(&ring) > 0;
+    return something_ended();
 }
 
 static gboolean source_dispatch(GSource *source, GSourceFunc fn, gpointer opaque)
@@ -372,7 +422,8 @@ static int uring_start(void)
     }
     source = g_source_new(&source_funcs, sizeof(GSource));
     g_source_set_name(source, "io_uring");
-    g_source_add_unix_fd(source, ring.ring_fd, G_IO_IN);
+    ring_tag = g_source_add_unix_fd(source, ring.ring_fd, G_IO_IN);
+    ring_source = source;
     g_source_set_can_recurse(source, TRUE); /* spares four system calls a dispatch */
     g_source_attach(source, NULL);
     g_source_unref(source);

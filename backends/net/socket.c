@@ -159,7 +159,7 @@ static gboolean on_readable(gint fd, GIOCondition condition, gpointer opaque)
     struct stream *s = opaque;
 
     turn_of("net");
-    for (unsigned i = 0; i < FRAMES_A_TURN && receive_one(s); i++) {
+    for (unsigned i = 0; i < FRAMES_A_TURN && !(i && turn_is_used_up()) && receive_one(s); i++) {
     }
     return s->reading ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
 }

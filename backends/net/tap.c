@@ -167,7 +167,7 @@ static gboolean on_readable(gint fd, GIOCondition condition, gpointer opaque)
     struct tap *t = opaque;
 
     turn_of("net");
-    for (unsigned i = 0; i < FRAMES_A_TURN && receive_one(t); i++) {
+    for (unsigned i = 0; i < FRAMES_A_TURN && !(i && turn_is_used_up()) && receive_one(t); i++) {
     }
     return t->reading ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
 }

@@ -609,7 +609,8 @@ static void take_waiting(struct blk *b)
             b->stalled = true;
             return;
         }
-        if (taken >= TURN_REQUESTS || b->memory - before >= TURN_BYTES) {
+        if (taken >= TURN_REQUESTS || b->memory - before >= TURN_BYTES ||
+            (taken && turn_is_used_up())) {
             if (!b->more) {
                 b->more = g_idle_add_full(G_PRIORITY_DEFAULT, run_more, b, NULL);
             }

@@ -310,7 +310,7 @@ static gboolean on_message(gint fd, GIOCondition condition, gpointer opaque)
     struct vnc_viewer *w = opaque;
 
     turn_of("vnc");
-    for (unsigned i = 0; i < MESSAGES_A_TURN && !w->gone; i++) {
+    for (unsigned i = 0; i < MESSAGES_A_TURN && !w->gone && !(i && turn_is_used_up()); i++) {
         struct vnc_message m;
         ssize_t n = recv(fd, &m, sizeof(m), MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) {

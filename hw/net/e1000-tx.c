@@ -370,7 +370,8 @@ void e1000_transmit(struct e1000 *s)
     if (!(s->tctl & E1000_TCTL_EN) || s->tdh >= ring_size(s) || s->tdt >= ring_size(s)) {
         return;
     }
-    while (s->tdh != s->tdt && done && frames < FRAMES_A_TURN && descriptors < DESCRIPTORS_A_TURN) {
+    while (s->tdh != s->tdt && done && frames < FRAMES_A_TURN && descriptors < DESCRIPTORS_A_TURN &&
+           !(frames && turn_is_used_up())) {
         done = transmit_one(s, &causes);
         descriptors += done;
         frames++;
@@ -378,7 +379,7 @@ void e1000_transmit(struct e1000 *s)
     if (s->tdh == s->tdt) {
         causes |= E1000_INT_TXQE;
     } else if (done && !s->tx_source) {
-        s->tx_source = g_idle_add(go_on, s);
+        s->tx_source = g_idle_add_full(G_PRIORITY_DEFAULT, go_on, s, NULL);
     }
     if (causes) {
         e1000_raise(s, causes);

@@ -335,11 +335,13 @@ void rtl8139_transmit(struct rtl8139 *s)
     unsigned left = FRAMES_A_TURN;
 
     s->tx_waiting = false;
-    while (left > 0 && transmit_one(s)) {
+    bool more = true;
+
+    while (left > 0 && !(left < FRAMES_A_TURN && turn_is_used_up()) && (more = transmit_one(s))) {
         left--;
     }
-    if (left == 0 && !s->tx_source) {
-        s->tx_source = g_idle_add(go_on, s);
+    if (more && !s->tx_source) {
+        s->tx_source = g_idle_add_full(G_PRIORITY_DEFAULT, go_on, s, NULL);
     }
 }
 

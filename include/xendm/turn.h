@@ -11,6 +11,7 @@
 #ifndef XENDM_TURN_H
 #define XENDM_TURN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* From here on the turn is `source`'s, a string constant. */
@@ -23,6 +24,13 @@ void turn_begin(void);
 void turn_end(void);
 
 #define TURN_LIMIT_NS 5000000 /* what is too long whatever the guest does */
+
+/*
+ * Whether this turn is old enough that work which can wait goes on in the next one: a ring's next
+ * frame or request. Everybody does one unit before asking, so that all get on. False outside of the
+ * loop.
+ */
+bool turn_is_used_up(void);
 
 struct turn_longest {
     const char *source; /* who had the largest part of it; NULL: there was no long one */

@@ -9,6 +9,11 @@ tests_unit_test_raw_SOURCES = tests/unit/test-raw.c backends/block/block.c backe
 tests_unit_test_raw_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/backends $(NBD_CFLAGS) \
 	-DENGINE_PATIENCE_US=200000
 tests_unit_test_raw_LDADD = libbackendschar.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
+check_PROGRAMS += tests/unit/test-uring
+tests_unit_test_uring_SOURCES = tests/unit/test-uring.c backends/block/uring.c
+tests_unit_test_uring_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/backends -DENGINE_PATIENCE_US=200000
+tests_unit_test_uring_LDADD = libbase.la $(GLIB_LIBS)
+TESTS += tests/unit/test-uring
 tests_unit_test_chardev_SOURCES = tests/unit/test-chardev.c
 tests_unit_test_chardev_LDADD = libbackendsblock.la libbackendschar.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
 check_PROGRAMS += tests/unit/test-throttle

@@ -3,6 +3,8 @@
 #ifndef TESTS_NIC_FIXTURE_H
 #define TESTS_NIC_FIXTURE_H
 
+#include <xendm/turn.h>
+
 #include "fake-net.h"
 #include "pc-common.h"
 
@@ -51,6 +53,14 @@ static inline uint8_t *mem(struct box *b, uint64_t gpa)
 static inline void st32(struct box *b, uint64_t gpa, uint32_t v)
 {
     memcpy(mem(b, gpa), &v, 4);
+}
+
+/* From here on the turn is used up, until turn_start(). */
+static inline void use_up_turn(void)
+{
+    turn_begin();
+    while (!turn_is_used_up()) {
+    }
 }
 
 static inline bool line(struct box *b)

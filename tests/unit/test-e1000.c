@@ -441,6 +441,26 @@ static void test_transmit_hostile(void)
     box_free(&b);
 }
 
+/* A turn that others have used up: one frame, and the rest in turns of its own. */
+static void test_transmit_turns(void)
+{
+    struct box b = box_new();
+
+    rings_on(&b, 0);
+    for (unsigned i = 0; i < 20; i++) {
+        descriptor(&b, BUF, EOP | 60, 0);
+    }
+    use_up_turn();
+    go(&b);
+    g_assert_cmpuint(b.net->sent->len, ==, 1);
+    g_main_context_iteration(NULL, FALSE);
+    g_assert_cmpuint(b.net->sent->len, ==, 2);
+    turn_start();
+    run_idle();
+    g_assert_cmpuint(b.net->sent->len, ==, 20);
+    box_free(&b);
+}
+
 /* ---- receive ---- */
 
 static void buffers(struct box *b, unsigned count)
@@ -762,6 +782,7 @@ int main(int argc, char **argv)
     g_test_add_func("/e1000/segments", test_segments);
     g_test_add_func("/e1000/tag", test_tag);
     g_test_add_func("/e1000/transmit-hostile", test_transmit_hostile);
+    g_test_add_func("/e1000/transmit-turns", test_transmit_turns);
     g_test_add_func("/e1000/receive", test_receive);
     g_test_add_func("/e1000/pieces", test_pieces);
     g_test_add_func("/e1000/filter", test_filter);

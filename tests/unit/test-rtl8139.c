@@ -686,6 +686,17 @@ static void test_plus_turns(void)
     machine_start(b.m);
     run_idle();
     g_assert_cmpuint(b.net->sent->len, ==, 256);
+    for (unsigned i = 0; i < 64; i++) { /* a turn that others have used up */
+        st32(&b, TXD + i * 16, OWN | FS | LS | (i == 63 ? EOR : 0) | 64);
+    }
+    use_up_turn();
+    wr(&b, TPPOLL, 0x40, 1);
+    g_assert_cmpuint(b.net->sent->len, ==, 257);
+    g_main_context_iteration(NULL, FALSE);
+    g_assert_cmpuint(b.net->sent->len, ==, 258);
+    turn_start();
+    run_idle();
+    g_assert_cmpuint(b.net->sent->len, ==, 320);
     box_free(&b);
 }
 
