@@ -70,6 +70,11 @@ int files_open_read(const char *path)
     return by ? by->open_read(path) : open_read(path);
 }
 
+int files_serve_image(const char *format, const char *path, int fd)
+{
+    return by ? by->serve_image(format, path, fd) : -ENOSYS;
+}
+
 /* ---- pictures ---- */
 
 /* 0 when there is nothing at `file` or a regular file. */

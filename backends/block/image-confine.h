@@ -10,4 +10,10 @@ void image_confine_keeper(bool network_only);
 /* What the image server gives up before it begins. `file` NULL: there is none on this host. */
 void image_confine_server(const char *file, bool writable, bool network);
 
+/*
+ * The same for one that is told by somebody who may be in a guest's hands: it reads the open file
+ * and its own program, nothing else, and writes nothing.
+ */
+void image_confine_server_of(int image);
+
 #endif

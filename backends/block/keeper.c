@@ -5,6 +5,8 @@
  *
  *   xendm-image tcp HOST PORT | unix PATH         an NBD server of somebody's
  *   xendm-image serve FORMAT r|w FILE             qemu-nbd on an image
+ *   xendm-image serve-open FORMAT                 … on the one that is open as descriptor 4: for
+ *                                                 reading, and nothing that its metadata names
  *
  * Each connection to an image has a server of its own: the one before is ended first, in good order
  * if it will, so that at most one has the image. It gets the socket it listens on as descriptor 3
@@ -42,6 +44,7 @@
 
 static const char *format, *file; /* of an image */
 static bool writable, remote;
+static bool passed; /* the image is IMAGE_FD_IMAGE, and no other file is to be read */
 
 static pid_t server; /* 0: none */
 static uint32_t server_serial;
@@ -253,7 +256,7 @@ static void become_server(int listener, int out, const char *program, bool look)
         dup2(listener, 63) < 0 || dup2(63, LISTEN_FD) < 0) {
         _exit(126);
     }
-    for (int fd = LISTEN_FD + 1; fd < 1024; fd++) {
+    for (int fd = passed ? IMAGE_FD_IMAGE + 1 : LISTEN_FD + 1; fd < 1024; fd++) {
         close(fd);
     }
     signal(SIGCHLD, SIG_DFL);
@@ -261,7 +264,11 @@ static void become_server(int listener, int out, const char *program, bool look)
     signal(SIGINT, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    image_confine_server(remote ? NULL : file, writable && !look, remote);
+    if (passed) {
+        image_confine_server_of(IMAGE_FD_IMAGE);
+    } else {
+        image_confine_server(remote ? NULL : file, writable && !look, remote);
+    }
     prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
     execve(program, argv, envp);
     fprintf(stderr, "%s: %s\n", program, strerror(errno));
@@ -448,6 +455,15 @@ static bool understand(int argc, char **argv)
         for (size_t i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++) {
             remote |= strncmp(file, protocols[i], strlen(protocols[i])) == 0;
         }
+        return true;
+    }
+    if (argc == 3 && strcmp(argv[1], "serve-open") == 0) {
+        static char name[32];
+
+        snprintf(name, sizeof(name), "/proc/self/fd/%d", IMAGE_FD_IMAGE);
+        passed = true;
+        format = argv[2];
+        file = name;
         return true;
     }
     return (argc == 4 && strcmp(argv[1], "tcp") == 0) ||

@@ -45,6 +45,9 @@ struct nbd_api {
 #undef X
 };
 
+/* nbd-plain.c: for reading, without the library. */
+extern const struct nbd_api nbd_plain;
+
 /* NULL with `err` naming the package. */
 const struct nbd_api *nbd_api_load(GError **err);
 

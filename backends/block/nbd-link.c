@@ -24,8 +24,6 @@
 #define MESSAGES_MAX 16u              /* of the keeper, the same */
 #define DEFAULT_MAX_BLOCK (32u << 20) /* NBD: what every server must take */
 
-static const struct nbd_api *api;
-
 void nbd_link_init(struct nbd_link *l)
 {
     l->keeper = l->fd = -1;
@@ -34,10 +32,15 @@ void nbd_link_init(struct nbd_link *l)
     l->used_serial = l->ended_serial = l->serial - 1;
 }
 
-int nbd_link_load(GError **err)
+int nbd_link_load(struct nbd_link *l, GError **err)
 {
-    api = nbd_api_load(err);
-    return api ? 0 : -ENOSYS;
+    if (!l->by_broker) {
+        l->api = nbd_api_load(l->served && !l->writable ? NULL : err);
+    }
+    if (!l->api && l->served && !l->writable) {
+        l->api = &nbd_plain; /* we are in the sandbox, where no library can be loaded */
+    }
+    return l->api ? 0 : -ENOSYS;
 }
 
 static void set_reason(struct nbd_link *l, int error, const char *why)
@@ -52,7 +55,7 @@ static void set_reason(struct nbd_link *l, int error, const char *why)
 static void close_handle(struct nbd_link *l)
 {
     if (l->handle) {
-        api->close(l->handle);
+        l->api->close(l->handle);
         l->handle = NULL;
     }
     l->fd = -1;
@@ -94,17 +97,17 @@ void nbd_link_want(struct nbd_link *l)
 
 static void shake(struct nbd_link *l, int fd)
 {
-    l->handle = api->create();
-    if (!l->handle || api->set_export_name(l->handle, l->export) < 0 ||
-        api->aio_connect_socket(l->handle, fd) < 0) {
+    l->handle = l->api->create();
+    if (!l->handle || l->api->set_export_name(l->handle, l->export) < 0 ||
+        l->api->aio_connect_socket(l->handle, fd) < 0) {
         if (!l->handle) {
             close(fd);
         }
-        nbd_link_drop(l, ENOMEM, api->get_error());
+        nbd_link_drop(l, ENOMEM, l->api->get_error());
         return;
     }
     l->state = NBD_SHAKING;
-    l->fd = api->aio_get_fd(l->handle);
+    l->fd = l->api->aio_get_fd(l->handle);
     l->deadline = g_get_monotonic_time() + SHAKE_US;
 }
 
@@ -189,8 +192,8 @@ static bool hear(struct nbd_link *l)
 
 bool nbd_link_alive(const struct nbd_link *l)
 {
-    return api->aio_is_created(l->handle) || api->aio_is_connecting(l->handle) ||
-           api->aio_is_ready(l->handle) || api->aio_is_processing(l->handle);
+    return l->api->aio_is_created(l->handle) || l->api->aio_is_connecting(l->handle) ||
+           l->api->aio_is_ready(l->handle) || l->api->aio_is_processing(l->handle);
 }
 
 static const char *unusable(const struct nbd_link *l, int64_t size, int64_t min_block)
@@ -211,10 +214,10 @@ static const char *unusable(const struct nbd_link *l, int64_t size, int64_t min_
 static void agree(struct nbd_link *l)
 {
     struct nbd_handle *h = l->handle;
-    int64_t size = api->get_size(h), max = api->get_block_size(h, LIBNBD_SIZE_MAXIMUM);
-    const char *why = unusable(l, size, api->get_block_size(h, LIBNBD_SIZE_MINIMUM));
+    int64_t size = l->api->get_size(h), max = l->api->get_block_size(h, LIBNBD_SIZE_MAXIMUM);
+    const char *why = unusable(l, size, l->api->get_block_size(h, LIBNBD_SIZE_MINIMUM));
 
-    l->read_only = api->is_read_only(h) > 0;
+    l->read_only = l->api->is_read_only(h) > 0;
     if (!why && l->writable && !l->looking && l->read_only) {
         nbd_link_drop(l, EROFS, "its server serves it for reading only");
         return;
@@ -225,12 +228,12 @@ static void agree(struct nbd_link *l)
     }
     l->size = (uint64_t)size;
     l->max_block = max < (int64_t)BLOCK_SECTOR ? DEFAULT_MAX_BLOCK : (uint32_t)MIN(max, 64 << 20);
-    l->rotational = api->is_rotational(h) > 0;
-    l->can_flush = api->can_flush(h) > 0;
-    l->can_fua = api->can_fua(h) > 0;
-    l->can_trim = api->can_trim(h) > 0;
-    l->can_zero = api->can_zero(h) > 0;
-    l->multi = api->can_multi_conn(h) > 0;
+    l->rotational = l->api->is_rotational(h) > 0;
+    l->can_flush = l->api->can_flush(h) > 0;
+    l->can_fua = l->api->can_fua(h) > 0;
+    l->can_trim = l->api->can_trim(h) > 0;
+    l->can_zero = l->api->can_zero(h) > 0;
+    l->multi = l->api->can_multi_conn(h) > 0;
     l->used_serial = l->looking ? l->used_serial : l->serial;
     l->error = 0;
     l->ready_at = g_get_monotonic_time();
@@ -239,7 +242,7 @@ static void agree(struct nbd_link *l)
 
 static bool turn(struct nbd_link *l)
 {
-    unsigned direction = api->aio_get_direction(l->handle);
+    unsigned direction = l->api->aio_get_direction(l->handle);
     struct pollfd p = {.fd = l->fd};
 
     p.events = (short)((direction & LIBNBD_AIO_DIRECTION_READ ? POLLIN : 0) |
@@ -248,9 +251,9 @@ static bool turn(struct nbd_link *l)
         return false;
     }
     if (direction & LIBNBD_AIO_DIRECTION_READ && p.revents & (POLLIN | POLLHUP | POLLERR)) {
-        api->aio_notify_read(l->handle);
+        l->api->aio_notify_read(l->handle);
     } else {
-        api->aio_notify_write(l->handle);
+        l->api->aio_notify_write(l->handle);
     }
     return true;
 }
@@ -267,10 +270,10 @@ bool nbd_link_step(struct nbd_link *l)
 
         any |= more;
         if (!nbd_link_alive(l)) {
-            nbd_link_drop(l, EIO, api->get_error());
+            nbd_link_drop(l, EIO, l->api->get_error());
             return true;
         }
-        if (l->state == NBD_SHAKING && api->aio_is_ready(l->handle)) {
+        if (l->state == NBD_SHAKING && l->api->aio_is_ready(l->handle)) {
             agree(l);
             any = true;
         }
@@ -292,7 +295,7 @@ static void wait_for_any(const struct nbd_link *l, int64_t until)
     int64_t left = MAX(until - g_get_monotonic_time(), 0) / 1000 + 1;
 
     if (l->handle) {
-        unsigned direction = api->aio_get_direction(l->handle);
+        unsigned direction = l->api->aio_get_direction(l->handle);
 
         p[1].events = (short)((direction & LIBNBD_AIO_DIRECTION_READ ? POLLIN : 0) |
                               (direction & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT : 0));
@@ -339,7 +342,7 @@ void nbd_link_stop(struct nbd_link *l, int timeout_ms)
     int64_t until = g_get_monotonic_time() + timeout_ms * G_TIME_SPAN_MILLISECOND;
 
     if (l->state == NBD_READY) {
-        api->aio_disconnect(l->handle, 0);
+        l->api->aio_disconnect(l->handle, 0);
         turn(l);
     }
     close_handle(l);

@@ -13,7 +13,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <xendm/block.h>
 #include <xendm/error.h>
+#include <xendm/files.h>
 #include <xendm/helper.h>
 
 #include "image-wire.h"
@@ -114,24 +116,33 @@ static int parse_place(struct place *p, const char *file, GError **err)
  * Between fork and exec: async-signal-safe calls only. A child of a child, so that nobody has to
  * wait for its end: the socket tells of that.
  */
-static G_GNUC_NORETURN void become_keeper(int fd, char *const argv[], char *const envp[])
+static G_GNUC_NORETURN void become_keeper(int fd, int image, char *const argv[], char *const envp[])
 {
     pid_t pid = fork();
 
     if (pid != 0) {
         _exit(pid < 0);
     }
+    /* First out of the way of each other. */
+    if (image >= 0) {
+        image = fcntl(image, F_DUPFD, IMAGE_FD_IMAGE + 1);
+        fd = fcntl(fd, F_DUPFD, IMAGE_FD_IMAGE + 1);
+        if (image < 0 || fd < 0 || dup2(image, IMAGE_FD_IMAGE) < 0) {
+            _exit(127);
+        }
+    }
     if (fd == IMAGE_FD_DAEMON ? fcntl(fd, F_SETFD, 0) < 0 : dup2(fd, IMAGE_FD_DAEMON) < 0) {
         _exit(127);
     }
-    close_range(IMAGE_FD_DAEMON + 1, ~0U, 0);
+    close_range(image >= 0 ? IMAGE_FD_IMAGE + 1 : IMAGE_FD_IMAGE, ~0U, 0);
     setsid();
     helper_reset_signals();
     execve(argv[0], argv, envp);
     _exit(127);
 }
 
-static int start(struct nbd_link *l, char *const argv[], GError **err)
+/* Its socket. `image`: passed to it; -1: none. */
+static int start(int image, char *const argv[], GError **err)
 {
     g_auto(GStrv) envp = g_get_environ();
     int pair[2], status = 0, error;
@@ -139,7 +150,7 @@ static int start(struct nbd_link *l, char *const argv[], GError **err)
 
     if (access("/usr", F_OK) < 0) { /* the root that the sandbox leaves us has nothing in it */
         g_set_error(err, XENDM_ERROR, EPERM,
-                    "an image server cannot be started any more, in the sandbox");
+                    "an image server for this cannot be started any more, in the sandbox");
         return -EPERM;
     }
     if (access(argv[0], X_OK) < 0) {
@@ -155,7 +166,7 @@ static int start(struct nbd_link *l, char *const argv[], GError **err)
     pid = fork();
     error = errno;
     if (pid == 0) {
-        become_keeper(pair[1], argv, envp);
+        become_keeper(pair[1], image, argv, envp);
     }
     close(pair[1]);
     if (pid > 0) {
@@ -168,7 +179,44 @@ static int start(struct nbd_link *l, char *const argv[], GError **err)
                     g_strerror(pid < 0 ? error : EAGAIN));
         return -EAGAIN;
     }
-    l->keeper = pair[0];
+    return pair[0];
+}
+
+static int start_for(struct nbd_link *l, char *const argv[], GError **err)
+{
+    int fd = start(-1, argv, err);
+
+    l->keeper = fd;
+    return MIN(fd, 0);
+}
+
+int block_keeper_for(const char *format, int image)
+{
+    g_autofree char *keeper = helper_program("XENDM_IMAGE", "backends/block", "xendm-image");
+    char *argv[] = {keeper, "serve-open", (char *)format, NULL};
+
+    return start(image, argv, NULL);
+}
+
+int nbd_keeper_by_broker(struct nbd_link *l, const char *format, const char *file, int image,
+                         GError **err)
+{
+    int fd = files_serve_image(format, file, image);
+
+    if (fd == -ENOSYS && image >= 0) {
+        fd = block_keeper_for(format, image);
+    }
+    if (fd == -ENOSYS) {
+        return fd;
+    }
+    if (fd < 0) {
+        g_set_error(err, XENDM_ERROR, -fd, "a server for '%s' cannot be started: %s",
+                    file ? file : "the descriptor", files_why(-fd));
+        return fd;
+    }
+    l->keeper = fd;
+    l->served = l->by_broker = true;
+    l->export = g_strdup("");
     return 0;
 }
 
@@ -184,14 +232,14 @@ int nbd_keeper_start(struct nbd_link *l, const char *format, const char *file, b
         char *argv[] = {keeper, "serve", (char *)format, read_only ? "r" : "w", (char *)file, NULL};
 
         l->export = g_strdup("");
-        return start(l, argv, err);
+        return start_for(l, argv, err);
     }
     e = parse_place(&p, file, err);
     if (e == 0) {
         char *argv[] = {keeper, p.is_unix ? "unix" : "tcp", p.host, p.port, NULL};
 
         l->export = g_steal_pointer(&p.export);
-        e = start(l, argv, err);
+        e = start_for(l, argv, err);
     }
     place_clear(&p);
     return e;

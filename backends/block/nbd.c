@@ -39,6 +39,7 @@
 struct nbd {
     struct block_medium m; /* first */
     struct nbd_link link;
+    int image;                 /* that was passed, open while it is served; -1 */
     bool inherited;            /* connect when the guest asks for something, not before */
     bool closed;               /* freed at the end of the step that runs */
     GQueue waiting;            /* struct flight: to be sent */
@@ -70,7 +71,6 @@ struct flight {
 };
 
 static const uint8_t zeros[65536];
-static const struct nbd_api *api;
 static GPtrArray *media;
 static unsigned stepping;
 static GPtrArray *graveyard;
@@ -200,25 +200,25 @@ static int64_t send_command(struct nbd *n, struct flight *f)
                        : 0;
 
     if (f->flushing) {
-        return api->aio_flush(h, done, 0);
+        return n->link.api->aio_flush(h, done, 0);
     }
     switch (req->op) {
     case BLOCK_READ:
-        return api->aio_pread(h, buffer_of(f), f->chunk, at, done, 0);
+        return n->link.api->aio_pread(h, buffer_of(f), f->chunk, at, done, 0);
     case BLOCK_WRITE:
-        return api->aio_pwrite(h, buffer_of(f), f->chunk, at, done, fua);
+        return n->link.api->aio_pwrite(h, buffer_of(f), f->chunk, at, done, fua);
     case BLOCK_FLUSH:
-        return api->aio_flush(h, done, 0);
+        return n->link.api->aio_flush(h, done, 0);
     case BLOCK_DISCARD:
-        return api->aio_trim(h, f->chunk, at, done, 0);
+        return n->link.api->aio_trim(h, f->chunk, at, done, 0);
     default:
         break;
     }
     if (!n->link.can_zero) {
-        return api->aio_pwrite(h, zeros, f->chunk, at, done, 0);
+        return n->link.api->aio_pwrite(h, zeros, f->chunk, at, done, 0);
     }
-    return api->aio_zero(h, f->chunk, at, done,
-                         req->flags & BLOCK_MAY_UNMAP ? 0 : LIBNBD_CMD_FLAG_NO_HOLE);
+    return n->link.api->aio_zero(h, f->chunk, at, done,
+                                 req->flags & BLOCK_MAY_UNMAP ? 0 : LIBNBD_CMD_FLAG_NO_HOLE);
 }
 
 /* Nothing of it needs the server. */
@@ -437,6 +437,9 @@ static bool give_up(struct nbd *n)
 static void nbd_free(struct nbd *n)
 {
     nbd_link_free(&n->link);
+    if (n->image >= 0) {
+        close(n->image);
+    }
     g_source_destroy(n->source);
     g_source_unref(n->source);
     g_free(n);
@@ -504,7 +507,7 @@ struct nbd_source {
 
 static GIOCondition wanted(const struct nbd *n)
 {
-    unsigned direction = api->aio_get_direction(n->link.handle);
+    unsigned direction = n->link.api->aio_get_direction(n->link.handle);
 
     return (direction & LIBNBD_AIO_DIRECTION_READ ? G_IO_IN : 0) |
            (direction & LIBNBD_AIO_DIRECTION_WRITE ? G_IO_OUT : 0) | G_IO_HUP | G_IO_ERR;
@@ -657,13 +660,50 @@ static bool is_socket(int fd)
     return fd >= 0 && fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
+static bool is_image_format(const char *format)
+{
+    return strcmp(format, "nbd") != 0 && strcmp(format, "remote") != 0;
+}
+
+/* Behind the sandbox line a CD's server is started by the broker. */
+static int start_keeper(struct nbd *n, const struct block_options *o, GError **err)
+{
+    int e = -ENOSYS;
+
+    if (o->read_only && is_image_format(o->format)) {
+        e = nbd_keeper_by_broker(&n->link, o->format, o->file, -1, err);
+    }
+    return e == -ENOSYS ? nbd_keeper_start(&n->link, o->format, o->file, n->m.read_only, err) : e;
+}
+
+/* Of an image that was opened by whoever passed it. */
+static bool is_image(const struct block_options *o)
+{
+    struct stat st;
+
+    return is_image_format(o->format) && o->read_only && fstat(o->fd, &st) == 0 &&
+           (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
+}
+
+static int open_passed(struct nbd *n, const struct block_options *o, GError **err)
+{
+    int e = nbd_keeper_by_broker(&n->link, o->format, NULL, o->fd, err);
+
+    n->image = o->fd;
+    e = e < 0 ? e : nbd_link_load(&n->link, err);
+    return e == 0 && o->inactive ? look(n, err) : e;
+}
+
 static int open_link(struct nbd *n, const struct block_options *o, GError **err)
 {
     if (o->fd < 0) {
-        int e = nbd_keeper_start(&n->link, o->format, o->file, n->m.read_only, err);
+        int e = start_keeper(n, o, err);
 
-        e = e < 0 ? e : nbd_link_load(err);
+        e = e < 0 ? e : nbd_link_load(&n->link, err);
         return e == 0 && o->inactive ? look(n, err) : e;
+    }
+    if (is_image(o)) {
+        return open_passed(n, o, err);
     }
     if (!is_socket(o->fd) || o->size < BLOCK_SECTOR || o->size > INT64_MAX - BLOCK_SECTOR) {
         g_set_error(err, XENDM_ERROR, ENOTSUP,
@@ -671,7 +711,7 @@ static int open_link(struct nbd *n, const struct block_options *o, GError **err)
                     o->format);
         return -ENOTSUP;
     }
-    if (nbd_link_load(err) < 0) {
+    if (nbd_link_load(&n->link, err) < 0) {
         return -ENOSYS;
     }
     n->link.export = g_strdup(o->export_name ? o->export_name : "");
@@ -690,6 +730,7 @@ static struct block_medium *nbd_open(struct block *drive, const struct block_opt
 {
     struct nbd *n = g_new0(struct nbd, 1);
 
+    n->image = -1;
     n->m.driver = &block_nbd;
     n->m.drive = drive;
     n->m.file = g_strdup(o->file ? o->file : "");
@@ -697,12 +738,11 @@ static struct block_medium *nbd_open(struct block *drive, const struct block_opt
     n->link.writable = !n->m.read_only;
     nbd_link_init(&n->link);
     if (open_link(n, o, err) == 0) {
-        api = nbd_api_load(NULL);
         attach(n);
         return &n->m;
     }
     g_prefix_error(err, "drive %s: ", block_id(drive));
-    if (o->fd >= 0) {
+    if (o->fd >= 0 && n->image < 0) {
         n->link.keeper = -1; /* the caller's still */
     }
     nbd_link_free(&n->link);
@@ -717,7 +757,9 @@ static void nbd_driver_close(struct block_medium *m)
 
     n->closed = true;
     g_ptr_array_remove(media, n);
-    if (m->lent) {
+    if (m->lent && n->image >= 0) {
+        n->image = -1;
+    } else if (m->lent) {
         n->link.keeper = -1;
     }
     if (stepping == 0) {

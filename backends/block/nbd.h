@@ -17,9 +17,11 @@ enum nbd_state {
 };
 
 struct nbd_link {
+    const struct nbd_api *api;
     int keeper;         /* socket to it; -1: it is gone */
     char *export;       /* name */
     bool served;        /* the keeper starts a server: its end says whether anything was lost */
+    bool by_broker;     /* … and the broker started the keeper: for reading */
     bool writable;      /* what the export must be, unless `looking` */
     bool looking;       /* the connection is for a look only */
     uint64_t need_size; /* what it must have: what the guest was told */
@@ -50,7 +52,8 @@ struct nbd_link {
 
 /* Before all else. */
 void nbd_link_init(struct nbd_link *l);
-int nbd_link_load(GError **err); /* libnbd, before anything is asked for */
+/* libnbd, or what is enough for this; before anything is asked for. */
+int nbd_link_load(struct nbd_link *l, GError **err);
 /* Wants a connection; has no effect while there is one, or one is on its way. */
 void nbd_link_want(struct nbd_link *l);
 /* Looks what has come; true if anything did. Never calls anybody back but libnbd's callbacks. */
@@ -66,5 +69,11 @@ void nbd_link_free(struct nbd_link *l);
 
 /* nbd-place.c: starts the keeper of a medium. -1 with `err`. */
 int nbd_keeper_start(struct nbd_link *l, const char *format, const char *file, bool read_only,
-                     GError **err);
+                     GError **err); /*
+ * The same for an image alone, for reading, by files.h: `file`, or with NULL the open file
+ * `image`, which stays the caller's. -ENOSYS without `err`: nobody does that for us.
+ */
+int nbd_keeper_by_broker(struct nbd_link *l, const char *format, const char *file, int image,
+                         GError **err);
+
 #endif

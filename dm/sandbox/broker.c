@@ -11,11 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <xendm/block.h>
 #include <xendm/files.h>
 #include <xendm/one-fd.h>
 
 #include "broker.h"
 #include "service/service.h"
+
+#define KEEPERS_MAX 16u
 
 struct broker {
     struct broker_rules *rules;
@@ -23,6 +26,7 @@ struct broker {
     pid_t program;            /* 0: none */
     bool ended;               /* with that status */
     int status;
+    unsigned keepers; /* of images, that were started here */
 };
 
 /* ---- requests ---- */
@@ -70,7 +74,7 @@ static int execute(struct broker *b, const char *path, int line)
     return 0;
 }
 
-/* The program, and what it left behind when it ended. */
+/* The program, keepers, and what the program left behind when it ended. */
 static void reap(struct broker *b)
 {
     int status;
@@ -80,8 +84,29 @@ static void reap(struct broker *b)
         if (pid == b->program) {
             b->ended = true;
             b->status = status;
+        } else if (b->keepers > 0) {
+            b->keepers--;
         }
     }
+}
+
+/* A socket. */
+static int serve_image(struct broker *b, const char *format, const char *path, int passed)
+{
+    int image, keeper;
+
+    reap(b);
+    if (b->keepers >= KEEPERS_MAX) {
+        return -EBUSY;
+    }
+    image = rules_open_image(b->rules, format, path, passed);
+    if (image < 0) {
+        return image;
+    }
+    keeper = block_keeper_for(format, image);
+    b->keepers += keeper >= 0;
+    close(image);
+    return keeper;
 }
 
 static int program_ended(struct broker *b, int32_t *status)
@@ -134,6 +159,9 @@ static int answer(struct broker *b, const struct broker_request *q, int fd, int 
         return program_ended(b, value);
     case BROKER_KILL_PROGRAM:
         return kill_program(b);
+    case BROKER_SERVE_IMAGE:
+        *give = serve_image(b, q->format, q->path, fd);
+        return *give < 0 ? *give : 0;
     }
     return -ENOSYS;
 }
@@ -157,7 +185,7 @@ static bool serve_one(struct broker *b, int socket)
     if (one_fd_receive(socket, &q, sizeof(q), &fd, 0) != sizeof(q)) {
         return false;
     }
-    q.path[sizeof(q.path) - 1] = '\0';
+    q.path[sizeof(q.path) - 1] = q.format[sizeof(q.format) - 1] = '\0';
     reply.result = answer(b, &q, fd, &give, &reply.value);
     ok = one_fd_send(socket, &reply, sizeof(reply), give, 0) == sizeof(reply);
     if (fd >= 0) {

@@ -25,6 +25,7 @@ enum broker_op {
     BROKER_EXECUTE, /* with the line */
     BROKER_PROGRAM_ENDED,
     BROKER_KILL_PROGRAM,
+    BROKER_SERVE_IMAGE, /* by name, or with its descriptor and no name */
 };
 
 struct broker_request {
@@ -32,6 +33,7 @@ struct broker_request {
     uint32_t argument, picture;
     uint32_t reserved;
     uint64_t device, inode;
+    char format[16];
     char path[PATH_MAX];
 };
 
@@ -53,6 +55,8 @@ struct broker_rules *rules_new(const struct machine_desc *desc, bool locked_up,
 
 /* A descriptor or -errno. */
 int rules_open_read(const struct broker_rules *r, const char *path);
+/* A descriptor that was passed, or one of what has that name, or -errno: it may be served. */
+int rules_open_image(const struct broker_rules *r, const char *format, const char *path, int fd);
 /* `*dir`: the directory to make it in, to be closed; 0 or -errno. */
 int rules_picture_place(const struct broker_rules *r, const char *path, int *dir);
 bool rules_is_socket(const struct broker_rules *r, const char *path);

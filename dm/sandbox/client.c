@@ -60,6 +60,18 @@ static int open_read(const char *path)
     return call_for_fd(&q, path, NULL);
 }
 
+static int serve_image(const char *format, const char *path, int fd)
+{
+    struct broker_request q = {.op = BROKER_SERVE_IMAGE};
+    int rc;
+
+    if (g_strlcpy(q.format, format, sizeof(q.format)) >= sizeof(q.format)) {
+        return -EINVAL;
+    }
+    rc = call(&q, path, &fd, NULL);
+    return rc < 0 ? rc : fd < 0 ? -EMFILE : fd;
+}
+
 static int picture_begin(const char *path, unsigned *picture)
 {
     struct broker_request q = {.op = BROKER_PICTURE_BEGIN};
@@ -93,6 +105,7 @@ static int drop_cache(int fd)
 
 static const struct files_ops ops = {
     .open_read = open_read,
+    .serve_image = serve_image,
     .picture_begin = picture_begin,
     .picture_end = picture_end,
     .remove_socket = remove_socket,

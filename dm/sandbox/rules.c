@@ -196,6 +196,32 @@ int rules_open_read(const struct broker_rules *r, const char *path)
     return fd;
 }
 
+/*
+ * The server of an image reads nothing but the image (backends/block/image-confine.c), so who may
+ * read it may have it served. A descriptor says that of itself: but for one that is for writing
+ * only, since the server opens it anew.
+ */
+int rules_open_image(const struct broker_rules *r, const char *format, const char *path, int fd)
+{
+    static const char *const formats[] = {"qcow2", "vpc", "qed", "vmdk", NULL};
+    struct stat st;
+    int flags;
+
+    if (!g_strv_contains(formats, format)) {
+        return -EACCES;
+    }
+    if (fd < 0) {
+        return path[0] ? rules_open_read(r, path) : -EBADF;
+    }
+    flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || (flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY || fstat(fd, &st) < 0 ||
+        (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) || is_of_kernel(fd)) {
+        return -EACCES;
+    }
+    fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return fd < 0 ? -errno : fd;
+}
+
 /* ---- pictures ---- */
 
 static bool is_temporary(const char *dir)

@@ -230,6 +230,12 @@ const struct block_stats *block_stats(const struct block *b);
  */
 const char *block_engine(void);
 
+/*
+ * For whoever starts keepers for a daemon that cannot (files_serve_image()): one that serves the
+ * open file `image` for reading. Its socket, or -errno.
+ */
+int block_keeper_for(const char *format, int image);
+
 /* Chooses and starts the engine, else the first drive does: for who opens drives in a sandbox. */
 void block_start_engine(void);
 

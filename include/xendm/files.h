@@ -19,6 +19,13 @@
 int files_open_read(const char *path);
 
 /*
+ * The socket of a keeper (backends/block/keeper.c) with a server for that image, for reading, and
+ * the image alone: not what its metadata may name. By its name, or, with `path` NULL, by a
+ * descriptor, which stays the caller's. -ENOSYS: nobody does it for us.
+ */
+int files_serve_image(const char *format, const char *path, int fd);
+
+/*
  * A picture: written beside `path`, and put there when it is complete. What is there and no regular
  * file stays as it is: -EEXIST. A descriptor, and `*picture` for files_picture_end().
  */
@@ -36,6 +43,7 @@ const char *files_why(int error);
 
 struct files_ops {
     int (*open_read)(const char *path);
+    int (*serve_image)(const char *format, const char *path, int fd);
     int (*picture_begin)(const char *path, unsigned *picture);
     int (*picture_end)(unsigned picture, bool complete);
     int (*remove_socket)(const char *path, dev_t device, ino_t inode);

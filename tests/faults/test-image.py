@@ -310,16 +310,93 @@ def test_restricted(tmp):
     m.end()
 
 
+def medium(m):
+    """File and format of what is in the CD drive."""
+    found = [b["inserted"] for b in m.qmp.ok("query-block") if b["device"] == "ide-5632" and "inserted" in b]
+    return (found[0]["file"], found[0]["drv"]) if found else None
+
+
+def change(m, path, fmt, fd=None):
+    """By name, or as libxl does it; the answer."""
+    if fd is None:
+        return m.qmp.ask("blockdev-change-medium", id="ide-5632", filename=path, format=fmt)
+    with open(path, "rb") as f:
+        number = m.qmp.ask("add-fd", fd=f.fileno(), opaque="%s:%s" % (fmt, path))["return"]["fdset-id"]
+    return m.qmp.ask("blockdev-change-medium", id="ide-5632", filename="/dev/fdset/%d" % number, format=fmt)
+
+
+def cd_block(m, n):
+    """The first word of a block of 2048 bytes, by READ(10); None: an error."""
+    cpu = Disk(m.cpu, 1).cpu                # it sets the controller up
+    for _ in range(3):                # unit attention, a tray that was open
+        cpu.until("inb 0x376", 0x80, 0)
+        for reg, value in ((6, 0xa0), (1, 0), (4, 0), (5, 8), (7, 0xa0)):
+            cpu.do("outb 0x%x 0x%x" % (0x170 + reg, value))
+        cpu.until("inb 0x376", 0x88, 8)
+        packet = bytes([0x28, 0, n >> 24, n >> 16 & 255, n >> 8 & 255, n & 255, 0, 0, 1, 0, 0, 0])
+        for i in range(0, 12, 2):
+            cpu.do("outw 0x170 0x%x" % (packet[i] | packet[i + 1] << 8))
+        cpu.until("inb 0x376", 0x80, 0)
+        if cpu.do("inb 0x177") & 8:
+            cpu.do("ins 0x170 2 1024 0x200000")
+            return cpu.do("readl 0x200000")
+    return None
+
+
 def test_change(tmp):
-    """a CD is not changed to such an image in the sandbox: refused, and the one that was there stays"""
+    """a CD is changed to such images in the sandbox, by name and by descriptor; what fails leaves the one that was there"""
+    path, second = make(tmp, "qcow2", "a.qcow2"), make(tmp, "vpc", "b.vhd")
+    bad = os.path.join(tmp, "bad.iso")
+    plain_iso = os.path.join(tmp, "plain")
+    with open(bad, "wb") as f:
+        f.write(b"QFI\xfb" + b"\xff" * 65532)
+    os.chmod(tmp, 0o755)
+    m = Machine(tmp, "--cdrom", plain_iso)
+    for n, fd in enumerate((None, True, None, True)):
+        reply = change(m, path, "qcow2", fd)
+        want("return" in reply and medium(m) == (path, "qcow2"), reply, medium(m))
+        want(cd_block(m, 3) == 12, "the CD says", cd_block(m, 3))
+        for wrong in (change(m, bad, "qcow2", fd), change(m, os.path.join(tmp, "none.iso"), "qcow2"),
+                      change(m, path, "nonsense", fd)):
+            want("error" in wrong and medium(m) == (path, "qcow2"), wrong, medium(m))
+        reply = change(m, second, "vpc", fd)
+        want("return" in reply and medium(m) == (second, "vpc"), reply, medium(m))
+        want(cd_block(m, 5) == 20, "the CD says", cd_block(m, 5))
+        reply = change(m, plain_iso, "raw") if n & 1 else m.qmp.ask("eject", id="ide-5632", force=True)
+        want("return" in reply, reply)
+    gone("xendm-image", "serve-open")
+    m.end()
+
+
+def test_change_restricted(tmp):
+    """dm_restrict=1: by descriptor, as libxl does, and by no name that the command line has not"""
+    if sanitized():
+        raise Skip("the leak sanitizer cannot look at itself as another user")
+    path = make(tmp, "qcow2", "a.qcow2")
+    os.chmod(path, 0o600)
+    m = Machine(tmp, "--restrict", "--cdrom", os.path.join(tmp, "plain"))
+    reply = change(m, path, "qcow2")
+    want("error" in reply and medium(m)[1] == "raw", reply)
+    reply = change(m, path, "qcow2", True)
+    want("return" in reply and medium(m) == (path, "qcow2"), reply)
+    want(cd_block(m, 7) == 28, "the CD says", cd_block(m, 7))
+    os.kill(server("/proc/self/fd/4"), signal.SIGKILL)
+    want(cd_block(m, 9) == 36, "after the server's end")
+    m.end()
+
+
+def test_change_backing(tmp):
+    """the server of a CD that came later reads that image alone: none that its metadata names"""
     if sanitized():
         raise Skip("a build with sanitizers has no sandbox")
-    path = make(tmp, "qcow2")
+    base = make(tmp, "qcow2", "base.qcow2")
+    path = os.path.join(tmp, "over.iso")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, path], check=True)
+    os.chmod(tmp, 0o755)
     m = Machine(tmp, "--cdrom", os.path.join(tmp, "plain"))
-    reply = m.qmp.ask("blockdev-change-medium", id="ide-5632", filename=path, format="qcow2")
-    want("sandbox" in reply.get("error", {}).get("desc", ""), reply)
-    inserted = [b["inserted"]["file"] for b in m.qmp.ok("query-block") if "inserted" in b]
-    want(inserted == [os.path.join(tmp, "plain")], inserted)
+    for fd in (None, True):
+        reply = change(m, path, "qcow2", fd)
+        want("base.qcow2" in reply.get("error", {}).get("desc", "") and medium(m)[1] == "raw", reply)
     m.end()
 
 
@@ -561,8 +638,8 @@ def test_silent(tmp):
 
 
 TESTS = [test_qcow2, test_vpc, test_qed, test_vmdk, test_names, test_lock, test_absent, test_killed_clean, test_killed_dirty,
-         test_killed_for_good, test_stopped, test_update, test_migration, test_restricted, test_change,
-         test_nbd, test_toy, test_sizes, test_read_only, test_hello, test_error,
+         test_killed_for_good, test_stopped, test_update, test_migration, test_restricted, test_change, test_change_restricted,
+         test_change_backing, test_nbd, test_toy, test_sizes, test_read_only, test_hello, test_error,
          test_cookies, test_short, test_magic, test_structured, test_shrinks, test_silent]
 
 if __name__ == "__main__":
