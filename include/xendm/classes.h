@@ -24,6 +24,8 @@
     X(std_vga_class)      /* hw/display/std-vga.c: VGA with Bochs VBE extensions */ \
     X(rtl8139_class)      /* hw/net/rtl8139.c: 10ec:8139 Fast Ethernet, libxl's default NIC */ \
     X(e1000_class)        /* hw/net/e1000.c: 8086:100e Gigabit Ethernet */ \
+    X(nvme_class)         /* hw/nvme/nvme.c: NVM Express controller */ \
+    X(nvme_ns_class)      /* hw/nvme/namespace.c: a namespace of one */ \
     X(usb_uhci_class)     /* hw/usb/uhci.c: PIIX3 USB, two ports */ \
     X(usb_tablet_class)   /* hw/usb/hid.c: absolute pointer */ \
     X(usb_mouse_class)    /* hw/usb/hid.c: relative pointer */ \

@@ -36,6 +36,7 @@ enum log_level {
     X(ACPI, "acpi") \
     X(IDE, "ide") \
     X(SCSI, "scsi") \
+    X(NVME, "nvme") \
     X(DISPLAY, "display") \
     X(INPUT, "input") \
     X(CHAR, "char") \

@@ -86,6 +86,9 @@ static const struct target targets[] = {
     {"i8257", {{&i8257_class}}},
     {"rtl8139", {{&rtl8139_class, PCI_DEVFN(4, 0)}}},
     {"e1000", {{&e1000_class, PCI_DEVFN(4, 0)}}},
+    {"nvme",
+     {{&nvme_class, PCI_DEVFN(4, 0), .block = 0}},
+     {guest_nvme_start, guest_nvme, guest_nvme, guest_nvme, guest_nvme_doorbell, guest_disk}},
     {"platform",
      {IDE,
       {&ide_hd_class, .block = 0, .settings = {"bus=0", "unit=0"}},
@@ -108,9 +111,9 @@ static const struct target targets[] = {
       {&std_vga_class, .settings = {"vgamem_mb=1"}}}},
 };
 
-const char *const fuzz_targets[] = {"ide-disk", "ide-cd", "vga",   "cirrus", "serial", "i8042",
-                                    "piix4-pm", "pci",    "cmos",  "fw_cfg", "i8257",  "platform",
-                                    "rtl8139",  "e1000",  "state", NULL};
+const char *const fuzz_targets[] = {"ide-disk", "ide-cd", "vga",      "cirrus", "serial", "i8042",
+                                    "piix4-pm", "pci",    "cmos",     "fw_cfg", "i8257",  "rtl8139",
+                                    "e1000",    "nvme",   "platform", "state",  NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {

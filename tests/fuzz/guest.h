@@ -66,6 +66,9 @@ void guest_vga(struct fuzz_guest *g);
 void guest_cirrus(struct fuzz_guest *g);
 void guest_keyboard(struct fuzz_guest *g);
 void guest_unplug(struct fuzz_guest *g);
+void guest_nvme_start(struct fuzz_guest *g); /* guest-nvme.c */
+void guest_nvme(struct fuzz_guest *g);
+void guest_nvme_doorbell(struct fuzz_guest *g);
 
 /* The host. */
 void guest_look(struct fuzz_guest *g);

@@ -13,4 +13,5 @@ include tests/unit/xen.mk
 include tests/unit/dm.mk
 include tests/unit/backends.mk
 include tests/unit/net.mk
+include tests/unit/nvme.mk
 include tests/unit/pv.mk

@@ -264,6 +264,7 @@ static const struct {
     {"usb-tablet", "wants a controller"},
     {"usb-mouse", "wants a controller"},
     {"usb-kbd", "wants a controller"},
+    {"nvme-ns", "wants a controller and a back end"},
     {"xen-pvdevice", "wants a device id"},
 };
 
