@@ -14,4 +14,4 @@ xendm_SOURCES = \
 xendm_LDADD = \
 	libdmqmp.la libdmconfig.la libdmioreq.la libdmxen.la $(HW_LIBS) libhwcore.la libmapcache.la libxenstorewatch.la \
 	$(BACKEND_LIBS) libbackendsdisplay.la libdmsyscalls.la libbase.la \
-	$(JSON_LIBS) $(XEN_LIBS) $(PNG_LIBS) $(CAPNG_LIBS) $(GLIB_LIBS)
+	$(XEN_LIBS) $(PNG_LIBS) $(CAPNG_LIBS) $(GLIB_LIBS)

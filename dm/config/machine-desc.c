@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include <json-glib/json-glib.h>
+#include <xendm/json.h>
 
 #include <xendm/instance.h>
 #include <xendm/machine-desc.h>

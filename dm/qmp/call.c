@@ -116,7 +116,7 @@ void qmp_call_build(struct qmp_call *call, JsonBuilder *builder)
 {
     JsonNode *root = json_builder_get_root(builder);
 
-    g_object_unref(builder);
+    json_builder_unref(builder);
     qmp_call_return(call, root);
 }
 

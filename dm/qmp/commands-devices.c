@@ -394,7 +394,7 @@ static const char *cpu_number(JsonObject *args, const char *name, gint64 *value)
     if (!node) {
         return "is missing";
     }
-    if (!JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != G_TYPE_INT64) {
+    if (!JSON_NODE_HOLDS_VALUE(node) || json_node_get_value_type(node) != JSON_TYPE_INT) {
         return "must be an integer";
     }
     *value = json_node_get_int(node);
@@ -408,14 +408,15 @@ static char *option_text(JsonNode *node)
         return NULL;
     }
     switch (json_node_get_value_type(node)) {
-    case G_TYPE_STRING:
+    case JSON_TYPE_STRING:
         return g_strdup(json_node_get_string(node));
-    case G_TYPE_INT64:
+    case JSON_TYPE_INT:
         return g_strdup_printf("%" G_GINT64_FORMAT, json_node_get_int(node));
-    case G_TYPE_BOOLEAN:
+    case JSON_TYPE_BOOLEAN:
         return g_strdup(json_node_get_boolean(node) ? "on" : "off");
+    default:
+        return NULL;
     }
-    return NULL;
 }
 
 struct object_desc *qmp_describe_object(struct qmp_call *call, JsonObject *args,

@@ -123,7 +123,7 @@ static void run_query_command_line_options(struct qmp_call *call, JsonObject *ar
     }
     json_builder_end_array(b);
     if (only && !found) {
-        g_object_unref(b);
+        json_builder_unref(b);
         qmp_call_fail(call, QMP_GENERIC_ERROR, "there is no option '%s' with parameters", only);
         return;
     }

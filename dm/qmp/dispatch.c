@@ -204,16 +204,16 @@ static const char *check_request(JsonNode *root, JsonObject **request)
 /* A command in the one form that is left of it. */
 static void dispatch_json(struct qmp_client *client, const struct qmp_json *json)
 {
-    g_autoptr(JsonParser) parser = json_parser_new();
+    g_autoptr(JsonNode) root = json_from_string(json->text, NULL);
     JsonObject *request = NULL;
     JsonNode *arguments;
     const char *wrong;
 
-    if (!json_parser_load_from_data(parser, json->text, -1, NULL)) {
+    if (!root) {
         reject_id(client, "this is no JSON", json->id);
         return;
     }
-    wrong = check_request(json_parser_get_root(parser), &request);
+    wrong = check_request(root, &request);
     if (!wrong && json_object_get_size(request) != json->members) {
         wrong = "a member is there twice";
     }

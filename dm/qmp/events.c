@@ -57,7 +57,7 @@ static void end_event(struct qmp *qmp, JsonBuilder *b, bool data)
     json_builder_end_object(b);
     message = json_builder_get_root(b);
     text = json_to_string(message, FALSE);
-    g_object_unref(b);
+    json_builder_unref(b);
     for (guint m = 0; m < qmp->transport.monitors->len; m++) {
         struct qmp_monitor *monitor = g_ptr_array_index(qmp->transport.monitors, m);
 

@@ -29,7 +29,7 @@ static char *command_text(const struct qmp_call *call)
     json_builder_begin_object(b);
     qmp_build_string(b, "execute", call->command->name);
     json_builder_set_member_name(b, "arguments");
-    json_builder_add_value(b, json_node_init_object(json_node_alloc(), call->args));
+    json_builder_add_value(b, json_node_of_object(call->args));
     json_builder_end_object(b);
     root = json_builder_get_root(b);
     return qmp_json_with_id(root, call->id);

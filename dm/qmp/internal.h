@@ -5,7 +5,7 @@
 #ifndef DM_QMP_INTERNAL_H
 #define DM_QMP_INTERNAL_H
 
-#include <json-glib/json-glib.h>
+#include <xendm/json.h>
 
 #include <xendm/handover.h>
 #include <xendm/pci.h>
@@ -154,7 +154,7 @@ void qmp_call_fail(struct qmp_call *call, const char *class, const char *fmt, ..
 
 /* json-text.c: what a client wrote */
 struct qmp_json {
-    char *text;        /* for json-glib, with null as the id */
+    char *text;        /* for json_from_string(), with null as the id */
     char *id;          /* of the outer object, as text; NULL: none */
     unsigned members;  /* of the outer object, doubles counted */
     const char *wrong; /* NULL: nothing */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The text of one command, before json-glib sees it: checked against the grammar that QMP's
- * specification has (JSON, and strings in single quotes too), and written anew in the one form on
- * which everybody agrees. An "id" never goes through numbers and strings of ours: it is cut out as
- * text and echoed as it was.
+ * The text of one command, before json_from_string() sees it: checked against the grammar that
+ * QMP's specification has (JSON, and strings in single quotes too), and written anew in the one
+ * form on which everybody agrees. An "id" never goes through numbers and strings of ours: it is cut
+ * out as text and echoed as it was.
  *
  * Recursion is bounded by the scanner (QMP_DEPTH_MAX).
  */

@@ -62,11 +62,11 @@ bool qmp_has_type(JsonNode *node, unsigned type)
 {
     switch (type) {
     case QMP_ARG_STRING:
-        return JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_STRING;
+        return JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == JSON_TYPE_STRING;
     case QMP_ARG_INT:
-        return JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_INT64;
+        return JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == JSON_TYPE_INT;
     case QMP_ARG_BOOL:
-        return JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == G_TYPE_BOOLEAN;
+        return JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == JSON_TYPE_BOOLEAN;
     default:
         return true;
     }

@@ -26,7 +26,7 @@ XEN = re.compile(r"/(xen/[^ ]*|xenctrl|xendevicemodel|xenforeignmemory|xenevtchn
 
 
 def flags():
-    cflags = subprocess.run(["pkg-config", "--cflags", "glib-2.0", "gio-unix-2.0", "json-glib-1.0"], stdout=subprocess.PIPE,
+    cflags = subprocess.run(["pkg-config", "--cflags", "glib-2.0"], stdout=subprocess.PIPE,
                             text=True, check=True).stdout
     return shlex.split(cflags) + ["-D_GNU_SOURCE", "-DHAVE_CONFIG_H", "-I" + BUILD, "-I" + os.path.join(ROOT, "include"),
                                   "-iquote", os.path.join(ROOT, "dm"), "-I" + ROOT]

@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 #include <glib.h>
-#include <json-glib/json-glib.h>
+#include <xendm/json.h>
 
 #include "dm/qmp/qmp.h"
 

@@ -8,6 +8,7 @@
 
 #include <xendm/error.h>
 #include <xendm/facts.h>
+#include <xendm/json.h>
 #include <xendm/numbers.h>
 #include <xendm/object.h>
 #include <xendm/one-fd.h>
@@ -245,12 +246,137 @@ static void test_one_fd(void)
     close(pair[1]);
 }
 
+/* ---- JSON ---- */
+
+static char *again(const char *text, bool pretty)
+{
+    g_autoptr(GError) err = NULL;
+    g_autoptr(JsonNode) node = json_from_string(text, &err);
+
+    g_assert_no_error(err);
+    return json_to_string(node, pretty);
+}
+
+static void test_json_text(void)
+{
+    static const char *const same[] = {"{}",
+                                       "[]",
+                                       "null",
+                                       "true",
+                                       "-7",
+                                       "9223372036854775807",
+                                       "[1,[2,{\"a\":[]}],\"\"]",
+                                       "{\"z\":false,\"a\":null,\"\":1}",
+                                       "\"\\\"\\\\\\b\\f\\n\\r\\t\\u001f\\u007f/\""};
+    static const char *const other[][2] = {{" [ 1 , 2 ] \n", "[1,2]"},
+                                           {"\"\\u00e4\\ud83d\\ude00\\/\"", "\"ä😀/\""},
+                                           {"{\"a\":1,\"b\":2,\"a\":3}", "{\"a\":3,\"b\":2}"},
+                                           {"[1.5,-2e3,1e0]", "[1.5,-2000,1]"}};
+    g_autofree char *pretty = again("{\"a\":[1,{}],\"b\":\"c\"}", true);
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(same); i++) {
+        g_autofree char *text = again(same[i], false);
+        g_assert_cmpstr(text, ==, same[i]);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(other); i++) {
+        g_autofree char *text = again(other[i][0], false);
+        g_assert_cmpstr(text, ==, other[i][1]);
+    }
+    g_assert_cmpstr(pretty, ==, "{\n  \"a\" : [\n    1,\n    {}\n  ],\n  \"b\" : \"c\"\n}");
+}
+
+static void test_json_wrong(void)
+{
+    static const char *const texts[] = {"",          "{",           "[1,]",        "{\"a\"}",
+                                        "{\"a\":}",  "{a:1}",       "[1 2]",       "01",
+                                        "1.",        ".5",          "1e",          "+1",
+                                        "'a'",       "\"a",         "\"\n\"",      "\"\\x\"",
+                                        "\"\\u12\"", "\"\\u0000\"", "\"\\ud800\"", "\"\\udc00\"",
+                                        "\"\xff\"",  "1 1",         "truefoo",     "nul",
+                                        "[}",        "{]",          "-",           "{\"a\":1,}"};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(texts); i++) {
+        g_autoptr(GError) err = NULL;
+
+        g_assert_null(json_from_string(texts[i], &err));
+        g_assert_error(err, XENDM_ERROR, EINVAL);
+    }
+}
+
+/* Numbers that an int64 cannot hold; members found one by one and by the index. */
+static void test_json_many(void)
+{
+    g_autoptr(GString) text = g_string_new("{\"large\":9223372036854775808");
+    g_autoptr(JsonNode) node = NULL;
+    JsonObject *object;
+
+    for (int i = 0; i < 5000; i++) {
+        g_string_append_printf(text, ",\"%d\":%d", i % 2500, i);
+    }
+    g_string_append_c(text, '}');
+    node = json_from_string(text->str, NULL);
+    object = json_node_get_object(node);
+    g_assert_cmpuint(json_object_get_size(object), ==, 2501);
+    g_assert_cmpint(json_object_get_int_member(object, "7"), ==, 2507);
+    g_assert_false(json_object_has_member(object, "2500"));
+    g_assert_cmpint(json_node_get_value_type(json_object_get_member(object, "large")), ==,
+                    JSON_TYPE_DOUBLE);
+    g_assert_cmpint(json_object_get_int_member(object, "large"), ==, 0);
+}
+
+static void test_json_depth(void)
+{
+    g_autofree char *deep = g_strnfill(2 * JSON_DEPTH_MAX, '[');
+    JsonNode *node;
+
+    memset(deep + JSON_DEPTH_MAX, ']', JSON_DEPTH_MAX);
+    node = json_from_string(deep, NULL);
+    g_assert_nonnull(node);
+    json_node_unref(node);
+    deep[JSON_DEPTH_MAX] = '[';
+    g_assert_null(json_from_string(deep, NULL));
+}
+
+static void test_json_builder(void)
+{
+    g_autoptr(JsonBuilder) b = json_builder_new();
+    g_autoptr(JsonNode) root = NULL, read = NULL;
+    g_autofree char *text = NULL;
+
+    json_builder_begin_object(b);
+    json_builder_set_member_name(b, "list");
+    json_builder_begin_array(b);
+    json_builder_add_int_value(b, -1);
+    json_builder_add_string_value(b, NULL);
+    json_builder_add_value(b, json_from_string("{\"in\":true}", NULL));
+    json_builder_end_array(b);
+    json_builder_set_member_name(b, "text");
+    json_builder_add_string_value(b, "a\"b");
+    json_builder_end_object(b);
+    root = json_builder_get_root(b);
+    json_object_set_boolean_member(json_node_get_object(root), "on", false);
+    json_object_set_string_member(json_node_get_object(root), "text", "c");
+    text = json_to_string(root, false);
+    g_assert_cmpstr(text, ==, "{\"list\":[-1,null,{\"in\":true}],\"text\":\"c\",\"on\":false}");
+    read = json_from_string(text, NULL);
+    g_assert_true(json_node_equal(root, read));
+    json_object_set_string_member(json_node_get_object(read), "text", "d");
+    g_assert_false(json_node_equal(root, read));
+    g_assert_null(json_node_get_array(read));
+    g_assert_null(json_object_get_string_member(json_node_get_object(read), "on"));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/facts/lines", test_lines);
     g_test_add_func("/facts/json", test_json);
     g_test_add_func("/numbers", test_numbers);
+    g_test_add_func("/json/text", test_json_text);
+    g_test_add_func("/json/wrong", test_json_wrong);
+    g_test_add_func("/json/many-members", test_json_many);
+    g_test_add_func("/json/depth", test_json_depth);
+    g_test_add_func("/json/builder", test_json_builder);
     g_test_add_func("/properties", test_properties);
     g_test_add_func("/objects", test_object);
     g_test_add_func("/one-fd", test_one_fd);

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include <json-glib/json-glib.h>
+#include <xendm/json.h>
 
 #include <xendm/device.h>
 #include <xendm/machine-desc.h>

@@ -3,6 +3,6 @@
 bin_PROGRAMS += tools/xendmctl/xendmctl
 tools_xendmctl_xendmctl_SOURCES = tools/xendmctl/main.c tools/xendmctl/state.c tools/xendmctl/stream.c \
     tools/xendmctl/container.c tools/xendmctl/stream.h tools/xendmctl/update.c tools/xendmctl/update.h
-tools_xendmctl_xendmctl_CPPFLAGS = $(AM_CPPFLAGS) $(JSON_CFLAGS)
-tools_xendmctl_xendmctl_LDADD = $(JSON_LIBS) $(GLIB_LIBS)
+tools_xendmctl_xendmctl_CPPFLAGS = $(AM_CPPFLAGS)
+tools_xendmctl_xendmctl_LDADD = libbase.la $(GLIB_LIBS)
 dist_man_MANS += docs/xendmctl.1

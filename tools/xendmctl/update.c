@@ -9,7 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <json-glib/json-glib.h>
+#include <xendm/json.h>
 
 #include "update.h"
 
@@ -101,25 +101,31 @@ static JsonNode *execute(FILE *qmp, const char *command, const char *binary)
     return receive(qmp);
 }
 
+static const char *text_of(const JsonObject *object, const char *name, const char *otherwise)
+{
+    const char *text = json_object_get_string_member(object, name);
+
+    return text ? text : otherwise;
+}
+
 static int show(JsonNode *reply, const char *target)
 {
     JsonObject *object = json_node_get_object(reply);
     JsonObject *result;
 
     if (json_object_has_member(object, "error")) {
-        return fail(target, json_object_get_string_member_with_default(
-                                json_object_get_object_member(object, "error"), "desc", "failed"));
+        return fail(target, text_of(json_node_get_object(json_object_get_member(object, "error")),
+                                    "desc", "failed"));
     }
     if (!json_object_has_member(object, "return")) {
         return fail(target, "an answer that is none");
     }
-    result = json_object_get_object_member(object, "return");
+    result = json_node_get_object(json_object_get_member(object, "return"));
     printf("%s: now %s (%s); the guest waited %.1f ms + %.1f ms, %.1f ms in all\n", target,
-           json_object_get_string_member_with_default(result, "binary", "?"),
-           json_object_get_string_member_with_default(result, "version", "?"),
-           (double)json_object_get_int_member_with_default(result, "check-pause-us", 0) / 1000,
-           (double)json_object_get_int_member_with_default(result, "pause-us", 0) / 1000,
-           (double)json_object_get_int_member_with_default(result, "total-us", 0) / 1000);
+           text_of(result, "binary", "?"), text_of(result, "version", "?"),
+           (double)json_object_get_int_member(result, "check-pause-us") / 1000,
+           (double)json_object_get_int_member(result, "pause-us") / 1000,
+           (double)json_object_get_int_member(result, "total-us") / 1000);
     return 0;
 }
 
