@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """tools/lab bench: device models side by side under real Xen, with a dom0 that is quiet and one that is busy.
 
-Each run is one life of a guest: Debian's kernel boots from the emulated IDE disk, with PV drivers off, so that everything goes
-through the device model; then it reads ports in a loop. Measured are the seconds from `xl create` to the login, accesses a
-second of the loop, and what of dom0's CPU the device model took for both. The busy dom0 has a shell that runs grep once a
-second, which is what a toolstack's host does, and which once cost xendm far more than QEMU.
+One box has both device models, and guests alternate between them, so that noise of the machine hits both. The guest of one sector
+(guest/reads.S) reads a port for ever, busy or with pauses in which the device model goes to sleep; measured are its accesses a
+second and what of dom0's CPU the device model took for each. With --logins, Debian's kernel boots from the emulated IDE disk, PV
+drivers off, and the seconds from `xl create` to the login count. The busy dom0 has a shell that runs grep once a second, which
+is what a toolstack's host does, and which once cost xendm far more than QEMU.
 
 Wall time is the point here, so that the table is worth what the machine's quietness is: it says the load average.
 """
@@ -14,91 +15,132 @@ import re
 import statistics
 import time
 
-from .box import Box
+from .box import QEMU_DM
 from .guest import Guest
-from .util import LabError, say
+from .util import host, say
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 BUSY = """
 echo $$ >/run/busy.pid
 while [ -e /run/busy ]; do
     grep -q no-such-line /bin/busybox /proc/kallsyms 2>/dev/null
     sleep 1
 done"""
-READS = 6400            # of the VGA's 32 ports from 0x3c0, all of them by one dd, which is a process each
-READ_PORTS = "s=$(cut -d' ' -f1 /proc/uptime); i=0; " \
-             "while [ $i -lt %d ]; do dd if=/dev/port of=/dev/null bs=32 skip=30 count=1 2>/dev/null; i=$((i + 32)); done; " \
-             "e=$(cut -d' ' -f1 /proc/uptime); echo LAB took $s $e" % READS
-COLUMNS = ("login_s", "boot_cpu_s", "accesses_per_s", "cpu_us_per_access", "switches_per_access")
-TITLES = {"login_s": "to login, s", "boot_cpu_s": "dom0 CPU of the device model until then, s",
-          "accesses_per_s": "accesses a second", "cpu_us_per_access": "dom0 CPU an access, µs",
-          "switches_per_access": "switches of the device model an access"}
+BATCH = 16             # accesses for a character, as in reads.S
+SECONDS = 8             # for which each is measured
+HOW = {"b": "busy", "a": "alone"}
+TITLES = {"rate": "accesses a second", "cpu": "dom0 CPU an access, µs", "switches": "switches of the device model an access",
+          "login": "to login, s", "login_cpu": "dom0 CPU of the device model until then, s"}
 
 
 def used(box, pid):
-    """CPU seconds of a process in dom0 and its context switches, both kinds, of its main thread."""
-    text = box.run("cut -d')' -f2 /proc/%d/stat; grep ctxt_switches /proc/%d/status" % (pid, pid))
-    words = text.split("\n")[0].split()
-    return (int(words[11]) + int(words[12])) / 100, sum(int(n) for n in re.findall(r"switches:\s+(\d+)", text))
+    """CPU seconds of a process in dom0, with all its threads, and the context switches of its main thread, both kinds."""
+    text = box.run("cat /proc/%d/schedstat; cat /proc/%d/task/*/schedstat; grep ctxt_switches /proc/%d/status" % (pid, pid, pid))
+    numbers = [int(line.split()[0]) for line in text.split("\n") if re.match(r"\d", line)]
+    return sum(numbers[1:]) / 1e9, sum(int(n) for n in re.findall(r"switches:\s+(\d+)", text))
 
 
-def one_life(box, number, busy):
-    """A dictionary of COLUMNS."""
-    busier = None
-    if busy:
-        box.run("touch /run/busy")
-        busier = box.spawn(BUSY)
-    guest = Guest(box, "bench%d" % number, memory=320, vcpus=2, append="xen_emul_unplug=never nopv clocksource=acpi_pm")
+class Busy:
+    """Other work in dom0, or none."""
+
+    def __init__(self, box, busy):
+        self.box, self.job = box, None
+        if busy:
+            box.run("touch /run/busy")
+            self.job = box.spawn(BUSY)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self.job:
+            self.box.run("rm -f /run/busy")
+            self.box.wait(self.job, 120, "the end of the busy shell")
+
+
+class Reader(Guest):
+    """The guest of one sector."""
+
+    def __init__(self, box, name, program):
+        image = "%s/%s" % (box.work, name)
+        host(["as", "--32", "-o", image + ".o", HERE + "/guest/reads.S"])
+        host(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", image, image + ".o"])
+        box.put(image, "/root/%s.img" % name)
+        box.run("truncate -s 8M /root/%s.img" % name)
+        super().__init__(box, name, media=None, memory=32, vcpus=1, device_model_override=program,
+                         disks=["format=raw,vdev=hda,access=rw,backendtype=qdisk,target=/root/%s.img" % name])
+
+    def measure(self, how):
+        """{column: figure}, for the accesses of so many seconds."""
+        self.type(how)
+        self.wait_for(how, 60)
+        pid = self.dm_pid()
+        begin, before = time.monotonic(), used(self.box, pid)
+        count = len(self.text)
+        time.sleep(SECONDS)
+        after, end = used(self.box, pid), time.monotonic()
+        n = max(1, (len(self.text) - count) * BATCH)
+        return {"rate": n / (end - begin), "cpu": (after[0] - before[0]) * 1e6 / n, "switches": (after[1] - before[1]) / n}
+
+
+def read_life(box, number, program, note):
+    """One guest; its figures in both dom0s go to note(busy, column, figure)."""
+    guest = Reader(box, "reads%d" % number, program)
     try:
-        begin = time.monotonic()
         guest.create()
-        pid = guest.dm_pid()
-        guest.wait_for(r"^LAB serve$", 400)
-        login = time.monotonic() - begin
-        boot_cpu, switches = used(box, pid)
-        found = re.search(r"LAB took ([\d.]+) ([\d.]+)", guest.cmd(READ_PORTS, 400))
-        if not found:
-            raise LabError("the guest did not say how long its reads took")
-        seconds = float(found.group(2)) - float(found.group(1))
-        cpu, after = used(box, pid)
+        guest.wait_for("T", 120)
+        for busy in (False, True):
+            with Busy(box, busy):
+                for how, title in HOW.items():
+                    for column, figure in guest.measure(how).items():
+                        note(busy, "%s, %s" % (title, TITLES[column]), figure)
     finally:
-        guest.destroy()
         guest.cleanup()
-        if busier:
-            box.run("rm -f /run/busy")
-            box.wait(busier, 60, "the end of the busy shell")
-    return {"login_s": login, "boot_cpu_s": boot_cpu, "accesses_per_s": READS / seconds,
-            "cpu_us_per_access": (cpu - boot_cpu) * 1e6 / READS, "switches_per_access": (after - switches) / READS}
+        box.run("rm -f /root/reads%d.img" % number)
 
 
-def table(results, about):
-    """Medians, as docs/benchmarks.md has them."""
-    names = list(dict.fromkeys(name for name, _ in results))
-    lines = [about, "", "| dom0 | | %s |" % " | ".join(names), "|---|---|%s" % ("---|" * len(names))]
+def login_life(box, number, program, note):
+    """Debian's kernel in both dom0s."""
     for busy in (False, True):
-        for column in COLUMNS:
-            cells = []
-            for name in names:
-                lives = results.get((name, busy), [])
-                cells.append("%.4g" % statistics.median(life[column] for life in lives) if lives else "-")
-            lines.append("| %s | %s | %s |" % ("busy" if busy else "quiet", TITLES[column], " | ".join(cells)))
+        with Busy(box, busy):
+            guest = Guest(box, "login%d%d" % (number, busy), memory=400, vcpus=2, device_model_override=program,
+                          append="xen_emul_unplug=never")
+            try:
+                begin = time.monotonic()
+                guest.create()
+                guest.wait_for(r"^LAB serve$", 600)
+                note(busy, TITLES["login"], time.monotonic() - begin)
+                note(busy, TITLES["login_cpu"], used(box, guest.dm_pid())[0])
+            finally:
+                guest.cleanup()
+
+
+def table(results, names, about):
+    """Medians, as docs/benchmarks.md has them."""
+    lines = [about, "", "| dom0 | | %s |" % " | ".join(names), "|---|---|%s" % ("---|" * len(names))]
+    for busy, column in dict.fromkeys((busy, column) for _, busy, column in results):
+        cells = []
+        for name in names:
+            figures = results.get((name, busy, column), [])
+            cells.append("%.4g" % statistics.median(figures) if figures else "-")
+        lines.append("| %s | %s | %s |" % ("busy" if busy else "quiet", column, " | ".join(cells)))
     return "\n".join(lines)
 
 
-def do_bench(args):
+def do_bench(args, make_box):
     """Verb bench."""
-    results, about = {}, ""
-    for name in args.dms.split(","):
-        box = Box(dm=name, xendm_build=args.xendm_build, accelerator=args.accel, memory=args.memory or 4096, smp=args.smp,
-                  keep=args.keep, out=args.out)
-        with box:
-            about = "Xen %s, dom0's kernel %s, a box of %d CPUs by %s, %d runs each, load average of the machine %.1f" % (
-                box.run("xl info | sed -n 's/^xen_version *: *//p'").strip(), box.run("uname -r").strip(), args.smp,
-                box.accelerator, args.runs, os.getloadavg()[0])
-            for number in range(args.runs):
-                for busy in (False, True):
-                    life = one_life(box, 2 * number + busy, busy)
-                    results.setdefault((name, busy), []).append(life)
-                    say("%s, dom0 %s: %s" % (name, "busy" if busy else "quiet",
-                                             ", ".join("%s %.4g" % item for item in life.items())))
-    print(table(results, about))
+    results = {}
+    with make_box(args) as box:
+        programs = {"xendm" if args.dm == "xendm" else os.path.basename(args.dm): box.dm_path, "qemu": QEMU_DM}
+        about = "Xen %s, dom0's kernel %s, a box of %d CPUs by %s, %d runs each, load average of the machine %.1f" % (
+            box.run("xl info | sed -n 's/^xen_version *: *//p'").strip(), box.run("uname -r").strip(), args.smp,
+            box.accelerator, args.runs, os.getloadavg()[0])
+        for life, runs in ((read_life, args.runs), (login_life, args.logins)):
+            for number in range(runs):
+                for name, program in programs.items():
+                    def note(busy, column, figure, name=name):
+                        results.setdefault((name, busy, column), []).append(figure)
+                        say("%s, dom0 %s: %s: %.4g" % (name, "busy" if busy else "quiet", column, figure))
+                    life(box, number, program, note)
+    print(table(results, list(programs), about))
     return 0

@@ -113,9 +113,10 @@ static void e1000_begin(struct nic_bench *b)
     reg(b, base + 0x10, 4, true, 0);
     reg(b, base + 0x18, 4, true, b->tx ? 0 : RING - 1);
     reg(b, b->tx ? 0x400 : 0x100, 4, true,
-        b->tx ? 0x0004010a : 0x0400801a);       /* RCTL: all addresses */
-    reg(b, 0xc0, 4, false, 0);                  /* ICR */
-    reg(b, 0xd0, 4, true, b->tx ? 0x01 : 0x80); /* IMS: TXDW or RXT0 */
+        b->tx ? 0x0004010a : 0x0400801a);            /* RCTL: all addresses */
+    reg(b, 0xc0, 4, false, 0);                       /* ICR */
+    reg(b, 0xc4, 4, true, b->burst > 1 ? 488 : 195); /* ITR as Linux has it: 8000, 20000 a second */
+    reg(b, 0xd0, 4, true, b->tx ? 0x01 : 0x80);      /* IMS: TXDW or RXT0 */
 }
 
 static void e1000_give(struct nic_bench *b, unsigned i, unsigned bytes)
