@@ -53,7 +53,7 @@ def cards(guest):
 
 
 class Copy:
-    """A file that one (guest.cmd or box.run) serves by HTTP and another fetches, in the background. busybox' httpd and wget
+    """A file that one (guest.cmd or box.run, at this address) serves by HTTP and another fetches, in the background. busybox' httpd and wget
     write and read as much as there is; nc would do so by the kilobyte, so that no card had anything to cut."""
 
     number = 0

@@ -9,12 +9,11 @@ from events import Events, device, mouse_moves, wait_inputs
 from labkit import build
 from labkit.guest import BASE_APPEND
 from labkit.suite import life
-from network import DRIVERS, MACS, Copy, bridge, cards, carried, no_bridge, vif
+from network import DRIVERS, MACS, Copy, cards, carried, vif
+from server import HOSTS, Server
 from viewer import PASSWORD, keep, same_as_screen, view
 
 MEGABYTES = 100
-NET = "10.9.3"
-HOSTS = {"rtl8139": NET + ".11", "e1000": NET + ".12"}
 MEMTEST = "/usr/share/lab/memtest.bin"
 
 NETBOOT = [
@@ -30,45 +29,6 @@ MEMTEST_STEPS = [
     "it tests, and the viewer sees it",
     "its own UHCI driver takes the viewer's keys",
 ]
-
-SCRIPT = """#!ipxe
-kernel http://%(net)s.1:8080/%(kernel)s %(append)s
-%(initrd)s
-boot
-"""
-
-
-class Server:
-    """dnsmasq and httpd in dom0. Each card has a script of its own, by its MAC."""
-
-    def __init__(self, t):
-        self.box = t.box
-        self.share = "%s/share/guest/" % t.box.work
-        bridge(t.box, [NET])
-        t.box.run("mkdir -p /root/tftp /root/http")
-
-    def offer(self, name, kernel, append, initrd=None):
-        """What a card's iPXE is to boot."""
-        line = "initrd http://%s.1:8080/%s" % (NET, initrd) if initrd else ""
-        with open(self.share + name + ".ipxe", "w", encoding="ascii") as stream:
-            stream.write(SCRIPT % {"net": NET, "kernel": kernel, "append": append, "initrd": line})
-        self.box.run("cp /share/guest/%s.ipxe /root/tftp/" % name)
-
-    def start(self):
-        """The servers run."""
-        hosts = "".join("dhcp-host=%s,%s,set:%s\ndhcp-boot=tag:%s,%s.ipxe\n" % (MACS[name], HOSTS[name], name, name, name)
-                        for name in HOSTS)
-        with open(self.share + "dnsmasq.conf", "w", encoding="ascii") as stream:
-            stream.write("port=0\ninterface=xenbr0\nbind-interfaces\nuser=root\nenable-tftp\ntftp-root=/root/tftp\n"
-                         "dhcp-range=%s.10,%s.20\nlog-dhcp\nlog-facility=/run/dnsmasq.log\npid-file=/run/dnsmasq.pid\n"
-                         "dhcp-leasefile=/run/dnsmasq.leases\n%s" % (NET, NET, hosts))
-        self.box.run("set -e\ndnsmasq --conf-file=/share/guest/dnsmasq.conf\n"
-                     "busybox httpd -v -f -p %s.1:8080 -h /root/http >/run/httpd.log 2>&1 &" % NET)
-
-    def stop(self):
-        """They and their files are gone."""
-        self.box.call("kill $(cat /run/dnsmasq.pid); rm -rf /root/tftp /root/http /run/dnsmasq.*")
-        no_bridge(self.box)
 
 
 def linux_files(t, server):
@@ -131,14 +91,14 @@ def talk(t, guests):
             t.match(guest.cmd("ping -c 3 -W 10 %s" % other, 60), r"3 packets received", "ping")
 
     with t.step(NETBOOT[3]):
-        copy = Copy(rtl.cmd, e1000.cmd, HOSTS["e1000"], MEGABYTES)
+        copy = Copy(rtl.cmd, e1000.cmd, HOSTS["rtl8139"], MEGABYTES)
         rtl.until(copy.done, "the copy has arrived", 400)
         copy.check(t)
 
     with t.step(NETBOOT[4]):
         tap = "vif%d.0-emu" % rtl.domid()
         start = carried(t.box, tap)
-        copy = Copy(e1000.cmd, rtl.cmd, HOSTS["rtl8139"], MEGABYTES)
+        copy = Copy(e1000.cmd, rtl.cmd, HOSTS["e1000"], MEGABYTES)
         rtl.until(lambda: carried(t.box, tap) > start + (1 << 20), "the copy is on its way", 120)
         t.box.run("xl migrate -s '' %s 'xl migrate-receive'" % rtl.name, 300)
         rtl.domid()
