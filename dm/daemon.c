@@ -61,9 +61,6 @@ int daemon_start(struct daemon *d, const struct machine_desc *desc, GError **err
     d->state = MACHINE_STOPPED;
     d->incoming = desc->incoming_fd >= 0;
     d->loop = g_main_loop_new(NULL, FALSE);
-    if (!origin_is_inherited(&d->origin)) { /* else it was asked for, and the filter is on */
-        loop_ask_for_short_slices();
-    }
     d->sandbox = sandbox_prepare(desc, err);
     prepare_backends(d);
     return d->sandbox ? parts_open(d, err) : -1;

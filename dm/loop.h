@@ -27,7 +27,7 @@ void loop_take_signals(void);
 /*
  * Asks the kernel for short slices of CPU time: not more of it, but sooner, so that a guest's
  * access does not wait until somebody else has had his three milliseconds. Before the system call
- * filter.
+ * filter; by each program, for the one of a live update is the broker's child.
  */
 void loop_ask_for_short_slices(void);
 

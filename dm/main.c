@@ -95,6 +95,7 @@ int main(int argc, char **argv)
         if (loop_init(&handlers, &d, &err) < 0) {
             return fail(&d, err);
         }
+        loop_ask_for_short_slices();
         status = serve(&d, desc);
     }
     sandbox_end();

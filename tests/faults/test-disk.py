@@ -12,7 +12,7 @@ import sys
 import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import PATIENCE, Cpu, Disk, Machine, Qmp, Skip, XENDM, image, tap, want
+from faults import RUNNING, PATIENCE, Cpu, Disk, Machine, Qmp, Skip, XENDM, image, tap, want
 
 SECTORS = 2048
 UNC, ABRT = (0x51, 0x40), (0x51, 4)
@@ -584,6 +584,49 @@ def test_moved_memory(tmp):
     m.end()
 
 
+def loop_of_4096(path):
+    """A host's disk of 4096-byte sectors."""
+    try:
+        got = subprocess.run(["losetup", "--sector-size", "4096", "-f", "--show", path], capture_output=True, text=True, check=False)
+    except FileNotFoundError as e:
+        raise Skip(e) from e
+    if got.returncode != 0:
+        raise Skip("no loop device of 4096-byte sectors: " + got.stderr.strip())
+    return got.stdout.strip()
+
+
+def large_sectors(tmp, engine):
+    loop = loop_of_4096(image(tmp + "/image", SECTORS * 512))
+    os.environ["XENDM_BLOCK_ENGINE"] = engine
+    try:
+        m = Machine(tmp, "--disk", loop)
+        if "io_uring is not available" in m.log() and engine == "io_uring":
+            raise Skip("no io_uring here")
+        disk = Disk(m.cpu)
+        fill(m, disk, 8)
+        want(disk.dma(801, 1, write=True) == FINE + (4,) and disk.pio_write(803) == FINE, "writes of 512 bytes")
+        want(disk.dma(802, 1) == FINE + (4,), "a read")
+        m.cpu.expect("readl 0x%x" % disk.buffer, 802)
+        # Whole blocks of the device are zeros afterwards; what is smaller is as it was, and no error.
+        for lba, count, first, end in ((808, 8, 808, 816), (809, 3, 0, 0), (821, 20, 824, 840), (1000, 1, 0, 0), (1039, 900, 1040, 1936)):
+            want(trim(m, disk, lba, count) == FINE, "TRIM of", count, "at", lba)
+            for at in {lba, lba + count - 1, first, end - 1, first - 1, end} - {0, -1}:
+                disk.dma(at, 1)
+                got = m.cpu.do("readl 0x%x" % disk.buffer)
+                want(got == (0 if first <= at < end or 808 <= at < 816 else at), "sector", at, "is", got)
+        want(disk.flush() == FINE, "a flush")
+        m.end()
+        with open(tmp + "/image", "rb") as f:
+            f.seek(801 * 512)
+            want(f.read(8 * 512) == OURS * 128 + number(802) * 128 + OURS * 128 + b"".join(number(n) * 128 for n in range(804, 808)) + bytes(512),
+                 "the image")
+    finally:
+        os.environ.pop("XENDM_BLOCK_ENGINE", None)
+        while RUNNING:
+            RUNNING.pop().kill()
+        subprocess.run(["losetup", "-d", loop], check=False)
+
+
 def kernel(function, engine, doc):
     def test(tmp):
         function(tmp, engine)
@@ -594,7 +637,8 @@ def kernel(function, engine, doc):
 KERNEL = [kernel(f, engine, doc) for engine in ("io_uring", "threads") for f, doc in (
     (truncated, "an image that became shorter: what is missing cannot be read, and can be written"),
     (limited, "a limit of the size of files: a write is cut short and then refused, and nobody is killed"),
-    (full, "a full file system: a device fault, and more space makes it good"))]
+    (full, "a full file system: a device fault, and more space makes it good"),
+    (large_sectors, "a host's disk of 4096-byte sectors: a TRIM of any extent succeeds, for whole sectors of the host"))]
 
 if __name__ == "__main__":
     sys.exit(tap([test_bad_sector, test_write, test_no_space, test_flush, test_short, test_discard, test_cd, test_rates,

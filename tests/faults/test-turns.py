@@ -11,7 +11,7 @@ import struct
 import sys
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import Cpu, Disk, Machine, Skip, image, note, tap, want
+from faults import XENDM, Cpu, Disk, Machine, Skip, image, note, tap, want
 
 LIMIT_US = 5000
 VCPUS = 16
@@ -167,6 +167,18 @@ def test_picture(tmp):
     m.end()
 
 
+def pids():
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def said(pid, what):
+    try:
+        with open("/proc/%d/%s" % (pid, what)) as f:
+            return f.read()
+    except OSError:         # it is gone
+        return ""
+
+
 def slice_ns(pid):
     """What the scheduler gives the process in one go: struct sched_attr's runtime. Kernels before 6.12 say 0."""
     attr = ctypes.create_string_buffer(56)
@@ -175,12 +187,15 @@ def slice_ns(pid):
 
 
 def test_slice(tmp):
-    """it asked for the shortest slice of CPU time, so that an access goes before a busy dom0, and for no larger share"""
+    """it asked for the shortest slice of CPU time, so that an access goes before a busy dom0, and for no larger share; after an update, too"""
     if platform.machine() != "x86_64" or slice_ns(os.getpid()) == 0:
         raise Skip("the kernel has no slices for ordinary processes")
     m = Machine(tmp)
     want(slice_ns(m.pid()) == 100000, "slice", slice_ns(m.pid()))
     want(os.getpriority(os.PRIO_PROCESS, m.pid()) == os.getpriority(os.PRIO_PROCESS, 0), "nice")
+    m.qmp.ok("xendm-update", binary=XENDM)
+    serving = [pid for pid in pids() if said(pid, "comm") == "xendm\n" and m.dir in said(pid, "cmdline")]
+    want(len(serving) == 1 and slice_ns(serving[0]) == 100000, "after the update", serving, [slice_ns(pid) for pid in serving])
     m.end()
 
 
