@@ -192,6 +192,16 @@ static struct server *free_place(void)
     return NULL;
 }
 
+/* What failed would fail again at once. */
+static void pause_unless_harmless(void)
+{
+    const struct timespec moment = {.tv_nsec = 200000000};
+
+    if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+        nanosleep(&moment, NULL);
+    }
+}
+
 static void welcome(unsigned listener)
 {
     struct sockaddr_storage a = {0};
@@ -201,10 +211,7 @@ static void welcome(unsigned listener)
     struct server *place = free_place();
 
     if (viewer < 0) {
-        const struct timespec moment = {.tv_nsec = 200000000};
-        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
-            nanosleep(&moment, NULL); /* no descriptors: the listener stays readable */
-        }
+        pause_unless_harmless(); /* no descriptors: the listener stays readable */
         return;
     }
     if (place) {
@@ -254,10 +261,12 @@ int main(int argc, char **argv)
     }
     for (;;) {
         int n = ppoll(polled, 1 + listeners, NULL, &open); /* SIGCHLD comes in here alone */
-        reap();
         if (n < 0) {
+            pause_unless_harmless();
+            reap();
             continue;
         }
+        reap();
         if (polled[0].revents) {
             end_servers();
             return 0;

@@ -135,6 +135,8 @@ static void take_viewer(struct vnc *v, const struct vnc_message *m, int fd)
     tell(v, v->events ? v->events->connected : NULL, &w->client);
 }
 
+static gboolean listen_again(gpointer opaque);
+
 static gboolean on_keeper(gint from, GIOCondition condition, gpointer opaque)
 {
     struct vnc *v = opaque;
@@ -143,19 +145,39 @@ static gboolean on_keeper(gint from, GIOCondition condition, gpointer opaque)
 
     turn_of("vnc");
     ssize_t n = one_fd_receive(from, &m, sizeof(m), &fd, MSG_DONTWAIT);
-    if (n < 0 && errno == EAGAIN) {
-        return G_SOURCE_CONTINUE;
-    }
-    if (n > 0 && fd >= 0 && m.kind == VNC_VIEWER && (size_t)n == VNC_SIZE(viewer)) {
-        take_viewer(v, &m, fd);
+    if (n > 0 && m.kind == VNC_VIEWER && (size_t)n == VNC_SIZE(viewer)) {
+        if (fd >= 0) {
+            take_viewer(v, &m, fd);
+        } else { /* we have no room for another: its server hears that, and the viewer */
+            log_write(LOG_DISPLAY, XLOG_WARNING, "vnc: a viewer is lost, for want of descriptors");
+        }
         return G_SOURCE_CONTINUE;
     }
     if (fd >= 0) {
         close(fd);
     }
+    if (n < 0 && errno == EAGAIN) {
+        return G_SOURCE_CONTINUE;
+    }
+    if (n < 0 && errno != ECONNRESET && errno != EPIPE) { /* memory is short */
+        v->source = g_timeout_add_seconds(1, listen_again, v);
+        return G_SOURCE_REMOVE;
+    }
     log_write(LOG_DISPLAY, XLOG_ERROR, "vnc: its keeper has ended; no new viewers from now on");
     waitpid(v->keeper, NULL, WNOHANG);
     v->source = 0;
+    return G_SOURCE_REMOVE;
+}
+
+static void listen_to_keeper(struct vnc *v)
+{
+    v->source = g_unix_fd_add(v->keeper_fd, G_IO_IN | G_IO_HUP, on_keeper, v);
+}
+
+static gboolean listen_again(gpointer opaque)
+{
+    turn_of("vnc");
+    listen_to_keeper(opaque);
     return G_SOURCE_REMOVE;
 }
 
@@ -387,7 +409,7 @@ struct vnc *vnc_open(const struct vnc_config *config, const struct handover *fro
         }
     }
     if (v->keeper_fd >= 0) {
-        v->source = g_unix_fd_add(v->keeper_fd, G_IO_IN | G_IO_HUP, on_keeper, v);
+        listen_to_keeper(v);
     }
     return v;
 }

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -632,6 +633,33 @@ static void test_server_crashes(void)
     seat_free(s);
 }
 
+/* No descriptor is left when a viewer comes: that one is lost, and those after it are served. */
+static void test_no_descriptors(void)
+{
+    struct seat *s = seat_new("127.0.0.1:0,to=99", NULL);
+    struct rlimit before, none;
+    uint8_t byte;
+    int fd = dial(s), lowest = dup(fd);
+    struct pollfd keeper = {s->vnc->keeper_fd, POLLIN, 0};
+
+    close(lowest);
+    g_assert_cmpint(getrlimit(RLIMIT_NOFILE, &before), ==, 0);
+    none = before;
+    none.rlim_cur = (rlim_t)lowest;
+    g_assert_cmpint(poll(&keeper, 1, 10000), ==, 1);
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &none), ==, 0);
+    turn();
+    g_assert_cmpint(setrlimit(RLIMIT_NOFILE, &before), ==, 0);
+    g_assert_cmpuint(s->vnc->viewers->len, ==, 0);
+    while (get(fd, &byte, 1)) { /* what its server had said already */
+    }
+    close(fd);
+    fd = view(s);
+    expect(s, "ready ");
+    close(fd);
+    seat_free(s);
+}
+
 static struct vnc_viewer *fake_server(struct seat *s, int pair[2])
 {
     struct vnc_client c = {.host = "fake", .family = "ipv4"};
@@ -888,6 +916,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vnc/password", test_password);
     g_test_add_func("/vnc/sharing", test_sharing);
     g_test_add_func("/vnc/server-crashes", test_server_crashes);
+    g_test_add_func("/vnc/no-descriptors", test_no_descriptors);
     g_test_add_func("/vnc/two-viewers", test_two_viewers);
     g_test_add_func("/vnc/hostile-server", test_hostile_server);
     g_test_add_func("/vnc/hostile-viewers", test_hostile_viewers);
