@@ -135,19 +135,6 @@ int xenstore_writer_put(struct xenstore_writer *w, const char *path, const char 
     return rc;
 }
 
-bool xenstore_writer_flush(struct xenstore_writer *w, int64_t wait_us)
-{
-    gint64 end = g_get_monotonic_time() + wait_us;
-    bool done = true;
-
-    g_mutex_lock(&w->lock);
-    while (done && w->thread && (w->busy || w->pending.length)) {
-        done = g_cond_wait_until(&w->changed, &w->lock, end);
-    }
-    g_mutex_unlock(&w->lock);
-    return done;
-}
-
 void xenstore_writer_free(struct xenstore_writer *w)
 {
     gint64 end = g_get_monotonic_time() + END_WAIT_US;

@@ -3,9 +3,6 @@
 #ifndef XENSTORE_WRITER_H
 #define XENSTORE_WRITER_H
 
-#include <stdbool.h>
-#include <stdint.h>
-
 struct xenstore_writer;
 
 struct xenstore_writer *xenstore_writer_new(void); /* NULL with errno */
@@ -13,7 +10,5 @@ struct xenstore_writer *xenstore_writer_new(void); /* NULL with errno */
 void xenstore_writer_free(struct xenstore_writer *w);
 /* `path` is absolute. 0, -EAGAIN (no thread), -ENOBUFS (too many different paths wait). */
 int xenstore_writer_put(struct xenstore_writer *w, const char *path, const char *value);
-/* Waits until all is written, for at most so long; false: it is not. */
-bool xenstore_writer_flush(struct xenstore_writer *w, int64_t wait_us);
 
 #endif

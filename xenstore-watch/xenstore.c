@@ -49,8 +49,6 @@ struct xenstore {
     char *directory; /* /local/domain/<own>/device-model/<domid> */
     struct xenstore_events events;
     void *opaque;
-    xs_transaction_t transaction; /* XBT_NULL outside */
-    bool in_transaction;
     bool restricted;
 
     GHashTable *watches; /* serial → struct xenstore_watch * */
@@ -108,7 +106,7 @@ char *xenstore_read(struct xenstore *xs, const char *path)
     if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
         return NULL;
     }
-    raw = xs_read(xs->handle, xs->transaction, full, &len);
+    raw = xs_read(xs->handle, XBT_NULL, full, &len);
     if (raw == NULL) {
         note_loss(xs);
         return NULL;
@@ -141,22 +139,11 @@ int xenstore_write(struct xenstore *xs, const char *path, const char *value)
     if (len > XENSTORE_VALUE_MAX) {
         return -E2BIG;
     }
-    if (!xs_write(xs->handle, xs->transaction, full, value, (unsigned)len)) {
+    if (!xs_write(xs->handle, XBT_NULL, full, value, (unsigned)len)) {
         note_loss(xs);
         return -errno;
     }
     return 0;
-}
-
-int xenstore_printf(struct xenstore *xs, const char *path, const char *fmt, ...)
-{
-    g_autofree char *value = NULL;
-    va_list ap;
-
-    va_start(ap, fmt);
-    value = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
-    return xenstore_write(xs, path, value);
 }
 
 int xenstore_write_later(struct xenstore *xs, const char *path, const char *value)
@@ -172,70 +159,9 @@ int xenstore_write_later(struct xenstore *xs, const char *path, const char *valu
     return xenstore_writer_put(xs->writer, full, value);
 }
 
-bool xenstore_flush(struct xenstore *xs, int64_t wait_us)
-{
-    return xs->restricted || xenstore_writer_flush(xs->writer, wait_us);
-}
-
-int xenstore_mkdir(struct xenstore *xs, const char *path)
-{
-    g_autofree char *full = NULL;
-
-    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
-        return -errno;
-    }
-    if (!xs_mkdir(xs->handle, xs->transaction, full)) {
-        note_loss(xs);
-        return -errno;
-    }
-    return 0;
-}
-
-int xenstore_set_permissions(struct xenstore *xs, const char *path, unsigned owner,
-                             const struct xenstore_permission *others, unsigned n)
-{
-    struct xs_permissions perms[1 + XENSTORE_PERMISSIONS_MAX];
-    g_autofree char *full = NULL;
-
-    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
-        return -errno;
-    }
-    if (n > XENSTORE_PERMISSIONS_MAX) {
-        return -E2BIG;
-    }
-    /* The first names the owner, who may do everything, and what all that are not named may. */
-    perms[0] = (struct xs_permissions){.id = owner, .perms = XS_PERM_NONE};
-    for (unsigned i = 0; i < n; i++) {
-        perms[1 + i] = (struct xs_permissions){
-            .id = others[i].domid,
-            .perms = (others[i].read ? XS_PERM_READ : XS_PERM_NONE) |
-                     (others[i].write ? XS_PERM_WRITE : XS_PERM_NONE),
-        };
-    }
-    if (!xs_set_permissions(xs->handle, xs->transaction, full, perms, 1 + n)) {
-        note_loss(xs);
-        return -errno;
-    }
-    return 0;
-}
-
 unsigned xenstore_own_domid(const struct xenstore *xs)
 {
     return xs->own_domid;
-}
-
-int xenstore_remove(struct xenstore *xs, const char *path)
-{
-    g_autofree char *full = NULL;
-
-    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
-        return -errno;
-    }
-    if (!xs_rm(xs->handle, xs->transaction, full)) {
-        note_loss(xs);
-        return -errno;
-    }
-    return 0;
 }
 
 char **xenstore_list(struct xenstore *xs, const char *path)
@@ -247,7 +173,7 @@ char **xenstore_list(struct xenstore *xs, const char *path)
     if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
         return NULL;
     }
-    raw = xs_directory(xs->handle, xs->transaction, full, &count);
+    raw = xs_directory(xs->handle, XBT_NULL, full, &count);
     if (raw == NULL) {
         note_loss(xs);
         return NULL;
@@ -258,41 +184,6 @@ char **xenstore_list(struct xenstore *xs, const char *path)
     }
     free(raw);
     return list;
-}
-
-int xenstore_transaction(struct xenstore *xs, int (*body)(struct xenstore *xs, void *opaque),
-                         void *opaque)
-{
-    if (dead(xs)) {
-        return -EPERM;
-    }
-    if (xs->in_transaction) {
-        return -EBUSY;
-    }
-    for (unsigned i = 0; i < XENSTORE_RETRIES; i++) {
-        xs_transaction_t t = xs_transaction_start(xs->handle);
-        int result;
-
-        if (t == XBT_NULL) {
-            note_loss(xs);
-            return -errno;
-        }
-        xs->transaction = t;
-        xs->in_transaction = true;
-        result = body(xs, opaque);
-        xs->transaction = XBT_NULL;
-        xs->in_transaction = false;
-        if (xs_transaction_end(xs->handle, t, result != 0)) {
-            return result;
-        }
-        if (result != 0) {
-            return result; /* it was to be thrown away, and whatever happened to it, it was */
-        }
-        if (errno != EAGAIN) {
-            return -errno;
-        }
-    }
-    return -EAGAIN;
 }
 
 /* ---- watches ---- */
@@ -584,7 +475,6 @@ struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *eve
     xs->directory = g_strdup_printf("/local/domain/%u/device-model/%u", xs->own_domid, domid);
     xs->events = *events;
     xs->opaque = opaque;
-    xs->transaction = XBT_NULL;
     xs->watches = g_hash_table_new(g_direct_hash, g_direct_equal);
     xs->queue = xenstore_queue_new(QUEUE_MAX);
     look_whether_gone(xs);

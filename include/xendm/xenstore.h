@@ -38,37 +38,14 @@ char *xenstore_read(struct xenstore *xs, const char *path);
 /* -EINVAL, -ERANGE, -errno */
 int xenstore_read_uint(struct xenstore *xs, const char *path, uint64_t max, uint64_t *value);
 int xenstore_write(struct xenstore *xs, const char *path, const char *value);
-int xenstore_printf(struct xenstore *xs, const char *path, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-int xenstore_remove(struct xenstore *xs, const char *path);
 /*
  * Does not wait for xenstored: for what a guest can cause. Of several values of a path the last one
- * is written; a failure is logged. -ENOBUFS: too many paths wait. In no transaction, and in no
- * order with the functions above until xenstore_flush() has waited for it (false: xenstored does
- * not answer).
+ * is written; a failure is logged. -ENOBUFS: too many paths wait. In no order with the functions
+ * above.
  */
 int xenstore_write_later(struct xenstore *xs, const char *path, const char *value);
-bool xenstore_flush(struct xenstore *xs, int64_t wait_us);
-int xenstore_mkdir(struct xenstore *xs, const char *path);
-/* `owner` may read and write, others what is listed, the rest nothing. */
-#define XENSTORE_PERMISSIONS_MAX 8u
-struct xenstore_permission {
-    unsigned domid;
-    bool read, write;
-};
-int xenstore_set_permissions(struct xenstore *xs, const char *path, unsigned owner,
-                             const struct xenstore_permission *others, unsigned n);
 unsigned xenstore_own_domid(const struct xenstore *xs);      /* whose back ends we are; dom0: 0 */
 char **xenstore_list(struct xenstore *xs, const char *path); /* g_strfreev(); NULL with errno */
-
-/*
- * Runs `body` in a transaction and commits, again from the start when xenstored says EAGAIN (at
- * most XENSTORE_RETRIES times, then -EAGAIN). A non-zero result of `body` aborts and is returned.
- * Inside, the functions above take part.
- */
-#define XENSTORE_RETRIES 100
-int xenstore_transaction(struct xenstore *xs, int (*body)(struct xenstore *xs, void *opaque),
-                         void *opaque);
 
 /*
  * `changed` gets the path that changed (absolute); first called once soon after, as xenstored does.
