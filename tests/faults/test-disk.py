@@ -627,6 +627,26 @@ def large_sectors(tmp, engine):
         subprocess.run(["losetup", "-d", loop], check=False)
 
 
+def test_unmappable(tmp):
+    """the host cannot map guest memory for a moment while a string instruction moves data: it waits, nothing is lost or invented"""
+    m, disk = start(tmp)
+    fill(m, disk, 1)
+    for lba, command, instruction in ((77, 0x30, "outs"), (78, 0x20, "ins")):
+        disk.command(command, lba, 1)
+        want(disk.ready()[0] & 8, "it asks for data, or has some")
+        m.cpu.do("invalidate")
+        m.cpu.fault("map errno=ENOMEM count=6")
+        m.cpu.do("%s 0x1f0 2 256 0x%x" % (instruction, disk.buffer))
+        want(disk.ready() == FINE, "the end of the command")
+        m.cpu.ask("fault clear")
+    want(sector(tmp, 77) == OURS, "what was sent is on the disk")
+    for at in (0, 508):
+        m.cpu.expect("readl 0x%x" % (disk.buffer + at), 78)
+    pauses = re.search(r"pauses until memory can be mapped: (\d+)", m.qmp.hmp("info ioreq"))
+    want(pauses and int(pauses.group(1)) >= 4, m.qmp.hmp("info ioreq"))
+    m.end()
+
+
 def kernel(function, engine, doc):
     def test(tmp):
         function(tmp, engine)
@@ -643,4 +663,4 @@ KERNEL = [kernel(f, engine, doc) for engine in ("io_uring", "threads") for f, do
 if __name__ == "__main__":
     sys.exit(tap([test_bad_sector, test_write, test_no_space, test_flush, test_short, test_discard, test_cd, test_rates,
                   test_unplug, test_moved_memory,
-                  test_hang_reset, test_hang_eject, test_hang_unplug, test_stop, test_migration] + KERNEL))
+                  test_hang_reset, test_hang_eject, test_hang_unplug, test_stop, test_migration, test_unmappable] + KERNEL))
