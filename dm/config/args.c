@@ -148,8 +148,9 @@ static void move_devices(struct args *a)
 
 bool args_link(struct args *a, GError **err)
 {
-    if (!chardevs_link(a, err) || !devices_check(a, err) || !drives_link(a, err) ||
-        !kernel_link(a, err) || !devices_link(a, err) || !link_backends(a, err)) {
+    if (!chardevs_link(a, err) || !devices_add_hub(a, err) || !devices_check(a, err) ||
+        !drives_link(a, err) || !kernel_link(a, err) || !devices_link(a, err) ||
+        !link_backends(a, err)) {
         return false;
     }
     move_devices(a);

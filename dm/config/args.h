@@ -90,6 +90,7 @@ bool drives_link(struct args *a, GError **err);
 option_fn devices_device, devices_vga, devices_netdev, devices_audiodev, devices_usb,
     devices_usbdevice;
 bool devices_check(struct args *a, GError **err);
+bool devices_add_hub(struct args *a, GError **err);
 bool devices_link(struct args *a, GError **err);
 /* chardevs.c */
 option_fn chardevs_chardev, chardevs_serial, chardevs_mon;

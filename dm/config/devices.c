@@ -170,6 +170,8 @@ bool devices_device(struct args *a, const char *option, const char *value, GErro
 
 /* ---- -usb, -usbdevice ---- */
 
+#define UHCI_PORTS 2u
+
 /* Function 2 of the PIIX3, as QEMU's machine has it. */
 bool devices_usb(struct args *a, const char *option, const char *value, GError **err)
 {
@@ -178,6 +180,44 @@ bool devices_usb(struct args *a, const char *option, const char *value, GError *
         args_add_device(a, "-usb", "", RANK_USB,
                         object_desc_make(OBJECT_DEVICE, 0, "piix3-usb-uhci", NULL, "addr", "01.2",
                                          NULL));
+    }
+    return true;
+}
+
+/* Whether it takes whatever port is free. */
+static bool is_usb_anywhere(const struct device_arg *arg)
+{
+    const struct device_class *class = device_class_find(arg->object->driver);
+
+    return class && class->usb && !object_option(arg->object, "port") &&
+           !object_option(arg->object, "bus");
+}
+
+/*
+ * More devices than the controller has ports: a hub comes into the second one, as QEMU does it by
+ * itself. With two devices, where QEMU does it already, none is needed, and states that were saved
+ * without one go on.
+ */
+bool devices_add_hub(struct args *a, GError **err)
+{
+    unsigned count = 0;
+    guint second = 0;
+
+    for (guint i = 0; i < a->devices->len; i++) {
+        const struct device_arg *arg = g_ptr_array_index(a->devices, i);
+
+        if (strcmp(arg->object->driver, "usb-hub") == 0) {
+            return true;
+        }
+        if (is_usb_anywhere(arg) && ++count == 2) {
+            second = i;
+        }
+    }
+    if (count > UHCI_PORTS && a->have_usb) {
+        args_add_device(a, "-usb", "", RANK_OTHER,
+                        object_desc_new(OBJECT_DEVICE, 0, "usb-hub", NULL));
+        g_ptr_array_insert(a->devices, (gint)second,
+                           g_ptr_array_steal_index(a->devices, a->devices->len - 1));
     }
     return true;
 }
@@ -195,7 +235,11 @@ bool devices_usbdevice(struct args *a, const char *option, const char *value, GE
             return devices_usb(a, option, value, err);
         }
     }
-    return args_refuse(option, value, "known are tablet, mouse and keyboard", err);
+    return args_refuse(option, value,
+                       g_str_has_prefix(value, "disk:")
+                           ? "a disk is -drive if=none,id=ID,… and -device usb-storage,drive=ID"
+                           : "known are tablet, mouse and keyboard",
+                       err);
 }
 
 /* ---- -netdev and its like ---- */

@@ -230,9 +230,10 @@ static void usb_line(void *opaque, struct usb_device *dev)
     static const char *const speeds[] = {"1.5", "12", "480", "5000"};
     g_autofree char *product = usb_device_product(dev);
 
-    hmp_out(opaque, "  Device 0.%u, Port %u, Speed %s Mb/s, Product %s, ID: %s", dev->address,
-            dev->port ? dev->port->number : 0, speeds[dev->dev.class->usb->speed],
-            product ? product : "", dev->dev.id);
+    g_autofree char *path = usb_device_path(dev);
+
+    hmp_out(opaque, "  Device 0.%u, Port %s, Speed %s Mb/s, Product %s, ID: %s", dev->address, path,
+            speeds[dev->dev.class->usb->speed], product ? product : "", dev->dev.id);
 }
 
 static void info_usb(struct qmp *qmp, GString *text, const char *arg)

@@ -12,34 +12,72 @@ static struct usb_device *usb_of(struct device *dev)
     return DEVICE_CAST(struct usb_device, dev);
 }
 
-static struct usb_port *free_port(struct usb_bus *bus)
+static struct usb_port *hub_ports(const struct usb_port *port, unsigned *count)
 {
-    for (unsigned i = 0; i < bus->count; i++) {
-        if (!bus->ports[i].device) {
-            return &bus->ports[i];
-        }
+    struct usb_device *dev = port->device;
+
+    *count = 0;
+    return dev && dev->dev.phase != DEVICE_NEW && dev->dev.class->usb->ports
+               ? dev->dev.class->usb->ports(dev, count)
+               : NULL;
+}
+
+/* The controller's first, then those of hubs, in the order of their ports. */
+static struct usb_port *free_port(struct usb_port *ports, unsigned count)
+{
+    struct usb_port *found = NULL;
+
+    for (unsigned i = 0; i < count && !found; i++) {
+        found = ports[i].device ? NULL : &ports[i];
     }
-    return NULL;
+    for (unsigned i = 0; i < count && !found; i++) {
+        unsigned n;
+        struct usb_port *behind = hub_ports(&ports[i], &n);
+
+        found = free_port(behind, n);
+    }
+    return found;
+}
+
+/* "2.3"; NULL: there is none. */
+static struct usb_port *named_port(struct usb_bus *bus, const char *name)
+{
+    g_auto(GStrv) parts = g_strsplit(name, ".", -1);
+    struct usb_port *ports = bus->ports, *port = NULL;
+    unsigned count = bus->count;
+
+    for (char **part = parts; *part; part++) {
+        uint64_t number;
+
+        if (number_parse(*part, 1, count, &number) < 0) {
+            return NULL;
+        }
+        port = &ports[number - 1];
+        ports = hub_ports(port, &count);
+    }
+    return port;
 }
 
 static struct usb_port *find_port(struct usb_bus *bus, const struct usb_device *dev, GError **err)
 {
-    struct usb_port *port = free_port(bus);
-    uint64_t number;
+    struct usb_port *port = free_port(bus->ports, bus->count);
 
     if (!dev->port_name) {
         if (!port) {
-            g_set_error(err, XENDM_ERROR, EBUSY, "%s: the %u ports of %s are taken", dev->dev.id,
+            g_set_error(err, XENDM_ERROR, EBUSY,
+                        "%s: the %u ports of %s are taken; a usb-hub has more", dev->dev.id,
                         bus->count, bus->id);
         }
         return port;
     }
-    if (number_parse(dev->port_name, 1, bus->count, &number) < 0) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "%s: property port: %s has ports 1 to %u, not \"%s\"",
-                    dev->dev.id, bus->id, bus->count, dev->port_name);
+    port = named_port(bus, dev->port_name);
+    if (!port) {
+        g_set_error(
+            err, XENDM_ERROR, EINVAL,
+            "%s: property port: %s has ports 1 to %u, and those of hubs, as 2.1; not \"%s\"",
+            dev->dev.id, bus->id, bus->count, dev->port_name);
         return NULL;
     }
-    port = &bus->ports[number - 1];
     if (port->device) {
         g_set_error(err, XENDM_ERROR, EBUSY, "%s: port %u of %s is taken by %s", dev->dev.id,
                     port->number, bus->id, port->device->dev.id);
@@ -79,7 +117,14 @@ static int bus_on(struct device *dev, GError **err)
 static void bus_off(struct device *dev)
 {
     struct usb_port *port = usb_of(dev)->port;
+    unsigned count = 0;
+    struct usb_port *behind = port ? hub_ports(port, &count) : NULL;
 
+    for (unsigned i = 0; i < count; i++) { /* with a hub goes what is behind it */
+        if (behind[i].device) {
+            device_unplug(&behind[i].device->dev);
+        }
+    }
     if (port) {
         port->ops->detached(port);
         port->device = NULL;
@@ -103,7 +148,7 @@ static const struct property bus_place[] = {
     {.name = "port",
      .type = PROP_STRING,
      .offset = offsetof(struct usb_device, port_name),
-     .help = "of the controller, from 1"},
+     .help = "of the controller, from 1, or of a hub in it, as 2.1"},
     {.name = NULL},
 };
 

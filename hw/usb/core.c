@@ -99,6 +99,14 @@ char *usb_device_product(const struct usb_device *dev)
     return usb_device_string(dev, class_of(dev)->descriptors->device[15]);
 }
 
+char *usb_device_path(const struct usb_device *dev)
+{
+    const struct usb_port *port = dev->port;
+    g_autofree char *hub = port && port->hub ? usb_device_path(port->hub) : NULL;
+
+    return g_strdup_printf("%s%s%u", hub ? hub : "", hub ? "." : "", port ? port->number : 0);
+}
+
 static size_t put_bytes(uint8_t *to, size_t room, const uint8_t *bytes, size_t len)
 {
     memcpy(to, bytes, MIN(len, room));
@@ -414,6 +422,16 @@ static enum usb_status handle_endpoint(struct usb_device *dev, struct usb_packet
     return status;
 }
 
+struct usb_device *usb_find_device(struct usb_device *dev, unsigned address)
+{
+    if (dev->dev.phase == DEVICE_NEW) {
+        return NULL;
+    }
+    return dev->address == address ? dev
+           : class_of(dev)->behind ? class_of(dev)->behind(dev, address)
+                                   : NULL;
+}
+
 enum usb_status usb_handle(struct usb_device *dev, struct usb_packet *p)
 {
     p->done = 0;
@@ -463,7 +481,9 @@ void usb_device_describe(struct usb_device *dev, struct facts *to)
     static const char *const stages[USB_STAGE_COUNT] = {"idle", "data in", "data out", "status",
                                                         "stalled"};
 
-    fact_int(to, "port", dev->port ? dev->port->number : 0);
+    g_autofree char *path = usb_device_path(dev);
+
+    fact_text(to, "port", "%s", path);
     fact_int(to, "address", dev->address);
     fact_int(to, "configuration", dev->configuration);
     fact_bool(to, "remote wake-up", dev->remote_wakeup);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # USB: controllers and devices.
 noinst_LTLIBRARIES += libhwusb.la
-HW_LIBS += libhwusb.la
+HW_LIBS += libhwusb.la libhwscsi.la
 libhwusb_la_SOURCES = \
-	hw/usb/core.c hw/usb/bus.c hw/usb/uhci.c hw/usb/hid.c hw/usb/hid-tables.c hw/usb/hid.h hw/usb/usb-internal.h
+	hw/usb/core.c hw/usb/bus.c hw/usb/hub.c hw/usb/storage.c hw/usb/uhci.c hw/usb/hid.c hw/usb/hid-tables.c hw/usb/hid.h hw/usb/usb-internal.h

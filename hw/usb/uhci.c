@@ -264,10 +264,12 @@ static struct usb_device *find_device(struct uhci *u, unsigned address)
     for (unsigned i = 0; i < PORTS; i++) {
         struct usb_device *dev = u->port[i].device;
 
-        if (dev && dev->address == address && dev->dev.phase != DEVICE_NEW &&
-            (u->portsc[i] & (PORT_CONNECTED | PORT_ENABLED | PORT_RESET | PORT_SUSPENDED)) ==
-                (PORT_CONNECTED | PORT_ENABLED)) {
-            return dev;
+        if (dev && (u->portsc[i] & (PORT_CONNECTED | PORT_ENABLED | PORT_RESET | PORT_SUSPENDED)) ==
+                       (PORT_CONNECTED | PORT_ENABLED)) {
+            dev = usb_find_device(dev, address);
+            if (dev) {
+                return dev;
+            }
         }
     }
     return NULL;

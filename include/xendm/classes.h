@@ -30,6 +30,8 @@
     X(usb_tablet_class)   /* hw/usb/hid.c: absolute pointer */ \
     X(usb_mouse_class)    /* hw/usb/hid.c: relative pointer */ \
     X(usb_kbd_class)      /* hw/usb/hid.c: keyboard */ \
+    X(usb_hub_class)      /* hw/usb/hub.c: eight ports */ \
+    X(usb_storage_class)  /* hw/usb/storage.c: disk */ \
     X(xen_platform_class) /* hw/xen/platform.c: 5853:0001, unplug protocol */ \
     X(xen_pvdevice_class) /* hw/xen/pvdevice.c: 5853:c000, binding for Windows Update drivers */
 

@@ -89,6 +89,9 @@ struct usb_class {
     enum usb_status (*transfer)(struct usb_device *dev, struct usb_packet *p);
     /* The configuration was chosen (again), or lost by a reset: `dev->configuration`. */
     void (*configured)(struct usb_device *dev);
+    /* Of a hub: its ports, and the device behind those that are enabled which has the address. */
+    struct usb_port *(*ports)(struct usb_device *dev, unsigned *count);
+    struct usb_device *(*behind)(struct usb_device *dev, unsigned address);
 };
 
 enum usb_stage {
@@ -105,7 +108,7 @@ struct usb_port;
 /* First member of every USB device's instance structure. */
 struct usb_device {
     struct device dev;
-    char *port_name;       /* property: "1"; NULL: the first free one */
+    char *port_name;       /* property: "1", "2.3"; NULL: the first free one */
     struct usb_port *port; /* NULL: in none */
     uint8_t address, configuration;
     bool remote_wakeup; /* the guest allows it */
@@ -131,6 +134,8 @@ void usb_device_describe(struct usb_device *dev, struct facts *to);
 char *usb_device_string(const struct usb_device *dev, unsigned index);
 /* "QEMU USB Tablet" */
 char *usb_device_product(const struct usb_device *dev);
+/* Where it is: "2.3" is port 3 of the hub in port 2; "0": nowhere. */
+char *usb_device_path(const struct usb_device *dev);
 
 /* ---- ports: of a controller ---- */
 
@@ -144,6 +149,7 @@ struct usb_port_ops {
 struct usb_port {
     const struct usb_port_ops *ops;
     void *controller;
+    struct usb_device *hub;    /* NULL: a port of the controller */
     struct usb_device *device; /* NULL: empty */
     unsigned number;           /* from 1 */
     unsigned speeds;           /* bit per enum usb_speed that it can */
@@ -166,7 +172,9 @@ void usb_bus_fini(struct usb_bus *bus);
 /* The controller drives a reset: address 0, no configuration. */
 void usb_port_reset(struct usb_port *port);
 
-/* Whoever has `address` among `count` ports' devices is the caller's to find; then: */
+/* The device of an enabled port, or one behind it, that has the address. NULL: none. */
+struct usb_device *usb_find_device(struct usb_device *dev, unsigned address);
+/* Then: */
 enum usb_status usb_handle(struct usb_device *dev, struct usb_packet *p);
 
 /* For `info usb`: calls `each` for every device on every USB bus. */

@@ -401,6 +401,11 @@ int device_request_unplug(struct device *dev, GError **err)
 
 const struct bus_class usb_bus_class = {.name = "USB"};
 
+char *usb_device_path(const struct usb_device *dev)
+{
+    return g_strdup("1");
+}
+
 char *usb_device_product(const struct usb_device *dev)
 {
     return NULL;

@@ -265,6 +265,8 @@ static const struct {
     {"usb-mouse", "wants a controller"},
     {"usb-kbd", "wants a controller"},
     {"nvme-ns", "wants a controller and a back end"},
+    {"usb-hub", "wants a controller"},
+    {"usb-storage", "wants a controller"},
     {"xen-pvdevice", "wants a device id"},
 };
 

@@ -2,7 +2,11 @@
 # Unit tests of hw/usb.
 check_PROGRAMS += tests/unit/test-usb tests/unit/test-uhci
 tests_unit_test_usb_SOURCES = tests/unit/test-usb.c tests/unit/usb-fixture.c tests/unit/usb-fixture.h
-tests_unit_test_usb_LDADD = libhwusb.la $(UNIT_LIBS)
+tests_unit_test_usb_LDADD = libhwusb.la libhwscsi.la tests/unit/libidefixture.la libhwide.la $(UNIT_LIBS)
 tests_unit_test_uhci_SOURCES = tests/unit/test-uhci.c tests/unit/usb-fixture.c tests/unit/usb-fixture.h
-tests_unit_test_uhci_LDADD = libhwusb.la $(UNIT_LIBS)
+tests_unit_test_uhci_LDADD = libhwusb.la libhwscsi.la tests/unit/libidefixture.la libhwide.la $(UNIT_LIBS)
+check_PROGRAMS += tests/unit/test-usb-storage
+tests_unit_test_usb_storage_SOURCES = tests/unit/test-usb-storage.c tests/unit/usb-fixture.c tests/unit/usb-fixture.h
+tests_unit_test_usb_storage_LDADD = libhwusb.la libhwscsi.la tests/unit/libidefixture.la libhwide.la $(UNIT_LIBS)
+TESTS += tests/unit/test-usb-storage
 TESTS += tests/unit/test-usb tests/unit/test-uhci
