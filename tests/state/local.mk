@@ -8,6 +8,7 @@ tests_state_test_golden_LDADD = $(tests_unit_test_board_LDADD)
 TESTS += tests/state/test-golden tests/state/test-scripts.py tests/state/test-incoming.py \
     tests/state/test-xendmctl.py
 dist_check_SCRIPTS += tests/state/test-scripts.py tests/state/test-incoming.py tests/state/test-xendmctl.py tests/state/make-golden
+EXTRA_DIST += tests/state/cards.xds tests/state/golden/nics.state tests/state/golden/cirrus.state tests/state/golden/usb.state
 EXTRA_DIST += tests/state/golden.xds tests/state/log-dirty.xds tests/state/golden/pio.state tests/state/golden/dma.state \
     tests/state/golden/described.state \
     tests/state/golden/graphics.state tests/state/golden/cd.state

@@ -21,18 +21,25 @@
 
 #define DISK_SIZE (8u << 20)
 #define DISC_SIZE (2u << 20)
+#define STICK_SIZE (1u << 20)
 #define VRAM_PAGES 4096u
+#define CIRRUS_PAGES 1024u
 #define VRAM_GFN 0xf0000u /* where the script put it */
 #define FLIPS 250u
 #define STEPS 200u /* guest accesses to a machine that took a damaged state */
 #define SHA_SIZE 32u
 #define END_SIZE (8u + SHA_SIZE)
 
+/* Of golden.xds' machine; of cards.xds', whose sections of the ordinary machine are the same. */
 static const char *const names[] = {"pio", "dma", "graphics", "cd", "described"};
+static const char *const card_names[] = {"nics", "cirrus", "usb"};
+
+static bool cards;                   /* the machine of the test that runs */
+static uint64_t vram_gfn = VRAM_GFN; /* where the domain has its video memory */
 
 static char *directory;
 
-/* ---- the machine of golden.xds ---- */
+/* ---- the machines of the scripts ---- */
 
 struct fixture {
     struct machine *m;
@@ -53,8 +60,7 @@ static void add_backend(struct fixture *f, struct object_desc *o)
     object_desc_free(o);
 }
 
-static void add_drive(struct fixture *f, const char *driver, const char *bus, const char *id,
-                      off_t size)
+static void add_medium(struct fixture *f, const char *id, off_t size, bool read_only)
 {
     g_autofree char *file = g_strdup_printf("%s/%s", directory, id);
     int fd;
@@ -65,11 +71,38 @@ static void add_drive(struct fixture *f, const char *driver, const char *bus, co
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(ftruncate(fd, size), ==, 0);
     close(fd);
-    add_backend(f,
-                object_desc_make(OBJECT_BACKEND, BACKEND_BLOCK, "raw", id, "file", file,
-                                 "read-only", strcmp(driver, "ide-cd") == 0 ? "on" : NULL, NULL));
+    add_backend(f, object_desc_make(OBJECT_BACKEND, BACKEND_BLOCK, "raw", id, "file", file,
+                                    "read-only", read_only ? "on" : NULL, NULL));
+}
+
+static void add_drive(struct fixture *f, const char *driver, const char *bus, const char *id,
+                      off_t size)
+{
+    add_medium(f, id, size, strcmp(driver, "ide-cd") == 0);
     g_ptr_array_add(f->desc.objects, object_desc_make(OBJECT_DEVICE, 0, driver, id, "drive", id,
                                                       "bus", bus, "unit", "0", NULL));
+}
+
+static void add_device(struct fixture *f, struct object_desc *o)
+{
+    g_ptr_array_add(f->desc.objects, o);
+}
+
+static void add_cards(struct fixture *f)
+{
+    add_medium(f, "stick", STICK_SIZE, false);
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "cirrus-vga", NULL, "vgamem_mb", "8", NULL));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "piix3-usb-uhci", NULL, "addr", "01.2", NULL));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "rtl8139", "nic0", "mac", "00:16:3e:00:00:01",
+                                   "rombar", "0", "addr", "04", NULL));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "e1000", "nic1", "mac", "00:16:3e:00:00:02",
+                                   "rombar", "0", "addr", "05", NULL));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "usb-hub", NULL, "port", "1", NULL));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "usb-tablet", NULL, "port", "1.1", NULL));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "usb-kbd", NULL, "port", "1.2", NULL));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "usb-storage", NULL, "port", "2", "drive",
+                                   "stick", NULL));
+    add_drive(f, "ide-hd", "0", "ide0-hd0", DISK_SIZE);
 }
 
 static struct fixture *fixture_new(void)
@@ -90,12 +123,16 @@ static struct fixture *fixture_new(void)
     g_ptr_array_add(f->desc.objects, object_desc_make(OBJECT_DEVICE, 0, "isa-serial", "serial0",
                                                       "chardev", "serial0", NULL));
     g_ptr_array_add(f->desc.objects, object_desc_new(OBJECT_DEVICE, 0, "xen-platform", NULL));
-    g_ptr_array_add(f->desc.objects,
-                    object_desc_make(OBJECT_DEVICE, 0, "VGA", NULL, "vgamem_mb", "16", NULL));
-    add_drive(f, "ide-hd", "0", "ide0-hd0", DISK_SIZE);
-    add_drive(f, "ide-cd", "1", "ide-5632", DISC_SIZE);
+    if (cards) {
+        add_cards(f);
+    } else {
+        add_device(f, object_desc_make(OBJECT_DEVICE, 0, "VGA", NULL, "vgamem_mb", "16", NULL));
+        add_drive(f, "ide-hd", "0", "ide0-hd0", DISK_SIZE);
+        add_drive(f, "ide-cd", "1", "ide-5632", DISC_SIZE);
+    }
     /* The domain has its video memory already. */
-    g_assert_cmpint(hv_memory_populate(f->m->hv, VRAM_GFN, VRAM_PAGES), ==, 0);
+    g_assert_cmpint(hv_memory_populate(f->m->hv, vram_gfn, cards ? CIRRUS_PAGES : VRAM_PAGES), ==,
+                    0);
     g_assert_cmpint(board_build(f->m, &f->desc, &err), ==, 0);
     g_assert_no_error(err);
     machine_complete(f->m);
@@ -295,9 +332,9 @@ static void settle(struct machine *m)
 static void run_guest(struct machine *m)
 {
     static const struct fuzz_range ports[] = {
-        {0x1f0, 8},  {0x3f6, 1},   {0x170, 8}, {0x376, 1}, {0x3b4, 2}, {0x3ba, 1},
-        {0x3c0, 32}, {0x1ce, 3},   {0x60, 1},  {0x64, 1},  {0x70, 2},  {0x3f8, 8},
-        {0x00, 16},  {0xc000, 16}, {0x10, 4},  {0},
+        {0x1f0, 8}, {0x3f6, 1},    {0x170, 8},   {0x376, 1},   {0x3b4, 2}, {0x3ba, 1}, {0x3c0, 32},
+        {0x1ce, 3}, {0x60, 1},     {0x64, 1},    {0x70, 2},    {0x3f8, 8}, {0x00, 16}, {0xc000, 16},
+        {0x10, 4},  {0xc100, 256}, {0xc200, 64}, {0xc300, 32}, {0},
     };
     g_autoptr(GRand) rand = g_rand_new_with_seed(4);
     unsigned width, height;
@@ -325,6 +362,17 @@ static void assert_one_line(const GError *err)
     }
 }
 
+/* The domain has its video memory wherever the guest put it. */
+static struct fixture *fixture_after(const struct fixture *f)
+{
+    struct fixture *next;
+
+    vram_gfn = f->m->hv->vram_gfn;
+    next = fixture_new();
+    vram_gfn = VRAM_GFN;
+    return next;
+}
+
 /* Takes `s` over. True when it was loaded. */
 static bool try(struct trial *t, GByteArray *s)
 {
@@ -340,11 +388,12 @@ static bool try(struct trial *t, GByteArray *s)
         t->refused++;
     } else {
         GByteArray *again;
-        struct fixture *next = fixture_new();
+        struct fixture *next;
 
         g_assert_no_error(err);
         run_guest(t->f->m);
         again = save(t->f->m);
+        next = fixture_after(t->f);
         g_assert_cmpint(machine_load(next->m, again->data, again->len, &err), ==, 0);
         g_assert_no_error(err);
         fixture_free(next);
@@ -684,7 +733,21 @@ static void test_values(gconstpointer name)
     g_byte_array_unref(s);
 }
 
-int main(int argc, char **argv)
+struct case_of_test {
+    const char *name;
+    bool cards;
+    GTestDataFunc run;
+};
+
+static void run_case(gconstpointer data)
+{
+    const struct case_of_test *c = data;
+
+    cards = c->cards;
+    c->run(c->name);
+}
+
+static void add_cases(const char *name, bool of_cards)
 {
     static const struct {
         const char *what;
@@ -693,22 +756,36 @@ int main(int argc, char **argv)
         {"loads", test_loads},     {"flipped", test_flipped}, {"cut", test_cut},
         {"records", test_records}, {"fields", test_fields},   {"values", test_values},
     };
+
+    /* All states of a machine have the same fields: those of one are tried one by one. */
+    for (unsigned i = 0; i < (of_cards && strcmp(name, "usb") != 0 ? 2 : G_N_ELEMENTS(tests));
+         i++) {
+        g_autofree char *path = g_strdup_printf("/state/golden/%s/%s", name, tests[i].what);
+        struct case_of_test *c = g_new(struct case_of_test, 1);
+
+        *c = (struct case_of_test){name, of_cards, tests[i].run};
+        g_test_add_data_func_full(path, c, run_case, g_free);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const media[] = {"ide0-hd0", "ide-5632", "stick"};
     int status;
 
     g_test_init(&argc, &argv, NULL);
     memset(log_levels, XLOG_ERROR, sizeof(log_levels));
     directory = g_dir_make_tmp("xendm-golden-XXXXXX", NULL);
     for (unsigned n = 0; n < G_N_ELEMENTS(names); n++) {
-        for (unsigned i = 0; i < G_N_ELEMENTS(tests); i++) {
-            g_autofree char *path = g_strdup_printf("/state/golden/%s/%s", names[n], tests[i].what);
-
-            g_test_add_data_func(path, names[n], tests[i].run);
-        }
+        add_cases(names[n], false);
     }
     g_test_add_func("/state/golden/pio/goes-on", test_goes_on);
+    for (unsigned n = 0; n < G_N_ELEMENTS(card_names); n++) {
+        add_cases(card_names[n], true);
+    }
     status = g_test_run();
-    for (unsigned i = 0; i < 2; i++) {
-        g_autofree char *file = g_build_filename(directory, i ? "ide0-hd0" : "ide-5632", NULL);
+    for (unsigned i = 0; i < G_N_ELEMENTS(media); i++) {
+        g_autofree char *file = g_build_filename(directory, media[i], NULL);
 
         g_unlink(file);
     }
