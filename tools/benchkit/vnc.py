@@ -101,7 +101,7 @@ def play(screen, scene, rate, seconds):
 
 
 def watched(b, g, screen, scene, rate, encoding):
-    """kB, ms of CPU and updates a second, for a viewer that asks for this encoding."""
+    """kB and ms of CPU an update, and updates a second, for a viewer that asks for this encoding."""
     with Qmp(os.path.join(g.dir, "qmp-libxl-1")) as qmp:
         port = int(qmp("query-vnc")["service"])
     viewer = rfb.Viewer(port, encoding)
@@ -118,7 +118,7 @@ def watched(b, g, screen, scene, rate, encoding):
     finally:
         viewer.close()
     cpu, size, updates = (a - b for a, b in zip(after, before))
-    return size / 1000 / seconds, cpu / 1e6 / seconds, updates / seconds
+    return size / 1000 / updates, cpu / 1e6 / updates, updates / seconds
 
 
 def vnc(b):
@@ -130,8 +130,8 @@ def vnc(b):
         for name, encoding in ENCODINGS.items():
             k = f"vnc_{key}_{name.lower()}"
             jobs.append((scene, rate, encoding,
-                         (b.row(k, f"VNC, {name}: {what}", "kB/s"),
-                          b.row(k + "_cpu", "... CPU, all processes", "ms/s", budget=[("qemu", 0.5, "<= 1/2 QEMU")]),
+                         (b.row(k, f"VNC, {name}: {what}: an update", "kB"),
+                          b.row(k + "_cpu", "... CPU for it, all processes", "ms", budget=[("qemu", 0.5, "<= 1/2 QEMU")]),
                           b.row(k + "_updates", "... updates", "/s", better="more"))))
     wakes = b.row("vnc_none", "No viewer, text scrolls: wake-ups", "/s", budget=[("", 0, "0")])
     for rep in range(min(b.reps, 1 if b.quick else 3)):
