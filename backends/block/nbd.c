@@ -51,7 +51,8 @@ struct nbd {
     bool said_cut, said_gone;  /* in the log, once each */
     GSource *source;
     gpointer keeper_tag, fd_tag;
-    int watched; /* descriptor of fd_tag */
+    int watched;         /* descriptor of fd_tag */
+    GIOCondition events; /* and what is waited for on it */
 };
 
 /* One request on its way. */
@@ -513,8 +514,11 @@ static GIOCondition wanted(const struct nbd *n)
            (direction & LIBNBD_AIO_DIRECTION_WRITE ? G_IO_OUT : 0) | G_IO_HUP | G_IO_ERR;
 }
 
+/* GLib wakes its loop for each change that it is told of, even for one that is none. */
 static void watch(struct nbd *n)
 {
+    GIOCondition events = n->link.handle ? wanted(n) : 0;
+
     if (n->fd_tag && n->watched != n->link.fd) {
         g_source_remove_unix_fd(n->source, n->fd_tag);
         n->fd_tag = NULL;
@@ -525,10 +529,11 @@ static void watch(struct nbd *n)
     }
     n->watched = n->link.fd;
     if (n->link.handle && !n->fd_tag) {
-        n->fd_tag = g_source_add_unix_fd(n->source, n->link.fd, wanted(n));
-    } else if (n->link.handle) {
-        g_source_modify_unix_fd(n->source, n->fd_tag, wanted(n));
+        n->fd_tag = g_source_add_unix_fd(n->source, n->link.fd, events);
+    } else if (n->link.handle && events != n->events) {
+        g_source_modify_unix_fd(n->source, n->fd_tag, events);
     }
+    n->events = events;
 }
 
 /* When there is something to do that no descriptor tells of; -1: never. */
