@@ -143,6 +143,20 @@ def test_names(tmp):
     want(plain(tmp, "qcow2", base)[200 * 512:200 * 512 + 4] == (200).to_bytes(4, "little"), "the backing file was written")
 
 
+def test_idle(tmp):
+    """nothing runs while nobody asks the disk for anything"""
+    m, disk = start(tmp, make(tmp, "qcow2"), "qcow2")
+    want(disk.dma(100, 8) == FINE + (4,), "a read")
+    m.qmp.ok("query-status")
+    time.sleep(0.2)             # what the read left to do
+    clock = (~m.pid() << 3) | 2             # Linux' id of the CPU time of another process
+    before = time.clock_gettime_ns(clock)
+    time.sleep(1)
+    used = time.clock_gettime_ns(clock) - before
+    want(used < 10_000_000, used, "ns of CPU in a second")
+    m.end()
+
+
 def test_lock(tmp):
     """an image that another has is refused, in QEMU's words; one that is no qcow2, too; and one that is not there"""
     path = make(tmp, "qcow2")
@@ -637,7 +651,7 @@ def test_silent(tmp):
     m.logged("1 disk requests do not come back")
 
 
-TESTS = [test_qcow2, test_vpc, test_qed, test_vmdk, test_names, test_lock, test_absent, test_killed_clean, test_killed_dirty,
+TESTS = [test_qcow2, test_vpc, test_qed, test_vmdk, test_names, test_idle, test_lock, test_absent, test_killed_clean, test_killed_dirty,
          test_killed_for_good, test_stopped, test_update, test_migration, test_restricted, test_change, test_change_restricted,
          test_change_backing, test_nbd, test_toy, test_sizes, test_read_only, test_hello, test_error,
          test_cookies, test_short, test_magic, test_structured, test_shrinks, test_silent]
