@@ -35,6 +35,20 @@ def cpu_of(pid):
     return sum(cpu_ns(p) for p in family(pid))
 
 
+def servers(image):
+    """Image servers, which are nobody's children: those that have this file among their arguments."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                args = f.read().split(b"\0")
+        except OSError:
+            continue
+        if os.path.basename(args[0]) == b"qemu-nbd" and any(image.encode() in a for a in args[1:]):
+            found.append(int(pid))
+    return found
+
+
 def family(pid):
     """A process and all its descendants."""
     return [pid] + [p for child in children(pid) for p in family(child)]

@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from .guest import TIMED_OUT, Failed
-from .processes import cpu_of
+from .processes import cpu_ns, cpu_of, servers
 
 RING, RING_PAGES, FIRST_REF = 0x1000, 8, 100        # the ring's first page; eight of them have room for 256 requests
 DEVICE = 51712                                      # xvda
@@ -76,6 +76,11 @@ def rows_for(b, key, what, budgets):
 
 
 def measure(b, jobs, fronts, guests, images):
+    beside = {name: servers(images[name]) for name in guests}
+
+    def used(name):
+        return cpu_of(guests[name].pid) + sum(map(cpu_ns, beside[name]))
+
     for rep in range(b.reps):
         for way, size, depth, order, total, rows in jobs:
             rate, latency, cpu = rows
@@ -84,9 +89,9 @@ def measure(b, jobs, fronts, guests, images):
                 with open(images[name], "rb") as f:
                     os.fdatasync(f.fileno())
                 front.cpu("spin 200")
-                before = cpu_of(guests[name].pid)
+                before = used(name)
                 r = front.bench(way, n, size, depth, order, b.sectors)
-                cpu.add(name, (cpu_of(guests[name].pid) - before) / 1000 / n)
+                cpu.add(name, (used(name) - before) / 1000 / n)
                 rate.add(name, n * size / r["total"] * 1e3)
                 latency.add(name, r["p50"] / 1000)
         b.say(f"{b.group}, round {rep + 1} of {b.reps}")
