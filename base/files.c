@@ -36,14 +36,14 @@ const char *files_why(int error)
                                  : g_strerror(error);
 }
 
-/* ---- reading ---- */
+/* ---- images ---- */
 
 static bool is_image(const struct stat *st)
 {
     return S_ISREG(st->st_mode) || S_ISBLK(st->st_mode);
 }
 
-static int open_read(const char *path)
+static int open_image(const char *path, int mode)
 {
     struct stat st;
     int fd;
@@ -52,7 +52,7 @@ static int open_read(const char *path)
         return -EINVAL;
     }
     do {
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        fd = open(path, mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     } while (fd < 0 && errno == EINTR);
     if (fd < 0) {
         return -errno;
@@ -67,7 +67,12 @@ static int open_read(const char *path)
 
 int files_open_read(const char *path)
 {
-    return by ? by->open_read(path) : open_read(path);
+    return by ? by->open_read(path) : open_image(path, O_RDONLY);
+}
+
+int files_open_write(const char *path)
+{
+    return by ? by->open_write(path) : open_image(path, O_RDWR);
 }
 
 int files_serve_image(const char *format, const char *path, int fd)

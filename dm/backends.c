@@ -6,6 +6,7 @@
 #include <xendm/block.h>
 #include <xendm/error.h>
 #include <xendm/evtchn.h>
+#include <xendm/foreign.h>
 #include <xendm/grants.h>
 #include <xendm/handover.h>
 #include <xendm/instance.h>
@@ -198,7 +199,10 @@ int daemon_pv_open(struct daemon *d, GError **err)
     }
     d->grants = grants_open(d->desc->domid, &why);
     d->pv_events = d->grants ? evtchn_open(d->desc->domid, -1, &why) : NULL;
-    if (d->pv_events) {
+    if (d->pv_events && instance_serves(instance_kind(d->desc->type), "vfb")) {
+        d->foreign = foreign_open(d->desc->domid, &why);
+    }
+    if (d->pv_events && !why) {
         return 0;
     }
     g_clear_pointer(&d->grants, grants_close);
@@ -245,6 +249,7 @@ int daemon_pv_build(struct daemon *d, GError **err)
     struct pv_host host = {.domid = d->desc->domid,
                            .xs = d->xenstore,
                            .grants = d->grants,
+                           .foreign = d->foreign,
                            .backends = d->backends,
                            .display = d->display,
                            .input = d->input};
@@ -300,6 +305,7 @@ void daemon_pv_close(struct daemon *d)
     g_clear_pointer(&d->pv, pv_bus_free);
     g_clear_pointer(&d->pv_served, g_free);
     g_clear_pointer(&d->pv_events, evtchn_close);
+    g_clear_pointer(&d->foreign, foreign_close);
     g_clear_pointer(&d->grants, grants_close);
 }
 

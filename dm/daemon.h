@@ -20,6 +20,7 @@
 struct backend_set;
 struct display;
 struct evtchn;
+struct foreign;
 struct grants;
 struct guestmem;
 struct handover;
@@ -55,6 +56,7 @@ struct daemon {
     struct pv_bus *pv; /* NULL: PV devices are not served */
     const struct pv_class **pv_served;
     struct grants *grants;
+    struct foreign *foreign;
     struct evtchn *pv_events;
     GMainLoop *loop;
     int argc; /* as main() got them */

@@ -277,17 +277,6 @@ static bool device_read_only(int fd)
            read_only;
 }
 
-/* Before the sandbox only: no medium that can be changed is written to. */
-static int open_to_write(const char *file)
-{
-    int fd;
-
-    do {
-        fd = open(file, O_RDWR | O_CLOEXEC);
-    } while (fd < 0 && errno == EINTR);
-    return fd < 0 ? -errno : fd;
-}
-
 static int open_file(const char *id, const struct block_options *o, GError **err)
 {
     int fd = o->fd;
@@ -303,7 +292,7 @@ static int open_file(const char *id, const struct block_options *o, GError **err
     if (check_kind(o->file, err) < 0) {
         return -EINVAL;
     }
-    fd = o->read_only ? files_open_read(o->file) : open_to_write(o->file);
+    fd = o->read_only ? files_open_read(o->file) : files_open_write(o->file);
     if (fd < 0) {
         g_set_error(err, XENDM_ERROR, -fd, "drive %s: cannot open '%s'%s: %s", id, o->file,
                     o->read_only ? "" : " for writing", files_why(-fd));

@@ -863,6 +863,11 @@ void chardev_set_frontend(struct chardev *cd, const struct chardev_frontend *fro
     }
 }
 
+bool chardev_has_frontend(const struct chardev *cd)
+{
+    return cd->frontend != NULL;
+}
+
 const char *chardev_label(const struct chardev *cd)
 {
     return cd->b.id;

@@ -4,7 +4,8 @@
 
 const struct pv_class *const *pv_classes(void)
 {
-    static const struct pv_class *const classes[] = {&pv_kbd_class, &pv_blk_class, NULL};
+    static const struct pv_class *const classes[] = {&pv_kbd_class, &pv_blk_class,
+                                                     &pv_console_class, &pv_fb_class, NULL};
 
     return classes;
 }

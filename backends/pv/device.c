@@ -12,6 +12,7 @@
 #include <xendm/error.h>
 #include <xendm/evtchn.h>
 #include <xendm/facts.h>
+#include <xendm/foreign.h>
 #include <xendm/grants.h>
 #include <xendm/handover.h>
 #include <xendm/log.h>
@@ -88,6 +89,17 @@ int pv_write(struct pv_device *dev, const char *key, const char *fmt, ...)
     return rc;
 }
 
+int pv_write_front(struct pv_device *dev, const char *key, const char *value)
+{
+    g_autofree char *path = key_path(dev, true, key);
+    int rc = dev->link->front[0] ? xenstore_write(dev->bus->host.xs, path, value) : -ENOENT;
+
+    if (rc < 0) {
+        log_warning(LOG_BACKEND, "cannot write %s: %s", path, g_strerror(-rc));
+    }
+    return rc;
+}
+
 /* Not there, or garbage: PV_UNKNOWN. False: xenstore does not say. */
 static bool read_state(struct pv_device *dev, bool front, enum pv_state *state)
 {
@@ -136,6 +148,17 @@ void pv_unmask(struct pv_device *dev)
     }
 }
 
+static int mapped(struct pv_device *dev, unsigned count, int e, GError **err)
+{
+    if (!dev->ring) {
+        g_set_error(err, XENDM_ERROR, -e, "cannot map its ring (%u pages): %s", count,
+                    g_strerror(-e));
+        return e;
+    }
+    dev->ring_pages = count;
+    return 0;
+}
+
 static int map_ring(struct pv_device *dev, const uint32_t *refs, unsigned count, GError **err)
 {
     int e = 0;
@@ -143,35 +166,47 @@ static int map_ring(struct pv_device *dev, const uint32_t *refs, unsigned count,
     dev->ring = count > PV_RING_PAGES_MAX
                     ? (e = -EINVAL, NULL)
                     : grants_map(dev->bus->host.grants, refs, count, true, &e);
-    if (!dev->ring) {
-        g_set_error(err, XENDM_ERROR, -e, "cannot map its ring (%u pages): %s", count,
-                    g_strerror(-e));
-        return e;
+    dev->link->by_frame = false;
+    if (dev->ring) {
+        memcpy(dev->link->refs, refs, count * sizeof(refs[0]));
     }
-    dev->ring_pages = count;
-    memcpy(dev->link->refs, refs, count * sizeof(refs[0]));
-    return 0;
+    return mapped(dev, count, e, err);
+}
+
+static int map_frame(struct pv_device *dev, uint64_t frame, GError **err)
+{
+    int e = 0;
+
+    dev->ring = foreign_map(dev->bus->host.foreign, &frame, 1, true, &e);
+    dev->link->by_frame = true;
+    dev->link->frame = frame;
+    return mapped(dev, 1, e, err);
+}
+
+static void unmap_ring(struct pv_device *dev)
+{
+    if (dev->ring && dev->link->by_frame) {
+        foreign_unmap(dev->bus->host.foreign, dev->ring, dev->ring_pages);
+    } else if (dev->ring) {
+        grants_unmap(dev->bus->host.grants, dev->ring, dev->ring_pages);
+    }
+    dev->ring = NULL;
 }
 
 static void detach(struct pv_device *dev)
 {
     const struct pv_host *host = &dev->bus->host;
 
-    if (dev->ring) {
-        grants_unmap(host->grants, dev->ring, dev->ring_pages);
-        dev->ring = NULL;
-    }
+    unmap_ring(dev);
     if (dev->link->port >= 0) {
         evtchn_unbind(host->events, (unsigned)dev->link->port);
         dev->link->port = -1;
     }
 }
 
-int pv_attach(struct pv_device *dev, const uint32_t *refs, unsigned count, uint32_t port,
-              GError **err)
+/* The ring is mapped, or that failed with `rc`. */
+static int attach(struct pv_device *dev, int rc, uint32_t port, GError **err)
 {
-    int rc = map_ring(dev, refs, count, err);
-
     if (rc == 0) {
         rc = dev->link->port = evtchn_bind(dev->bus->host.events, port, rang, dev);
         if (rc < 0) {
@@ -187,6 +222,17 @@ int pv_attach(struct pv_device *dev, const uint32_t *refs, unsigned count, uint3
         detach(dev);
     }
     return rc < 0 ? rc : 0;
+}
+
+int pv_attach(struct pv_device *dev, const uint32_t *refs, unsigned count, uint32_t port,
+              GError **err)
+{
+    return attach(dev, map_ring(dev, refs, count, err), port, err);
+}
+
+int pv_attach_frame(struct pv_device *dev, uint64_t frame, uint32_t port, GError **err)
+{
+    return attach(dev, map_frame(dev, frame, err), port, err);
 }
 
 int pv_read_port(struct pv_device *dev, uint32_t *port, GError **err)
@@ -337,6 +383,10 @@ static bool find_front(struct pv_device *dev)
     }
     g_free(link->front);
     link->front = g_steal_pointer(&front);
+    if (dev->class->ours && !dev->class->ours(dev)) {
+        link->front[0] = '\0'; /* as it is now: it is looked at again when our directory changes */
+        return false;
+    }
     state = key_path(dev, true, "state");
     link->watch = xenstore_watch(dev->bus->host.xs, state, front_changed, dev);
     if (!link->watch) {
@@ -457,8 +507,7 @@ void pv_device_free(struct pv_device *dev)
 
     if (dev->ring) {
         dev->class->disconnect(dev);
-        grants_unmap(dev->bus->host.grants, dev->ring, dev->ring_pages);
-        dev->ring = NULL;
+        unmap_ring(dev);
     }
     if (dev->class->removed) {
         dev->class->removed(dev, link->leaving);
@@ -490,9 +539,13 @@ void pv_device_hand_over(const struct pv_device *dev, struct handover *to, const
 {
     handover_put_int(to, group, "state", (int)dev->state);
     handover_put_int(to, group, "failed", dev->link->failed);
-    if (dev->ring) {
+    if (dev->ring && dev->link->by_frame) {
+        handover_put_bytes(to, group, "frame", &dev->link->frame, sizeof(dev->link->frame));
+    } else if (dev->ring) {
         handover_put_bytes(to, group, "refs", dev->link->refs,
                            dev->ring_pages * sizeof(dev->link->refs[0]));
+    }
+    if (dev->ring) {
         handover_put_int(to, group, "port", dev->link->port);
     }
     if (dev->class->hand_over) {
@@ -500,19 +553,41 @@ void pv_device_hand_over(const struct pv_device *dev, struct handover *to, const
     }
 }
 
-static int take_over_ring(struct pv_device *dev, const uint8_t *bytes, size_t len,
-                          const struct handover *from, const char *group, GError **err)
+static int take_over_pages(struct pv_device *dev, const struct handover *from, const char *group,
+                           GError **err)
 {
-    uint32_t refs[PV_RING_PAGES_MAX];
-    int64_t port = handover_int(from, group, "port", -1);
-    int rc;
+    size_t len = 0, frame_len = 0;
+    g_autofree uint8_t *refs = handover_bytes(from, group, "refs", &len);
+    g_autofree uint8_t *frame = handover_bytes(from, group, "frame", &frame_len);
+    uint32_t list[PV_RING_PAGES_MAX];
+    uint64_t number;
 
-    if (len == 0 || len > sizeof(refs) || port < 0 || port > INT32_MAX) {
+    if (frame && frame_len == sizeof(number)) {
+        memcpy(&number, frame, sizeof(number));
+        return map_frame(dev, number, err);
+    }
+    if (!refs || len == 0 || len > sizeof(list)) {
         g_set_error(err, XENDM_ERROR, EINVAL, "what is left of it is no ring");
         return -EINVAL;
     }
-    memcpy(refs, bytes, len);
-    rc = map_ring(dev, refs, (unsigned)(len / sizeof(refs[0])), err);
+    memcpy(list, refs, len);
+    return map_ring(dev, list, (unsigned)(len / sizeof(list[0])), err);
+}
+
+static int take_over_ring(struct pv_device *dev, const struct handover *from, const char *group,
+                          GError **err)
+{
+    int64_t port = handover_int(from, group, "port", -1);
+    int rc;
+
+    if (port < 0) { /* it was not connected */
+        return 0;
+    }
+    if (port > INT32_MAX) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "what is left of it is no port");
+        return -EINVAL;
+    }
+    rc = take_over_pages(dev, from, group, err);
     if (rc < 0) {
         return rc;
     }
@@ -525,15 +600,12 @@ static int take_over_ring(struct pv_device *dev, const uint8_t *bytes, size_t le
 int pv_device_take_over(struct pv_device *dev, const struct handover *from, const char *group,
                         GError **err)
 {
-    size_t len = 0;
-    g_autofree uint8_t *refs = handover_bytes(from, group, "refs", &len);
-
     dev->state = (enum pv_state)CLAMP(handover_int(from, group, "state", 0), 0, PV_CLOSED);
     dev->link->failed = handover_int(from, group, "failed", 0);
     if (dev->class->take_over && dev->class->take_over(dev, from, group, err) < 0) {
         return -EIO;
     }
-    return refs ? take_over_ring(dev, refs, len, from, group, err) : 0;
+    return take_over_ring(dev, from, group, err);
 }
 
 /* ---- what is said of it ---- */

@@ -27,6 +27,8 @@ struct pv_link {
     char *front;                  /* the front end's, "" while it is not known */
     struct xenstore_watch *watch; /* on the front end's state */
     uint32_t refs[PV_RING_PAGES_MAX];
+    uint64_t frame; /* of the ring, instead of a reference */
+    bool by_frame;
     int port;       /* of ours; -1: none */
     bool draining;  /* it was disconnected and is busy still */
     bool look;      /* when the bus goes on */
@@ -38,7 +40,7 @@ struct pv_link {
     unsigned connections;
 };
 
-extern const struct pv_class pv_kbd_class, pv_blk_class;
+extern const struct pv_class pv_kbd_class, pv_blk_class, pv_console_class, pv_fb_class;
 
 /* ---- device.c ---- */
 

@@ -275,7 +275,7 @@ static void send_event(struct input *in, const struct seat_event *e)
 /* All of them or, if one is wrong, none. */
 static void run_input_send_event(struct qmp_call *call, JsonObject *args)
 {
-    struct input *in = call->qmp->target->machine->input;
+    struct input *in = call->qmp->target->input;
     JsonNode *list = json_object_get_member(args, "events");
     const char *device = qmp_arg_string(args, "device");
     struct seat_event events[SEAT_EVENTS_MAX];
@@ -321,7 +321,7 @@ static void build_mouse(void *opaque, const struct input_pointer *p)
 
 static void run_query_mice(struct qmp_call *call, JsonObject *args)
 {
-    struct input *in = call->qmp->target->machine->input;
+    struct input *in = call->qmp->target->input;
     JsonBuilder *b = json_builder_new();
 
     json_builder_begin_array(b);
@@ -340,7 +340,7 @@ static void mouse_line(void *opaque, const struct input_pointer *p)
 
 void hmp_info_mice(struct qmp *qmp, GString *text, const char *arg)
 {
-    struct input *in = qmp->target->machine->input;
+    struct input *in = qmp->target->input;
 
     if (in) {
         input_foreach_pointer(in, mouse_line, text);
@@ -374,7 +374,7 @@ static int read_numbers(const char *arg, int *numbers, int most)
 static struct input *numbers_for_input(struct qmp_call *call, const char *arg, int *numbers,
                                        int least, int most, const char *usage)
 {
-    struct input *in = call->qmp->target->machine->input;
+    struct input *in = call->qmp->target->input;
     int n = read_numbers(arg, numbers, most);
 
     if (!in || n < least) {

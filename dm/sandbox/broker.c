@@ -141,6 +141,9 @@ static int answer(struct broker *b, const struct broker_request *q, int fd, int 
     case BROKER_OPEN_READ:
         *give = rules_open_read(b->rules, q->path);
         return *give < 0 ? *give : 0;
+    case BROKER_OPEN_WRITE:
+        *give = rules_open_write(b->rules, q->path);
+        return *give < 0 ? *give : 0;
     case BROKER_PICTURE_BEGIN:
         *give = begin_picture(b, q->path, &picture);
         *value = (int32_t)picture;

@@ -18,6 +18,7 @@
 
 enum broker_op {
     BROKER_OPEN_READ,
+    BROKER_OPEN_WRITE,
     BROKER_PICTURE_BEGIN,
     BROKER_PICTURE_END, /* argument: whether it is complete; picture */
     BROKER_REMOVE_SOCKET,
@@ -57,11 +58,17 @@ struct broker_rules *rules_new(const struct machine_desc *desc, bool locked_up,
 int rules_open_read(const struct broker_rules *r, const char *path);
 /* A descriptor that was passed, or one of what has that name, or -errno: it may be served. */
 int rules_open_image(const struct broker_rules *r, const char *format, const char *path, int fd);
+int rules_open_write(const struct broker_rules *r, const char *path);
 /* `*dir`: the directory to make it in, to be closed; 0 or -errno. */
 int rules_picture_place(const struct broker_rules *r, const char *path, int *dir);
 bool rules_is_socket(const struct broker_rules *r, const char *path);
 /* A descriptor of the program, which a script's interpreter inherits, or -errno. */
 int rules_open_program(const struct broker_rules *r, const char *path);
+
+/* ---- images.c ---- */
+
+/* A PV disk of the domain has this image; `write`: to be written to. */
+bool images_is_named(unsigned domid, const char *path, bool write);
 
 /* ---- broker-client.c ---- */
 

@@ -72,6 +72,13 @@ static int serve_image(const char *format, const char *path, int fd)
     return rc < 0 ? rc : fd < 0 ? -EMFILE : fd;
 }
 
+static int open_write(const char *path)
+{
+    struct broker_request q = {.op = BROKER_OPEN_WRITE};
+
+    return call_for_fd(&q, path, NULL);
+}
+
 static int picture_begin(const char *path, unsigned *picture)
 {
     struct broker_request q = {.op = BROKER_PICTURE_BEGIN};
@@ -106,6 +113,7 @@ static int drop_cache(int fd)
 static const struct files_ops ops = {
     .open_read = open_read,
     .serve_image = serve_image,
+    .open_write = open_write,
     .picture_begin = picture_begin,
     .picture_end = picture_end,
     .remove_socket = remove_socket,

@@ -31,6 +31,7 @@ struct broker_rules {
     GPtrArray *named; /* absolute names of the command line's, as they stand there */
     GPtrArray *dirs;  /* where those are, without links */
     bool locked_up;
+    unsigned domid;
     char *own_program;
     char **firmware; /* directories */
     gid_t groups[GROUPS_MAX];
@@ -73,6 +74,7 @@ struct broker_rules *rules_new(const struct machine_desc *desc, bool locked_up,
     r->named = g_ptr_array_new();
     r->dirs = g_ptr_array_new();
     r->locked_up = locked_up;
+    r->domid = desc->domid;
     r->own_program = g_strdup(own_program);
     r->firmware = g_strsplit(firmware_dirs(), ":", -1);
     r->group_count = getgroups(GROUPS_MAX, r->groups);
@@ -178,7 +180,8 @@ static bool may_read(const struct broker_rules *r, const char *path, int fd, boo
     if (r->locked_up) { /* what is not named, comes as a descriptor */
         return is_among(r->named, path) || (anybody && is_firmware(r, path));
     }
-    return anybody || is_among(r->named, path) || is_cd(&st, name);
+    return anybody || is_among(r->named, path) || is_cd(&st, name) ||
+           images_is_named(r->domid, path, false);
 }
 
 int rules_open_read(const struct broker_rules *r, const char *path)
@@ -220,6 +223,21 @@ int rules_open_image(const struct broker_rules *r, const char *format, const cha
     }
     fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     return fd < 0 ? -errno : fd;
+}
+
+/* ---- writing ---- */
+
+/* An image of a PV disk, which the toolstack named in xenstore. Nothing of the kernel's. */
+int rules_open_write(const struct broker_rules *r, const char *path)
+{
+    int fd =
+        !r->locked_up && images_is_named(r->domid, path, true) ? files_open_write(path) : -EACCES;
+
+    if (fd >= 0 && is_of_kernel(fd)) {
+        close(fd);
+        return -EACCES;
+    }
+    return fd;
 }
 
 /* ---- pictures ---- */

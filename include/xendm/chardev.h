@@ -39,6 +39,8 @@ struct chardev_frontend {
 void chardev_set_frontend(struct chardev *cd, const struct chardev_frontend *frontend,
                           void *opaque);
 
+bool chardev_has_frontend(const struct chardev *cd); /* somebody has it */
+
 /* Takes what it can of `len` bytes and says how many; less than len: `writable` will be called. */
 size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len);
 

@@ -17,6 +17,8 @@
 
 /* For reading: a medium, an option ROM. A descriptor. Nothing but files and block devices. */
 int files_open_read(const char *path);
+/* For reading and writing: a disk's image. */
+int files_open_write(const char *path);
 
 /*
  * The socket of a keeper (backends/block/keeper.c) with a server for that image, for reading, and
@@ -44,6 +46,7 @@ const char *files_why(int error);
 struct files_ops {
     int (*open_read)(const char *path);
     int (*serve_image)(const char *format, const char *path, int fd);
+    int (*open_write)(const char *path);
     int (*picture_begin)(const char *path, unsigned *picture);
     int (*picture_end)(unsigned picture, bool complete);
     int (*remove_socket)(const char *path, dev_t device, ino_t inode);

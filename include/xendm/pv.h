@@ -23,6 +23,7 @@ struct backend_set;
 struct display;
 struct evtchn;
 struct facts;
+struct foreign;
 struct grants;
 struct handover;
 struct input;
@@ -47,6 +48,8 @@ struct pv_class {
     const char *kind; /* of the directory: "qdisk", "vkbd" */
     size_t size;      /* of the instance, which begins with struct pv_device */
 
+    /* Whether it is one of ours, by the front end's keys; else it is left alone. NULL: all are. */
+    bool (*ours)(struct pv_device *dev);
     /* Writes our keys, for the front end to see. NULL: there are none. */
     int (*offer)(struct pv_device *dev, GError **err);
     /* Reads the front end's keys and calls pv_attach(). */
@@ -95,6 +98,7 @@ struct pv_host {
     unsigned domid;
     struct xenstore *xs;
     struct grants *grants;
+    struct foreign *foreign; /* NULL: what knows no grants is not served */
     struct evtchn *events;
     struct backend_set *backends;
     struct display *display; /* NULL: no head that a PV device could draw */
@@ -138,9 +142,14 @@ bool pv_read_flag(struct pv_device *dev, bool front, const char *key); /* not th
 int pv_write(struct pv_device *dev, const char *key, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Into the front end's directory: the little that is for the toolstack there. */
+int pv_write_front(struct pv_device *dev, const char *key, const char *value);
+
 /* Maps the ring and binds the event channel. */
 int pv_attach(struct pv_device *dev, const uint32_t *refs, unsigned count, uint32_t port,
               GError **err);
+/* The same with a ring of one page, by its frame number: protocols that know no grants. */
+int pv_attach_frame(struct pv_device *dev, uint64_t frame, uint32_t port, GError **err);
 /* The front end's "event-channel". */
 int pv_read_port(struct pv_device *dev, uint32_t *port, GError **err);
 

@@ -69,4 +69,15 @@ void xenstore_expect(struct xenstore *xs, bool directory);
  */
 void xenstore_restricted(struct xenstore *xs);
 
+/*
+ * One look by a process that serves nobody and watches nothing: a connection of its own, for as
+ * long as it takes. NULL: xenstored is not there. A value that cannot be read is NULL, a directory
+ * empty; both are the caller's to free.
+ */
+struct xenstore_look;
+struct xenstore_look *xenstore_look_new(void);
+void xenstore_look_free(struct xenstore_look *look);
+char *xenstore_look_read(struct xenstore_look *look, const char *path);
+char **xenstore_look_list(struct xenstore_look *look, const char *path);
+
 #endif

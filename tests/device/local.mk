@@ -11,6 +11,8 @@ device_scripts = \
     tests/device/platform.xds tests/device/pm.xds tests/device/pv-kbd.xds tests/device/pv-qdisk.xds tests/device/reset-port92.xds tests/device/reset.xds \
     tests/device/serial.xds tests/device/strings.xds tests/device/uhci.xds tests/device/usb-storage.xds tests/device/vga-modes.xds tests/device/vga.xds
 
+device_scripts += tests/device/pv-console.xds tests/device/pv-fb.xds
+
 # What was asked for by name is not skipped: without QEMU these fail.
 ORACLE = /usr/libexec/xen-qemu-system-i386
 ORACLE_ACCESSES = 200000

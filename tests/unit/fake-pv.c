@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <xendm/backend.h>
+#include <xendm/display.h>
 #include <xendm/input.h>
 #include <xendm/numbers.h>
 
@@ -78,6 +79,19 @@ void grants_close(struct grants *g)
     g_free(g);
 }
 
+static uint8_t *map_pages(const uint32_t *refs, unsigned count)
+{
+    uint8_t *at =
+        mmap(NULL, count * GRANT_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    for (unsigned i = 0; i < count; i++) {
+        g_assert_true(mmap(at + i * GRANT_PAGE_SIZE, GRANT_PAGE_SIZE, PROT_READ | PROT_WRITE,
+                           MAP_SHARED | MAP_FIXED, memory,
+                           (off_t)refs[i] * GRANT_PAGE_SIZE) != MAP_FAILED);
+    }
+    return at;
+}
+
 void *grants_map(struct grants *g, const uint32_t *refs, unsigned count, bool write, int *error)
 {
     uint8_t *at;
@@ -89,12 +103,7 @@ void *grants_map(struct grants *g, const uint32_t *refs, unsigned count, bool wr
     if (*error) {
         return NULL;
     }
-    at = mmap(NULL, count * GRANT_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    for (unsigned i = 0; i < count; i++) {
-        g_assert_true(mmap(at + i * GRANT_PAGE_SIZE, GRANT_PAGE_SIZE, PROT_READ | PROT_WRITE,
-                           MAP_SHARED | MAP_FIXED, memory,
-                           (off_t)refs[i] * GRANT_PAGE_SIZE) != MAP_FAILED);
-    }
+    at = map_pages(refs, count);
     g->mapped += count;
     return at;
 }
@@ -132,6 +141,47 @@ int grants_copy(struct grants *g, struct grant_copy *parts, unsigned count, bool
         }
     }
     return error;
+}
+
+/* ---- frames ---- */
+
+unsigned fake_foreign_mapped;
+
+struct foreign {
+    char unused;
+};
+
+struct foreign *foreign_open(unsigned domid, GError **err)
+{
+    memory_open();
+    return g_new0(struct foreign, 1);
+}
+
+void foreign_close(struct foreign *f)
+{
+    g_free(f);
+}
+
+void *foreign_map(struct foreign *f, const uint64_t *frames, unsigned count, bool write, int *error)
+{
+    g_autofree uint32_t *refs = g_new(uint32_t, count);
+
+    *error = count == 0 || count > FOREIGN_PAGES_MAX ? -EINVAL : 0;
+    for (unsigned i = 0; !*error && i < count; i++) {
+        *error = frames[i] > FAKE_REFS ? -EFAULT : 0;
+        refs[i] = (uint32_t)frames[i];
+    }
+    if (*error) {
+        return NULL;
+    }
+    fake_foreign_mapped += count;
+    return map_pages(refs, count);
+}
+
+void foreign_unmap(struct foreign *f, void *pages, unsigned count)
+{
+    munmap(pages, count * FOREIGN_PAGE_SIZE);
+    fake_foreign_mapped -= count;
 }
 
 /* ---- event channels: our port is the guest's and a thousand ---- */
@@ -514,7 +564,9 @@ void fake_pv_host_open(struct pv_host *host)
     host->domid = FAKE_DOMID;
     host->xs = fake_xenstore_new();
     host->grants = grants_open(FAKE_DOMID, NULL);
+    host->foreign = foreign_open(FAKE_DOMID, NULL);
     host->events = evtchn_open(FAKE_DOMID, -1, NULL);
+    host->display = display_new();
     host->backends = backend_set_new();
     host->input = input_new();
 }
@@ -525,7 +577,10 @@ void fake_pv_host_close(struct pv_host *host, struct pv_bus *bus)
     g_assert_cmpuint(fake_evtchn_bound(), ==, 0);
     pv_bus_free(bus);
     g_assert_cmpuint(grants_mapped(host->grants), ==, 0);
+    g_assert_cmpuint(fake_foreign_mapped, ==, 0);
     grants_close(host->grants);
+    foreign_close(host->foreign);
+    display_free(host->display);
     evtchn_close(host->events);
     backend_set_free(host->backends);
     input_free(host->input);

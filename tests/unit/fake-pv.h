@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include <xendm/evtchn.h>
+#include <xendm/foreign.h>
 #include <xendm/grants.h>
 #include <xendm/pv.h>
 #include <xendm/xenstore.h>
@@ -25,6 +26,9 @@ void *fake_grant_page(uint32_t ref);
 /* Called before each copy, as the guest's other vCPU. NULL: nobody. */
 extern void (*fake_grant_copying)(void);
 extern unsigned fake_grant_copies; /* calls */
+
+/* ---- frames, for protocols without grants: frame n is the page of reference n, granted or not ---- */
+extern unsigned fake_foreign_mapped; /* pages */
 
 /* ---- event channels ---- */
 /* By the guest, at its port. True: our side was told at once, else it is masked or paused. */
