@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Private to backends/pv: the PV frame buffer. Keys and events are in fb.c, pictures in fb-draw.c. */
+/* Private to backends/pv: the frame buffer. Keys and events are in fb.c, pictures in fb-draw.c. */
 #ifndef BACKENDS_PV_FB_H
 #define BACKENDS_PV_FB_H
 

@@ -18,7 +18,6 @@
 
 enum broker_op {
     BROKER_OPEN_READ,
-    BROKER_OPEN_WRITE,
     BROKER_PICTURE_BEGIN,
     BROKER_PICTURE_END, /* argument: whether it is complete; picture */
     BROKER_REMOVE_SOCKET,
@@ -27,6 +26,7 @@ enum broker_op {
     BROKER_PROGRAM_ENDED,
     BROKER_KILL_PROGRAM,
     BROKER_SERVE_IMAGE, /* by name, or with its descriptor and no name */
+    BROKER_OPEN_WRITE,
 };
 
 struct broker_request {

@@ -150,10 +150,11 @@ static int try_typing(void)
 struct request {
     uint32_t op, argument, picture, reserved;
     uint64_t device, inode;
+    char format[16];
     char path[4096];
 };
 
-enum { OPEN_READ, PICTURE_BEGIN, PICTURE_END, REMOVE_SOCKET, DROP_CACHE, EXECUTE };
+enum { OPEN_READ, PICTURE_BEGIN, PICTURE_END, REMOVE_SOCKET, DROP_CACHE, EXECUTE, OPEN_WRITE = 9 };
 
 /* The first pair of sockets of packets that we made ourselves. */
 static int find_broker(void)
@@ -214,6 +215,12 @@ static int ask_shadow(void)
 static int ask_victim(void)
 {
     return ask(OPEN_READ, victim);
+}
+
+/* No PV disk has it. */
+static int ask_write(void)
+{
+    return ask(OPEN_WRITE, victim);
 }
 
 static int ask_environ(void)
@@ -308,6 +315,7 @@ static const struct attempt {
     {"broker: what anybody may read", ask_allowed, 0},
     {"broker: /etc/shadow", ask_shadow, 0},
     {"broker: another's file", ask_victim, 0},
+    {"broker: write another's file", ask_write, 0},
     {"broker: /proc/1/environ", ask_environ, 0},
     {"broker: /proc/1/status", ask_status, 0},
     {"broker: a picture in /etc", ask_picture, 0},

@@ -27,7 +27,7 @@ void *fake_grant_page(uint32_t ref);
 extern void (*fake_grant_copying)(void);
 extern unsigned fake_grant_copies; /* calls */
 
-/* ---- frames, for protocols without grants: frame n is the page of reference n, granted or not ---- */
+/* ---- frames, for protocols without grants: n is the page of reference n, granted or not ---- */
 extern unsigned fake_foreign_mapped; /* pages */
 
 /* ---- event channels ---- */
