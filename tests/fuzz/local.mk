@@ -27,6 +27,16 @@ tests_fuzz_fuzz_text_CPPFLAGS = $(qmp_test_cppflags)
 tests_fuzz_fuzz_text_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
 tests_fuzz_fuzz_text_LDADD = $(qmp_test_libs)
 
+check_PROGRAMS += tests/fuzz/fuzz-pv
+tests_fuzz_fuzz_pv_SOURCES = tests/fuzz/fuzz-pv.c $(fuzz_driver) tests/unit/fake-pv.c tests/unit/fake-pv.h
+tests_fuzz_fuzz_pv_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
+tests_fuzz_fuzz_pv_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
+tests_fuzz_fuzz_pv_LDADD = libbackendspv.la libbackendschar.la libbackendsblock.la $(UNIT_LIBS)
+
+if !FUZZER
+TESTS += tests/fuzz/fuzz-pv
+endif
+
 if !FUZZER
 TESTS += tests/fuzz/fuzz-board tests/fuzz/fuzz-device tests/fuzz/fuzz-text
 endif

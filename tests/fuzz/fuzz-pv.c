@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * PV front ends that do anything: states, keys and shared pages in any order and with any values, a
+ * toolstack that takes devices away and gives them back, stops, and somebody at the other end. A
+ * target for each kind. fake-pv.c dies when something stays bound or mapped.
+ */
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <glib/gstdio.h>
+#include <linux/input-event-codes.h>
+
+#include <xendm/backend-classes.h>
+#include <xendm/backend.h>
+#include <xendm/display.h>
+#include <xendm/input.h>
+#include <xendm/log.h>
+
+#include "../unit/fake-pv.h"
+#include "fuzz.h"
+
+#define PAGE 1u /* of the ring, by reference and by frame; directory and pixels follow */
+#define PAGES 8u
+#define STEPS_MAX 400u
+
+const unsigned fuzz_short_run = 400;
+const char *const fuzz_targets[] = {"console", "vfb", "vkbd", NULL};
+static const char *kind;
+
+void fuzz_choose(unsigned target)
+{
+    kind = fuzz_targets[target];
+    log_set_level("all", "error");
+}
+
+const struct backend_class *const *backend_classes(void)
+{
+    static const struct backend_class *const classes[] = {&chardev_socket_class, NULL};
+
+    return classes;
+}
+
+/* ---- the world ---- */
+
+struct world {
+    struct pv_host host;
+    struct pv_bus *bus;
+    char *back, *front;
+    struct display_watch *watch;
+    char *dir, *path;
+    int client;
+    bool paused;
+};
+
+static void set(struct world *w, bool front, const char *key, const char *value)
+{
+    g_autofree char *path = g_strdup_printf("%s/%s", front ? w->front : w->back, key);
+
+    fake_xenstore_set(w->host.xs, path, "%s", value);
+}
+
+static void set_number(struct world *w, bool front, const char *key, uint64_t value)
+{
+    g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, value);
+
+    set(w, front, key, text);
+}
+
+static void toolstack_adds(struct world *w)
+{
+    set(w, true, "type", "ioemu");
+    set(w, true, "output", "chardev:c");
+    set(w, true, "state", "1");
+    set(w, false, "frontend", w->front);
+    set(w, false, "frontend-id", "7");
+    set(w, false, "online", "1");
+    set(w, false, "state", "1");
+}
+
+/* A front end that means well, to begin with. */
+static void front_prepares(struct world *w)
+{
+    uint32_t *page = fake_grant_page(PAGE);
+    static const char *const refs[] = {"ring-ref", "page-ref", "page-gref"};
+    static const char *const ports[] = {"port", "event-channel"};
+
+    for (unsigned i = 0; i < PAGES; i++) {
+        fake_grant(PAGE + i, false);
+    }
+    page[4] = 32; /* of vfb: width, height, row, bytes, bits */
+    page[5] = 16;
+    page[6] = 128;
+    page[7] = 4096;
+    page[8] = 32;
+    page[10] = PAGE + 1;
+    *(uint32_t *)fake_grant_page(PAGE + 1) = PAGE + 2;
+    for (unsigned i = 0; i < G_N_ELEMENTS(refs); i++) {
+        set_number(w, true, refs[i], PAGE);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(ports); i++) {
+        set_number(w, true, ports[i], 5);
+    }
+    set(w, true, "feature-update", "1");
+}
+
+static void nothing_resized(void *opaque, unsigned width, unsigned height)
+{
+}
+
+static void nothing_damaged(void *opaque, unsigned x, unsigned y, unsigned width, unsigned height)
+{
+}
+
+static const struct display_viewer viewer = {.resized = nothing_resized,
+                                             .damaged = nothing_damaged};
+
+static void add_channel(struct world *w)
+{
+    struct object_desc *o = object_desc_make(OBJECT_BACKEND, BACKEND_CHAR, "socket", "c", "path",
+                                             w->path, "server", "on", "wait", "off", NULL);
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+
+    if (!backend_add(w->host.backends, o, NULL, NULL)) {
+        g_error("no channel");
+    }
+    object_desc_free(o);
+    g_strlcpy(addr.sun_path, w->path, sizeof(addr.sun_path));
+    w->client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(w->client, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+        g_error("connect");
+    }
+}
+
+static void world_open(struct world *w)
+{
+    fake_pv_host_open(&w->host);
+    w->back = g_strdup_printf("/local/domain/0/backend/%s/7/1", kind);
+    w->front = g_strdup_printf("/local/domain/7/device/%s/1", kind);
+    w->dir = g_dir_make_tmp("xendm-fuzz-XXXXXX", NULL);
+    w->path = g_build_filename(w->dir, "s", NULL);
+    add_channel(w);
+    w->watch = display_watch(w->host.display, &viewer, w);
+    w->bus = pv_bus_new(&w->host, pv_classes());
+    toolstack_adds(w);
+    front_prepares(w);
+    pv_bus_start(w->bus, NULL);
+    fake_pv_settle();
+}
+
+static void world_close(struct world *w)
+{
+    if (w->paused) {
+        pv_bus_resume(w->bus);
+    }
+    display_unwatch(w->watch);
+    fake_xenstore_remove(w->host.xs, w->back);
+    fake_pv_host_close(&w->host, w->bus);
+    close(w->client);
+    g_rmdir(w->dir);
+    g_free(w->dir);
+    g_free(w->path);
+    g_free(w->back);
+    g_free(w->front);
+}
+
+/* ---- what happens ---- */
+
+static void write_key(struct world *w, struct fuzz_input *in)
+{
+    static const char *const keys[] = {
+        "ring-ref", "page-ref",       "page-gref",           "port", "event-channel", "type",
+        "output",   "feature-update", "request-abs-pointer", "tty",  "protocol",
+    };
+    static const char *const values[] = {"",           "0",         "1",     "-1",
+                                         "x",          "chardev:c", "ioemu", "x86_32-abi",
+                                         "x86_64-abi", "4294967296"};
+    const char *key = keys[fuzz_u8(in) % G_N_ELEMENTS(keys)];
+    unsigned which = fuzz_u8(in);
+
+    if (which < 128) {
+        set(w, true, key, values[which % G_N_ELEMENTS(values)]);
+    } else {
+        set_number(w, true, key, fuzz_u8(in) % (PAGES + 2));
+    }
+}
+
+static void write_page(struct fuzz_input *in)
+{
+    uint8_t *page = fake_grant_page(PAGE + fuzz_u8(in) % 2);
+    unsigned len = 1 + fuzz_u8(in) % 64, at = (unsigned)fuzz_uint(in, 2) % (4096 - 64);
+    uint8_t bytes[64];
+
+    fuzz_bytes(in, bytes, len);
+    memcpy(page + at, bytes, len);
+}
+
+/* One more, so many more, or anything: indices, which are where the kinds have them. */
+static void write_index(struct fuzz_input *in)
+{
+    static const unsigned at[] = {0, 4, 8, 12, 3072, 3076, 3080, 3084};
+    uint32_t *index =
+        (uint32_t *)(void *)((uint8_t *)fake_grant_page(PAGE) + at[fuzz_u8(in) % G_N_ELEMENTS(at)]);
+    unsigned how = fuzz_u8(in);
+
+    *index = how < 200 ? *index + how % 64 : (uint32_t)fuzz_uint(in, 4);
+}
+
+static void toolstack(struct world *w, struct fuzz_input *in)
+{
+    switch (fuzz_u8(in) % 4) {
+    case 0:
+        fake_xenstore_remove(w->host.xs, w->back);
+        break;
+    case 1:
+        toolstack_adds(w);
+        break;
+    case 2:
+        set_number(w, false, "online", fuzz_u8(in) & 1);
+        break;
+    default:
+        set_number(w, false, "state", fuzz_u8(in) % 8);
+    }
+}
+
+static void other_end(struct world *w, struct fuzz_input *in)
+{
+    uint8_t bytes[256];
+    unsigned how = fuzz_u8(in);
+
+    display_refresh(w->watch, how & 1);
+    input_key(w->host.input, KEY_A + how % 16, how & 32);
+    input_absolute(w->host.input, (int)how * 100, 5);
+    input_sync(w->host.input);
+    memset(bytes, (int)how, sizeof(bytes));
+    if (send(w->client, bytes, how, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ||
+        recv(w->client, bytes, sizeof(bytes), MSG_DONTWAIT) < 0) {
+        errno = 0;
+    }
+}
+
+static void stop_or_go(struct world *w)
+{
+    w->paused = !w->paused;
+    if (w->paused) {
+        pv_bus_pause(w->bus);
+    } else {
+        pv_bus_resume(w->bus);
+    }
+}
+
+static void step(struct world *w, struct fuzz_input *in)
+{
+    unsigned what = fuzz_u8(in);
+
+    switch (what % 16) {
+    case 0 ... 3:
+        set_number(w, true, "state", what / 16 < 8 ? 3 : what / 16 % 8);
+        break;
+    case 4:
+        write_key(w, in);
+        break;
+    case 5:
+    case 6:
+        write_page(in);
+        break;
+    case 7 ... 9:
+        write_index(in);
+        break;
+    case 10:
+    case 11:
+        fake_evtchn_ring(5);
+        break;
+    case 12:
+        toolstack(w, in);
+        break;
+    case 13:
+        stop_or_go(w);
+        break;
+    case 14:
+        other_end(w, in);
+        break;
+    default:
+        front_prepares(w);
+    }
+    fake_pv_settle();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct fuzz_input in = {data, size};
+    struct world w = {.client = -1};
+
+    if (!kind) {
+        fuzz_choose_by_name();
+    }
+    world_open(&w);
+    for (unsigned i = 0; in.left > 0 && i < STEPS_MAX; i++) {
+        step(&w, &in);
+    }
+    world_close(&w);
+    return 0;
+}
+
+void fuzz_generate(GRand *rand, GByteArray *out)
+{
+    unsigned len = (unsigned)g_rand_int_range(rand, 20, 400);
+
+    g_byte_array_set_size(out, len);
+    for (unsigned i = 0; i < len; i++) {
+        out->data[i] = (uint8_t)g_rand_int_range(rand, 0, 256);
+    }
+}
