@@ -122,7 +122,7 @@ def install(t, model):
     for name in ("linux", "initrd.gz"):
         t.box.put(files + name, "/root/" + name)
     t.box.run("truncate -s 1G /root/target.img")
-    guest = t.guest("installer", media=None, memory=800, kernel="/root/linux", ramdisk="/root/initrd.gz", cmdline=APPEND,
+    guest = t.guest("installer", media=None, memory=1024, kernel="/root/linux", ramdisk="/root/initrd.gz", cmdline=APPEND,
                     disks=["format=raw,vdev=hda,access=rw,backendtype=qdisk,target=/root/target.img"],
                     vif=[vif(model)], vnc=1, vncpasswd=PASSWORD, usb=1, usbdevice=["tablet"], on_reboot="destroy")
     del guest.config["vga"]
@@ -160,7 +160,7 @@ def install(t, model):
         t.box.call("rm -f /root/linux /root/initrd.gz /root/target.img")
 
 
-@life("installer", STEPS, memory=1000)
+@life("installer", STEPS, memory=1100)
 def installer_e1000(t):
     """By the e1000."""
     install(t, "e1000")
