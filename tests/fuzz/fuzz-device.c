@@ -8,13 +8,17 @@
  *
  * An input is a byte of flags, then operations: a byte that says which, then its operands.
  */
+#include <errno.h>
 #include <stdlib.h>
 
+#include <xendm/bus.h>
 #include <xendm/classes.h>
 #include <xendm/input.h>
 #include <xendm/log.h>
 #include <xendm/pci.h>
+#include <xendm/usb.h>
 
+#include "../unit/fake-net.h"
 #include "../unit/fakes.h"
 #include "fuzz.h"
 #include "guest.h"
@@ -40,6 +44,7 @@ struct target {
         const char *settings[4];
     } parts[PARTS_MAX];
     guest_op *patterns[PATTERNS_MAX]; /* tried as often as all the rest together */
+    unsigned ms_max; /* of a step of time, for a chip with a timer each millisecond; 0: any */
 };
 
 /* A picture costs as much as a thousand accesses. */
@@ -84,8 +89,16 @@ static const struct target targets[] = {
     {"cmos", {{&cmos_class}}},
     {"fw_cfg", {{&fw_cfg_class}}},
     {"i8257", {{&i8257_class}}},
-    {"rtl8139", {{&rtl8139_class, PCI_DEVFN(4, 0)}}},
-    {"e1000", {{&e1000_class, PCI_DEVFN(4, 0)}}},
+    {"rtl8139",
+     {{&rtl8139_class, PCI_DEVFN(4, 0), .settings = {"romfile="}}},
+     {guest_rtl8139, guest_rtl8139, guest_cable}},
+    {"e1000",
+     {{&e1000_class, PCI_DEVFN(4, 0), .settings = {"romfile="}}},
+     {guest_e1000, guest_e1000, guest_cable}},
+    {"usb",
+     {{&usb_uhci_class, PCI_DEVFN(1, 2)}, {&usb_tablet_class}, {&usb_kbd_class}},
+     {guest_uhci, guest_uhci, guest_uhci, guest_pointer, guest_keys},
+     .ms_max = 8},
     {"nvme",
      {{&nvme_class, PCI_DEVFN(4, 0), .block = 0}},
      {guest_nvme_start, guest_nvme, guest_nvme, guest_nvme, guest_nvme_doorbell, guest_disk}},
@@ -111,9 +124,9 @@ static const struct target targets[] = {
       {&std_vga_class, .settings = {"vgamem_mb=1"}}}},
 };
 
-const char *const fuzz_targets[] = {"ide-disk", "ide-cd", "vga",      "cirrus", "serial", "i8042",
-                                    "piix4-pm", "pci",    "cmos",     "fw_cfg", "i8257",  "rtl8139",
-                                    "e1000",    "nvme",   "platform", "state",  NULL};
+const char *const fuzz_targets[] = {"ide-disk", "ide-cd", "vga",  "cirrus",   "serial", "i8042",
+                                    "piix4-pm", "pci",    "cmos", "fw_cfg",   "i8257",  "rtl8139",
+                                    "e1000",    "usb",    "nvme", "platform", "state",  NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {
@@ -125,6 +138,7 @@ struct world {
     struct fuzz_guest g; /* first: what the patterns get */
     struct block *twin_block[GUEST_DRIVES];
     struct chardev *twin_serial[GUEST_SERIALS];
+    struct net *twin_net;
     struct reach reach[REACH_MAX];
     unsigned reaches;
     uint8_t devfn[32];
@@ -175,8 +189,26 @@ static void give_back_ends(struct device *dev, const struct part *part, bool twi
             device_set_backend(dev, p->name, &block[part->block]->b);
         } else if (p->type == PROP_BACKEND && p->kind == BACKEND_CHAR) {
             device_set_backend(dev, p->name, &serial[(*serials)++ % GUEST_SERIALS]->b);
+        } else if (p->type == PROP_BACKEND && p->kind == BACKEND_NET) {
+            device_set_backend(dev, p->name,
+                               twin ? &world.twin_net->backend : &world.g.net->backend);
         }
     }
+}
+
+static int attach(struct machine *m, struct device *dev, const struct part *part, GError **err)
+{
+    if (part->class->pci) {
+        int devfn = part->class == &i440fx_class ? 0 : part->devfn ? part->devfn : PCI_DEVFN_AUTO;
+
+        return pci_device_attach(m->pci, (struct pci_device *)dev, devfn, err);
+    }
+    if (part->class->usb) {
+        struct bus *bus = bus_find(m, &usb_bus_class, NULL, err);
+
+        return bus ? usb_bus_class.take(bus, dev, err) : -ENODEV;
+    }
+    return 0;
 }
 
 static void add(struct machine *m, const struct part *part, bool restored, unsigned *serials)
@@ -198,12 +230,7 @@ static void add(struct machine *m, const struct part *part, bool restored, unsig
 
         set(dev, rom);
     }
-    if ((part->class->pci && pci_device_attach(m->pci, (struct pci_device *)dev,
-                                               part->class == &i440fx_class ? 0
-                                               : part->devfn                ? part->devfn
-                                                                            : PCI_DEVFN_AUTO,
-                                               &err) < 0) ||
-        device_realize(dev, &err) < 0) {
+    if (attach(m, dev, part, &err) < 0 || device_realize(dev, &err) < 0) {
         g_error("%s", err->message);
     }
 }
@@ -266,6 +293,8 @@ static void close_back_ends(void)
         guest_serial_free(world.g.serial[i]);
         guest_serial_free(world.twin_serial[i]);
     }
+    fake_net_free(world.g.net);
+    fake_net_free(world.twin_net);
 }
 
 static void open_back_ends(void)
@@ -281,6 +310,8 @@ static void open_back_ends(void)
         world.g.serial[i] = guest_serial_new("serial");
         world.twin_serial[i] = guest_serial_new("serial");
     }
+    world.g.net = fake_net_new();
+    world.twin_net = fake_net_new();
     atexit(close_back_ends);
 }
 
@@ -312,6 +343,9 @@ static void reset_back_ends(void)
         world.g.serial[i]->connected = world.twin_serial[i]->connected = true;
         world.g.serial[i]->takes = 17;
     }
+    g_ptr_array_set_size(world.g.net->sent, 0);
+    g_array_set_size(world.g.net->offload, 0);
+    world.g.net->full = world.g.net->link_down = false;
 }
 
 /* What firmware does: every BAR somewhere, everything decoded. */
@@ -440,8 +474,9 @@ static void op_config(struct fuzz_guest *g)
 static void op_time(struct fuzz_guest *g)
 {
     unsigned how = fuzz_u8(&g->in);
+    int64_t ns = (int64_t)fuzz_uint(&g->in, 2) * NS_PER_US << (how & 15);
 
-    fake_clock_step(g->m, (int64_t)fuzz_uint(&g->in, 2) * NS_PER_US << (how & 15));
+    fake_clock_step(g->m, target->ms_max ? ns % (target->ms_max * NS_PER_MS) : ns);
 }
 
 static void op_life(struct fuzz_guest *g)
@@ -500,6 +535,7 @@ static struct machine *make_twin(void)
     for (unsigned i = 0; i < GUEST_DRIVES; i++) {
         world.twin_block[i]->present = world.g.block[i]->present || !guest_drive_is_cd(i);
     }
+    world.twin_net->link_down = world.g.net->link_down;
     return make(true);
 }
 
@@ -566,6 +602,7 @@ void fuzz_choose(unsigned which)
 {
     end_machines();
     target = &targets[which];
+    g_assert_cmpstr(target->name, ==, fuzz_targets[which]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -581,6 +618,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                              .m = g->m,
                              .block = {g->block[0], g->block[1], g->block[2], g->block[3]},
                              .serial = {g->serial[0], g->serial[1]},
+                             .net = g->net,
                              .watch = g->watch,
                              .out = pio_write,
                              .get = pio_read};

@@ -32,6 +32,7 @@ struct fuzz_guest {
     struct machine *m;
     struct block *block[GUEST_DRIVES]; /* disk, CD, CD, disk */
     struct chardev *serial[GUEST_SERIALS];
+    struct net *net; /* of the one network card; NULL: none */
     struct display_watch *watch;
     void (*out)(struct fuzz_guest *g, uint32_t port, uint64_t value, unsigned size);
     uint64_t (*get)(struct fuzz_guest *g, uint32_t port, unsigned size);
@@ -69,6 +70,12 @@ void guest_unplug(struct fuzz_guest *g);
 void guest_nvme_start(struct fuzz_guest *g); /* guest-nvme.c */
 void guest_nvme(struct fuzz_guest *g);
 void guest_nvme_doorbell(struct fuzz_guest *g);
+/* guest-rings.c: a network card at 4.0, the USB controller at 1.2 */
+void guest_e1000(struct fuzz_guest *g);
+void guest_rtl8139(struct fuzz_guest *g);
+void guest_uhci(struct fuzz_guest *g);
+void guest_cable(struct fuzz_guest *g);
+void guest_pointer(struct fuzz_guest *g);
 
 /* The host. */
 void guest_look(struct fuzz_guest *g);
