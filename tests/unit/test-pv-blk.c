@@ -35,6 +35,8 @@ struct own {
 };
 static unsigned own_open;
 
+static const struct block_limits limits = {.logical = 512, .physical = 4096, .can_discard = true};
+
 static int open_own(struct backend *backend, const struct handover *from, GError **err)
 {
     struct own *o = (struct own *)backend;
@@ -46,6 +48,7 @@ static int open_own(struct backend *backend, const struct handover *from, GError
     o->b.bad_sector = UINT64_MAX;
     o->b.log = g_string_new(NULL);
     g_queue_init(&o->b.pending);
+    o->b.limits = limits;
     own_open++;
     return 0;
 }
@@ -77,13 +80,6 @@ const struct backend_class *const *backend_classes(void)
     static const struct backend_class *const classes[] = {&own_class, NULL};
 
     return classes;
-}
-
-static struct block_limits limits = {.logical = 512, .physical = 4096, .can_discard = true};
-
-const struct block_limits *block_limits(const struct block *b)
-{
-    return &limits;
 }
 
 /* ---- the world ---- */
@@ -137,6 +133,7 @@ static struct world *world_empty(void)
 
     fake_pv_host_open(&w->host);
     w->drive = fake_block_new("ide-5632", SECTORS * 512);
+    w->drive->limits = limits;
     backend_set_put(w->host.backends, block_backend(w->drive));
     bus_new(w);
     g_assert_cmpint(pv_bus_start(w->bus, NULL), ==, 0);
