@@ -80,6 +80,11 @@ int files_serve_image(const char *format, const char *path, int fd)
     return by ? by->serve_image(format, path, fd) : -ENOSYS;
 }
 
+int files_start_keeper(const char *driver, const char *file, bool read_only)
+{
+    return by ? by->start_keeper(driver, file, read_only) : -ENOSYS;
+}
+
 /* ---- pictures ---- */
 
 /* 0 when there is nothing at `file` or a regular file. */

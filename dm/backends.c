@@ -9,6 +9,7 @@
 #include <xendm/foreign.h>
 #include <xendm/grants.h>
 #include <xendm/handover.h>
+#include <xendm/image-name.h>
 #include <xendm/instance.h>
 #include <xendm/log.h>
 #include <xendm/pv.h>
@@ -190,13 +191,34 @@ void backends_close(struct daemon *d)
  * and the emulated CD drive, keyboard and mouse do the work.
  */
 
+/* What serves an image format is loaded before the sandbox, when there is a disk of one. */
+static void prepare_disks(const struct daemon *d)
+{
+    g_autofree char *dir = g_strdup_printf("/local/domain/%u/backend/qdisk/%u",
+                                           xenstore_own_domid(d->xenstore), d->desc->domid);
+    g_auto(GStrv) disks = xenstore_list(d->xenstore, dir);
+
+    for (char **disk = disks; disk && *disk; disk++) {
+        g_autofree char *path = g_strdup_printf("%s/%s/params", dir, *disk);
+        g_autofree char *params = xenstore_read(d->xenstore, path);
+        const char *file, *driver = image_of_params(params, &file);
+        const struct backend_class *class =
+            driver ? backend_class_find(BACKEND_BLOCK, driver) : NULL;
+
+        if (class && class->prepare) {
+            class->prepare();
+        }
+    }
+}
+
 int daemon_pv_open(struct daemon *d, GError **err)
 {
     g_autoptr(GError) why = NULL;
 
-    if (d->desc->restrict_domid) {
+    if (d->desc->restrict_domid || !d->xenstore) {
         return 0;
     }
+    prepare_disks(d);
     d->grants = grants_open(d->desc->domid, &why);
     d->pv_events = d->grants ? evtchn_open(d->desc->domid, -1, &why) : NULL;
     if (d->pv_events && instance_serves(instance_kind(d->desc->type), "vfb")) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdbool.h>
+#include <unistd.h>
 
 #include <xendm/error.h>
 
@@ -28,7 +30,12 @@ const struct nbd_api *nbd_api_load(GError **err)
     }
     library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
     if (!library) {
-        g_set_error(err, XENDM_ERROR, ENOENT, "%s (Debian: the package libnbd0)", dlerror());
+        bool late = access("/usr", F_OK) < 0; /* the root that the sandbox leaves us is empty */
+
+        g_set_error(err, XENDM_ERROR, ENOENT, "%s (%s)", dlerror(),
+                    late ? "with the first disk of an image format it comes too late: "
+                           "after `xendmctl update` it is there"
+                         : "Debian: the package libnbd0");
         return NULL;
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(calls); i++) {

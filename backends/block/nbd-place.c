@@ -148,11 +148,6 @@ static int start(int image, char *const argv[], GError **err)
     int pair[2], status = 0, error;
     pid_t pid;
 
-    if (access("/usr", F_OK) < 0) { /* the root that the sandbox leaves us has nothing in it */
-        g_set_error(err, XENDM_ERROR, EPERM,
-                    "an image server for this cannot be started any more, in the sandbox");
-        return -EPERM;
-    }
     if (access(argv[0], X_OK) < 0) {
         error = errno;
         g_set_error(err, XENDM_ERROR, error, "%s: %s", argv[0], g_strerror(error));
@@ -164,7 +159,6 @@ static int start(int image, char *const argv[], GError **err)
         return -error;
     }
     pid = fork();
-    error = errno;
     if (pid == 0) {
         become_keeper(pair[1], image, argv, envp);
     }
@@ -174,20 +168,11 @@ static int start(int image, char *const argv[], GError **err)
     }
     if (pid < 0 || status != 0) {
         close(pair[0]);
-        g_set_error(err, XENDM_ERROR, EAGAIN, "its keeper cannot be started%s: %s",
-                    pid < 0 && error == ENOSYS ? " any more, in a sandbox" : "",
-                    g_strerror(pid < 0 ? error : EAGAIN));
+        g_set_error(err, XENDM_ERROR, EAGAIN, "its keeper cannot be started: %s",
+                    g_strerror(EAGAIN));
         return -EAGAIN;
     }
     return pair[0];
-}
-
-static int start_for(struct nbd_link *l, char *const argv[], GError **err)
-{
-    int fd = start(-1, argv, err);
-
-    l->keeper = fd;
-    return MIN(fd, 0);
 }
 
 int block_keeper_for(const char *format, int image)
@@ -220,27 +205,58 @@ int nbd_keeper_by_broker(struct nbd_link *l, const char *format, const char *fil
     return 0;
 }
 
+int block_start_keeper(const char *driver, const char *file, bool read_only, GError **err)
+{
+    g_autofree char *keeper = helper_program("XENDM_IMAGE", "backends/block", "xendm-image");
+    char *serve[] = {keeper, "serve", (char *)driver, read_only ? "r" : "w", (char *)file, NULL};
+    struct place p = {0};
+    int rc;
+
+    if (strcmp(driver, "nbd") != 0) {
+        return start(-1, serve, err);
+    }
+    rc = parse_place(&p, file, err);
+    if (rc == 0) {
+        char *connect[] = {keeper, p.is_unix ? "unix" : "tcp", p.host, p.port, NULL};
+
+        rc = start(-1, connect, err);
+    }
+    place_clear(&p);
+    return rc;
+}
+
+/* By us, or by who may start programs still when we may not any more. */
+static int start_or_ask(const char *driver, const char *file, bool read_only, GError **err)
+{
+    int fd = files_start_keeper(driver, file, read_only);
+
+    if (fd == -ENOSYS) {
+        return block_start_keeper(driver, file, read_only, err);
+    }
+    if (fd < 0) {
+        g_set_error(err, XENDM_ERROR, -fd, "no server can be started for '%s': %s", file,
+                    files_why(-fd));
+    }
+    return fd;
+}
+
+static char *export_of(const char *file, GError **err)
+{
+    struct place p = {0};
+    char *name = parse_place(&p, file, err) == 0 ? g_steal_pointer(&p.export) : NULL;
+
+    place_clear(&p);
+    return name;
+}
+
 int nbd_keeper_start(struct nbd_link *l, const char *format, const char *file, bool read_only,
                      GError **err)
 {
-    g_autofree char *keeper = helper_program("XENDM_IMAGE", "backends/block", "xendm-image");
-    struct place p = {0};
-    int e;
-
     l->served = strcmp(format, "nbd") != 0;
-    if (l->served) {
-        char *argv[] = {keeper, "serve", (char *)format, read_only ? "r" : "w", (char *)file, NULL};
-
-        l->export = g_strdup("");
-        return start_for(l, argv, err);
+    l->export = l->served ? g_strdup("") : export_of(file, err);
+    if (!l->export) {
+        return -EINVAL;
     }
-    e = parse_place(&p, file, err);
-    if (e == 0) {
-        char *argv[] = {keeper, p.is_unix ? "unix" : "tcp", p.host, p.port, NULL};
-
-        l->export = g_steal_pointer(&p.export);
-        e = start_for(l, argv, err);
-    }
-    place_clear(&p);
-    return e;
+    l->keeper = start_or_ask(format, file, read_only, err);
+    return MIN(l->keeper, 0);
 }

@@ -9,8 +9,10 @@
  * disk without an emulated twin (`xl block-attach`, vdev=xvd…) has a drive of its own, whose medium
  * follows the toolstack's `params`.
  *
+ * Image formats but raw are served beside us (backends/block/nbd.c).
+ *
  * Left out: persistent grants, which save mapping where data is mapped, and here it is copied;
- * several queues; secure discard; image formats but raw.
+ * several queues; secure discard.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -24,6 +26,7 @@
 #include <xendm/error.h>
 #include <xendm/facts.h>
 #include <xendm/handover.h>
+#include <xendm/image-name.h>
 #include <xendm/log.h>
 #include <xendm/object.h>
 
@@ -94,25 +97,22 @@ static char *own_id(const struct pv_device *dev)
     return g_strdup_printf("qdisk-%u", dev->devid);
 }
 
-/* "aio:/path" → "/path"; "" for a drive without medium. NULL with `err`. */
-static char *image_of(struct pv_device *dev, GError **err)
+/* The medium that the toolstack wants, "" for none; `*driver` serves it, NULL: nobody does. */
+static char *image_of(struct pv_device *dev, const char **driver)
 {
-    g_autofree char *params = pv_read(dev, false, "params");
-    const char *colon = params ? strchr(params, ':') : NULL;
-    g_autofree char *format = colon ? g_strndup(params, (gsize)(colon - params)) : NULL;
+    struct blk *b = blk_of(dev);
+    const char *file;
 
-    if (!params || !params[0]) {
-        return g_strdup("");
-    }
-    if (!colon) {
-        return g_strdup(params);
-    }
-    if (strcmp(format, "aio") != 0 && strcmp(format, "raw") != 0) {
-        g_set_error(err, XENDM_ERROR, ENOTSUP, "images of the format '%s' are not served (%s)",
-                    format, params);
-        return NULL;
-    }
-    return g_strdup(colon + 1);
+    g_free(b->tried);
+    b->tried = pv_read(dev, false, "params");
+    *driver = image_of_params(b->tried, &file);
+    return g_strdup(file);
+}
+
+static int not_served(struct blk *b, GError **err)
+{
+    g_set_error(err, XENDM_ERROR, ENOTSUP, "nobody serves the image format of '%s'", b->tried);
+    return -ENOTSUP;
 }
 
 struct search {
@@ -169,12 +169,12 @@ static void drop_drive(struct blk *b, bool close)
     }
 }
 
-static struct block *make_drive(struct blk *b, const char *file, const struct handover *from,
-                                GError **err)
+static struct block *make_drive(struct blk *b, const char *driver, const char *file,
+                                const struct handover *from, GError **err)
 {
     g_autofree char *id = own_id(&b->dev);
     struct object_desc *desc =
-        object_desc_make(OBJECT_BACKEND, BACKEND_BLOCK, "raw", id, "file", file[0] ? file : NULL,
+        object_desc_make(OBJECT_BACKEND, BACKEND_BLOCK, driver, id, "file", file[0] ? file : NULL,
                          "read-only", b->read_only ? "on" : "off", NULL);
     struct backend *made = backend_add(pv_host(&b->dev)->backends, desc, from, err);
 
@@ -186,25 +186,26 @@ static int open_drive(struct blk *b, GError **err)
 {
     g_autofree char *file = NULL;
     struct block *drive;
+    const char *driver;
 
     if (b->drive) {
         return 0;
     }
-    file = image_of(&b->dev, err);
-    if (!file) {
-        return -ENOTSUP;
-    }
+    file = image_of(&b->dev, &driver);
     drive = find_twin(b, file);
     if (drive) {
         use_drive(b, drive, false);
         log_guest(LOG_BACKEND, "%s: is the drive %s", pv_name(&b->dev), block_id(drive));
         return 0;
     }
+    if (!driver) {
+        return not_served(b, err);
+    }
     if (!file[0] && !b->cdrom) {
         g_set_error(err, XENDM_ERROR, ENOENT, "there is no image in `params`");
         return -ENOENT;
     }
-    drive = make_drive(b, file, NULL, err);
+    drive = make_drive(b, driver, file, NULL, err);
     if (!drive) {
         return -EIO;
     }
@@ -216,10 +217,12 @@ static int open_drive(struct blk *b, GError **err)
 static void follow_params(struct blk *b)
 {
     g_autoptr(GError) err = NULL;
-    g_autofree char *file = image_of(&b->dev, &err);
-    struct block_options options = {.file = file, .format = "raw", .read_only = true, .fd = -1};
+    const char *driver;
+    g_autofree char *file = image_of(&b->dev, &driver);
+    struct block_options options = {.file = file, .format = driver, .read_only = true, .fd = -1};
 
-    if (!file) {
+    if (!driver) {
+        not_served(b, &err);
         log_warning(LOG_BACKEND, "%s: %s", pv_name(&b->dev), err->message);
     } else if (strcmp(file, block_file(b->drive)) == 0) {
         return;
@@ -233,12 +236,13 @@ static void follow_params(struct blk *b)
 static void blk_changed(struct pv_device *dev, const char *key)
 {
     struct blk *b = blk_of(dev);
+    g_autofree char *params = strcmp(key, "params") == 0 ? pv_read(dev, false, key) : NULL;
 
-    if (strcmp(key, "params") != 0) {
+    if (!params || g_strcmp0(params, b->tried) == 0) {
         return;
     }
     if (!b->drive) { /* what could not be opened, perhaps can be now */
-        pv_device_look(dev);
+        pv_offer_again(dev);
     } else if (b->own && b->cdrom) {
         follow_params(b);
     }
@@ -371,6 +375,7 @@ static bool blk_busy(const struct pv_device *dev)
 static void blk_removed(struct pv_device *dev, bool gone)
 {
     drop_drive(blk_of(dev), gone);
+    g_clear_pointer(&blk_of(dev)->tried, g_free);
 }
 
 /* ---- live update ---- */
@@ -408,7 +413,7 @@ static int blk_take_over(struct pv_device *dev, const struct handover *from, con
         return 0;
     }
     found = own ? NULL : backend_find(pv_host(dev)->backends, BACKEND_BLOCK, id);
-    drive = own ? make_drive(b, "", from, err) : found ? block_of(found) : NULL;
+    drive = own ? make_drive(b, "raw", "", from, err) : found ? block_of(found) : NULL;
     if (!drive || !b->protocol) {
         if (!*err) {
             g_set_error(err, XENDM_ERROR, ENOENT, "there is no drive %s", id);

@@ -33,7 +33,8 @@ struct blk {
 
     struct block *drive; /* NULL: not open */
     struct block_queue *queue;
-    bool own; /* the drive is this device's alone, else an emulated one has it, too */
+    char *tried; /* `params`, as they were when it was opened or could not be */
+    bool own;    /* the drive is this device's alone, else an emulated one has it, too */
     bool cdrom, read_only;
 
     const struct blk_protocol *protocol;

@@ -285,12 +285,20 @@ static void offer(struct pv_device *dev)
     g_autoptr(GError) err = NULL;
 
     dev->link->failed = false;
+    dev->link->refused = false;
     if (dev->class->offer && dev->class->offer(dev, &err) < 0) {
         log_guest(LOG_BACKEND, "%s cannot be served: %s", pv_name(dev), err->message);
+        dev->link->refused = true;
         set_state(dev, PV_CLOSED);
         return;
     }
     set_state(dev, PV_INIT_WAIT);
+}
+
+void pv_offer_again(struct pv_device *dev)
+{
+    dev->link->refused = false;
+    pv_device_look(dev);
 }
 
 static void connect_front(struct pv_device *dev)
@@ -327,7 +335,7 @@ static void step(struct pv_device *dev, enum pv_state front)
 {
     switch (front) {
     case PV_INITIALISING: /* new, or again: after a kexec without a word */
-        if (dev->state != PV_INIT_WAIT && disconnected(dev)) {
+        if (dev->state != PV_INIT_WAIT && !dev->link->refused && disconnected(dev)) {
             offer(dev);
         }
         break;
@@ -410,6 +418,12 @@ static void look_now(struct pv_device *dev)
         return; /* what is not known changes nothing */
     }
     pv_read_uint(dev, false, "online", UINT32_MAX, &online);
+    if (ours != PV_CLOSED || front != PV_INITIALISING) { /* somebody begins anew */
+        dev->link->refused = false;
+    }
+    if (ours == PV_INITIALISING && dev->state == PV_CLOSED) {
+        dev->state = PV_INITIALISING; /* the toolstack has it anew */
+    }
     if (ours == PV_CLOSING && dev->state != PV_CLOSED) {
         dev->state = PV_CLOSING; /* as the toolstack has it */
     } else if (ours == PV_CLOSED && !dev->ring) {

@@ -33,6 +33,7 @@ struct pv_link {
     bool draining;  /* it was disconnected and is busy still */
     bool look;      /* when the bus goes on */
     bool failed;    /* until the front end begins anew */
+    bool refused;   /* offering it failed: until somebody begins anew */
     bool leaving;   /* its directory is gone; freed when it is not busy */
     unsigned looks; /* since `window` began, see LOOKS_MAX */
     int64_t window; /* µs */

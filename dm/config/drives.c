@@ -8,6 +8,7 @@
 
 #include <xendm/backend.h>
 #include <xendm/error.h>
+#include <xendm/image-name.h>
 #include <xendm/numbers.h>
 
 #include "args.h"
@@ -27,30 +28,6 @@ static const struct optlist_form drive_forms[] = {
     {.key = NULL},
 };
 
-/*
- * The driver of bytes that are not in a file of this host. Names with these beginnings are taken
- * for such by QEMU, too.
- */
-static const char *driver_for(const char *file, const char *format)
-{
-    static const char *const nbd[] = {"nbd:", "nbd+unix:", "nbd+tcp:", NULL};
-    static const char *const remote[] = {"rbd:", "iscsi:", "http:", "https:", "ssh:", NULL};
-
-    if (file && (!format || strcmp(format, "raw") == 0)) {
-        for (unsigned i = 0; nbd[i]; i++) {
-            if (g_str_has_prefix(file, nbd[i])) {
-                return "nbd";
-            }
-        }
-        for (unsigned i = 0; format && remote[i]; i++) {
-            if (g_str_has_prefix(file, remote[i])) {
-                return "remote";
-            }
-        }
-    }
-    return file || format ? format : "raw";
-}
-
 /* The image of a -drive: what may be in it, and where it is. */
 static struct object_desc *take_image(struct optlist *list, GError **err)
 {
@@ -60,7 +37,7 @@ static struct object_desc *take_image(struct optlist *list, GError **err)
     if (file && !*file) {
         file = NULL;
     }
-    driver = driver_for(file, format);
+    driver = image_driver(file, format);
     if (!driver) {
         optlist_refuse(list, "file", file, err, "format= is missing (formats are not guessed)");
         return NULL;

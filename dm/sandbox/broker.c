@@ -109,6 +109,20 @@ static int serve_image(struct broker *b, const char *format, const char *path, i
     return keeper;
 }
 
+/* The same for a disk that the toolstack has given. */
+static int start_keeper(struct broker *b, const struct broker_request *q)
+{
+    int keeper;
+
+    reap(b);
+    if (b->keepers >= KEEPERS_MAX) {
+        return -EBUSY;
+    }
+    keeper = rules_start_keeper(b->rules, q->format, q->path, q->argument != 0);
+    b->keepers += keeper >= 0;
+    return keeper;
+}
+
 static int program_ended(struct broker *b, int32_t *status)
 {
     if (b->program == 0) {
@@ -143,6 +157,9 @@ static int answer(struct broker *b, const struct broker_request *q, int fd, int 
         return *give < 0 ? *give : 0;
     case BROKER_OPEN_WRITE:
         *give = rules_open_write(b->rules, q->path);
+        return *give < 0 ? *give : 0;
+    case BROKER_START_KEEPER:
+        *give = start_keeper(b, q);
         return *give < 0 ? *give : 0;
     case BROKER_PICTURE_BEGIN:
         *give = begin_picture(b, q->path, &picture);

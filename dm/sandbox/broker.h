@@ -27,6 +27,7 @@ enum broker_op {
     BROKER_KILL_PROGRAM,
     BROKER_SERVE_IMAGE, /* by name, or with its descriptor and no name */
     BROKER_OPEN_WRITE,
+    BROKER_START_KEEPER, /* of `format`; argument: for reading only */
 };
 
 struct broker_request {
@@ -59,6 +60,9 @@ int rules_open_read(const struct broker_rules *r, const char *path);
 /* A descriptor that was passed, or one of what has that name, or -errno: it may be served. */
 int rules_open_image(const struct broker_rules *r, const char *format, const char *path, int fd);
 int rules_open_write(const struct broker_rules *r, const char *path);
+/* The socket of the keeper that was started, or -errno. */
+int rules_start_keeper(const struct broker_rules *r, const char *driver, const char *file,
+                       bool read_only);
 /* `*dir`: the directory to make it in, to be closed; 0 or -errno. */
 int rules_picture_place(const struct broker_rules *r, const char *path, int *dir);
 bool rules_is_socket(const struct broker_rules *r, const char *path);
@@ -69,6 +73,8 @@ int rules_open_program(const struct broker_rules *r, const char *path);
 
 /* A PV disk of the domain has this image; `write`: to be written to. */
 bool images_is_named(unsigned domid, const char *path, bool write);
+/* … and `driver` serves it (xendm/image-name.h); `file` may be elsewhere. */
+bool images_is_served(unsigned domid, const char *driver, const char *file, bool write);
 
 /* ---- broker-client.c ---- */
 

@@ -79,6 +79,14 @@ static int open_write(const char *path)
     return call_for_fd(&q, path, NULL);
 }
 
+static int start_keeper(const char *driver, const char *file, bool read_only)
+{
+    struct broker_request q = {.op = BROKER_START_KEEPER, .argument = read_only};
+
+    g_strlcpy(q.format, driver, sizeof(q.format));
+    return call_for_fd(&q, file, NULL);
+}
+
 static int picture_begin(const char *path, unsigned *picture)
 {
     struct broker_request q = {.op = BROKER_PICTURE_BEGIN};
@@ -114,6 +122,7 @@ static const struct files_ops ops = {
     .open_read = open_read,
     .serve_image = serve_image,
     .open_write = open_write,
+    .start_keeper = start_keeper,
     .picture_begin = picture_begin,
     .picture_end = picture_end,
     .remove_socket = remove_socket,

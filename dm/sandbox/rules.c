@@ -19,6 +19,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <xendm/block.h>
 #include <xendm/files.h>
 #include <xendm/firmware.h>
 
@@ -238,6 +239,16 @@ int rules_open_write(const struct broker_rules *r, const char *path)
         return -EACCES;
     }
     return fd;
+}
+
+int rules_start_keeper(const struct broker_rules *r, const char *driver, const char *file,
+                       bool read_only)
+{
+    if (r->locked_up || strcmp(driver, "raw") == 0 ||
+        !images_is_served(r->domid, driver, file, !read_only)) {
+        return -EACCES;
+    }
+    return block_start_keeper(driver, file, read_only, NULL);
 }
 
 /* ---- pictures ---- */

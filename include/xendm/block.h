@@ -236,6 +236,12 @@ const char *block_engine(void);
  */
 int block_keeper_for(const char *format, int image);
 
+/*
+ * Starts the keeper of what `driver` serves (backends/block/keeper.c): its socket, or -errno. For
+ * who may start programs, on behalf of a process that may not (files_start_keeper()).
+ */
+int block_start_keeper(const char *driver, const char *file, bool read_only, GError **err);
+
 /* Chooses and starts the engine, else the first drive does: for who opens drives in a sandbox. */
 void block_start_engine(void);
 

@@ -21,6 +21,12 @@ int files_open_read(const char *path);
 int files_open_write(const char *path);
 
 /*
+ * The keeper of an image server or of connections to an NBD server (backends/block/keeper.c), for
+ * writing, too: its socket. -ENOSYS: nobody starts it for us.
+ */
+int files_start_keeper(const char *driver, const char *file, bool read_only);
+
+/*
  * The socket of a keeper (backends/block/keeper.c) with a server for that image, for reading, and
  * the image alone: not what its metadata may name. By its name, or, with `path` NULL, by a
  * descriptor, which stays the caller's. -ENOSYS: nobody does it for us.
@@ -47,6 +53,7 @@ struct files_ops {
     int (*open_read)(const char *path);
     int (*serve_image)(const char *format, const char *path, int fd);
     int (*open_write)(const char *path);
+    int (*start_keeper)(const char *driver, const char *file, bool read_only);
     int (*picture_begin)(const char *path, unsigned *picture);
     int (*picture_end)(unsigned picture, bool complete);
     int (*remove_socket)(const char *path, dev_t device, ino_t inode);

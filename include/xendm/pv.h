@@ -144,6 +144,8 @@ int pv_write(struct pv_device *dev, const char *key, const char *fmt, ...)
 
 /* Into the front end's directory: the little that is for the toolstack there. */
 int pv_write_front(struct pv_device *dev, const char *key, const char *value);
+/* What made offer() fail may be over: tries it again. */
+void pv_offer_again(struct pv_device *dev);
 
 /* Maps the ring and binds the event channel. */
 int pv_attach(struct pv_device *dev, const uint32_t *refs, unsigned count, uint32_t port,

@@ -154,7 +154,16 @@ struct request {
     char path[4096];
 };
 
-enum { OPEN_READ, PICTURE_BEGIN, PICTURE_END, REMOVE_SOCKET, DROP_CACHE, EXECUTE, OPEN_WRITE = 9 };
+enum {
+    OPEN_READ,
+    PICTURE_BEGIN,
+    PICTURE_END,
+    REMOVE_SOCKET,
+    DROP_CACHE,
+    EXECUTE,
+    OPEN_WRITE = 9,
+    START_KEEPER
+};
 
 /* The first pair of sockets of packets that we made ourselves. */
 static int find_broker(void)
@@ -190,6 +199,7 @@ static int ask(uint32_t op, const char *path)
     memset(&q, 0, sizeof(q));
     q.op = op;
     strncpy(q.path, path, sizeof(q.path) - 1);
+    strcpy(q.format, "qcow2");
     if (op == EXECUTE) { /* it comes with a line */
         msg.msg_control = &control;
         msg.msg_controllen = sizeof(control);
@@ -221,6 +231,11 @@ static int ask_victim(void)
 static int ask_write(void)
 {
     return ask(OPEN_WRITE, victim);
+}
+
+static int ask_for_server(void)
+{
+    return ask(START_KEEPER, victim);
 }
 
 static int ask_environ(void)
@@ -316,6 +331,7 @@ static const struct attempt {
     {"broker: /etc/shadow", ask_shadow, 0},
     {"broker: another's file", ask_victim, 0},
     {"broker: write another's file", ask_write, 0},
+    {"broker: a server for another's file", ask_for_server, 0},
     {"broker: /proc/1/environ", ask_environ, 0},
     {"broker: /proc/1/status", ask_status, 0},
     {"broker: a picture in /etc", ask_picture, 0},

@@ -3,5 +3,5 @@
 TESTS += tests/faults/test-start.py tests/faults/test-service.py tests/faults/test-disk.py tests/faults/test-drives.py tests/faults/test-save.py tests/faults/test-hotplug.py tests/faults/test-kernel.py tests/faults/test-turns.py tests/faults/test-monitor.py
 dist_check_SCRIPTS += tests/faults/test-start.py tests/faults/test-service.py tests/faults/test-disk.py tests/faults/test-drives.py tests/faults/test-save.py tests/faults/test-hotplug.py tests/faults/test-kernel.py tests/faults/test-turns.py tests/faults/test-monitor.py
 EXTRA_DIST += tests/faults/faults.py
-TESTS += tests/faults/test-image.py
-dist_check_SCRIPTS += tests/faults/test-image.py
+TESTS += tests/faults/test-attach.py tests/faults/test-image.py
+dist_check_SCRIPTS += tests/faults/test-attach.py tests/faults/test-image.py

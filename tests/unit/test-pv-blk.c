@@ -26,6 +26,8 @@
 #define DATA 1u /* references of data pages */
 #define SECTORS 4096u
 
+static const struct block_limits limits = {.logical = 512, .physical = 4096, .can_discard = true};
+
 /* ---- drives that belong to the device alone ---- */
 
 struct own {
@@ -42,6 +44,7 @@ static int open_own(struct backend *backend, const struct handover *from, GError
     struct own *o = (struct own *)backend;
 
     o->b.size = SECTORS * 512;
+    o->b.limits = limits;
     o->b.present = o->file != NULL;
     o->b.read_only = o->read_only;
     o->b.data = g_malloc0(o->b.size + 1);

@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""PV disks that the toolstack adds while the guest runs (xl block-attach) and those of image formats: opened behind the
+sandbox line, because the toolstack has them in xenstore, and only then. The test is toolstack and front end. TAP."""
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True     # the source tree stays clean
+from faults import PATIENCE, Machine, Skip, image, tap, want
+
+SECTORS = 2048
+RING, DATA = 0x40, 0x41     # pages of guest memory
+READ, WRITE, FLUSH = 0, 1, 3
+
+
+class Front:
+    """A PV disk: libxl's keys, and a guest's front end with a ring of one page (Xen's io/blkif.h, 64-bit)."""
+
+    def __init__(self, m, devid):
+        if not shutil.which("xenstore-write"):
+            raise Skip("there is no xenstore-write")
+        self.m, self.cpu, self.devid, self.port, self.count = m, m.cpu, devid, None, 0
+        self.back = "/local/domain/0/backend/qdisk/1/%d" % devid
+        self.front = "/local/domain/1/device/vbd/%d" % devid
+
+    def xenstore(self, tool, *args):
+        done = subprocess.run(["xenstore-" + tool, *map(str, args)], env=dict(os.environ, XENSTORED_RUNDIR=self.m.dir),
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE, check=False)
+        want(done.returncode == 0, tool, args, done.stdout)
+        return done.stdout.strip()
+
+    def write(self, path, value):
+        self.xenstore("write", path, value)
+
+    def add(self, params, mode="w", kind="disk"):
+        keys = {"frontend": self.front, "frontend-id": 1, "device-type": kind, "mode": mode, "params": params, "online": 1, "state": 1}
+        words = [word for key, value in keys.items() for word in ("%s/%s" % (self.back, key), value)]
+        self.xenstore("write", self.front + "/state", 1, *words)    # in one transaction, as libxl does
+        return self
+
+    def state(self, wanted):
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            got = self.xenstore("read", self.back + "/state")
+            if got == str(wanted):
+                return self
+            want(time.monotonic() < deadline, self.back, "stays in state", got, ":", self.m.log()[-2000:])
+            time.sleep(.02)
+
+    def connect(self):
+        for page in (RING, DATA):
+            self.cpu.ask("memset 0x%x 4096 0" % (page << 12))
+            self.cpu.ask("grant add %d 0x%x" % (page, page))
+        for at in (4, 12):
+            self.cpu.ask("writel 0x%x 1" % ((RING << 12) + at))
+        self.port = self.cpu.ask("evtchn alloc")[0]
+        for key, value in (("ring-ref", RING), ("event-channel", self.port), ("protocol", "x86_64-abi"), ("state", 3)):
+            self.write("%s/%s" % (self.front, key), value)
+        self.count = 0
+        return self.state(4)
+
+    def request(self, operation, sector):
+        """One sector, by the front of the data page; its status."""
+        at = (RING << 12) + 0x40 + self.count % 32 * 112
+        self.cpu.ask("writew 0x%x 0x%x" % (at, operation | (0 if operation == FLUSH else 0x100)))
+        self.cpu.ask("writel 0x%x 0x1234" % (at + 8))
+        self.cpu.ask("writel 0x%x %d" % (at + 16, sector))
+        self.cpu.ask("writel 0x%x %d" % (at + 24, DATA))
+        self.cpu.ask("writew 0x%x 0" % (at + 28))
+        self.count += 1
+        self.cpu.ask("writel 0x%x %d" % (RING << 12, self.count))
+        self.cpu.ask("evtchn send %s" % self.port)
+        self.cpu.until("readl 0x%x" % ((RING << 12) + 8), 0xffffffff, self.count)
+        return self.cpu.do("readw 0x%x" % (at + 10))
+
+    def read(self, sector):
+        """The number that a sector begins with."""
+        want(self.request(READ, sector) == 0, "read", self.m.log()[-2000:])
+        return self.cpu.do("readl 0x%x" % (DATA << 12))
+
+    def put(self, sector, number):
+        self.cpu.ask("writel 0x%x %d" % (DATA << 12, number))
+        want(self.request(WRITE, sector) == 0 and self.request(FLUSH, 0) == 0, "write", self.m.log()[-2000:])
+
+    def remove(self):
+        """As xl block-detach: the front end closes, and the toolstack takes the keys away."""
+        self.write(self.back + "/online", 0)
+        self.write(self.back + "/state", 5)
+        self.write(self.front + "/state", 6)
+        self.state(6)
+        self.xenstore("rm", self.back)
+
+
+def qcow2(tmp, name="attached.qcow2"):
+    if not shutil.which("qemu-nbd") or not shutil.which("qemu-img"):
+        raise Skip("there is no qemu-nbd")
+    path = os.path.join(tmp, name)
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", image(tmp + "/plain", SECTORS * 512), path], check=True)
+    return path
+
+
+def convert(path, to):
+    """Once its server has ended, which follows the disk's end."""
+    deadline = time.monotonic() + PATIENCE
+    while subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, to], stderr=subprocess.DEVNULL, check=False).returncode:
+        want(time.monotonic() < deadline, path, "is in use still")
+        time.sleep(.05)
+
+
+def number(path, sector):
+    with open(path, "rb") as f:
+        f.seek(sector * 512)
+        return int.from_bytes(f.read(4), "little")
+
+
+def test_raw(tmp):
+    """a raw disk is added, written to and taken away; its image is free then; and added again"""
+    path = image(tmp + "/attached", SECTORS * 512)
+    os.chmod(path, 0o600)
+    m = Machine(tmp)
+    for turn in (1, 2):
+        disk = Front(m, 51728).add("aio:" + path).state(2).connect()
+        want(disk.read(77) == 77, "sector 77")
+        disk.put(100, 4711 + turn)
+        want(number(path, 100) == 4711 + turn, "in the image")
+        disk.remove()
+    m.end()
+
+
+def test_read_only(tmp):
+    """a disk for reading is, and one that the toolstack has for reading is not opened for writing"""
+    path = image(tmp + "/attached", SECTORS * 512)
+    os.chmod(path, 0o600)
+    m = Machine(tmp)
+    disk = Front(m, 51728).add("aio:" + path, mode="r").state(2).connect()
+    want(disk.read(5) == 5 and disk.request(WRITE, 5) != 0, "what it lets be done")
+    disk.remove()
+    m.end()
+
+
+def test_refused(tmp):
+    """what is not there, is no image, or of a format that nobody serves: one line each, and the guest goes on"""
+    m = Machine(tmp)
+    for name, params, why in ((51728, "aio:/nonexistent/a", "No such file"), (51744, "aio:/dev/zero", "neither a file nor"),
+                              (51760, "qcow:/nonexistent/b", "image format of 'qcow:/nonexistent/b'"),
+                              (51776, "aio:", "no image")):
+        Front(m, name).add(params).state(6)
+        m.logged("qdisk %d cannot be served: .*%s" % (name, why), 1)
+    Front(m, 51728).write("/local/domain/0/backend/qdisk/1/51728/params", "aio:" + image(tmp + "/now", 1 << 20))
+    Front(m, 51728).state(2)
+    m.end()
+
+
+def test_locked(tmp):
+    """an image that somebody else has is refused in one line"""
+    path = qcow2(tmp)
+    m = Machine(tmp, "--disk", image(tmp + "/hda", SECTORS * 512))
+    Front(m, 51728).add("aio:" + tmp + "/hda").state(2)     # its own: the emulated one's other side
+    sub = os.path.join(tmp, "other")
+    os.mkdir(sub)
+    other = Machine(sub, "--disk", path)
+    Front(m, 51744).add("aio:" + path).state(6)
+    m.logged(r"qdisk 51744 cannot be served: .*attached\.qcow2.*another process has it open", 1)
+    other.end()
+    m.end()
+
+
+def test_twin(tmp):
+    """an emulated disk of the format qcow2 is the same drive to the PV drivers: opened once"""
+    path = qcow2(tmp)
+    m = Machine(tmp, "--", "-drive", "file=%s,if=ide,index=0,media=disk,format=qcow2,cache=writeback" % path)
+    disk = Front(m, 768).add("qcow2:" + path).state(2).connect()
+    want(disk.read(1999) == 1999, "sector 1999")
+    m.logged("qdisk 768: is the drive")
+    disk.remove()
+    m.end()
+
+
+def test_format(tmp):
+    """a PV disk of the format qcow2 that was there at the start; one more later"""
+    path, later = qcow2(tmp), qcow2(tmp, "later.qcow2")
+    os.chmod(path, 0o600)
+    m = Machine(tmp, "--xenstore", "/local/domain/0/backend/qdisk/1/51728/params=qcow2:" + path)
+    for devid, name in ((51728, path), (51744, later)):
+        disk = Front(m, devid).add("qcow2:" + name).state(2).connect()
+        want(disk.read(1234) == 1234, "sector 1234")
+        disk.put(1000, 4711)
+        disk.remove()
+        convert(name, tmp + "/out")
+        want(number(tmp + "/out", 1000) == 4711, "in the image")
+    m.end()
+
+
+def test_late_format(tmp):
+    """the first disk of the format qcow2 comes too late: refused in one line, which says what to do; that helps"""
+    path = qcow2(tmp)
+    m = Machine(tmp)
+    Front(m, 51728).add("qcow2:" + path).state(6)
+    m.logged("qdisk 51728 cannot be served: .*xendmctl update", 1)
+    m.qmp.ok("xendm-update")
+    disk = Front(m, 51728).state(2).connect()
+    want(disk.read(99) == 99, "sector 99")
+    m.qmp.ok("xendm-update")
+    want(disk.read(98) == 98, "sector 98, after another update")
+    disk.remove()
+    m.end()
+
+
+sys.exit(tap([test_raw, test_read_only, test_refused, test_locked, test_twin, test_format, test_late_format], Machine))
