@@ -6,3 +6,7 @@ tools_xendmctl_xendmctl_SOURCES = tools/xendmctl/main.c tools/xendmctl/state.c t
 tools_xendmctl_xendmctl_CPPFLAGS = $(AM_CPPFLAGS)
 tools_xendmctl_xendmctl_LDADD = libbase.la $(GLIB_LIBS)
 dist_man_MANS += docs/xendmctl.1
+bashcompletiondir = $(datadir)/bash-completion/completions
+dist_bashcompletion_DATA = tools/xendmctl/completion/xendmctl
+TESTS += tests/cmdline/test-completion.py
+dist_check_SCRIPTS += tests/cmdline/test-completion.py
