@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """PV disks that the toolstack adds while the guest runs (xl block-attach) and those of image formats: opened behind the
 sandbox line, because the toolstack has them in xenstore, and only then. The test is toolstack and front end. TAP."""
+import glob
+import http.server
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
@@ -209,4 +212,50 @@ def test_late_format(tmp):
     m.end()
 
 
-sys.exit(tap([test_raw, test_read_only, test_refused, test_locked, test_twin, test_format, test_late_format], Machine))
+class Web(http.server.BaseHTTPRequestHandler):
+    """One file, of which parts may be asked for."""
+    protocol_version = "HTTP/1.1"
+    data = b"".join(i.to_bytes(4, "little") * 128 for i in range(SECTORS))
+    asked = 0
+
+    def do_HEAD(self):
+        self.reply(200, self.data, False)
+
+    def do_GET(self):
+        Web.asked += 1
+        first, last = (self.headers.get("Range") or "bytes=0-").split("=")[1].split("-")
+        first, last = int(first), min(int(last or len(self.data) - 1), len(self.data) - 1)
+        self.reply(206, self.data[first:last + 1], True, "bytes %d-%d/%d" % (first, last, len(self.data)))
+
+    def reply(self, status, data, body, part=None):
+        self.send_response(status)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(data)))
+        if part:
+            self.send_header("Content-Range", part)
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+    def log_message(self, *args):
+        pass
+
+
+def test_web(tmp):
+    """a disk for reading that a web server has (http: here; https: is the same driver of the image server's)"""
+    if not shutil.which("qemu-nbd") or not glob.glob("/usr/lib/*/qemu/block-curl.so"):
+        raise Skip("there is no curl for qemu-nbd (Debian: qemu-block-extra)")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        params = "aio:http://127.0.0.1:%d/disk.img" % server.server_port
+        m = Machine(tmp, "--xenstore", "/local/domain/0/backend/qdisk/1/51728/params=" + params)
+        disk = Front(m, 51728).add(params, mode="r").state(2).connect()
+        for sector in (0, 1000, SECTORS - 1):
+            want(disk.read(sector) == sector, "sector", sector)
+        want(Web.asked > 0 and disk.request(WRITE, 5) != 0, "what it lets be done")
+        disk.remove()
+        m.end()
+        server.shutdown()
+
+
+sys.exit(tap([test_raw, test_read_only, test_refused, test_locked, test_twin, test_format, test_late_format, test_web], Machine))
