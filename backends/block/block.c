@@ -504,9 +504,18 @@ static void tell(struct block *b, bool resized)
 
 void block_eject(struct block *b)
 {
-    if (b->m) {
+    b->eject_waits = b->kept;
+    if (b->m && !b->kept) {
         medium_out(b);
         tell(b, false);
+    }
+}
+
+void block_keep(struct block *b, bool keep)
+{
+    b->kept = keep;
+    if (!keep && b->eject_waits) {
+        block_eject(b);
     }
 }
 

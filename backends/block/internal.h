@@ -13,7 +13,8 @@ struct block {
     char *image;    /* property: the medium to begin with */
     bool read_only; /* of the next medium */
     struct block_medium *m;
-    bool active; /* of the next medium */
+    bool active;            /* of the next medium */
+    bool kept, eject_waits; /* block_keep() */
     unsigned in_flight;
     GArray *listeners; /* struct listening */
     struct block_stats stats;

@@ -5,7 +5,8 @@
  * 3.4).
  *
  * A disk that is emulated, too, is the same drive (struct block): by its id if it is a CD drive, so
- * that both see one medium and one eject, else by its image, which is locked and open once. Only a
+ * that both see one medium and one eject, else by its image, which is locked and open once, and
+ * stays when the guest unplugs the emulated disk. Only a
  * disk without an emulated twin (`xl block-attach`, vdev=xvd…) has a drive of its own, whose medium
  * follows the toolstack's `params`.
  *
@@ -151,6 +152,7 @@ static void use_drive(struct blk *b, struct block *drive, bool own)
     b->own = own;
     b->queue = block_queue_new(drive);
     block_listen(drive, &listener, b);
+    block_keep(drive, !b->cdrom);
 }
 
 static void drop_drive(struct blk *b, bool close)
@@ -164,6 +166,9 @@ static void drop_drive(struct blk *b, bool close)
     block_queue_free(b->queue);
     b->drive = NULL;
     b->queue = NULL;
+    if (!b->cdrom && close) {
+        block_keep(drive, false);
+    }
     if (b->own && close) {
         backend_remove(pv_host(&b->dev)->backends, block_backend(drive), NULL);
     }

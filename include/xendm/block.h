@@ -166,6 +166,11 @@ bool block_active(const struct block *b);
  * they do. block_insert() opens the new medium first: when that fails, the old one stays.
  */
 void block_eject(struct block *b);
+/*
+ * While it is kept an eject waits: a PV disk has the medium of the emulated one that its guest
+ * unplugs.
+ */
+void block_keep(struct block *b, bool keep);
 int block_insert(struct block *b, const struct block_options *options, GError **err);
 
 /* Whoever shows this back end to a guest; several may listen. */

@@ -172,12 +172,17 @@ def test_locked(tmp):
 
 
 def test_twin(tmp):
-    """an emulated disk of the format qcow2 is the same drive to the PV drivers: opened once"""
+    """an emulated disk of the format qcow2 is the same drive to the PV drivers: opened once, and theirs when it is unplugged"""
     path = qcow2(tmp)
     m = Machine(tmp, "--", "-drive", "file=%s,if=ide,index=0,media=disk,format=qcow2,cache=writeback" % path)
     disk = Front(m, 768).add("qcow2:" + path).state(2).connect()
     want(disk.read(1999) == 1999, "sector 1999")
     m.logged("qdisk 768: is the drive")
+    m.cpu.do("outw 0x10 1")
+    m.await_log("ide0-hd0: unplugged by the guest")
+    want(disk.read(1998) == 1998, "sector 1998, after the unplug")
+    m.qmp.ok("xendm-update")
+    want(disk.read(1997) == 1997, "sector 1997, after an update")
     disk.remove()
     m.end()
 

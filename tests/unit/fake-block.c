@@ -261,9 +261,14 @@ static void changed(struct block *b)
     }
 }
 
+void block_keep(struct block *b, bool keep)
+{
+    b->kept = keep;
+}
+
 void block_eject(struct block *b)
 {
-    if (b->present) {
+    if (b->present && !b->kept) {
         b->present = false;
         changed(b);
     }

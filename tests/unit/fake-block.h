@@ -14,7 +14,7 @@ struct block {
     struct backend b;
     uint8_t *data;
     uint64_t size;
-    bool present, read_only;
+    bool present, read_only, kept;
     GQueue pending; /* struct block_request *, oldest first */
     bool hold;      /* complete nothing by itself */
     bool cached;    /* block_read_now() works */
