@@ -18,8 +18,8 @@ from tap import Tap     # noqa: E402
 
 ROOT = os.path.abspath(os.environ.get("XENDM_SRCDIR", os.path.join(os.path.dirname(__file__), "..", "..")))
 BUILD = os.environ.get("XENDM_BUILDDIR", ".")
-# What tools/build has to name and debian/control need not: debhelper brings it, or a library does.
-BROUGHT = {"gcc", "make", "autoconf", "automake", "libtool", "xkb-data"}
+# What tools/build has to name and debian/control need not: debhelper brings it, or a library does; or it has another name.
+BROUGHT = {"pkg-config", "pkgconf", "gcc", "make", "autoconf", "automake", "libtool", "xkb-data"}
 
 
 def text(name):
@@ -76,7 +76,7 @@ def main():
     tap.report("what configure asks for is in Build-Depends (%d packages)" % len(asked), sorted(asked - needed) or
                ([] if len(asked) > 8 else ["configure.ac was not understood"]))
     listed = set(re.search(r'install-packages" ((?:.*\\\n)*.*)', text("tools/build"))[1].replace("\\", " ").split())
-    tap.report("tools/build installs the same", sorted((listed - BROUGHT) ^ (needed - {"debhelper-compat"})))
+    tap.report("tools/build installs the same", sorted((listed - BROUGHT) ^ (needed - BROUGHT - {"debhelper-compat"})))
     version = re.search(r"AC_INIT\(\[xendm\], \[([^]]+)\]", text("configure.ac"))[1]
     tap("the package has the version of configure.ac", text("debian/changelog").startswith("xendm (%s) " % version))
     return tap.end()
