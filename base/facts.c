@@ -14,7 +14,9 @@ struct fact {
 };
 
 struct facts {
-    GArray *list; /* struct fact */
+    GArray *list;   /* struct fact */
+    bool nested;    /* groups are parts of names */
+    char *subgroup; /* … this one */
 };
 
 static void fact_clear(void *p)
@@ -39,20 +41,35 @@ void facts_free(struct facts *facts)
 {
     if (facts) {
         g_array_free(facts->list, TRUE);
+        g_free(facts->subgroup);
         g_free(facts);
     }
 }
 
 static void add(struct facts *to, const char *name, char *text, bool quoted, char *json)
 {
-    struct fact f = {g_strdup(name), text, quoted, json};
+    struct fact f = {to->subgroup && text ? g_strdup_printf("%s %s", to->subgroup, name)
+                                          : g_strdup(name),
+                     text, quoted, json};
 
     g_array_append_val(to->list, f);
 }
 
 void fact_group(struct facts *to, const char *name)
 {
+    if (to->nested) {
+        g_free(to->subgroup);
+        to->subgroup = g_strdup(name);
+    } else {
+        add(to, name, NULL, false, NULL);
+    }
+}
+
+void facts_nest(struct facts *to, const char *name)
+{
+    g_clear_pointer(&to->subgroup, g_free);
     add(to, name, NULL, false, NULL);
+    to->nested = name != NULL;
 }
 
 void fact_text(struct facts *to, const char *name, const char *fmt, ...)

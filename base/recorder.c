@@ -12,7 +12,8 @@
 #include <xendm/host-time.h>
 #include <xendm/recorder.h>
 
-struct recorder recorder;
+static struct recorder own;
+struct recorder *recorder = &own;
 bool recorder_payload;
 
 static const char *const kind_names[RECORDER_KIND_COUNT] = {
@@ -20,10 +21,6 @@ static const char *const kind_names[RECORDER_KIND_COUNT] = {
     RECORDER_KINDS(X)
 #undef X
 };
-
-/* Two readings of both clocks give the rate: one at start, one at the dump. */
-static uint64_t start_count;
-static uint64_t start_ns;
 
 uint64_t recorder_time_slow(void);
 uint64_t recorder_time_slow(void)
@@ -34,15 +31,28 @@ uint64_t recorder_time_slow(void)
 void recorder_set_payload(bool on)
 {
     if (recorder_payload && !on) {
-        memset(&recorder, 0, sizeof(recorder));
+        memset(recorder->entry, 0, sizeof(recorder->entry));
+        recorder->next = 0;
     }
     recorder_payload = on;
 }
 
 void recorder_init(void)
 {
-    start_count = recorder_time();
-    start_ns = (uint64_t)host_now_ns();
+    recorder->start_count = recorder_time();
+    recorder->start_ns = (uint64_t)host_now_ns();
+}
+
+void recorder_use(struct recorder *where)
+{
+    if (where) {
+        memcpy(where, recorder, sizeof(*where));
+        recorder = where;
+    } else {
+        recorder = &own;
+        memset(&own, 0, sizeof(own));
+        recorder_init();
+    }
 }
 
 struct line {
@@ -115,12 +125,12 @@ static void dump_entry(int fd, const struct recorder_entry *e, uint64_t now, dou
 
 void recorder_dump(int fd, unsigned max)
 {
-    uint64_t end = recorder.next;
+    uint64_t end = recorder->next;
     uint64_t count = end < RECORDER_SIZE ? end : RECORDER_SIZE;
     uint64_t now = recorder_time();
-    uint64_t counted = now - start_count;
+    uint64_t counted = now - recorder->start_count;
     double ns_per_count =
-        counted > 0 ? (double)((uint64_t)host_now_ns() - start_ns) / (double)counted : 1;
+        counted > 0 ? (double)((uint64_t)host_now_ns() - recorder->start_ns) / (double)counted : 1;
     struct line l = {.len = 0};
 
     if (max > 0 && count > max) {
@@ -133,7 +143,7 @@ void recorder_dump(int fd, unsigned max)
     line_text(&l, " entries, oldest first");
     line_end(&l, fd);
     for (uint64_t i = end - count; i < end; i++) {
-        dump_entry(fd, &recorder.entry[i % RECORDER_SIZE], now, ns_per_count);
+        dump_entry(fd, &recorder->entry[i % RECORDER_SIZE], now, ns_per_count);
     }
 }
 

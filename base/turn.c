@@ -9,6 +9,7 @@
  */
 #include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 #include <time.h>
 
 #include <xendm/host-time.h>
@@ -24,6 +25,7 @@ static struct {
     int64_t cpu, unread;  /* the last reading; wall time of turns since then */
     const char *source, *largest;
     int64_t largest_ns;
+    struct turn_now *published;
 } t;
 
 static void source_ends(int64_t now)
@@ -41,6 +43,14 @@ void turn_of(const char *source)
         source_ends(host_clock_ns(CLOCK_MONOTONIC));
     }
     t.source = source;
+    if (t.published) {
+        strncpy(t.published->source, source, sizeof(t.published->source) - 1);
+    }
+}
+
+void turn_publish(struct turn_now *now)
+{
+    t.published = now;
 }
 
 void turn_begin(void)
@@ -52,6 +62,9 @@ void turn_begin(void)
     t.start = t.since = host_clock_ns(CLOCK_MONOTONIC);
     t.source = t.largest = NULL;
     t.largest_ns = 0;
+    if (t.published) {
+        t.published->begin = t.start;
+    }
 }
 
 static void keep(struct turn_longest *longest, int64_t cpu, int64_t wall)
@@ -85,6 +98,9 @@ void turn_end(void)
 
     if (t.start == 0) {
         return; /* the first call: what was before is the start */
+    }
+    if (t.published) {
+        t.published->begin = 0;
     }
     now = host_clock_ns(CLOCK_MONOTONIC);
     wall = now - t.start;

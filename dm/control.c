@@ -242,7 +242,7 @@ static void op_quit(void *opaque)
 static bool op_describe(void *opaque, const char *topic, struct facts *to)
 {
     const struct daemon *d = ((const struct control *)opaque)->d;
-    const struct status_parts parts = {d->desc->type, d->ioreq, d->hv, d->memory, d->pv};
+    const struct status_parts parts = daemon_status_parts(d);
     bool known = status_describe(&parts, topic, to);
 
     if (known && strcmp(topic, "loop") == 0) {

@@ -14,6 +14,7 @@
 #include "parts.h"
 #include "sandbox/sandbox.h"
 #include "service/service.h"
+#include "status/status.h"
 #include "update/update.h"
 #include "xen/xen.h"
 
@@ -39,6 +40,38 @@ void daemon_quit(struct daemon *d, const char *why)
     if (d->loop) {
         g_main_loop_quit(d->loop);
     }
+}
+
+/* ---- what we say of ourselves ---- */
+
+struct status_parts daemon_status_parts(const struct daemon *d)
+{
+    return (struct status_parts){
+        .type = d->desc->type,
+        .machine = d->machine,
+        .state = daemon_state(d),
+        .doing = d->stopped  ? "stop"
+                 : d->update ? "live update"
+                             : NULL,
+        .started = d->started,
+        .backends = d->backends,
+        .ioreq = d->ioreq,
+        .hv = d->hv,
+        .memory = d->memory,
+        .pv = d->pv,
+    };
+}
+
+static void collect(void *opaque, struct facts *to)
+{
+    const struct status_parts parts = daemon_status_parts(opaque);
+
+    status_describe_all(&parts, to);
+}
+
+static int refresh(void *opaque)
+{
+    return status_refresh(((struct daemon *)opaque)->status);
 }
 
 /* ---- life ---- */
@@ -112,12 +145,17 @@ int daemon_serve(struct daemon *d, GError **err)
         }
     }
     turn_start();
+    status_serve(d->status, collect, d);
+    loop_set_before_sleep(refresh, d);
     g_main_loop_run(d->loop);
     return 0;
 }
 
 void daemon_let_go(struct daemon *d)
 {
+    loop_set_before_sleep(NULL, NULL);
+    status_close(d->status, false);
+    d->status = NULL;
     parts_let_go(d);
 }
 
@@ -142,6 +180,7 @@ static void come_to_rest(struct daemon *d)
 
 void daemon_end(struct daemon *d)
 {
+    loop_set_before_sleep(NULL, NULL);
     come_to_rest(d);
     parts_close(d);
     g_clear_pointer(&d->loop, g_main_loop_unref);

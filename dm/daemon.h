@@ -31,6 +31,8 @@ struct qmp_call;
 struct update;
 struct ioreq_server;
 struct sandbox;
+struct status;
+struct status_parts;
 struct xen_domain_info;
 struct xen_handles;
 struct xenstore;
@@ -47,6 +49,7 @@ struct daemon {
     struct machine *machine; /* NULL, as others here: this kind of instance has none */
     struct ioreq_server *ioreq;
     struct sandbox *sandbox;
+    struct status *status; /* NULL: there is no page */
     struct xen_domain_info *info;
     struct display *display; /* the one head: the machine's, or the instance's own; NULL: none */
     struct input *input;
@@ -103,6 +106,9 @@ void daemon_set_log_levels(const struct machine_desc *desc);
 
 /* Ends the main loop soon. */
 void daemon_quit(struct daemon *d, const char *why);
+
+/* What there is to say of it, for dm/status. */
+struct status_parts daemon_status_parts(const struct daemon *d);
 
 /* ---- life.c ---- */
 

@@ -23,6 +23,8 @@
 static const struct loop_handlers *signal_handlers;
 static void *signal_opaque;
 static int signal_fd = -1;
+static int (*before_sleep)(void *opaque);
+static void *before_sleep_opaque;
 
 int loop_signal_fd(void)
 {
@@ -63,11 +65,20 @@ static void fatal_signal(int number)
 
 static const int end_signals[] = {SIGHUP, SIGTERM, SIGINT};
 
+void loop_set_before_sleep(int (*ask)(void *opaque), void *opaque)
+{
+    before_sleep = ask;
+    before_sleep_opaque = opaque;
+}
+
 /* Around GLib's poll(2): what is not in it is a turn. */
 static gint watched_poll(GPollFD *fds, guint count, gint timeout)
 {
-    gint ready;
+    gint ready, longest = before_sleep ? before_sleep(before_sleep_opaque) : -1;
 
+    if (longest >= 0 && (timeout < 0 || timeout > longest)) {
+        timeout = longest;
+    }
     turn_end();
     ready = g_poll(fds, count, timeout);
     turn_begin();

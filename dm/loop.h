@@ -24,6 +24,10 @@ int loop_init(const struct loop_handlers *handlers, void *opaque, GError **err);
 int loop_signal_fd(void);
 void loop_take_signals(void);
 
+/* Asked before each sleep of the loop, in the turn that ends: the longest time to sleep, in
+ * milliseconds; -1: until something happens. NULL: nobody. */
+void loop_set_before_sleep(int (*before_sleep)(void *opaque), void *opaque);
+
 /*
  * Asks the kernel for short slices of CPU time: not more of it, but sooner, so that a guest's
  * access does not wait until somebody else has had his three milliseconds. Before the system call

@@ -20,6 +20,7 @@
 #include "qmp/qmp.h"
 #include "service/service.h"
 #include "state/state.h"
+#include "status/status.h"
 #include "update/update.h"
 #include "xen/xen.h"
 
@@ -246,6 +247,7 @@ void origin_hand_over(const struct daemon *d, bool check, struct handover *h)
         put_xen(d, check, h);
     }
     service_hand_over(h);
+    handover_put_fd(h, "status", "page", status_fd(d->status));
     backend_set_hand_over(d->backends, h);
     daemon_pv_hand_over(d, check, h);
     if (d->vnc) {

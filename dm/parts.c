@@ -5,6 +5,7 @@
 #include <xendm/backend.h>
 #include <xendm/device.h>
 #include <xendm/display.h>
+#include <xendm/handover.h>
 #include <xendm/input.h>
 #include <xendm/instance.h>
 #include <xendm/log.h>
@@ -18,6 +19,7 @@
 #include "origin.h"
 #include "parts.h"
 #include "sandbox/sandbox.h"
+#include "status/status.h"
 #include "xen/xen.h"
 
 /* ---- what the toolstack tells us ---- */
@@ -95,6 +97,21 @@ static int inherit(struct daemon *d, GError **err)
     }
     return parts_drop_privileges(d, err) < 0 || origin_receive(&d->origin, d->xen, err) < 0 ? -1
                                                                                             : 0;
+}
+
+/* The program before us has one that goes on. */
+static int open_status(struct daemon *d, GError **err)
+{
+    d->status = origin_is_inherited(&d->origin)
+                    ? status_adopt(handover_fd(d->origin.left, "status", "page"))
+                    : status_open(d->desc->domid, d->desc->name);
+    return 0;
+}
+
+static void close_status(struct daemon *d)
+{
+    status_close(d->status, d->quitting);
+    d->status = NULL;
 }
 
 static int open_vnc(struct daemon *d, GError **err)
@@ -228,6 +245,7 @@ static const struct part {
     {INSTANCE_DOMAIN, open_xenstore, close_xenstore},
     {INSTANCE_DOMAIN, daemon_pv_open, NULL},
     {INSTANCE_DOMAIN, inherit, NULL},
+    {INSTANCE_DOMAIN, open_status, close_status},
     {INSTANCE_DOMAIN, open_clock, NULL},
     {INSTANCE_GUEST, open_guest, close_guest},
     {INSTANCE_ACCESSES, open_server, close_server},

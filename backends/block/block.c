@@ -10,6 +10,7 @@
 #include <xendm/backend-classes.h>
 #include <xendm/block.h>
 #include <xendm/error.h>
+#include <xendm/host-time.h>
 #include <xendm/log.h>
 #include <xendm/recorder.h>
 #include <xendm/turn.h>
@@ -78,6 +79,7 @@ static void request_end(struct block_queue *q, struct block_request *req, int er
 
     recorder_note(REC_BLOCK_DONE, (uint32_t)-error, req->offset, req->length);
     b->in_flight--;
+    b->progress = host_now_ns();
     q->in_flight--;
     if (error) {
         b->stats.errors[req->op]++;
@@ -252,6 +254,9 @@ void block_submit(struct block_queue *q, struct block_request *req)
     recorder_note(REC_BLOCK, req->op, req->offset, req->length);
     req->driver[0] = req->driver[2] = NULL;
     req->driver[3] = q;
+    if (b->in_flight == 0) {
+        b->progress = host_now_ns();
+    }
     b->in_flight++;
     q->in_flight++;
     if (!gate_is_free(b) && check_request(b, req) == 0 && gate_hold(b, req)) {

@@ -173,6 +173,16 @@ static void describe_drive(const struct backend *backend, struct facts *to)
     fact_bool(to, "read-only", block_read_only(b));
     fact_bool(to, "active", block_active(b));
     fact_int(to, "in flight", b->in_flight);
+    if (b->in_flight > 0) {
+        fact_int(to, "silent since", b->progress);
+    }
+    fact_int(to, "reads", (int64_t)b->stats.ops[BLOCK_READ]);
+    fact_int(to, "writes", (int64_t)b->stats.ops[BLOCK_WRITE]);
+    fact_int(to, "flushes", (int64_t)b->stats.ops[BLOCK_FLUSH]);
+    fact_int(to, "failed",
+             (int64_t)(b->stats.errors[BLOCK_READ] + b->stats.errors[BLOCK_WRITE] +
+                       b->stats.errors[BLOCK_FLUSH] + b->stats.errors[BLOCK_DISCARD] +
+                       b->stats.errors[BLOCK_ZERO]));
     fact_int(to, "bytes read", (int64_t)b->stats.bytes[BLOCK_READ]);
     fact_int(to, "bytes written", (int64_t)b->stats.bytes[BLOCK_WRITE]);
     fact_int(to, "retries", (int64_t)b->stats.retries);

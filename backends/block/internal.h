@@ -16,6 +16,7 @@ struct block {
     bool active;            /* of the next medium */
     bool kept, eject_waits; /* block_keep() */
     unsigned in_flight;
+    int64_t progress;  /* CLOCK_MONOTONIC, ns: the last answer, or when the first was asked */
     GArray *listeners; /* struct listening */
     struct block_stats stats;
     struct block_gate gate;

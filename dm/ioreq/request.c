@@ -722,6 +722,7 @@ static void request_came_to(struct ioreq_core *core, const struct ioreq *r, unsi
         .starves = core->starving && holder == NULL,
         .waits = holder,
         .answer = answer,
+        .since = ioreq_now_ns(),
     };
 }
 

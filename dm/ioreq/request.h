@@ -46,6 +46,7 @@ struct ioreq_rest {
     bool starves; /* the host cannot map its memory now: not before ioreq_core.retry_ns is over */
     const struct device *waits; /* who held in it; NULL: it waits for its turn only */
     uint64_t answer;            /* once all units are done */
+    int64_t since;              /* ioreq_now_ns() of the latest turn that it was left in */
 };
 
 struct ioreq_core {

@@ -712,6 +712,20 @@ void ioreq_server_counters(const struct ioreq_server *s, struct ioreq_server_cou
     out->requests = s->core.counters;
 }
 
+/* The vCPUs whose access waits for the end of something long. */
+static void describe_waits(const struct ioreq_core *core, struct facts *to)
+{
+    for (unsigned i = 0; core->rest != NULL && i < core->vcpus; i++) {
+        if (core->rest[i].on && core->rest[i].waits != NULL) {
+            g_autofree char *who = g_strdup_printf("vCPU %u waits for", i);
+            g_autofree char *since = g_strdup_printf("vCPU %u waits since", i);
+
+            fact_text(to, who, "%s", core->rest[i].waits->id);
+            fact_int(to, since, core->rest[i].since);
+        }
+    }
+}
+
 void ioreq_server_describe(const struct ioreq_server *s, struct facts *to)
 {
     const struct ioreq_counters *r = &s->core.counters;
@@ -755,4 +769,5 @@ void ioreq_server_describe(const struct ioreq_server *s, struct facts *to)
     for (size_t i = 0; i < G_N_ELEMENTS(counters); i++) {
         fact_int(to, counters[i].name, (int64_t)counters[i].count);
     }
+    describe_waits(&s->core, to);
 }

@@ -2,8 +2,11 @@
 /* The daemon's parts as facts; see status.h. */
 #include <string.h>
 
+#include <xendm/backend.h>
+#include <xendm/device.h>
 #include <xendm/facts.h>
 #include <xendm/instance.h>
+#include <xendm/machine.h>
 #include <xendm/mapcache.h>
 #include <xendm/pv.h>
 #include <xendm/turn.h>
@@ -77,6 +80,43 @@ static void pv(const struct status_parts *of, struct facts *to)
     }
 }
 
+static void life(const struct status_parts *of, struct facts *to)
+{
+    static const char *const states[] = {
+        [MACHINE_BUILDING] = "building",  [MACHINE_STOPPED] = "stopped",
+        [MACHINE_RUNNING] = "running",    [MACHINE_SUSPENDED] = "suspended",
+        [MACHINE_SHUTDOWN] = "shut down",
+    };
+
+    fact_text(to, "state", "%s", states[of->state]);
+    fact_bool(to, "started", of->started);
+    if (of->doing) {
+        fact_text(to, "under way", "%s", of->doing);
+    }
+}
+
+static void hardware(const struct machine *m, struct facts *to)
+{
+    fact_int(to, "vCPUs", m->vcpus);
+    fact_int(to, "devices", m->devices->len);
+    fact_int(to, "DMA bytes read", (int64_t)m->dma.bytes_read);
+    fact_int(to, "DMA bytes written", (int64_t)m->dma.bytes_written);
+    fact_int(to, "DMA refused", (int64_t)m->dma.refused);
+}
+
+static void backend(void *opaque, struct backend *b)
+{
+    struct facts *to = opaque;
+    g_autofree char *name = g_strdup_printf("%s %s", backend_kind_name(b->class->kind), b->id);
+
+    facts_nest(to, name);
+    fact_text(to, "driver", "%s", b->class->driver);
+    fact_text(to, "used by", "%s", b->user ? b->user->id : "");
+    if (b->class->describe) {
+        b->class->describe(b, to);
+    }
+}
+
 static const struct topic {
     const char *name;
     enum instance_part part;
@@ -88,6 +128,24 @@ static const struct topic {
     {"mapcache", INSTANCE_GUEST, mapcache},
     {"pv", INSTANCE_DOMAIN, pv},
 };
+
+void status_describe_all(const struct status_parts *of, struct facts *to)
+{
+    facts_nest(to, "machine");
+    life(of, to);
+    if (of->machine) {
+        hardware(of->machine, to);
+    }
+    backend_foreach(of->backends, backend, to);
+    for (size_t i = 0; i < G_N_ELEMENTS(topics); i++) {
+        bool groups = topics[i].describe == pv; /* a group a device, by themselves */
+
+        if (instance_has(of->type, topics[i].part)) {
+            facts_nest(to, groups ? NULL : topics[i].name);
+            topics[i].describe(of, to);
+        }
+    }
+}
 
 bool status_describe(const struct status_parts *of, const char *topic, struct facts *to)
 {

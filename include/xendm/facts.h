@@ -18,6 +18,11 @@ struct facts;
 
 /* What follows belongs to the group `name` ("master", "queue 3"); NULL: to no group. */
 void fact_group(struct facts *to, const char *name);
+/*
+ * What follows, groups and all, belongs to the group `name`: fact "frames" of group "sent" is its
+ * fact "sent frames". NULL: that ends. For who puts together what others say.
+ */
+void facts_nest(struct facts *to, const char *name);
 void fact_text(struct facts *to, const char *name, const char *fmt, ...) G_GNUC_PRINTF(3, 4);
 void fact_int(struct facts *to, const char *name, int64_t value);
 void fact_hex(struct facts *to, const char *name, uint64_t value); /* an address, a register */

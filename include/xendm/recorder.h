@@ -58,12 +58,17 @@ struct recorder_entry {
 };
 
 struct recorder {
+    /* two readings of both clocks give the rate of the time stamps: this one, and a reader's */
+    uint64_t start_count, start_ns; /* … CLOCK_MONOTONIC */
     /* entries ever noted; index of the next one is next % RECORDER_SIZE */
     uint64_t next;
     struct recorder_entry entry[RECORDER_SIZE];
 };
 
-extern struct recorder recorder;
+extern struct recorder *recorder;
+
+/* From now on it is there, with what it has; NULL: in this process's own memory again, empty. */
+void recorder_use(struct recorder *where);
 
 /* in aux, of an access whose value was left out */
 #define RECORDER_NO_VALUE (UINT32_C(1) << 31)
@@ -82,7 +87,7 @@ static inline uint64_t recorder_time(void)
 
 static inline void recorder_note(enum recorder_kind kind, uint32_t aux, uint64_t a, uint64_t b)
 {
-    struct recorder_entry *e = &recorder.entry[recorder.next++ % RECORDER_SIZE];
+    struct recorder_entry *e = &recorder->entry[recorder->next++ % RECORDER_SIZE];
 
     e->when = recorder_time();
     e->kind = kind;

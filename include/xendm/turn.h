@@ -19,6 +19,15 @@ void turn_of(const char *source);
 
 /* From here on they count: there is a guest that waits. */
 void turn_start(void);
+
+/* The turn that is under way, for who looks from outside; `source` is cut if need be. */
+struct turn_now {
+    int64_t begin; /* CLOCK_MONOTONIC, ns; 0: the loop sleeps */
+    char source[32];
+};
+/* From now on it is kept there; NULL: nowhere. */
+void turn_publish(struct turn_now *now);
+
 /* By the loop around poll(2). */
 void turn_begin(void);
 void turn_end(void);

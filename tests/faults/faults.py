@@ -282,3 +282,49 @@ def tap(tests, machine=None):
             shutil.rmtree(tmp, ignore_errors=True)
         note("%.1f s" % (time.monotonic() - start))
     return results.end()
+
+
+SECTORS = 2048          # of each of those disks
+
+
+def start_with_disks(tmp, *options, engine="faults", **kw):
+    """A machine with disks hda and hdb and a CD in hdc."""
+    for name in ("hda", "hdb", "hdc"):
+        image(os.path.join(tmp, name), SECTORS * 512)
+    if engine == "faults":
+        options = ("--disk-faults",) + options
+    else:
+        os.environ["XENDM_BLOCK_ENGINE"] = engine
+    try:
+        m = Machine(tmp, "--disk", tmp + "/hda", "--disk", tmp + "/hdb", "--cdrom", tmp + "/hdc", *options, **kw)
+    finally:
+        os.environ.pop("XENDM_BLOCK_ENGINE", None)
+    uring = "io_uring is not available" not in m.log()
+    if engine == "io_uring" and not uring:
+        m.end()
+        raise Skip("no io_uring here")
+    return m, Disk(m.cpu)
+
+
+HANG_SO = os.path.join(os.path.dirname(XENDM), "tests/dm/hang.so")
+
+
+class Hanging:
+    """A machine of which `what` hangs while it is set: "r" reads, "w" writes, "f" flushes. /dev/shm would not do: what is in
+    memory is copied at once."""
+
+    def __init__(self, tmp, *options):
+        if not os.path.exists(HANG_SO):
+            raise Skip("tests/dm/hang.so is not built")
+        self.flag = tmp + "/hang"
+        self.set("")
+        dm = tmp + "/dm"
+        with open(dm, "w") as f:
+            f.write("#!/bin/sh\nexport HANG=%s XENDM_BLOCK_ENGINE=threads ASAN_OPTIONS=verify_asan_link_order=0\n"
+                    'LD_PRELOAD=%s exec %s "$@"\n' % (self.flag, HANG_SO, XENDM))
+        os.chmod(dm, 0o755)
+        self.m, self.disk = start_with_disks(tmp, "--vcpus", "2", *options, engine="threads", dm=dm)
+
+    def set(self, what):
+        with open(self.flag, "r+" if os.path.exists(self.flag) else "w") as f:
+            f.write(what.ljust(16))                 # it is mapped

@@ -12,31 +12,12 @@ import sys
 import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import RUNNING, PATIENCE, Cpu, Disk, Machine, Qmp, Skip, XENDM, image, tap, want
+from faults import (PATIENCE, RUNNING, SECTORS, XENDM, Cpu, Disk, Hanging, Machine, Qmp, Skip, image,
+                    start_with_disks as start, tap, want)
 
-SECTORS = 2048
 UNC, ABRT = (0x51, 0x40), (0x51, 4)
 NO_SPACE = (0x71, 4)            # the device fault bit, too
 FINE = (0x50, 0)
-
-
-def start(tmp, *options, engine="faults", **kw):
-    """A machine with disks hda and hdb and a CD in hdc."""
-    for name in ("hda", "hdb", "hdc"):
-        image(os.path.join(tmp, name), SECTORS * 512)
-    if engine == "faults":
-        options = ("--disk-faults",) + options
-    else:
-        os.environ["XENDM_BLOCK_ENGINE"] = engine
-    try:
-        m = Machine(tmp, "--disk", tmp + "/hda", "--disk", tmp + "/hdb", "--cdrom", tmp + "/hdc", *options, **kw)
-    finally:
-        os.environ.pop("XENDM_BLOCK_ENGINE", None)
-    uring = "io_uring is not available" not in m.log()
-    if engine == "io_uring" and not uring:
-        m.end()
-        raise Skip("no io_uring here")
-    return m, Disk(m.cpu)
 
 
 def sector(tmp, n, name="hda"):
@@ -292,30 +273,6 @@ def test_unplug(tmp):
 
 
 # ---- disks that hang ----
-
-HANG_SO = os.path.join(os.path.dirname(XENDM), "tests/dm/hang.so")
-
-
-class Hanging:
-    """A machine of which `what` hangs while it is set: "r" reads, "w" writes, "f" flushes. /dev/shm would not do: what is in
-    memory is copied at once."""
-
-    def __init__(self, tmp, *options):
-        if not os.path.exists(HANG_SO):
-            raise Skip("tests/dm/hang.so is not built")
-        self.flag = tmp + "/hang"
-        self.set("")
-        dm = tmp + "/dm"
-        with open(dm, "w") as f:
-            f.write("#!/bin/sh\nexport HANG=%s XENDM_BLOCK_ENGINE=threads ASAN_OPTIONS=verify_asan_link_order=0\n"
-                    'LD_PRELOAD=%s exec %s "$@"\n' % (self.flag, HANG_SO, XENDM))
-        os.chmod(dm, 0o755)
-        self.m, self.disk = start(tmp, "--vcpus", "2", *options, engine="threads", dm=dm)
-
-    def set(self, what):
-        with open(self.flag, "r+" if os.path.exists(self.flag) else "w") as f:
-            f.write(what.ljust(16))                 # it is mapped
-
 
 def begin_dma(disk, lba, count, write=False):
     cpu = disk.cpu

@@ -53,6 +53,31 @@ static void test_lines(void)
     facts_free(NULL);
 }
 
+static void test_nest(void)
+{
+    struct facts *f = facts_new();
+    g_autofree char *text = NULL;
+
+    facts_nest(f, "net a");
+    fact_int(f, "link", 1);
+    fact_group(f, "sent");
+    fact_int(f, "frames", 2);
+    fact_group(f, NULL);
+    fact_int(f, "errors", 3);
+    fact_group(f, "left open");
+    facts_nest(f, "b");
+    fact_bool(f, "on", false);
+    facts_nest(f, NULL);
+    fact_group(f, "c");
+    fact_int(f, "d", 4);
+    text = facts_to_json(f);
+    g_assert_cmpstr(text, ==,
+                    "{\"net a\": {\"link\": 1, \"sent frames\": 2, \"errors\": 3}, "
+                    "\"b\": {\"on\": false}, \"c\": {\"d\": 4}}");
+    g_assert_cmpstr(facts_find(f, "net a", "sent frames"), ==, "2");
+    facts_free(f);
+}
+
 static void test_json(void)
 {
     struct facts *f = some_facts(), *none = facts_new(), *ends = facts_new();
@@ -371,6 +396,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/facts/lines", test_lines);
     g_test_add_func("/facts/json", test_json);
+    g_test_add_func("/facts/nest", test_nest);
     g_test_add_func("/numbers", test_numbers);
     g_test_add_func("/json/text", test_json_text);
     g_test_add_func("/json/wrong", test_json_wrong);

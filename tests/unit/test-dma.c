@@ -24,7 +24,7 @@ static void test_copy(void)
     struct machine *m;
     struct device *dev = new_master(&m);
     uint8_t out[100], in[100];
-    uint64_t noted = recorder.next;
+    uint64_t noted = recorder->next;
 
     for (unsigned i = 0; i < sizeof(out); i++) {
         out[i] = (uint8_t)(i * 7 + 1);
@@ -44,9 +44,9 @@ static void test_copy(void)
     g_assert_cmpuint(m->dma.bytes_read, ==, 200);
     g_assert_cmpuint(m->dma.refused, ==, 0);
     g_assert_cmpuint(fake_guestmem_dirty_bytes(m->memory), ==, 200);
-    g_assert_cmpuint(recorder.next - noted, ==, 5);
-    g_assert_cmpuint(recorder.entry[noted % RECORDER_SIZE].kind, ==, REC_DMA_WRITE);
-    g_assert_cmphex(recorder.entry[noted % RECORDER_SIZE].a, ==, 0xffd0);
+    g_assert_cmpuint(recorder->next - noted, ==, 5);
+    g_assert_cmpuint(recorder->entry[noted % RECORDER_SIZE].kind, ==, REC_DMA_WRITE);
+    g_assert_cmphex(recorder->entry[noted % RECORDER_SIZE].a, ==, 0xffd0);
     fake_machine_free(m);
 }
 

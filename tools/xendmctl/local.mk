@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# xendmctl: looks into saved state. Needs nothing of the daemon's: it decodes by the format alone.
+# xendmctl: looks into saved state and into status pages. Needs nothing of the daemon's: it decodes by the formats alone.
 bin_PROGRAMS += tools/xendmctl/xendmctl
 tools_xendmctl_xendmctl_SOURCES = tools/xendmctl/main.c tools/xendmctl/state.c tools/xendmctl/stream.c \
-    tools/xendmctl/container.c tools/xendmctl/stream.h tools/xendmctl/update.c tools/xendmctl/update.h
+    tools/xendmctl/container.c tools/xendmctl/stream.h tools/xendmctl/page.c tools/xendmctl/page.h \
+    tools/xendmctl/recorder.c tools/xendmctl/status.c tools/xendmctl/why.c tools/xendmctl/update.c tools/xendmctl/update.h
 tools_xendmctl_xendmctl_CPPFLAGS = $(AM_CPPFLAGS)
 tools_xendmctl_xendmctl_LDADD = libbase.la $(GLIB_LIBS)
 dist_man_MANS += docs/xendmctl.1

@@ -4,52 +4,60 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "page.h"
 #include "stream.h"
 #include "update.h"
 
+/* Functions get what follows the words; -1: wrong usage. */
 static const struct {
     const char *noun, *verb, *arguments;
-    int count;
-    int (*run)(char **argv);
+    int (*run)(int argc, char **argv);
 } commands[] = {
-    {"state", "show", "FILE", 1, state_show},
-    {"state", "diff", "FILE FILE", 2, state_diff},
-    {"state", "extract", "XL-SAVE-FILE FILE", 2, state_extract},
+    {"status", NULL, "[GUEST] [--json]", status_main},
+    {"why", NULL, "GUEST", why_main},
+    {"top", NULL, "[-n ROUNDS]", top_main},
+    {"metrics", NULL, "", metrics_main},
+    {"recorder", NULL,
+     "GUEST|FILE [--kind KIND] [--address FROM[-TO]] [--vcpu N] [--last N] [--latencies]",
+     recorder_main},
+    {"state", "show", "FILE", state_show},
+    {"state", "diff", "FILE FILE", state_diff},
+    {"state", "extract", "XL-SAVE-FILE FILE", state_extract},
+    {"update", NULL, UPDATE_ARGUMENTS, update_main},
 };
 
 static int usage(FILE *to)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(commands); i++) {
-        fprintf(to, "%s xendmctl %s %s %s\n", i ? "      " : "usage:", commands[i].noun,
-                commands[i].verb, commands[i].arguments);
+        fprintf(to, "%s xendmctl %s%s%s %s\n", i ? "      " : "usage:", commands[i].noun,
+                commands[i].verb ? " " : "", commands[i].verb ? commands[i].verb : "",
+                commands[i].arguments);
     }
-    fprintf(to, "       xendmctl " UPDATE_USAGE "\n");
     return to == stdout ? 0 : 2;
 }
 
 int main(int argc, char **argv)
 {
-    int status;
+    int status = -1;
 
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
         return usage(stdout);
     }
-    if (argc >= 2 && strcmp(argv[1], "update") == 0) {
-        status = update_main(argc - 2, argv + 2);
-        return status < 0 ? usage(stderr) : status;
-    }
-    for (unsigned i = 0; argc >= 3 && i < G_N_ELEMENTS(commands); i++) {
-        if (strcmp(argv[1], commands[i].noun) == 0 && strcmp(argv[2], commands[i].verb) == 0) {
-            if (argc - 3 != commands[i].count) {
-                break;
-            }
-            status = commands[i].run(argv + 3);
-            if (fflush(stdout) != 0 || ferror(stdout)) {
-                fprintf(stderr, "xendmctl: cannot write: %s\n", strerror(errno));
-                return 2;
-            }
-            return status;
+    for (unsigned i = 0; argc >= 2 && i < G_N_ELEMENTS(commands); i++) {
+        int words = commands[i].verb ? 2 : 1;
+
+        if (argc > words && strcmp(argv[1], commands[i].noun) == 0 &&
+            (words == 1 || strcmp(argv[2], commands[i].verb) == 0)) {
+            status = commands[i].run(argc - 1 - words, argv + 1 + words);
+            break;
         }
     }
-    return usage(stderr);
+    if (status < 0) {
+        return usage(stderr);
+    }
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "xendmctl: cannot write: %s\n", strerror(errno));
+        return 2;
+    }
+    return status;
 }

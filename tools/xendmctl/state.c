@@ -93,10 +93,14 @@ static void show_text(const char *text)
     g_strfreev(lines);
 }
 
-int state_show(char **argv)
+int state_show(int argc, char **argv)
 {
-    struct stream *s = load(argv[0]);
+    struct stream *s;
 
+    if (argc != 1) {
+        return -1;
+    }
+    s = load(argv[0]);
     if (!s) {
         return 1;
     }
@@ -208,12 +212,17 @@ static void print_change(const char *path, const char *a, const char *b)
            a + 1 + MIN(same, la - 1), b + 1 + MIN(same, lb - 1), la / 2 - 1, lb / 2 - 1);
 }
 
-int state_diff(char **argv)
+int state_diff(int argc, char **argv)
 {
-    struct stream *a = load(argv[0]), *b = a ? load(argv[1]) : NULL;
+    struct stream *a, *b;
     struct flat fa, fb;
     unsigned changes = 0;
 
+    if (argc != 2) {
+        return -1;
+    }
+    a = load(argv[0]);
+    b = a ? load(argv[1]) : NULL;
     if (!a || !b) {
         stream_free(a);
         return 2;
@@ -251,12 +260,15 @@ int state_diff(char **argv)
 
 /* ---- extract ---- */
 
-int state_extract(char **argv)
+int state_extract(int argc, char **argv)
 {
     GError *err = NULL;
     GByteArray *bytes;
     bool ok;
 
+    if (argc != 2) {
+        return -1;
+    }
     bytes = stream_read(argv[0], &err);
     ok = bytes && g_file_set_contents(argv[1], (const char *)bytes->data, bytes->len, &err);
     if (!ok) {

@@ -55,9 +55,9 @@ GByteArray *stream_read(const char *path, GError **err);
 #define STREAM_ERROR g_quark_from_static_string("xendmctl-stream")
 G_GNUC_PRINTF(2, 3) void *stream_refuse(GError **err, const char *fmt, ...); /* NULL */
 
-/* Arguments of the commands, as many as main.c says; exit statuses. */
-int state_show(char **argv);
-int state_diff(char **argv);
-int state_extract(char **argv);
+/* What follows the words; the exit status, or -1: wrong usage. */
+int state_show(int argc, char **argv);
+int state_diff(int argc, char **argv);
+int state_extract(int argc, char **argv);
 
 #endif

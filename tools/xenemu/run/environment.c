@@ -181,6 +181,7 @@ bool set_up(void)
         return complain("the socket paths are too long; use --rundir");
     setenv("XENSTORED_RUNDIR", run.dir, 1);
     setenv("XENSTORED_ROOTDIR", run.dir, 1);
+    setenv("XENDM_STATUS_DIR", run.dir, 1);
     unsetenv("XENSTORED_PATH");
     if (!opt.attach && !start_host())
         return false;
