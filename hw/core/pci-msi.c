@@ -133,12 +133,23 @@ bool pci_msix_enabled(const struct pci_device *pci)
            (config_get16(pci->config, pci->cap_msix + PCI_MSIX_CONTROL) & PCI_MSIX_ENABLE);
 }
 
+/*
+ * A guest that takes its messages as events of the hypervisor's (Linux on Xen) says so by vector 0
+ * and the number of the event in the destination. It masks the event then, and leaves the table's
+ * mask bits as they are, which is set.
+ */
+static bool is_event(const struct msix_entry *e)
+{
+    return (e->address & 0xfff00000) == 0xfee00000 && (e->data & 0xff) == 0;
+}
+
 static bool vector_open(const struct pci_device *pci, unsigned vector)
 {
+    const struct msix_entry *e = &pci->msix_table[vector];
     uint16_t control = config_get16(pci->config, pci->cap_msix + PCI_MSIX_CONTROL);
 
-    return (control & PCI_MSIX_ENABLE) && !(control & PCI_MSIX_MASK_ALL) && !pci->dev.dma_blocked &&
-           !(pci->msix_table[vector].control & MSIX_ENTRY_MASKED);
+    return (control & PCI_MSIX_ENABLE) && !pci->dev.dma_blocked &&
+           (is_event(e) || !((control & PCI_MSIX_MASK_ALL) || (e->control & MSIX_ENTRY_MASKED)));
 }
 
 static void deliver_pending(struct pci_device *pci, unsigned vector)

@@ -742,6 +742,12 @@ static void test_msix_beside_registers(void)
     g_assert_cmphex(m->hv->msi_data, ==, 0x31);
     g_assert_true(pci_msix_send(&t->pci, 0));
     g_assert_cmphex(aspace_read(m->mmio, MEM + 0xc00, 8), ==, 1);
+    /* An event of Xen's, number 0x17: masked elsewhere. */
+    aspace_write(m->mmio, MEM + 0x800, 0xfee17000, 8);
+    aspace_write(m->mmio, MEM + 0x808, UINT64_C(1) << 32 | 0x4300, 8);
+    g_assert_cmphex(m->hv->msi_data, ==, 0x4300);
+    g_assert_cmphex(m->hv->msi_address, ==, 0xfee17000);
+    g_assert_cmphex(aspace_read(m->mmio, MEM + 0xc00, 8), ==, 0);
     fake_machine_free(m);
 }
 
