@@ -200,6 +200,9 @@ static void run_event_request(struct nvme_request *r)
 
 void nvme_events_send(struct nvme *n)
 {
+    if (n->stopped) {
+        return; /* with the resume */
+    }
     for (unsigned type = 0; type < EVENT_TYPES; type++) {
         struct nvme_event *e = &n->event[type];
         uint32_t result = type | (uint32_t)e->info << 8 | (uint32_t)e->page << 16;

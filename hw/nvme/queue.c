@@ -525,6 +525,7 @@ void nvme_restart(struct nvme *n)
             set_hungry(n, &n->sq[i], true);
         }
     }
+    nvme_events_send(n);
     if (n->hungry) {
         nvme_run_queues(n);
     }
