@@ -8,7 +8,27 @@ import re
 from labkit.util import LabError, host
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+CTL = "/root/xendmctl"
 MORE = 70               # turns of count.S after each move: all its memory is looked at once
+
+
+def put_ctl(box):
+    """xendmctl of the build whose xendm is under test, into dom0."""
+    path = os.path.join(os.path.dirname(box.find_xendm()), "tools/xendmctl/xendmctl")
+    for place in (path, path.replace("/.libs", "")):
+        if os.path.exists(place):
+            box.put(place, CTL)
+            box.run("chmod 755 " + CTL)
+            return
+    raise LabError("no xendmctl at %s" % path)
+
+
+def update(box, guest, status=0, more=""):
+    """xendmctl update; what it says."""
+    got, text = box.call("%s update %d %s 2>&1" % (CTL, guest.domid(), more), 120)
+    if got != status:
+        raise LabError("xendmctl update: exit status %d: %s" % (got, text.strip()[-800:]))
+    return text
 
 
 class Mover:

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Live update under a running guest: 20 times while its disks and its console work, and programs that refuse."""
 
-import os
-
 from labkit.suite import life
-from labkit.util import LabError, say
-from moving import Counter, Emulated
+from labkit.util import say
+from moving import Counter, Emulated, put_ctl, update
 
 UPDATES = 20
-CTL = "/root/xendmctl"
 
 COUNT = [
     "counts in a graphics mode, with a CD",
@@ -24,25 +21,6 @@ LINUX = [
     "nothing was lost, repeated or wrong",
     "powers off",
 ]
-
-
-def put_ctl(box):
-    """xendmctl of the build whose xendm is under test, into dom0."""
-    path = os.path.join(os.path.dirname(box.find_xendm()), "tools/xendmctl/xendmctl")
-    for place in (path, path.replace("/.libs", "")):
-        if os.path.exists(place):
-            box.put(place, CTL)
-            box.run("chmod 755 " + CTL)
-            return
-    raise LabError("no xendmctl at %s" % path)
-
-
-def update(box, guest, status=0, more=""):
-    """xendmctl update; what it says."""
-    got, text = box.call("%s update %d %s 2>&1" % (CTL, guest.domid(), more), 120)
-    if got != status:
-        raise LabError("xendmctl update: exit status %d: %s" % (got, text.strip()[-800:]))
-    return text
 
 
 def update_often(t, mover):

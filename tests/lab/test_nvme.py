@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest whose only disk is an NVMe namespace: SeaBIOS and Linux' driver, and moves with commands under way."""
+
+from labkit.suite import life
+from moving import Linux, put_ctl, update
+
+MOVES = 3
+
+STEPS = [
+    "SeaBIOS boots from the namespace, and Linux has its root on it",
+    "one pair of queues for each CPU, by MSI-X",
+    "trim and flush",
+    "%d x xendmctl update under load" % MOVES,
+    "%d x xl save, xl restore under load" % MOVES,
+    "%d x xl migrate under load" % MOVES,
+    "nothing was lost, repeated or wrong, and the driver has seen no error",
+    "powers off",
+]
+
+
+class Nvme(Linux):
+    """The guest's disk is no disk of xl's: it is the device model's alone."""
+
+    def __init__(self, t):
+        super().__init__(t, "nvme", memory=400, vcpus=2, append="xen_emul_unplug=never")
+        self.guest.config["disk"] = self.guest.config["disk"][1:]
+        self.guest.config["device_model_args_hvm"] = [
+            "-drive", "file=%s,if=none,id=nvm,format=raw" % self.guest.medium, "-device", "nvme,drive=nvm,serial=lab"]
+
+
+@life("nvme", STEPS, memory=512)
+def nvme(t):
+    """One guest, moved all the time."""
+    put_ctl(t.box)
+    mover = Nvme(t)
+    guest = mover.guest
+    try:
+        with t.step(STEPS[0], vital=True):
+            guest.create()
+            root = guest.wait_for(r"LAB root (\S+ \S+) at .*", 600).group(1)
+            t.equal(root, "/dev/nvme0n1p2 ext4", "the root file system")
+            guest.wait_for(r"LAB serve", 240)
+            mover.goes_on()
+        with t.step(STEPS[1]):
+            t.equal(guest.cmd("ls /sys/block/nvme0n1/mq | wc -l"), "2", "queues")
+            t.match(guest.cmd("cat /proc/interrupts"), r"nvme0q2", "interrupts")
+        with t.step(STEPS[2]):
+            guest.cmd("dd if=/dev/zero of=/work/hole bs=1M count=4 conv=fsync 2>/dev/null && rm /work/hole && fstrim /")
+        with t.step(STEPS[3], vital=True):
+            for _ in range(MOVES):
+                update(t.box, guest)
+                mover.goes_on()
+        with t.step(STEPS[4], vital=True):
+            for _ in range(MOVES):
+                mover.save()
+                mover.restore()
+                mover.goes_on(1)
+        with t.step(STEPS[5], vital=True):
+            for _ in range(MOVES):
+                mover.migrate()
+                mover.goes_on(1)
+        with t.step(STEPS[6]):
+            mover.verify()
+            t.equal(guest.cmd("dmesg | grep -iE 'nvme.*(timeout|abort|reset|error)'; true"), "", "errors")
+        with t.step(STEPS[7]):
+            guest.begin("poweroff -f")
+            guest.wait_gone(120)
+    finally:
+        guest.cleanup()
+        mover.close()
