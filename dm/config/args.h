@@ -42,6 +42,7 @@ struct device_arg {
     struct arg_source from;
     struct object_desc *object; /* NULL: moved into the description */
     enum device_rank rank;
+    bool elsewhere;             /* a drive, on another controller's bus */
     int place;                  /* IDE: bus * 2 + unit, serial: index; -1: any */
     int bus;                    /* IDE: bus that any unit of will do; -1: any */
     struct backend_arg *medium; /* -drive if=ide: its own */

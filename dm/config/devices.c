@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <xendm/ata.h>
 #include <xendm/backend.h>
 #include <xendm/device.h>
 #include <xendm/error.h>
@@ -351,14 +352,25 @@ static int pci_option(const char *name, const char *value, GError **err)
 }
 
 /* A place on the bus of a controller; whether there is such a one is seen when it is made. */
-static int usb_option(const char *name, const char *value, GError **err)
+static int place_option(const struct bus_class *bus, const char *name, const char *value,
+                        GError **err)
 {
-    const struct property *p = property_find(usb_bus_class.place, name);
+    const struct property *p = property_find(bus->place, name);
 
     if (!p) {
         return strcmp(name, "bus") == 0;
     }
     return property_set(p, NULL, value, err) < 0 ? -1 : 1;
+}
+
+static int usb_option(const char *name, const char *value, GError **err)
+{
+    return place_option(&usb_bus_class, name, value, err);
+}
+
+static int ata_option(const char *name, const char *value, GError **err)
+{
+    return place_option(&ata_bus_class, name, value, err);
 }
 
 /* The back ends that a device names are there, and nobody else's. */
@@ -388,9 +400,10 @@ static bool link_device(struct args *a, const struct device_arg *arg, GError **e
     const char *id = arg->object->id;
 
     if (property_check(class->properties, arg->object,
-                       class->pci   ? pci_option
-                       : class->usb ? usb_option
-                                    : NULL,
+                       class->pci                     ? pci_option
+                       : class->usb                   ? usb_option
+                       : class->bus == &ata_bus_class ? ata_option
+                                                      : NULL,
                        err) < 0) {
         return args_refuse_because(&arg->from, err);
     }

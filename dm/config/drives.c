@@ -157,14 +157,34 @@ bool drives_drive(struct args *a, const char *option, const char *value, GError 
 
 /* ---- the places ---- */
 
+/* bus=ahci0.3: of a controller that is there by -device. */
+static bool on_controller(const struct args *a, const char *bus)
+{
+    size_t length = strlen(bus) - strlen(strrchr(bus, '.') ? strrchr(bus, '.') : bus);
+
+    for (guint i = 0; length && i < a->devices->len; i++) {
+        const struct device_arg *arg = g_ptr_array_index(a->devices, i);
+        const char *id = arg->object->id;
+
+        if (id && strlen(id) == length && memcmp(id, bus, length) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* bus=ide.B and unit=U of a -device, in the words of the class. */
-static bool device_place(struct device_arg *arg, GError **err)
+static bool device_place(const struct args *a, struct device_arg *arg, GError **err)
 {
     const char *bus = object_option(arg->object, "bus");
     const char *unit = object_option(arg->object, "unit");
     uint64_t bus_number = 0, unit_number = 0;
 
     if (arg->medium || (!bus && !unit)) {
+        return true;
+    }
+    if (bus && on_controller(a, bus)) {
+        arg->elsewhere = true;
         return true;
     }
     if (bus && number_parse(bus + (g_str_has_prefix(bus, "ide.") ? 4 : 0), 0, IDE_BUSES - 1,
@@ -230,7 +250,7 @@ static bool place_all(struct args *a, GError **err)
             if (arg->rank != RANK_IDE) {
                 continue;
             }
-            if (round == 0 && !device_place(arg, err)) {
+            if (round == 0 && !device_place(a, arg, err)) {
                 return false;
             }
             if (round == 0 && arg->place >= 0) {
@@ -242,8 +262,8 @@ static bool place_all(struct args *a, GError **err)
                 }
                 seen[arg->place] = true;
             }
-            if (arg->place < 0 && (round == 2 || (round == 1 && arg->bus >= 0)) &&
-                !find_place(a, arg, err)) {
+            if (arg->place < 0 && !arg->elsewhere &&
+                (round == 2 || (round == 1 && arg->bus >= 0)) && !find_place(a, arg, err)) {
                 return false;
             }
         }
@@ -300,13 +320,15 @@ static bool link_drive(struct args *a, struct device_arg *arg, GError **err)
 {
     struct object_desc *o = arg->object;
     bool cd = strcmp(o->driver, "ide-cd") == 0;
-    unsigned bus = (unsigned)arg->place / IDE_UNITS, unit = (unsigned)arg->place % IDE_UNITS;
+    unsigned place = arg->elsewhere ? 0 : (unsigned)arg->place;
+    unsigned bus = place / IDE_UNITS, unit = place % IDE_UNITS;
     const char *source = object_option(o, "drive");
     struct backend_arg *medium;
 
     if (!o->id) { /* "ide0-hd0", as QEMU names it */
-        o->id =
-            source ? g_strdup(source) : g_strdup_printf("ide%u-%s%u", bus, cd ? "cd" : "hd", unit);
+        o->id = source           ? g_strdup(source)
+                : arg->elsewhere ? g_strdup(object_option(o, "bus"))
+                                 : g_strdup_printf("ide%u-%s%u", bus, cd ? "cd" : "hd", unit);
     }
     medium = find_medium(a, arg, cd, err);
     if (!medium || !check_medium(arg, medium->object, cd, err)) {
@@ -314,8 +336,10 @@ static bool link_drive(struct args *a, struct device_arg *arg, GError **err)
     }
     medium->used = true;
     object_desc_set(o, "drive", medium->object->id);
-    object_desc_set(o, "bus", bus ? "1" : "0");
-    object_desc_set(o, "unit", unit ? "1" : "0");
+    if (!arg->elsewhere) {
+        object_desc_set(o, "bus", bus ? "ide.1" : "ide.0");
+        object_desc_set(o, "unit", unit ? "1" : "0");
+    }
     return true;
 }
 

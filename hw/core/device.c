@@ -348,7 +348,8 @@ int device_request_unplug(struct device *dev, GError **err)
 {
     const struct bus_class *bus = dev->bus ? dev->bus->class : NULL;
 
-    if (!bus || !bus->hotplug || !dev->class->hotplug || dev->phase == DEVICE_NEW) {
+    if (!bus || !bus->hotplug || dev->bus->fixed || !dev->class->hotplug ||
+        dev->phase == DEVICE_NEW) {
         g_set_error(err, XENDM_ERROR, EINVAL, "Device '%s' does not support hotplugging", dev->id);
         return -EINVAL;
     }

@@ -49,6 +49,10 @@ static int plug(struct device *dev, const struct object_desc *desc, GError **err
             g_prefix_error(err, "%s: ", dev->id);
             return -ENOENT;
         }
+        if (bus->fixed && dev->machine->state != MACHINE_BUILDING) {
+            g_set_error(err, XENDM_ERROR, EINVAL, "Bus '%s' does not support hotplugging", bus->id);
+            return -EINVAL;
+        }
         rc = class->take(bus, dev, err);
     }
     return rc == 0 ? device_realize(dev, err) : rc;

@@ -32,13 +32,20 @@ void ide_bm_reset(struct ide_channel *ch)
     ch->bm = (struct ide_bm){0};
 }
 
-bool ide_bm_exhausted(const struct ide_bm *bm)
+static bool exhausted(const struct ide_bm *bm)
 {
     return bm->cursor.left == 0 && (bm->cursor.last || bm->cursor.fetched >= TABLE_MAX);
 }
 
-bool ide_bm_claim(struct ide_channel *ch, struct ide_drive *d)
+static struct ide_channel *channel_of(struct ata_host *h)
 {
+    return (struct ide_channel *)h;
+}
+
+static bool bm_claim(struct ata_host *h, struct ata_drive *d)
+{
+    struct ide_channel *ch = channel_of(h);
+
     if (ch->bm.client && ch->bm.client != d) {
         return false;
     }
@@ -49,35 +56,46 @@ bool ide_bm_claim(struct ide_channel *ch, struct ide_drive *d)
 /*
  * The command is over. A table that is longer leaves the engine active, by which the guest sees it.
  */
-void ide_bm_release(struct ide_channel *ch, const struct ide_drive *d)
+static void bm_release(struct ata_host *h, const struct ata_drive *d)
 {
-    struct ide_bm *bm = &ch->bm;
+    struct ide_bm *bm = &channel_of(h)->bm;
 
     if (bm->client != d) {
         return;
     }
     bm->client = NULL;
-    if (bm->stopping || ide_bm_exhausted(bm)) {
+    if (bm->stopping || exhausted(bm)) {
         bm->stopping = false;
         bm->status &= ~BM_ACTIVE;
     }
 }
 
-bool ide_bm_active(const struct ide_channel *ch, const struct ide_drive *d)
+static bool bm_active(const struct ata_host *h, const struct ata_drive *d)
 {
-    return ch->bm.client == d && (ch->bm.status & BM_ACTIVE) && !ch->bm.stopping;
+    const struct ide_bm *bm = &((const struct ide_channel *)h)->bm;
+
+    return bm->client == d && (bm->status & BM_ACTIVE) && !bm->stopping;
 }
 
-void ide_bm_stop(struct ide_channel *ch)
+static void bm_stop(struct ata_host *h)
 {
-    ch->bm.stopping = false;
-    ch->bm.status &= ~BM_ACTIVE;
+    struct ide_bm *bm = &channel_of(h)->bm;
+
+    bm->stopping = false;
+    bm->status &= ~BM_ACTIVE;
 }
 
-void ide_bm_error(struct ide_channel *ch)
+static void bm_error(struct ata_host *h, int error)
 {
-    ide_bm_stop(ch);
-    ch->bm.status |= BM_ERROR;
+    bm_stop(h);
+    channel_of(h)->bm.status |= BM_ERROR;
+}
+
+/* The engine stops, the drive goes on asking until it is reset or the engine restarted. */
+static void bm_starved(struct ata_host *h, struct ata_drive *d)
+{
+    bm_stop(h);
+    d->status = ATA_READY | ATA_DRQ;
 }
 
 void ide_bm_interrupt(struct ide_channel *ch)
@@ -85,27 +103,30 @@ void ide_bm_interrupt(struct ide_channel *ch)
     ch->bm.status |= BM_INTERRUPT;
 }
 
-void ide_bm_idle(struct ide_channel *ch, const struct ide_drive *d)
+static void bm_idle(struct ata_host *h, const struct ata_drive *d)
 {
-    if (ch->bm.client == d && ch->bm.stopping) {
-        ide_bm_stop(ch);
+    const struct ide_bm *bm = &channel_of(h)->bm;
+
+    if (bm->client == d && bm->stopping) {
+        bm_stop(h);
     }
 }
 
 void ide_bm_master_off(struct ide_channel *ch)
 {
-    if (ch->bm.client && !ide_drive_dma_back(ch->bm.client)) {
-        ide_drive_step(ch->bm.client); /* and meets the error, if it has something to move */
+    if (ch->bm.client && !ata_drive_dma_back(ch->bm.client)) {
+        ata_drive_step(ch->bm.client); /* and meets the error, if it has something to move */
     }
 }
 
 /* A drive whose state was loaded had the engine. */
-void ide_bm_restore(struct ide_channel *ch, struct ide_drive *d)
+static void bm_restored(struct ata_host *h, struct ata_drive *d)
 {
-    bool ended = (d->phase == IDE_FLUSH || d->phase == IDE_DISCARD) &&
-                 (ch->bm.status & BM_ACTIVE) && ide_bm_exhausted(&ch->bm);
+    struct ide_channel *ch = channel_of(h);
+    bool ended = (d->phase == ATA_FLUSH || d->phase == ATA_DISCARD) &&
+                 (ch->bm.status & BM_ACTIVE) && exhausted(&ch->bm);
 
-    if (d->phase == IDE_DMA || ended) {
+    if (d->phase == ATA_DMA || ended) {
         ch->bm.client = d;
     } else if (ch->bm.client == d) {
         ch->bm.client = NULL;
@@ -141,14 +162,14 @@ static void write_command(struct ide_channel *ch, uint8_t value)
         bm->stopping = false;
         bm->status |= BM_ACTIVE;
         if (bm->client) {
-            ide_drive_step(bm->client);
+            ata_drive_step(bm->client);
         }
     } else if (was && !now) {
-        bm->stopping = bm->client && ide_drive_dma_back(bm->client);
+        bm->stopping = bm->client && ata_drive_dma_back(bm->client);
         if (!bm->stopping) {
             bm->status &= ~BM_ACTIVE;
             if (bm->client) {
-                ide_drive_step(bm->client); /* it asks for data again */
+                ata_drive_step(bm->client); /* it asks for data again */
             }
         }
     }
@@ -197,12 +218,12 @@ static int cursor_fill(struct ide_channel *ch)
     if (c->left) {
         return 0;
     }
-    if (ide_bm_exhausted(bm)) {
+    if (exhausted(bm)) {
         return -ENODATA;
     }
     err = dma_read(&ch->controller->pci.dev, c->next, prd, sizeof(prd));
     if (err) {
-        bm->bad_address = c->next;
+        ch->host.bad_address = c->next;
         return err;
     }
     c->next = (c->next & 0xffff0000) | ((c->next + 8) & 0xffff);
@@ -239,60 +260,71 @@ static bool slice_over(unsigned *steps, int64_t *end)
     return now >= *end;
 }
 
-void ide_bm_begin(struct ide_channel *ch, struct ide_gather *g, struct dma_list *list,
-                  enum dma_direction direction)
+static void bm_begin(struct ata_host *h, struct ata_drive *d, enum dma_direction direction)
 {
-    ch->bm.chunk_start = ch->bm.cursor;
-    *g = (struct ide_gather){.list = list, .whole = ch->bm.cursor};
-    dma_list_begin(list, direction);
+    struct ide_bm *bm = &channel_of(h)->bm;
+
+    bm->chunk_start = bm->whole = bm->cursor;
+    bm->total = bm->keep = 0;
+    dma_list_begin(d->list, direction);
 }
 
-int64_t ide_bm_gather(struct ide_channel *ch, struct ide_gather *g, uint32_t want)
+static void bm_rewind(struct ata_host *h)
 {
+    struct ide_bm *bm = &channel_of(h)->bm;
+
+    bm->cursor = bm->chunk_start;
+}
+
+/* `n` bytes of the current descriptor are in the list. */
+static void bm_took(struct ide_bm *bm, uint32_t n)
+{
+    if ((bm->total + n) / ATA_SECTOR > bm->keep / ATA_SECTOR) {
+        bm->whole = bm->cursor;
+        bm->keep = (bm->total + n) / ATA_SECTOR * ATA_SECTOR;
+        cursor_advance(&bm->whole, bm->keep - bm->total);
+    }
+    cursor_advance(&bm->cursor, n);
+    bm->total += n;
+}
+
+static int64_t bm_gather(struct ata_host *h, struct ata_drive *d, uint32_t want)
+{
+    struct ide_channel *ch = channel_of(h);
     struct ide_bm *bm = &ch->bm;
     unsigned steps = 0;
     int64_t n = 0, end = 0;
 
-    while (g->total < want && (n = cursor_fill(ch)) == 0) {
-        n = dma_list_add(g->list, bm->cursor.address, cursor_run(&bm->cursor, want - g->total));
+    while (bm->total < want && (n = cursor_fill(ch)) == 0) {
+        n = dma_list_add(d->list, bm->cursor.address, cursor_run(&bm->cursor, want - bm->total));
         if (n <= 0) {
-            bm->bad_address = bm->cursor.address;
+            h->bad_address = bm->cursor.address;
             break;
         }
-        if ((g->total + n) / IDE_SECTOR > g->keep / IDE_SECTOR) {
-            g->whole = bm->cursor;
-            g->keep = (uint32_t)(g->total + n) / IDE_SECTOR * IDE_SECTOR;
-            cursor_advance(&g->whole, g->keep - g->total);
-        }
-        cursor_advance(&bm->cursor, (uint32_t)n);
-        g->total += (uint32_t)n;
+        bm_took(bm, (uint32_t)n);
         if (slice_over(&steps, &end)) {
-            if (g->keep == 0) {
+            if (bm->keep == 0) {
                 return -EINPROGRESS;
             }
             break;
         }
     }
-    if (g->keep == 0) {
-        dma_list_end(g->list, 0);
+    if (bm->keep == 0) {
+        dma_list_end(d->list, 0);
         if (n == -ENODATA) {
             return 0;
         }
-        ide_bm_rewind(ch);
+        bm_rewind(h);
         return n < 0 ? n : -ENOBUFS;
     }
-    bm->cursor = g->whole; /* the rest of a sector comes with the next chunk */
-    return g->keep;
+    bm->cursor = bm->whole; /* the rest of a sector comes with the next chunk */
+    return bm->keep;
 }
 
-void ide_bm_rewind(struct ide_channel *ch)
+static int64_t bm_copy(struct ata_host *h, void *buf, uint32_t len, enum dma_direction direction,
+                       bool *ended)
 {
-    ch->bm.cursor = ch->bm.chunk_start;
-}
-
-int64_t ide_bm_copy(struct ide_channel *ch, void *buf, uint32_t len, enum dma_direction direction,
-                    bool *ended)
-{
+    struct ide_channel *ch = channel_of(h);
     struct device *dev = &ch->controller->pci.dev;
     struct ide_bm_cursor *c = &ch->bm.cursor;
     uint8_t *p = buf;
@@ -314,7 +346,7 @@ int64_t ide_bm_copy(struct ide_channel *ch, void *buf, uint32_t len, enum dma_di
             err = direction == DMA_FROM_DEVICE ? dma_write(dev, c->address, p + done, run)
                                                : dma_read(dev, c->address, p + done, run);
             if (err) {
-                ch->bm.bad_address = c->address;
+                ch->host.bad_address = c->address;
             }
         }
         if (err) {
@@ -328,3 +360,20 @@ int64_t ide_bm_copy(struct ide_channel *ch, void *buf, uint32_t len, enum dma_di
     }
     return done;
 }
+
+const struct ata_host_ops ide_host_ops = {
+    .interrupt = ide_channel_interrupt,
+    .quiet = ide_channel_quiet,
+    .claim = bm_claim,
+    .release = bm_release,
+    .active = bm_active,
+    .idle = bm_idle,
+    .stop = bm_stop,
+    .error = bm_error,
+    .starved = bm_starved,
+    .begin = bm_begin,
+    .gather = bm_gather,
+    .rewind = bm_rewind,
+    .copy = bm_copy,
+    .restored = bm_restored,
+};

@@ -24,17 +24,32 @@ enum ata_register {
 #define ATA_CMD_DEVICE_RESET 0x08
 #define ATA_CMD_DIAGNOSTIC 0x90
 
-static struct ide_drive *selected(const struct ide_channel *ch)
+static struct ata_drive *selected(const struct ide_channel *ch)
 {
-    return ch->drive[ch->select];
+    return ch->host.drive[ch->select];
 }
 
 /* The INTRQ line: the selected drive drives it, unless nIEN is set. */
 void ide_channel_update_irq(struct ide_channel *ch)
 {
-    const struct ide_drive *d = selected(ch);
+    const struct ata_drive *d = selected(ch);
 
     irq_set(&ch->irq, d && d->intrq && !(ch->control & ATA_CONTROL_NIEN));
+}
+
+void ide_channel_interrupt(struct ata_host *h, struct ata_drive *d)
+{
+    struct ide_channel *ch = (struct ide_channel *)h;
+
+    ide_channel_update_irq(ch);
+    if (ch->irq.level) {
+        ide_bm_interrupt(ch);
+    }
+}
+
+void ide_channel_quiet(struct ata_host *h)
+{
+    ide_channel_update_irq((struct ide_channel *)h);
 }
 
 void ide_channel_reset(struct ide_channel *ch)
@@ -48,10 +63,10 @@ void ide_channel_reset(struct ide_channel *ch)
 
 static uint32_t data_read(struct ide_channel *ch, unsigned size)
 {
-    struct ide_drive *d = selected(ch);
+    struct ata_drive *d = selected(ch);
     uint32_t value = 0;
 
-    if (!d || d->phase != IDE_PIO_IN || size < 2) {
+    if (!d || d->phase != ATA_PIO_IN || size < 2) {
         return 0;
     }
     /* A last word that is not wholly there (ATAPI, odd lengths) is filled with zeros. */
@@ -59,28 +74,28 @@ static uint32_t data_read(struct ide_channel *ch, unsigned size)
         value |= (uint32_t)d->buffer[d->pos++] << 8 * i;
     }
     if (d->pos == d->drq_end) {
-        ide_drive_pio_done(d);
+        ata_drive_pio_done(d);
     }
     return value;
 }
 
 static void data_write(struct ide_channel *ch, uint32_t value, unsigned size)
 {
-    struct ide_drive *d = selected(ch);
+    struct ata_drive *d = selected(ch);
 
-    if (!d || d->phase != IDE_PIO_OUT || size < 2) {
+    if (!d || d->phase != ATA_PIO_OUT || size < 2) {
         return;
     }
     for (unsigned i = 0; i < size && d->pos < d->drq_end; i++) {
         d->buffer[d->pos++] = (uint8_t)(value >> 8 * i);
     }
     if (d->pos == d->drq_end) {
-        ide_drive_pio_done(d);
+        ata_drive_pio_done(d);
     }
 }
 
 /* How many of `count` units the drive's DRQ block has whole. */
-static size_t data_run(const struct ide_drive *d, enum ide_phase phase, unsigned size, size_t count)
+static size_t data_run(const struct ata_drive *d, enum ata_phase phase, unsigned size, size_t count)
 {
     return d && d->phase == phase && size >= 2 ? MIN((d->drq_end - d->pos) / size, count) : 0;
 }
@@ -88,15 +103,15 @@ static size_t data_run(const struct ide_drive *d, enum ide_phase phase, unsigned
 static size_t command_read_block(void *opaque, uint64_t offset, void *buf, unsigned size,
                                  size_t count)
 {
-    struct ide_drive *d = selected(opaque);
+    struct ata_drive *d = selected(opaque);
     size_t done = 0, run;
 
-    while (offset == REG_DATA && (run = data_run(d, IDE_PIO_IN, size, count - done)) > 0) {
+    while (offset == REG_DATA && (run = data_run(d, ATA_PIO_IN, size, count - done)) > 0) {
         memcpy((uint8_t *)buf + done * size, d->buffer + d->pos, run * size);
         d->pos += (uint32_t)(run * size);
         done += run;
         if (d->pos == d->drq_end) {
-            ide_drive_pio_done(d);
+            ata_drive_pio_done(d);
         }
     }
     return done;
@@ -105,15 +120,15 @@ static size_t command_read_block(void *opaque, uint64_t offset, void *buf, unsig
 static size_t command_write_block(void *opaque, uint64_t offset, const void *buf, unsigned size,
                                   size_t count)
 {
-    struct ide_drive *d = selected(opaque);
+    struct ata_drive *d = selected(opaque);
     size_t done = 0, run;
 
-    while (offset == REG_DATA && (run = data_run(d, IDE_PIO_OUT, size, count - done)) > 0) {
+    while (offset == REG_DATA && (run = data_run(d, ATA_PIO_OUT, size, count - done)) > 0) {
         memcpy(d->buffer + d->pos, (const uint8_t *)buf + done * size, run * size);
         d->pos += (uint32_t)(run * size);
         done += run;
         if (d->pos == d->drq_end) {
-            ide_drive_pio_done(d);
+            ata_drive_pio_done(d);
         }
     }
     return done;
@@ -122,14 +137,14 @@ static size_t command_write_block(void *opaque, uint64_t offset, const void *buf
 /* ---- registers ---- */
 
 /* The drive that answers reads, and whether it does so for a missing drive 1. */
-static const struct ide_drive *responder(const struct ide_channel *ch, bool *shadow)
+static const struct ata_drive *responder(const struct ide_channel *ch, bool *shadow)
 {
-    const struct ide_drive *d = selected(ch);
+    const struct ata_drive *d = selected(ch);
 
     *shadow = false;
-    if (!d && ch->select == 1 && ch->drive[0] && !ch->drive[0]->ops->packet) {
+    if (!d && ch->select == 1 && ch->host.drive[0] && !ch->host.drive[0]->packet) {
         *shadow = true;
-        return ch->drive[0];
+        return ch->host.drive[0];
     }
     return d;
 }
@@ -137,7 +152,7 @@ static const struct ide_drive *responder(const struct ide_channel *ch, bool *sha
 static uint8_t register_read(struct ide_channel *ch, unsigned reg)
 {
     unsigned hob = ch->control & ATA_CONTROL_HOB ? 1 : 0;
-    const struct ide_drive *d;
+    const struct ata_drive *d;
     bool shadow;
 
     d = responder(ch, &shadow);
@@ -183,13 +198,13 @@ static void latch(uint8_t *fifo, uint8_t value)
 static void diagnostic(struct ide_channel *ch)
 {
     for (unsigned i = 0; i < 2; i++) {
-        if (ch->drive[i]) {
-            ide_drive_reset(ch->drive[i], false);
+        if (ch->host.drive[i]) {
+            ata_drive_reset(ch->host.drive[i], false);
         }
     }
     ch->select = 0;
-    if (ch->drive[0]) {
-        ide_drive_raise_when_quiet(ch->drive[0]);
+    if (ch->host.drive[0]) {
+        ata_drive_raise_when_quiet(ch->host.drive[0]);
         ide_channel_update_irq(ch);
     } else {
         ide_channel_update_irq(ch);
@@ -198,7 +213,7 @@ static void diagnostic(struct ide_channel *ch)
 
 static void command_write(struct ide_channel *ch, uint8_t code)
 {
-    struct ide_drive *d = selected(ch);
+    struct ata_drive *d = selected(ch);
 
     if (code == ATA_CMD_DIAGNOSTIC) {
         if (d && !(d->status & (ATA_BSY | ATA_DRQ))) {
@@ -209,8 +224,8 @@ static void command_write(struct ide_channel *ch, uint8_t code)
     if (!d) {
         return;
     }
-    if (code == ATA_CMD_DEVICE_RESET && d->ops->packet) {
-        ide_drive_reset(d, false);
+    if (code == ATA_CMD_DEVICE_RESET && d->packet) {
+        ata_drive_reset(d, false);
         ide_channel_update_irq(ch);
         return;
     }
@@ -220,13 +235,12 @@ static void command_write(struct ide_channel *ch, uint8_t code)
     }
     d->intrq = false;
     ide_channel_update_irq(ch);
-    d->commands++;
-    d->ops->command(d, code);
+    ata_drive_command(d, code);
 }
 
 static void register_write(struct ide_channel *ch, unsigned reg, uint8_t value)
 {
-    const struct ide_drive *active = selected(ch);
+    const struct ata_drive *active = selected(ch);
 
     if (reg != REG_STATUS && active && active->status & (ATA_BSY | ATA_DRQ)) {
         return; /* not allowed (ATA-6 7.1): a command's parameters stay */
@@ -240,7 +254,7 @@ static void register_write(struct ide_channel *ch, unsigned reg, uint8_t value)
         ch->select = value & ATA_DEVICE_DEV ? 1 : 0;
     }
     for (unsigned i = 0; i < 2; i++) {
-        struct ide_drive *d = ch->drive[i];
+        struct ata_drive *d = ch->host.drive[i];
 
         if (!d) {
             continue;
@@ -316,7 +330,7 @@ const struct region_ops ide_command_ops = {
 static uint64_t control_port_read(void *opaque, uint64_t offset, unsigned size)
 {
     struct ide_channel *ch = opaque;
-    const struct ide_drive *d = selected(ch);
+    const struct ata_drive *d = selected(ch);
 
     (void)offset;
     (void)size;
@@ -334,14 +348,14 @@ static void control_port_write(void *opaque, uint64_t offset, uint64_t value, un
     if (~was & value & ATA_CONTROL_SRST) {
         ch->select = 0;
         for (unsigned i = 0; i < 2; i++) {
-            if (ch->drive[i]) {
-                ide_drive_hold_reset(ch->drive[i]);
+            if (ch->host.drive[i]) {
+                ata_drive_hold_reset(ch->host.drive[i]);
             }
         }
     } else if (was & ~value & ATA_CONTROL_SRST) {
         for (unsigned i = 0; i < 2; i++) {
-            if (ch->drive[i]) {
-                ide_drive_reset(ch->drive[i], false);
+            if (ch->host.drive[i]) {
+                ata_drive_reset(ch->host.drive[i], false);
             }
         }
     }

@@ -93,6 +93,13 @@ static const struct region_ops bm_ops = {
     .impl_max = 4,
 };
 
+static void unrealize_channels(struct ide_controller *c)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        ata_host_fini(&c->channel[i].host);
+    }
+}
+
 static int piix3_ide_realize(struct device *dev, GError **err)
 {
     struct ide_controller *c = controller(dev);
@@ -104,7 +111,8 @@ static int piix3_ide_realize(struct device *dev, GError **err)
         int ret;
 
         ch->controller = c;
-        ch->number = i;
+        ata_host_init(&ch->host, dev, g_strdup_printf("ide.%u", i), &ide_host_ops, 2);
+        ch->host.first = 2 * i;
         device_connect_isa_irq(dev, &ch->irq, channel_info[i].irq);
         region_init(&ch->command_ports, channel_info[i].command_name, &ide_command_ops, ch, 8);
         ch->command_ports.payload = 1u << 0; /* the data port */
@@ -114,10 +122,16 @@ static int piix3_ide_realize(struct device *dev, GError **err)
             ret = device_place_pio(dev, &ch->control_port, channel_info[i].control, err);
         }
         if (ret) {
+            unrealize_channels(c);
             return ret;
         }
     }
     return 0;
+}
+
+static void piix3_ide_unrealize(struct device *dev)
+{
+    unrealize_channels(controller(dev));
 }
 
 static void piix3_ide_reset(struct device *dev, enum reset_reason why)
@@ -126,8 +140,8 @@ static void piix3_ide_reset(struct device *dev, enum reset_reason why)
 
     for (unsigned i = 0; i < 2; i++) {
         for (unsigned unit = 0; unit < 2; unit++) {
-            if (c->channel[i].drive[unit]) {
-                ide_drive_cancel(c->channel[i].drive[unit]);
+            if (c->channel[i].host.drive[unit]) {
+                ata_drive_cancel(c->channel[i].host.drive[unit]);
             }
         }
         ide_bm_reset(&c->channel[i]);
@@ -225,13 +239,15 @@ const struct device_class piix3_ide_class = {
     .state = &controller_state,
     .realize = piix3_ide_realize,
     .reset = piix3_ide_reset,
+    .unrealize = piix3_ide_unrealize,
     .describe = piix3_ide_describe,
     .pci = &piix3_ide_pci,
 };
 
 struct device *ide_drive_at(struct device *dev, unsigned index)
 {
-    struct ide_drive *d = index < 4 ? controller(dev)->channel[index >> 1].drive[index & 1] : NULL;
+    struct ata_drive *d =
+        index < 4 ? controller(dev)->channel[index >> 1].host.drive[index & 1] : NULL;
 
     return d ? &d->dev : NULL;
 }

@@ -24,6 +24,7 @@ struct bus {
     const char *id; /* "pci.0", "scsi0.0"; unique in the machine */
     struct machine *machine;
     struct device *owner; /* the controller; NULL: the machine */
+    bool fixed;           /* whatever the classes say, nothing comes or goes at run time */
     GPtrArray *devices; /* struct device *, in the order of plugging; those that leave are in it */
 };
 

@@ -12,8 +12,8 @@
     X(i440fx_class)       /* hw/pc/i440fx.c: host bridge, 0xCF8-0xCFF */ \
     X(piix3_class)        /* hw/pc/piix3.c: ISA bridge, PIRQ routing, 0xCF9, port 92 */ \
     X(piix3_ide_class)    /* hw/ide/piix3-ide.c: bus-master IDE */ \
-    X(ide_hd_class)       /* hw/ide/ata-disk.c: ATA disk */ \
-    X(ide_cd_class)       /* hw/ide/atapi-cd.c: ATAPI CD/DVD drive */ \
+    X(ide_hd_class)       /* hw/ata/disk.c: ATA disk */ \
+    X(ide_cd_class)       /* hw/ata/atapi.c: ATAPI CD/DVD drive */ \
     X(piix4_pm_class)     /* hw/acpi/piix4-pm.c: PM1a control, GPE0, CPU map, PCI hot-plug */ \
     X(cmos_class)         /* hw/pc/cmos.c: CMOS RAM behind 0x70/0x71 */ \
     X(fw_cfg_class)       /* hw/fw/fw-cfg.c: files for the firmware, a kernel to boot */ \

@@ -80,9 +80,9 @@ static void add_drive(struct world *w, unsigned index)
     b->hold = true;
     w->g.block[index] = b;
     backend_set_put(w->backends, &b->b);
-    add_device(w,
-               object_desc_make(OBJECT_DEVICE, 0, cd ? "ide-cd" : "ide-hd", id, "drive", id, "bus",
-                                index / 2 ? "1" : "0", "unit", index % 2 ? "1" : "0", NULL));
+    add_device(w, object_desc_make(OBJECT_DEVICE, 0, cd ? "ide-cd" : "ide-hd", id, "drive", id,
+                                   "bus", index / 2 ? "ide.1" : "ide.0", "unit",
+                                   index % 2 ? "1" : "0", NULL));
 }
 
 static void describe(struct world *w, unsigned flags)

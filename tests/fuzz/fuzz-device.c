@@ -42,6 +42,7 @@ struct target {
         uint8_t devfn; /* 0: the bus chooses */
         uint8_t block; /* which of the guest's drives it shows, if it shows one */
         const char *settings[4];
+        const char *bus; /* that it goes on, of a controller before it */
     } parts[PARTS_MAX];
     guest_op *patterns[PATTERNS_MAX]; /* tried as often as all the rest together */
     unsigned ms_max; /* of a step of time, for a chip with a timer each millisecond; 0: any */
@@ -63,13 +64,13 @@ static void look_seldom(struct fuzz_guest *g)
 static const struct target targets[] = {
     {"ide-disk",
      {IDE,
-      {&ide_hd_class, .block = 0, .settings = {"bus=0", "unit=0"}},
-      {&ide_hd_class, .block = 3, .settings = {"bus=1", "unit=0"}}},
+      {&ide_hd_class, .block = 0, .bus = "ide.0"},
+      {&ide_hd_class, .block = 3, .bus = "ide.1"}},
      {guest_ata, guest_ata, guest_data, guest_trim, guest_bus_master, guest_disk, guest_disk}},
     {"ide-cd",
      {IDE,
-      {&ide_cd_class, .block = 1, .settings = {"bus=0", "unit=0"}},
-      {&ide_cd_class, .block = 2, .settings = {"bus=1", "unit=0"}}},
+      {&ide_cd_class, .block = 1, .bus = "ide.0"},
+      {&ide_cd_class, .block = 2, .bus = "ide.1"}},
      {guest_atapi, guest_atapi, guest_data, guest_bus_master, guest_disk, guest_medium}},
     {"vga",
      {{&std_vga_class, .settings = {"vgamem_mb=1"}}},
@@ -104,8 +105,8 @@ static const struct target targets[] = {
      {guest_nvme_start, guest_nvme, guest_nvme, guest_nvme, guest_nvme_doorbell, guest_disk}},
     {"platform",
      {IDE,
-      {&ide_hd_class, .block = 0, .settings = {"bus=0", "unit=0"}},
-      {&ide_hd_class, .block = 3, .settings = {"bus=1", "unit=0"}},
+      {&ide_hd_class, .block = 0, .bus = "ide.0"},
+      {&ide_hd_class, .block = 3, .bus = "ide.1"},
       {&xen_platform_class, PCI_DEVFN(2, 0)}},
      {guest_unplug, guest_ata, guest_disk}},
     /* Streams: damaged ones of all devices. */
@@ -115,8 +116,8 @@ static const struct target targets[] = {
       IDE,
       {&piix4_pm_class, PCI_DEVFN(1, 3)},
       {&xen_platform_class, PCI_DEVFN(2, 0)},
-      {&ide_hd_class, .block = 0, .settings = {"bus=0", "unit=0"}},
-      {&ide_cd_class, .block = 1, .settings = {"bus=1", "unit=0"}},
+      {&ide_hd_class, .block = 0, .bus = "ide.0"},
+      {&ide_cd_class, .block = 1, .bus = "ide.1"},
       {&cmos_class},
       {&i8257_class},
       {&i8042_class},
@@ -203,10 +204,10 @@ static int attach(struct machine *m, struct device *dev, const struct part *part
 
         return pci_device_attach(m->pci, (struct pci_device *)dev, devfn, err);
     }
-    if (part->class->usb) {
-        struct bus *bus = bus_find(m, &usb_bus_class, NULL, err);
+    if (part->class->usb || part->bus) {
+        struct bus *bus = bus_find(m, part->class->bus, part->bus, err);
 
-        return bus ? usb_bus_class.take(bus, dev, err) : -ENODEV;
+        return bus ? bus->class->take(bus, dev, err) : -ENODEV;
     }
     return 0;
 }

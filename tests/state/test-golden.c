@@ -104,7 +104,7 @@ static void add_cards(struct fixture *f)
     add_device(f, object_desc_make(OBJECT_DEVICE, 0, "usb-kbd", NULL, "port", "1.2", NULL));
     add_device(f, object_desc_make(OBJECT_DEVICE, 0, "usb-storage", NULL, "port", "2", "drive",
                                    "stick", NULL));
-    add_drive(f, "ide-hd", "0", "ide0-hd0", DISK_SIZE);
+    add_drive(f, "ide-hd", "ide.0", "ide0-hd0", DISK_SIZE);
 }
 
 static struct fixture *fixture_new(void)
@@ -129,8 +129,8 @@ static struct fixture *fixture_new(void)
         add_cards(f);
     } else {
         add_device(f, object_desc_make(OBJECT_DEVICE, 0, "VGA", NULL, "vgamem_mb", "16", NULL));
-        add_drive(f, "ide-hd", "0", "ide0-hd0", DISK_SIZE);
-        add_drive(f, "ide-cd", "1", "ide-5632", DISC_SIZE);
+        add_drive(f, "ide-hd", "ide.0", "ide0-hd0", DISK_SIZE);
+        add_drive(f, "ide-cd", "ide.1", "ide-5632", DISC_SIZE);
     }
     if (with_nvme) {
         add_medium(f, "nvm", NVM_SIZE, false);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
 #include <string.h>
+
+#include <xendm/ata.h>
 
 #include "ide-fixture.h"
 
@@ -45,6 +48,14 @@ static void looked(struct block *b)
     }
 }
 
+int ide_test_plug(struct device *dev, const char *id, GError **err)
+{
+    struct bus *bus = bus_find(dev->machine, &ata_bus_class, id, err);
+    int rc = bus ? ata_bus_class.take(bus, dev, err) : -ENOENT;
+
+    return rc == 0 ? device_realize(dev, err) : rc;
+}
+
 struct device *ide_test_drive(struct ide_test *t, const struct device_class *class, const char *id,
                               struct block *b, unsigned bus, unsigned unit)
 {
@@ -59,9 +70,8 @@ struct device *ide_test_drive(struct ide_test *t, const struct device_class *cla
 
     g_assert_no_error(err);
     device_set_backend(dev, "drive", block_backend(b));
-    g_assert_cmpint(device_set(dev, "bus", bus ? "1" : "0", &err), ==, 0);
     g_assert_cmpint(device_set(dev, "unit", unit ? "1" : "0", &err), ==, 0);
-    device_realize(dev, &err);
+    ide_test_plug(dev, bus ? "ide.1" : "ide.0", &err);
     g_assert_no_error(err);
     if (running) {
         machine_start(t->m);

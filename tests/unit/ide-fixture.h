@@ -45,6 +45,8 @@ void ide_test_firmware(struct ide_test *t);
 void ide_test_reset(struct ide_test *t); /* S3 and back */
 struct device *ide_test_drive(struct ide_test *t, const struct device_class *class, const char *id,
                               struct block *b, unsigned bus, unsigned unit);
+/* What device_plug() does with an object's bus=. */
+int ide_test_plug(struct device *dev, const char *bus, GError **err);
 
 /* Register access on the current channel. */
 uint8_t rd(struct ide_test *t, unsigned reg);

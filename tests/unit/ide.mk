@@ -3,7 +3,7 @@
 check_LTLIBRARIES += tests/unit/libidefixture.la
 tests_unit_libidefixture_la_SOURCES = tests/unit/fake-block.c tests/unit/fake-block.h \
 	tests/unit/ide-fixture.c tests/unit/ide-fixture.h
-IDE_TEST_LIBS = tests/unit/libidefixture.la libhwide.la libhwscsi.la $(UNIT_LIBS)
+IDE_TEST_LIBS = tests/unit/libidefixture.la libhwide.la libhwata.la libhwscsi.la $(UNIT_LIBS)
 
 check_PROGRAMS += tests/unit/test-ide tests/unit/test-ide-dma tests/unit/test-ide-state tests/unit/test-atapi
 tests_unit_test_ide_SOURCES = tests/unit/test-ide.c
@@ -18,5 +18,5 @@ TESTS += tests/unit/test-ide tests/unit/test-ide-dma tests/unit/test-ide-state t
 
 check_PROGRAMS += tests/unit/test-scsi
 tests_unit_test_scsi_SOURCES = tests/unit/test-scsi.c
-tests_unit_test_scsi_LDADD = tests/unit/libidefixture.la libhwide.la libhwscsi.la $(UNIT_LIBS)
+tests_unit_test_scsi_LDADD = tests/unit/libidefixture.la libhwide.la libhwata.la libhwscsi.la $(UNIT_LIBS)
 TESTS += tests/unit/test-scsi

@@ -76,7 +76,7 @@ static struct object_desc *add_drive(struct fixture *f, const char *driver, unsi
                                     size ? file : NULL, "read-only", cd ? "on" : NULL, NULL));
     o->id = g_strdup(id);
     object_desc_set(o, "drive", id);
-    object_desc_set(o, "bus", index / 2 ? "1" : "0");
+    object_desc_set(o, "bus", index / 2 ? "ide.1" : "ide.0");
     object_desc_set(o, "unit", index % 2 ? "1" : "0");
     return o;
 }

@@ -112,9 +112,9 @@ static void test_fields(void)
     g_assert_cmpstr(object_option(o, "device-id"), ==, "0xc000");
     /* by place, not by order of the arguments */
     o = object_at(desc, 8, OBJECT_DEVICE, "ide-cd", "ide0-cd0");
-    g_assert_cmpstr(object_option(o, "bus"), ==, "0");
+    g_assert_cmpstr(object_option(o, "bus"), ==, "ide.0");
     o = object_at(desc, 9, OBJECT_DEVICE, "ide-hd", "a");
-    g_assert_cmpstr(object_option(o, "bus"), ==, "1");
+    g_assert_cmpstr(object_option(o, "bus"), ==, "ide.1");
     g_assert_cmpstr(object_option(o, "drive"), ==, "a");
     machine_desc_free(desc);
     machine_desc_free(NULL);

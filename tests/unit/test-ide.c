@@ -448,7 +448,7 @@ static void test_selection(struct ide_test *t, gconstpointer data)
         struct block *third = fake_block_new("third", 512);
 
         device_set_backend(dev, "drive", block_backend(third));
-        g_assert_cmpint(device_realize(dev, &err), ==, -EBUSY);
+        g_assert_cmpint(ide_test_plug(dev, "ide.0", &err), ==, -EBUSY);
         g_assert_nonnull(strstr(err->message, "ide-768"));
         g_clear_error(&err);
         device_free(dev);

@@ -13,9 +13,7 @@
  */
 #include <errno.h>
 
-#include <xendm/bytes.h>
-
-#include "ide-internal.h"
+#include "ata-internal.h"
 
 #define FEATURE_DSM_TRIM 0x01
 
@@ -27,16 +25,16 @@ enum transfer {
     EXT = 1 << 3, /* 48-bit address and 16-bit count */
 };
 
-static struct ide_disk *disk_of(struct ide_drive *d)
+static struct ata_disk *disk_of(struct ata_drive *d)
 {
-    return (struct ide_disk *)d;
+    return (struct ata_disk *)d;
 }
 
 /* ---- addresses ---- */
 
-static uint64_t get_lba(const struct ide_disk *disk, bool ext)
+static uint64_t get_lba(const struct ata_disk *disk, bool ext)
 {
-    const struct ide_drive *d = &disk->d;
+    const struct ata_drive *d = &disk->d;
     uint32_t low = (uint32_t)d->lba_high[0] << 16 | (uint32_t)d->lba_mid[0] << 8 | d->lba_low[0];
 
     if (ext) {
@@ -47,9 +45,9 @@ static uint64_t get_lba(const struct ide_disk *disk, bool ext)
 }
 
 /* False when the guest's cylinder, head and sector do not exist. */
-static bool get_chs(const struct ide_disk *disk, uint64_t *lba)
+static bool get_chs(const struct ata_disk *disk, uint64_t *lba)
 {
-    const struct ide_drive *d = &disk->d;
+    const struct ata_drive *d = &disk->d;
     uint32_t cylinder = (uint32_t)d->lba_high[0] << 8 | d->lba_mid[0], head = d->device & 0x0f,
              sector = d->lba_low[0];
 
@@ -60,7 +58,7 @@ static bool get_chs(const struct ide_disk *disk, uint64_t *lba)
     return true;
 }
 
-static bool get_address(const struct ide_disk *disk, bool ext, uint64_t *lba)
+static bool get_address(const struct ata_disk *disk, bool ext, uint64_t *lba)
 {
     if (disk->d.device & ATA_DEVICE_LBA) {
         *lba = get_lba(disk, ext);
@@ -70,9 +68,9 @@ static bool get_address(const struct ide_disk *disk, bool ext, uint64_t *lba)
 }
 
 /* Tells the guest of a sector in the form in which it gave the command's. */
-static void put_address(struct ide_disk *disk, uint64_t lba)
+static void put_address(struct ata_disk *disk, uint64_t lba)
 {
-    struct ide_drive *d = &disk->d;
+    struct ata_drive *d = &disk->d;
 
     if (!(d->device & ATA_DEVICE_LBA)) {
         uint64_t track = lba / disk->sectors, cylinder = track / disk->heads;
@@ -95,32 +93,32 @@ static void put_address(struct ide_disk *disk, uint64_t lba)
     }
 }
 
-static void fail_at(struct ide_disk *disk, uint64_t lba, uint8_t error)
+static void fail_at(struct ata_disk *disk, uint64_t lba, uint8_t error)
 {
     put_address(disk, lba);
-    ide_drive_abort(&disk->d, error);
+    ata_drive_abort(&disk->d, error);
 }
 
 /*
  * Reads address and count of a command and checks them against the medium. False: the command was
  * ended with an error.
  */
-static bool get_extent(struct ide_disk *disk, bool ext)
+static bool get_extent(struct ata_disk *disk, bool ext)
 {
-    struct ide_drive *d = &disk->d;
+    struct ata_drive *d = &disk->d;
     uint32_t count = ext ? (uint32_t)d->count[1] << 8 | d->count[0] : d->count[0];
-    uint64_t total = ide_drive_sectors(d), lba;
+    uint64_t total = ata_drive_sectors(d), lba;
 
     disk->lba48 = ext;
     if (count == 0) {
         count = ext ? 65536 : 256;
     }
     if (ext && !(d->device & ATA_DEVICE_LBA)) {
-        ide_drive_abort(d, ATA_ABRT);
+        ata_drive_abort(d, ATA_ABRT);
         return false;
     }
     if (!get_address(disk, ext, &lba)) {
-        ide_drive_abort(d, ATA_IDNF);
+        ata_drive_abort(d, ATA_IDNF);
         return false;
     }
     if (lba >= total || count > total - lba) {
@@ -136,12 +134,12 @@ static bool get_extent(struct ide_disk *disk, bool ext)
 
 /* ---- media commands ---- */
 
-static void cmd_transfer(struct ide_disk *disk, unsigned how)
+static void cmd_transfer(struct ata_disk *disk, unsigned how)
 {
-    struct ide_drive *d = &disk->d;
+    struct ata_drive *d = &disk->d;
 
     if ((how & MULTIPLE) && disk->multiple == 0) {
-        ide_drive_abort(d, ATA_ABRT);
+        ata_drive_abort(d, ATA_ABRT);
         return;
     }
     if (!get_extent(disk, how & EXT)) {
@@ -152,33 +150,33 @@ static void cmd_transfer(struct ide_disk *disk, unsigned how)
     d->write = how & WRITE;
     d->drq_sectors = how & MULTIPLE ? disk->multiple : 1;
     if (d->write && block_read_only(d->block)) {
-        ide_drive_abort(d, ATA_ABRT);
+        ata_drive_abort(d, ATA_ABRT);
     } else if (how & DMA) {
-        ide_drive_media_dma(d);
+        ata_drive_media_dma(d);
     } else {
-        ide_drive_media_pio(d);
+        ata_drive_media_pio(d);
     }
 }
 
-static uint32_t disk_drq_block(struct ide_drive *d)
+static uint32_t disk_drq_block(struct ata_drive *d)
 {
-    return MIN(d->media ? d->drq_sectors * IDE_SECTOR : IDE_BUFFER, d->data_end - d->pos);
+    return MIN(d->media ? d->drq_sectors * ATA_SECTOR : ATA_BUFFER, d->data_end - d->pos);
 }
 
 /* The state of the registers after a command that moved sectors: the last one, nothing left. */
-static void transfer_done(struct ide_disk *disk)
+static void transfer_done(struct ata_disk *disk)
 {
     put_address(disk, disk->d.lba - 1);
     disk->d.count[0] = disk->d.count[1] = 0;
 }
 
-static void disk_finish(struct ide_drive *d)
+static void disk_finish(struct ata_drive *d)
 {
-    struct ide_disk *disk = disk_of(d);
-    bool pio_in = d->phase == IDE_PIO_IN, flushed = d->phase == IDE_FLUSH;
+    struct ata_disk *disk = disk_of(d);
+    bool pio_in = d->phase == ATA_PIO_IN, flushed = d->phase == ATA_FLUSH;
 
     if (d->media && d->write && !flushed && !disk->write_cache) {
-        ide_drive_flush(d);
+        ata_drive_flush(d);
         return;
     }
     if (d->media) {
@@ -187,16 +185,16 @@ static void disk_finish(struct ide_drive *d)
     }
     if (pio_in) {
         /* The guest has its data; the drive has nothing to add. */
-        ide_drive_cancel(d);
+        ata_drive_cancel(d);
         d->status = ATA_READY;
         return;
     }
-    ide_drive_done(d);
+    ata_drive_done(d);
 }
 
-static void disk_fail(struct ide_drive *d, enum block_op op, int error)
+static void disk_fail(struct ata_drive *d, enum block_op op, int error)
 {
-    struct ide_disk *disk = disk_of(d);
+    struct ata_disk *disk = disk_of(d);
 
     if (op == BLOCK_READ) {
         d->count[0] = (uint8_t)d->left;
@@ -209,86 +207,84 @@ static void disk_fail(struct ide_drive *d, enum block_op op, int error)
         d->count[1] = (uint8_t)(d->left >> 8);
         put_address(disk, d->lba);
     }
-    ide_drive_abort(d, ATA_ABRT);
-    if (op == BLOCK_WRITE && error == -ENOSPC) {
-        d->status |= ATA_DF;
-    }
+    ata_drive_fail(d, op == BLOCK_WRITE && error == -ENOSPC ? ATA_READY | ATA_DF : ATA_READY,
+                   ATA_ABRT);
 }
 
-static void cmd_flush(struct ide_disk *disk, unsigned arg)
+static void cmd_flush(struct ata_disk *disk, unsigned arg)
 {
     (void)arg;
     disk->d.media = false;
-    ide_drive_flush(&disk->d);
+    ata_drive_flush(&disk->d);
 }
 
-static void cmd_verify(struct ide_disk *disk, unsigned arg)
+static void cmd_verify(struct ata_disk *disk, unsigned arg)
 {
     if (get_extent(disk, arg & EXT)) {
         disk->standby = false;
         disk->d.lba += disk->d.left;
         transfer_done(disk);
-        ide_drive_done(&disk->d);
+        ata_drive_done(&disk->d);
     }
 }
 
-static void cmd_seek(struct ide_disk *disk, unsigned arg)
+static void cmd_seek(struct ata_disk *disk, unsigned arg)
 {
     uint64_t lba;
 
     (void)arg;
     disk->lba48 = false;
-    if (!get_address(disk, false, &lba) || lba >= ide_drive_sectors(&disk->d)) {
-        ide_drive_abort(&disk->d, ATA_IDNF);
+    if (!get_address(disk, false, &lba) || lba >= ata_drive_sectors(&disk->d)) {
+        ata_drive_abort(&disk->d, ATA_IDNF);
         return;
     }
-    ide_drive_done(&disk->d);
+    ata_drive_done(&disk->d);
 }
 
-static void cmd_native_max(struct ide_disk *disk, unsigned arg)
+static void cmd_native_max(struct ata_disk *disk, unsigned arg)
 {
-    struct ide_drive *d = &disk->d;
-    uint64_t last = ide_drive_sectors(d) - 1;
+    struct ata_drive *d = &disk->d;
+    uint64_t last = ata_drive_sectors(d) - 1;
 
     if (!(d->device & ATA_DEVICE_LBA)) {
-        ide_drive_abort(d, ATA_ABRT);
+        ata_drive_abort(d, ATA_ABRT);
         return;
     }
     disk->lba48 = arg & EXT;
     put_address(disk, disk->lba48 ? last : MIN(last, 0x0fffffffu));
-    ide_drive_done(d);
+    ata_drive_done(d);
 }
 
 /* ---- DATA SET MANAGEMENT ---- */
 
-static void cmd_data_set(struct ide_disk *disk, unsigned arg)
+static void cmd_data_set(struct ata_disk *disk, unsigned arg)
 {
-    struct ide_drive *d = &disk->d;
+    struct ata_drive *d = &disk->d;
     uint32_t blocks = (uint32_t)d->count[1] << 8 | d->count[0];
 
     (void)arg;
     if (!(d->feature[0] & FEATURE_DSM_TRIM) || !(d->device & ATA_DEVICE_LBA) || blocks == 0 ||
         blocks > ATA_TRIM_BLOCKS || block_read_only(d->block)) {
-        ide_drive_abort(d, ATA_ABRT);
+        ata_drive_abort(d, ATA_ABRT);
         return;
     }
     disk->lba48 = true;
-    ide_drive_buffer_dma(d, blocks * IDE_SECTOR, true);
+    ata_drive_buffer_dma(d, blocks * ATA_SECTOR, true);
 }
 
 /* An entry is 48 bits of address and 16 bits of length; length 0 is an empty one. All are checked
  * before any is done. */
-static bool trim_entry(const struct ide_drive *d, uint32_t pos, uint64_t *sector, uint32_t *count)
+static bool trim_entry(const struct ata_drive *d, uint32_t pos, uint64_t *sector, uint32_t *count)
 {
     const uint8_t *e = d->buffer + pos;
-    uint64_t total = ide_drive_sectors(d);
+    uint64_t total = ata_drive_sectors(d);
 
     *sector = load_le32(e) | (uint64_t)load_le16(e + 4) << 32;
     *count = load_le16(e + 6);
     return *count == 0 || (*sector < total && *count <= total - *sector);
 }
 
-static void disk_buffer_in(struct ide_drive *d, uint32_t length)
+static void disk_buffer_in(struct ata_drive *d, uint32_t length)
 {
     uint64_t sector;
     uint32_t count;
@@ -299,10 +295,10 @@ static void disk_buffer_in(struct ide_drive *d, uint32_t length)
             return;
         }
     }
-    ide_drive_discard(d, length);
+    ata_drive_discard(d, length);
 }
 
-static bool disk_discard_next(struct ide_drive *d, uint64_t *sector, uint32_t *count)
+static bool disk_discard_next(struct ata_drive *d, uint64_t *sector, uint32_t *count)
 {
     while (d->data_end - d->pos >= 8) {
         bool valid = trim_entry(d, d->pos, sector, count);
@@ -317,40 +313,40 @@ static bool disk_discard_next(struct ide_drive *d, uint64_t *sector, uint32_t *c
 
 /* ---- settings ---- */
 
-static void cmd_identify(struct ide_disk *disk, unsigned arg)
+static void cmd_identify(struct ata_disk *disk, unsigned arg)
 {
     (void)arg;
     ata_identify(disk, disk->d.buffer);
-    ide_drive_buffer_pio(&disk->d, IDE_SECTOR, false, true);
+    ata_drive_buffer_pio(&disk->d, ATA_SECTOR, false, true);
 }
 
-static void cmd_init_parameters(struct ide_disk *disk, unsigned arg)
+static void cmd_init_parameters(struct ata_disk *disk, unsigned arg)
 {
-    struct ide_drive *d = &disk->d;
+    struct ata_drive *d = &disk->d;
     uint32_t heads = (d->device & 0x0f) + 1u, sectors = d->count[0];
 
     (void)arg;
     if (sectors == 0) {
-        ide_drive_abort(d, ATA_ABRT);
+        ata_drive_abort(d, ATA_ABRT);
         return;
     }
     disk->heads = heads;
     disk->sectors = sectors;
-    disk->cylinders = (uint32_t)MAX(MIN(ide_drive_sectors(d) / (heads * sectors), 65535u), 1u);
-    ide_drive_done(d);
+    disk->cylinders = (uint32_t)MAX(MIN(ata_drive_sectors(d) / (heads * sectors), 65535u), 1u);
+    ata_drive_done(d);
 }
 
-static void cmd_set_multiple(struct ide_disk *disk, unsigned arg)
+static void cmd_set_multiple(struct ata_disk *disk, unsigned arg)
 {
     uint8_t n = disk->d.count[0];
 
     (void)arg;
     if (n > ATA_MULTIPLE_MAX || (n & (n - 1))) {
-        ide_drive_abort(&disk->d, ATA_ABRT);
+        ata_drive_abort(&disk->d, ATA_ABRT);
         return;
     }
     disk->multiple = n;
-    ide_drive_done(&disk->d);
+    ata_drive_done(&disk->d);
 }
 
 /* PIO default and flow control, MWDMA 0-2, UDMA 0-5. */
@@ -372,9 +368,9 @@ static bool transfer_mode_valid(uint8_t mode)
     }
 }
 
-static void cmd_set_features(struct ide_disk *disk, unsigned arg)
+static void cmd_set_features(struct ata_disk *disk, unsigned arg)
 {
-    struct ide_drive *d = &disk->d;
+    struct ata_drive *d = &disk->d;
 
     (void)arg;
     switch (d->feature[0]) {
@@ -388,7 +384,7 @@ static void cmd_set_features(struct ide_disk *disk, unsigned arg)
         return;
     case 0x03:
         if (!transfer_mode_valid(d->count[0])) {
-            ide_drive_abort(d, ATA_ABRT);
+            ata_drive_abort(d, ATA_ABRT);
             return;
         }
         disk->transfer_mode = d->count[0];
@@ -403,40 +399,40 @@ static void cmd_set_features(struct ide_disk *disk, unsigned arg)
     case 0xcc:
         break;
     default:
-        ide_drive_abort(d, ATA_ABRT);
+        ata_drive_abort(d, ATA_ABRT);
         return;
     }
-    ide_drive_done(d);
+    ata_drive_done(d);
 }
 
-static void cmd_ok(struct ide_disk *disk, unsigned arg)
+static void cmd_ok(struct ata_disk *disk, unsigned arg)
 {
     (void)arg;
-    ide_drive_done(&disk->d);
+    ata_drive_done(&disk->d);
 }
 
-static void cmd_standby(struct ide_disk *disk, unsigned arg)
+static void cmd_standby(struct ata_disk *disk, unsigned arg)
 {
     disk->standby = true;
     cmd_flush(disk, arg); /* real drives empty their cache before they spin down */
 }
 
-static void cmd_idle(struct ide_disk *disk, unsigned arg)
+static void cmd_idle(struct ata_disk *disk, unsigned arg)
 {
     (void)arg;
     disk->standby = false;
-    ide_drive_done(&disk->d);
+    ata_drive_done(&disk->d);
 }
 
-static void cmd_check_power(struct ide_disk *disk, unsigned arg)
+static void cmd_check_power(struct ata_disk *disk, unsigned arg)
 {
     (void)arg;
     disk->d.count[0] = disk->standby ? 0x00 : 0xff;
-    ide_drive_done(&disk->d);
+    ata_drive_done(&disk->d);
 }
 
 struct ata_command {
-    void (*run)(struct ide_disk *disk, unsigned arg);
+    void (*run)(struct ata_disk *disk, unsigned arg);
     unsigned arg;
 };
 
@@ -482,22 +478,22 @@ static const struct ata_command commands[256] = {
     [0xf8] = {cmd_native_max, 0},
 };
 
-static void disk_command(struct ide_drive *d, uint8_t code)
+static void disk_command(struct ata_drive *d, uint8_t code)
 {
-    struct ide_disk *disk = disk_of(d);
+    struct ata_disk *disk = disk_of(d);
 
     disk->command = code;
     if (commands[code].run) {
         commands[code].run(disk, commands[code].arg);
     } else {
         log_debug(LOG_IDE, "%s: command 0x%02x is not supported", d->dev.id, code);
-        ide_drive_abort(d, ATA_ABRT);
+        ata_drive_abort(d, ATA_ABRT);
     }
 }
 
 /* ---- life ---- */
 
-static void use_geometry(struct ide_disk *disk)
+static void use_geometry(struct ata_disk *disk)
 {
     disk->heads = disk->geometry.heads;
     disk->sectors = disk->geometry.sectors;
@@ -505,14 +501,14 @@ static void use_geometry(struct ide_disk *disk)
 }
 
 /* The first sector is in the buffer, if it could be read. */
-static void disk_looked(struct ide_drive *d, int error)
+static void disk_looked(struct ata_drive *d, int error)
 {
-    struct ide_disk *disk = disk_of(d);
+    struct ata_disk *disk = disk_of(d);
 
     if (error) {
         return; /* the guest will see for itself */
     }
-    ata_geometry_by_table(d->buffer, ide_drive_sectors(d), &disk->geometry);
+    ata_geometry_by_table(d->buffer, ata_drive_sectors(d), &disk->geometry);
     use_geometry(disk);
     if (disk->geometry_known) {
         disk->geometry_known(disk->geometry_opaque, &d->dev, &disk->geometry);
@@ -524,7 +520,7 @@ void ide_hd_watch_geometry(struct device *hd,
                                          const struct ide_geometry *g),
                            void *opaque)
 {
-    struct ide_disk *disk = DEVICE_CAST(struct ide_disk, hd);
+    struct ata_disk *disk = DEVICE_CAST(struct ata_disk, hd);
 
     disk->geometry_known = known;
     disk->geometry_opaque = opaque;
@@ -533,18 +529,18 @@ void ide_hd_watch_geometry(struct device *hd,
 
 static void ide_hd_resume(struct device *dev)
 {
-    struct ide_disk *disk = DEVICE_CAST(struct ide_disk, dev);
+    struct ata_disk *disk = DEVICE_CAST(struct ata_disk, dev);
 
-    ide_drive_resume(dev);
-    if (!disk->looked && disk->d.channel) {
+    ata_drive_resume(dev);
+    if (!disk->looked && disk->d.host) {
         disk->looked = true;
-        ide_drive_look(&disk->d, disk_looked);
+        ata_drive_look(&disk->d, disk_looked);
     }
 }
 
-static void disk_reset(struct ide_drive *d, bool hard)
+static void disk_reset(struct ata_drive *d, bool hard)
 {
-    struct ide_disk *disk = disk_of(d);
+    struct ata_disk *disk = disk_of(d);
 
     d->lba_mid[0] = d->lba_high[0] = 0;
     disk->lba48 = false;
@@ -559,7 +555,7 @@ static void disk_reset(struct ide_drive *d, bool hard)
     }
 }
 
-static const struct ide_drive_ops disk_ops = {
+static const struct ata_drive_ops disk_ops = {
     .command = disk_command,
     .reset = disk_reset,
     .drq_block = disk_drq_block,
@@ -571,41 +567,42 @@ static const struct ide_drive_ops disk_ops = {
 
 static int ide_hd_realize(struct device *dev, GError **err)
 {
-    struct ide_drive *d = DEVICE_CAST(struct ide_drive, dev);
+    struct ata_drive *d = DEVICE_CAST(struct ata_drive, dev);
 
     if (!d->block || (!block_present(d->block) && !d->dev.machine->restored)) {
         g_set_error(err, XENDM_ERROR, EINVAL, "%s: a disk needs a drive with an image", dev->id);
         return -EINVAL;
     }
-    ata_geometry_by_size(ide_drive_sectors(d), &DEVICE_CAST(struct ide_disk, dev)->geometry);
-    return ide_drive_realize(d, &disk_ops, err);
+    ata_geometry_by_size(ata_drive_sectors(d), &DEVICE_CAST(struct ata_disk, dev)->geometry);
+    return ata_drive_realize(d, &disk_ops, err);
 }
 
 static void ide_hd_reset(struct device *dev, enum reset_reason why)
 {
     (void)why;
-    ide_drive_reset(DEVICE_CAST(struct ide_drive, dev), true);
+    ata_drive_reset(DEVICE_CAST(struct ata_drive, dev), true);
 }
 
 static void ide_hd_unplug(struct device *dev, unsigned what)
 {
-    struct ide_drive *d = DEVICE_CAST(struct ide_drive, dev);
+    struct ata_drive *d = DEVICE_CAST(struct ata_drive, dev);
 
-    if ((what & UNPLUG_DISKS) || ((what & UNPLUG_AUX_DISKS) && (d->bus || d->unit))) {
-        ide_drive_unplug(d);
+    if ((what & UNPLUG_DISKS) ||
+        ((what & UNPLUG_AUX_DISKS) && d->host && d->host->first + d->unit)) {
+        ata_drive_unplug(d);
     }
 }
 
 static void ide_hd_unrealize(struct device *dev)
 {
-    ide_drive_unrealize(DEVICE_CAST(struct ide_drive, dev));
+    ata_drive_unrealize(DEVICE_CAST(struct ata_drive, dev));
 }
 
 static void ide_hd_describe(struct device *dev, struct facts *to)
 {
-    struct ide_disk *disk = DEVICE_CAST(struct ide_disk, dev);
+    struct ata_disk *disk = DEVICE_CAST(struct ata_disk, dev);
 
-    ide_drive_describe(&disk->d, to);
+    ata_drive_describe(&disk->d, to);
     fact_text(to, "geometry", "%u/%u/%u", disk->cylinders, disk->heads, disk->sectors);
     fact_int(to, "multiple", disk->multiple);
     fact_hex(to, "transfer mode", disk->transfer_mode);
@@ -614,25 +611,25 @@ static void ide_hd_describe(struct device *dev, struct facts *to)
 
 static void ide_hd_pre_save(void *base)
 {
-    ide_drive_pre_save(base);
+    ata_drive_pre_save(base);
 }
 
 static bool ide_hd_check(const void *base, GError **err)
 {
-    const struct ide_disk *disk = base;
+    const struct ata_disk *disk = base;
 
     if (disk->multiple & (disk->multiple - 1) || disk->d.drq_sectors & (disk->d.drq_sectors - 1)) {
         g_set_error(err, STATE_ERROR, EINVAL, "multiple %u, DRQ block of %u: no power of two",
                     disk->multiple, disk->d.drq_sectors);
         return false;
     }
-    return ide_drive_check_state(&disk->d, err);
+    return ata_drive_check_state(&disk->d, err);
 }
 
 /* The image of one that the guest has unplugged may be gone; see the property. */
 static bool ide_hd_fits(const void *scratch, const void *base, GError **err)
 {
-    const struct ide_disk *saved = scratch, *disk = base;
+    const struct ata_disk *saved = scratch, *disk = base;
 
     if (!saved->d.unplugged && !block_present(disk->d.block)) {
         g_set_error(err, STATE_ERROR, EINVAL, "there is no image for it");
@@ -643,25 +640,25 @@ static bool ide_hd_fits(const void *scratch, const void *base, GError **err)
 
 static void ide_hd_post_load(void *base)
 {
-    ((struct ide_disk *)base)->looked = true;
-    ide_drive_post_load(base);
+    ((struct ata_disk *)base)->looked = true;
+    ata_drive_post_load(base);
 }
 
 static const struct state_field disk_fields[] = {
-    IDE_DRIVE_STATE,
-    STATE_FIELD_U8(struct ide_disk, command),
-    STATE_FIELD_BOOL(struct ide_disk, lba48),
-    STATE_FIELD_U32(struct ide_disk, cylinders, .min = 1, .max = 65535),
-    STATE_FIELD_U32(struct ide_disk, heads, .min = 1, .max = 16),
-    STATE_FIELD_U32(struct ide_disk, sectors, .min = 1, .max = 255),
-    STATE_FIELD_U8(struct ide_disk, multiple, .max = ATA_MULTIPLE_MAX),
-    STATE_FIELD_BOOL(struct ide_disk, write_cache),
-    STATE_FIELD_BOOL(struct ide_disk, look_ahead),
-    STATE_FIELD_BOOL(struct ide_disk, standby),
-    STATE_FIELD_U8(struct ide_disk, transfer_mode),
-    STATE_FIELD_U32(struct ide_disk, geometry.cylinders, .since = 2, .min = 1, .max = 16383),
-    STATE_FIELD_U32(struct ide_disk, geometry.heads, .since = 2, .min = 1, .max = 16),
-    STATE_FIELD_U32(struct ide_disk, geometry.sectors, .since = 2, .min = 1, .max = 63),
+    ATA_DRIVE_STATE,
+    STATE_FIELD_U8(struct ata_disk, command),
+    STATE_FIELD_BOOL(struct ata_disk, lba48),
+    STATE_FIELD_U32(struct ata_disk, cylinders, .min = 1, .max = 65535),
+    STATE_FIELD_U32(struct ata_disk, heads, .min = 1, .max = 16),
+    STATE_FIELD_U32(struct ata_disk, sectors, .min = 1, .max = 255),
+    STATE_FIELD_U8(struct ata_disk, multiple, .max = ATA_MULTIPLE_MAX),
+    STATE_FIELD_BOOL(struct ata_disk, write_cache),
+    STATE_FIELD_BOOL(struct ata_disk, look_ahead),
+    STATE_FIELD_BOOL(struct ata_disk, standby),
+    STATE_FIELD_U8(struct ata_disk, transfer_mode),
+    STATE_FIELD_U32(struct ata_disk, geometry.cylinders, .since = 2, .min = 1, .max = 16383),
+    STATE_FIELD_U32(struct ata_disk, geometry.heads, .since = 2, .min = 1, .max = 16),
+    STATE_FIELD_U32(struct ata_disk, geometry.sectors, .since = 2, .min = 1, .max = 63),
     STATE_FIELD_END,
 };
 
@@ -676,20 +673,22 @@ static const struct state_desc disk_state = {
 };
 
 static const struct property disk_properties[] = {
-    IDE_DRIVE_PROPERTIES("XENDM HARDDISK"),
+    ATA_DRIVE_PROPERTIES("XENDM HARDDISK"),
     {.name = NULL},
 };
 
 const struct device_class ide_hd_class = {
     .name = "ide-hd",
     .help = "ATA disk",
-    .size = sizeof(struct ide_disk),
+    .size = sizeof(struct ata_disk),
     .properties = disk_properties,
     .state = &disk_state,
+    .bus = &ata_bus_class,
+    .hotplug = true,
     .realize = ide_hd_realize,
     .reset = ide_hd_reset,
-    .quiesce = ide_drive_quiesce,
-    .busy = ide_drive_busy,
+    .quiesce = ata_drive_quiesce,
+    .busy = ata_drive_busy,
     .resume = ide_hd_resume,
     .unplug = ide_hd_unplug,
     .unrealize = ide_hd_unrealize,

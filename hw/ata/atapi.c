@@ -8,7 +8,7 @@
  */
 #include <errno.h>
 
-#include "ide-internal.h"
+#include "ata-internal.h"
 
 /* Interrupt reason, in the count register. */
 #define REASON_COMMAND 0x01 /* C/D */
@@ -19,52 +19,51 @@
 
 #define MEDIA_LIMIT_MAX 0xfffeu
 
-static struct ide_cd *cd_of(struct ide_drive *d)
+static struct ata_cd *cd_of(struct ata_drive *d)
 {
-    return (struct ide_cd *)d;
+    return (struct ata_cd *)d;
 }
 
 /* ---- ends of a command ---- */
 
-static void reason(struct ide_cd *cd, uint8_t why)
+static void reason(struct ata_cd *cd, uint8_t why)
 {
     cd->d.count[0] = (uint8_t)((cd->d.count[0] & ~7u) | why);
 }
 
-static void packet_ok(struct ide_cd *cd)
+static void packet_ok(struct ata_cd *cd)
 {
     reason(cd, REASON_COMMAND | REASON_TO_HOST);
-    ide_drive_done(&cd->d);
+    ata_drive_done(&cd->d);
 }
 
-static void check_condition(struct ide_cd *cd)
+static void check_condition(struct ata_cd *cd)
 {
     uint8_t key = cd->scsi.sense_key;
 
     reason(cd, REASON_COMMAND | REASON_TO_HOST);
-    ide_drive_abort(&cd->d, (uint8_t)(key << 4 | (key == SENSE_ABORTED ? ATA_ABRT : 0)));
-    cd->d.status &= ~ATA_DSC;
+    ata_drive_fail(&cd->d, ATA_DRDY, (uint8_t)(key << 4 | (key == SENSE_ABORTED ? ATA_ABRT : 0)));
 }
 
 /* `length` bytes of the drive's buffer, to or from the guest. */
-static void move_buffer(struct ide_cd *cd, bool write)
+static void move_buffer(struct ata_cd *cd, bool write)
 {
     if (cd->dma) {
-        ide_drive_buffer_dma(&cd->d, cd->scsi.length, write);
+        ata_drive_buffer_dma(&cd->d, cd->scsi.length, write);
     } else {
-        ide_drive_buffer_pio(&cd->d, cd->scsi.length, write, true);
+        ata_drive_buffer_pio(&cd->d, cd->scsi.length, write, true);
     }
 }
 
-static uint32_t cd_media_most(struct ide_drive *d)
+static uint32_t cd_media_most(struct ata_drive *d)
 {
-    return (IDE_BUFFER / (cd_of(d)->scsi.raw ? CD_RAW : CD_BLOCK)) * CD_SECTORS_PER_BLOCK;
+    return (ATA_BUFFER / (cd_of(d)->scsi.raw ? CD_RAW : CD_BLOCK)) * CD_SECTORS_PER_BLOCK;
 }
 
 /* What was read becomes whole sectors, where these are wanted. */
-static bool cd_media_read(struct ide_drive *d)
+static bool cd_media_read(struct ata_drive *d)
 {
-    struct ide_cd *cd = cd_of(d);
+    struct ata_cd *cd = cd_of(d);
     uint32_t count = d->data_end / CD_BLOCK;
 
     if (!cd->scsi.raw) {
@@ -73,26 +72,26 @@ static bool cd_media_read(struct ide_drive *d)
     cd_raw_expand(d->buffer, (uint32_t)(d->lba / CD_SECTORS_PER_BLOCK) - count, count);
     d->data_end = count * CD_RAW;
     if (cd->dma) {
-        ide_drive_media_buffer_dma(d, d->data_end);
+        ata_drive_media_buffer_dma(d, d->data_end);
     }
     return cd->dma;
 }
 
-static void cd_finish(struct ide_drive *d)
+static void cd_finish(struct ata_drive *d)
 {
-    struct ide_cd *cd = cd_of(d);
+    struct ata_cd *cd = cd_of(d);
 
     if (cd->scsi.raw && cd->dma && d->left) {
-        ide_drive_media_next(d);
+        ata_drive_media_next(d);
         return;
     }
     d->media = false;
     packet_ok(cd);
 }
 
-static void cd_fail(struct ide_drive *d, enum block_op op, int error)
+static void cd_fail(struct ata_drive *d, enum block_op op, int error)
 {
-    struct ide_cd *cd = cd_of(d);
+    struct ata_cd *cd = cd_of(d);
 
     d->media = false;
     scsi_medium_failed(&cd->scsi, op, error);
@@ -101,9 +100,9 @@ static void cd_fail(struct ide_drive *d, enum block_op op, int error)
 
 /* The byte count limit rules: an odd limit counts as the even one below unless all fits; blocks of
  * the medium are kept whole. */
-static uint32_t cd_drq_block(struct ide_drive *d)
+static uint32_t cd_drq_block(struct ata_drive *d)
 {
-    struct ide_cd *cd = cd_of(d);
+    struct ata_cd *cd = cd_of(d);
     uint32_t here = d->data_end - d->pos, limit = MIN(cd->limit, MEDIA_LIMIT_MAX), n = here;
     uint32_t block = cd->scsi.raw ? CD_RAW : CD_BLOCK;
 
@@ -126,22 +125,22 @@ static uint32_t cd_drq_block(struct ide_drive *d)
 
 /* ---- packets ---- */
 
-static void read_medium(struct ide_cd *cd)
+static void read_medium(struct ata_cd *cd)
 {
-    struct ide_drive *d = &cd->d;
+    struct ata_drive *d = &cd->d;
 
     d->lba = cd->scsi.sector;
     d->left = cd->scsi.sectors;
     d->drq_sectors = CD_SECTORS_PER_BLOCK;
     d->write = false;
     if (cd->dma && !cd->scsi.raw) {
-        ide_drive_media_dma(d);
+        ata_drive_media_dma(d);
     } else {
-        ide_drive_media_pio(d);
+        ata_drive_media_pio(d);
     }
 }
 
-static void do_step(struct ide_cd *cd, enum scsi_step step)
+static void do_step(struct ata_cd *cd, enum scsi_step step)
 {
     switch (step) {
     case SCSI_DONE:
@@ -163,14 +162,14 @@ static void do_step(struct ide_cd *cd, enum scsi_step step)
     case SCSI_WRITE: /* what follows is no step of a CD drive */
     case SCSI_FLUSH:
     case SCSI_DISCARD:
-        ide_drive_abort(&cd->d, ATA_ABRT);
+        ata_drive_abort(&cd->d, ATA_ABRT);
         break;
     }
 }
 
-static void cd_buffer_in(struct ide_drive *d, uint32_t length)
+static void cd_buffer_in(struct ata_drive *d, uint32_t length)
 {
-    struct ide_cd *cd = cd_of(d);
+    struct ata_cd *cd = cd_of(d);
 
     uint8_t packet[CD_PACKET];
 
@@ -186,31 +185,31 @@ static void cd_buffer_in(struct ide_drive *d, uint32_t length)
 
 /* ---- ATA commands ---- */
 
-static void set_signature(struct ide_drive *d)
+static void set_signature(struct ata_drive *d)
 {
     d->count[0] = d->lba_low[0] = 1;
     d->lba_mid[0] = 0x14;
     d->lba_high[0] = 0xeb;
 }
 
-static void cmd_packet(struct ide_cd *cd)
+static void cmd_packet(struct ata_cd *cd)
 {
-    struct ide_drive *d = &cd->d;
+    struct ata_drive *d = &cd->d;
 
     if (d->feature[0] & PACKET_FEATURE_OVERLAP) {
-        ide_drive_abort(d, ATA_ABRT);
+        ata_drive_abort(d, ATA_ABRT);
         return;
     }
     cd->dma = d->feature[0] & PACKET_FEATURE_DMA;
     cd->limit = (uint32_t)d->lba_high[0] << 8 | d->lba_mid[0];
     cd->packet_wait = true;
     d->error = 0;
-    ide_drive_buffer_pio(d, CD_PACKET, true, false);
+    ata_drive_buffer_pio(d, CD_PACKET, true, false);
 }
 
-static void cd_command(struct ide_drive *d, uint8_t code)
+static void cd_command(struct ata_drive *d, uint8_t code)
 {
-    struct ide_cd *cd = cd_of(d);
+    struct ata_cd *cd = cd_of(d);
 
     cd->packet_wait = false;
     switch (code) {
@@ -220,34 +219,34 @@ static void cd_command(struct ide_drive *d, uint8_t code)
     case 0xa1: /* IDENTIFY PACKET DEVICE */
         cd->limit = MEDIA_LIMIT_MAX;
         atapi_identify(cd, d->buffer);
-        ide_drive_buffer_pio(d, IDE_SECTOR, false, true);
+        ata_drive_buffer_pio(d, ATA_SECTOR, false, true);
         break;
     case 0xec: /* IDENTIFY DEVICE and READ SECTORS: "no, look at my signature" */
     case 0x20:
         set_signature(d);
-        ide_drive_abort(d, ATA_ABRT);
+        ata_drive_abort(d, ATA_ABRT);
         break;
     case 0xef: /* SET FEATURES: the transfer mode */
         if (d->feature[0] == 0x03) {
             cd->transfer_mode = d->count[0];
         } else if (d->feature[0] != 0x66 && d->feature[0] != 0xcc) {
-            ide_drive_abort(d, ATA_ABRT);
+            ata_drive_abort(d, ATA_ABRT);
             break;
         }
-        ide_drive_done(d);
+        ata_drive_done(d);
         break;
     case 0xe5: /* CHECK POWER MODE */
         d->count[0] = 0xff;
-        ide_drive_done(d);
+        ata_drive_done(d);
         break;
     case 0xe0: /* STANDBY / IDLE IMMEDIATE, SLEEP, FLUSH CACHE */
     case 0xe1:
     case 0xe6:
     case 0xe7:
-        ide_drive_done(d);
+        ata_drive_done(d);
         break;
     default:
-        ide_drive_abort(d, ATA_ABRT);
+        ata_drive_abort(d, ATA_ABRT);
         break;
     }
 }
@@ -256,7 +255,7 @@ static void cd_command(struct ide_drive *d, uint8_t code)
 
 static struct scsi_target *target_of(struct device *dev)
 {
-    return &DEVICE_CAST(struct ide_cd, dev)->scsi;
+    return &DEVICE_CAST(struct ata_cd, dev)->scsi;
 }
 
 static int not_removable(struct device *dev, GError **err)
@@ -279,19 +278,19 @@ int ide_cd_request_eject(struct device *dev, bool force, GError **err)
 
 bool ide_cd_tray_open(const struct device *dev)
 {
-    return DEVICE_CAST(const struct ide_cd, dev)->scsi.tray_open;
+    return DEVICE_CAST(const struct ata_cd, dev)->scsi.tray_open;
 }
 
 bool ide_cd_tray_locked(const struct device *dev)
 {
-    return DEVICE_CAST(const struct ide_cd, dev)->scsi.tray_locked;
+    return DEVICE_CAST(const struct ata_cd, dev)->scsi.tray_locked;
 }
 
 /* ---- life ---- */
 
-static void cd_reset(struct ide_drive *d, bool hard)
+static void cd_reset(struct ata_drive *d, bool hard)
 {
-    struct ide_cd *cd = cd_of(d);
+    struct ata_cd *cd = cd_of(d);
 
     set_signature(d);
     d->status = 0; /* a packet device is not "ready" before its first command */
@@ -305,8 +304,7 @@ static void cd_reset(struct ide_drive *d, bool hard)
     }
 }
 
-static const struct ide_drive_ops cd_ops = {
-    .packet = true,
+static const struct ata_drive_ops cd_ops = {
     .command = cd_command,
     .reset = cd_reset,
     .drq_block = cd_drq_block,
@@ -319,10 +317,11 @@ static const struct ide_drive_ops cd_ops = {
 
 static int ide_cd_realize(struct device *dev, GError **err)
 {
-    struct ide_cd *cd = DEVICE_CAST(struct ide_cd, dev);
-    int ret = ide_drive_realize(&cd->d, &cd_ops, err);
+    struct ata_cd *cd = DEVICE_CAST(struct ata_cd, dev);
+    int ret = ata_drive_realize(&cd->d, &cd_ops, err);
 
     if (ret == 0) {
+        cd->d.packet = true;
         cd->scsi.type = &scsi_cd_type;
         cd->scsi.dev = dev;
         cd->scsi.block = cd->d.block;
@@ -339,66 +338,66 @@ static int ide_cd_realize(struct device *dev, GError **err)
 static void ide_cd_reset(struct device *dev, enum reset_reason why)
 {
     (void)why;
-    ide_drive_reset(DEVICE_CAST(struct ide_drive, dev), true);
+    ata_drive_reset(DEVICE_CAST(struct ata_drive, dev), true);
 }
 
 static void ide_cd_unrealize(struct device *dev)
 {
-    struct ide_cd *cd = DEVICE_CAST(struct ide_cd, dev);
+    struct ata_cd *cd = DEVICE_CAST(struct ata_cd, dev);
 
     scsi_target_fini(&cd->scsi);
-    ide_drive_unrealize(&cd->d);
+    ata_drive_unrealize(&cd->d);
 }
 
 static void ide_cd_describe(struct device *dev, struct facts *to)
 {
-    struct ide_cd *cd = DEVICE_CAST(struct ide_cd, dev);
+    struct ata_cd *cd = DEVICE_CAST(struct ata_cd, dev);
 
-    ide_drive_describe(&cd->d, to);
+    ata_drive_describe(&cd->d, to);
     scsi_target_describe(&cd->scsi, to);
 }
 
 static void ide_cd_pre_save(void *base)
 {
-    ide_drive_pre_save(base);
+    ata_drive_pre_save(base);
 }
 
 static bool ide_cd_check(const void *base, GError **err)
 {
-    const struct ide_cd *cd = base;
+    const struct ata_cd *cd = base;
 
-    if ((cd->d.media && cd->d.write) || cd->d.phase == IDE_DISCARD ||
-        cd->d.phase == IDE_MEDIA_OUT || cd->d.phase == IDE_FLUSH ||
-        (cd->packet_wait && cd->d.phase == IDE_PIO_OUT && cd->d.data_end != CD_PACKET)) {
+    if ((cd->d.media && cd->d.write) || cd->d.phase == ATA_DISCARD ||
+        cd->d.phase == ATA_MEDIA_OUT || cd->d.phase == ATA_FLUSH ||
+        (cd->packet_wait && cd->d.phase == ATA_PIO_OUT && cd->d.data_end != CD_PACKET)) {
         g_set_error(err, STATE_ERROR, EINVAL,
                     "a CD drive is in phase %u, media %d, write %d, data_end %u", cd->d.phase,
                     cd->d.media, cd->d.write, cd->d.data_end);
         return false;
     }
-    return ide_drive_check_state(&cd->d, err);
+    return ata_drive_check_state(&cd->d, err);
 }
 
 static void ide_cd_post_load(void *base)
 {
-    ide_drive_post_load(base);
+    ata_drive_post_load(base);
 }
 
 /* As the stream has them; they were here before there was a target of its own. */
 #define TARGET_FIELD(n, t, ...) \
     { \
-        .name = #n, .type = t, .offset = offsetof(struct ide_cd, scsi.n), __VA_ARGS__ \
+        .name = #n, .type = t, .offset = offsetof(struct ata_cd, scsi.n), __VA_ARGS__ \
     }
 
 static const struct state_field cd_fields[] = {
-    IDE_DRIVE_STATE,
+    ATA_DRIVE_STATE,
     {.name = "packet",
      .type = STATE_BYTES,
-     .offset = offsetof(struct ide_cd, scsi.cdb),
+     .offset = offsetof(struct ata_cd, scsi.cdb),
      .count = CD_PACKET},
-    STATE_FIELD_BOOL(struct ide_cd, packet_wait),
-    STATE_FIELD_BOOL(struct ide_cd, dma),
+    STATE_FIELD_BOOL(struct ata_cd, packet_wait),
+    STATE_FIELD_BOOL(struct ata_cd, dma),
     TARGET_FIELD(raw, STATE_BOOL, .since = 2),
-    STATE_FIELD_U32(struct ide_cd, limit, .max = 0xffff),
+    STATE_FIELD_U32(struct ata_cd, limit, .max = 0xffff),
     TARGET_FIELD(sense_key, STATE_U8, .max = 15),
     TARGET_FIELD(asc, STATE_U8),
     TARGET_FIELD(ascq, STATE_U8),
@@ -407,7 +406,7 @@ static const struct state_field cd_fields[] = {
     TARGET_FIELD(changed, STATE_U8, .max = CD_SHOW_CHANGED),
     TARGET_FIELD(event_new, STATE_BOOL),
     TARGET_FIELD(event_eject, STATE_BOOL),
-    STATE_FIELD_U8(struct ide_cd, transfer_mode),
+    STATE_FIELD_U8(struct ata_cd, transfer_mode),
     STATE_FIELD_END,
 };
 
@@ -421,21 +420,23 @@ static const struct state_desc cd_state = {
 };
 
 static const struct property cd_properties[] = {
-    IDE_DRIVE_PROPERTIES("XENDM DVD-ROM"),
+    ATA_DRIVE_PROPERTIES("XENDM DVD-ROM"),
     {.name = NULL},
 };
 
 const struct device_class ide_cd_class = {
     .name = "ide-cd",
     .help = "ATAPI CD/DVD-ROM drive",
-    .size = sizeof(struct ide_cd),
+    .size = sizeof(struct ata_cd),
     .properties = cd_properties,
     .state = &cd_state,
+    .bus = &ata_bus_class,
+    .hotplug = true,
     .realize = ide_cd_realize,
     .reset = ide_cd_reset,
-    .quiesce = ide_drive_quiesce,
-    .busy = ide_drive_busy,
-    .resume = ide_drive_resume,
+    .quiesce = ata_drive_quiesce,
+    .busy = ata_drive_busy,
+    .resume = ata_drive_resume,
     .unrealize = ide_cd_unrealize,
     .describe = ide_cd_describe,
 };

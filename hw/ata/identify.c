@@ -5,7 +5,7 @@
  * Says ATA-4 to ATA-7, of which the last is what makes guests look at the word for TRIM. Not there:
  * SMART, security, power-up in standby, APM, AAM, queued commands.
  */
-#include "ide-internal.h"
+#include "ata-internal.h"
 
 static void put_word(uint8_t *buf, unsigned word, uint32_t value)
 {
@@ -17,7 +17,7 @@ static void put_text(uint8_t *buf, unsigned word, unsigned words, const char *te
 {
     uint8_t padded[40];
 
-    ide_text(padded, 2 * words, text);
+    ata_text(padded, 2 * words, text);
     for (unsigned i = 0; i < words; i++) {
         put_word(buf, word + i, (uint32_t)padded[2 * i] << 8 | padded[2 * i + 1]);
     }
@@ -29,7 +29,7 @@ static uint32_t modes(uint32_t supported, uint8_t transfer_mode, uint8_t kind)
     return supported | ((transfer_mode & 0xf8) == kind ? 0x100u << (transfer_mode & 7) : 0);
 }
 
-static void common(const struct ide_drive *d, uint8_t *buf, uint8_t transfer_mode)
+static void common(const struct ata_drive *d, uint8_t *buf, uint8_t transfer_mode)
 {
     put_text(buf, 10, 10, d->serial);
     put_text(buf, 23, 4, d->firmware);
@@ -57,13 +57,13 @@ static void checksum(uint8_t *buf)
     buf[511] = (uint8_t)-sum;
 }
 
-void ata_identify(const struct ide_disk *disk, uint8_t *buf)
+void ata_identify(const struct ata_disk *disk, uint8_t *buf)
 {
-    uint64_t total = ide_drive_sectors(&disk->d);
+    uint64_t total = ata_drive_sectors(&disk->d);
     uint32_t lba28 = (uint32_t)MIN(total, 0x0fffffffu);
     uint32_t chs = disk->cylinders * disk->heads * disk->sectors;
 
-    memset(buf, 0, IDE_SECTOR);
+    memset(buf, 0, ATA_SECTOR);
     common(&disk->d, buf, disk->transfer_mode);
     put_word(buf, 0, 0x0040); /* ATA, fixed */
     put_word(buf, 1, disk->geometry.cylinders);
@@ -99,9 +99,9 @@ void ata_identify(const struct ide_disk *disk, uint8_t *buf)
     checksum(buf);
 }
 
-void atapi_identify(const struct ide_cd *cd, uint8_t *buf)
+void atapi_identify(const struct ata_cd *cd, uint8_t *buf)
 {
-    memset(buf, 0, IDE_SECTOR);
+    memset(buf, 0, ATA_SECTOR);
     common(&cd->d, buf, cd->transfer_mode);
     /* ATAPI, CD-ROM, removable, DRQ within 50 us of PACKET, 12 bytes of it */
     put_word(buf, 0, 2 << 14 | 5 << 8 | 1 << 7 | 2 << 5);

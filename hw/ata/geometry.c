@@ -10,7 +10,7 @@
  * can be a drive's, they are; if there are more than 16 heads a BIOS has translated, and the drive
  * is as its size says with the translation that gives so many.
  */
-#include "ide-internal.h"
+#include "ata-internal.h"
 
 #define TABLE 446u
 #define ENTRY 16u
