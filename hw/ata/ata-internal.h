@@ -59,7 +59,6 @@ void ata_drive_submit(struct ata_drive *d, enum block_op op, uint64_t sector, ui
 
 /* life.c */
 void ata_drive_unplug(struct ata_drive *d);
-void ata_drive_unplug_step(struct ata_drive *d);
 void ata_drive_off(struct ata_drive *d); /* no access arrives any more */
 void ata_drive_quiesce(struct device *dev);
 void ata_drive_resume(struct device *dev);
@@ -67,7 +66,6 @@ void ata_drive_describe(struct ata_drive *d, struct facts *to);
 
 void ata_drive_raise(struct ata_drive *d); /* interrupt */
 void ata_drive_done(struct ata_drive *d);  /* command ended well: ready, interrupt */
-void ata_drive_abort(struct ata_drive *d, uint8_t error);
 void ata_drive_fail(struct ata_drive *d, uint8_t status, uint8_t error);
 /* After lba, left, write were set. */
 void ata_drive_media_pio(struct ata_drive *d);

@@ -311,6 +311,37 @@ static bool disk_discard_next(struct ata_drive *d, uint64_t *sector, uint32_t *c
     return false;
 }
 
+/* ---- logs ---- */
+
+#define LOG_DIRECTORY 0x00
+#define LOG_QUEUED_ERROR 0x10
+
+/* READ LOG EXT: what queued commands need, and the list of it (ACS-2 7.24, A.2, A.14). */
+static void cmd_read_log(struct ata_disk *disk, unsigned arg)
+{
+    struct ata_drive *d = &disk->d;
+    uint32_t count = (uint32_t)d->count[1] << 8 | d->count[0];
+
+    if (!d->host->sata || count != 1 || d->lba_mid[0] || d->lba_mid[1] ||
+        (d->lba_low[0] != LOG_DIRECTORY && d->lba_low[0] != LOG_QUEUED_ERROR)) {
+        ata_drive_abort(d, ATA_ABRT);
+        return;
+    }
+    memset(d->buffer, 0, ATA_SECTOR);
+    if (d->lba_low[0] == LOG_QUEUED_ERROR) {
+        d->host->ops->queue_error(d->host, d->buffer);
+    } else {
+        store_le16(d->buffer, 1); /* version */
+        store_le16(d->buffer + 2 * LOG_QUEUED_ERROR, 1);
+    }
+    ata_drive_buffer_pio(d, ATA_SECTOR, false, true);
+}
+
+bool ata_drive_caches(const struct ata_drive *d)
+{
+    return !d->packet && ((const struct ata_disk *)d)->write_cache;
+}
+
 /* ---- settings ---- */
 
 static void cmd_identify(struct ata_disk *disk, unsigned arg)
@@ -445,6 +476,7 @@ static const struct ata_command commands[256] = {
     [0x25] = {cmd_transfer, DMA | EXT},
     [0x27] = {cmd_native_max, EXT},
     [0x29] = {cmd_transfer, MULTIPLE | EXT},
+    [0x2f] = {cmd_read_log, 0},
     [0x30 ... 0x31] = {cmd_transfer, WRITE},
     [0x34] = {cmd_transfer, WRITE | EXT},
     [0x35] = {cmd_transfer, DMA | WRITE | EXT},

@@ -622,10 +622,10 @@ static void quiet(struct ata_drive *d)
 
     d->cancelling = d->quiet_interrupt = false;
     d->status = d->quiet_status;
-    if (d->unplugging) {
-        ata_drive_unplug_step(d);
-    } else if (interrupt && d->host) {
+    if (interrupt && d->host) {
         ata_drive_raise(d);
+    } else if (d->host && d->host->ops->quiet) {
+        d->host->ops->quiet(d->host);
     }
 }
 
@@ -730,7 +730,7 @@ bool ata_drive_busy(struct device *dev)
 {
     const struct ata_drive *d = DEVICE_CAST(struct ata_drive, dev);
 
-    return d->in_flight || d->unplugging;
+    return d->in_flight || d->queued || d->unplugging;
 }
 
 void ata_drive_resume(struct device *dev)

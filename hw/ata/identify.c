@@ -57,6 +57,21 @@ static void checksum(uint8_t *buf)
     buf[511] = (uint8_t)-sum;
 }
 
+/* Serial ATA 2.6 13.2.1: there is no cable, and maybe a queue. */
+static void serial(const struct ata_drive *d, uint8_t *buf)
+{
+    if (!d->host->sata) {
+        return;
+    }
+    put_word(buf, 76, 1 << 1 | (d->packet ? 0 : 1 << 8)); /* 1.5 Gbit/s, NCQ */
+    put_word(buf, 93, 0);
+    if (!d->packet) {
+        put_word(buf, 75, 31);               /* depth, less one */
+        put_word(buf, 84, 1 << 14 | 1 << 5); /* general purpose logs */
+        put_word(buf, 87, 1 << 14 | 1 << 5);
+    }
+}
+
 void ata_identify(const struct ata_disk *disk, uint8_t *buf)
 {
     uint64_t total = ata_drive_sectors(&disk->d);
@@ -96,6 +111,7 @@ void ata_identify(const struct ata_disk *disk, uint8_t *buf)
     }
     put_word(buf, 105, ATA_TRIM_BLOCKS);
     put_word(buf, 169, 1); /* TRIM */
+    serial(&disk->d, buf);
     checksum(buf);
 }
 
@@ -114,5 +130,6 @@ void atapi_identify(const struct ata_cd *cd, uint8_t *buf)
     put_word(buf, 84, 1 << 14);
     put_word(buf, 85, 1 << 14 | 1 << 9 | 1 << 4);
     put_word(buf, 87, 1 << 14);
+    serial(&cd->d, buf);
     checksum(buf);
 }

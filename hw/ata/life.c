@@ -105,8 +105,11 @@ static void unplug_flushed(struct block_request *req, int error)
     unplug_end(d);
 }
 
-void ata_drive_unplug_step(struct ata_drive *d)
+/* Nothing is in flight any more, of the drive's nor of its host's. */
+static void unplug_quiet(void *opaque)
 {
+    struct ata_drive *d = opaque;
+
     if (d->unplugging == UNPLUG_QUIET && d->block && block_present(d->block)) {
         d->unplugging = UNPLUG_FLUSH;
         ata_drive_submit(d, BLOCK_FLUSH, 0, 0, NULL, 0);
@@ -131,8 +134,10 @@ void ata_drive_unplug(struct ata_drive *d)
     /* One that holds for all drives that go with this access: it waits for one device only. */
     d->holder = d->dev.machine->holds.by_this ? d->dev.machine->holds.by_this : &d->dev;
     device_hold(d->holder);
-    if (!d->in_flight) {
-        ata_drive_unplug_step(d);
+    if (d->queue) {
+        block_quiesce(d->queue, unplug_quiet, d);
+    } else {
+        unplug_end(d);
     }
 }
 
@@ -252,6 +257,8 @@ void ata_drive_post_load(struct ata_drive *d)
             block_eject(d->block);
         }
     } else if (d->host) {
-        d->host->ops->restored(d->host, d);
+        if (d->host->ops->restored) {
+            d->host->ops->restored(d->host, d);
+        }
     }
 }

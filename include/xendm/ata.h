@@ -10,7 +10,7 @@
  *     phase DMA: the drive asks the host for guest memory (gather, copy)
  *   … → neither BSY nor DRQ: over; ops->interrupt() was called, but for the last data of PIO_IN
  *
- * Commands that are queued (NCQ) are the host's to carry out; see ata_queued.
+ * Commands that are queued (NCQ) are the host's to carry out, on the drive's block queue.
  */
 #ifndef XENDM_ATA_H
 #define XENDM_ATA_H
@@ -192,6 +192,7 @@ struct ata_drive {
     uint8_t quiet_status;
     bool quiet_interrupt;
     void (*looked)(struct ata_drive *d, int error);
+    unsigned queued;       /* the host's requests on our queue (NCQ) */
     uint8_t unplugging;    /* enum ata_unplug */
     struct device *holder; /* of the guest's access that unplugs us */
 
@@ -209,6 +210,8 @@ static inline struct ata_drive *ata_drive_of(struct device *dev)
 }
 
 void ata_drive_command(struct ata_drive *d, uint8_t code);
+/* An error of the host's: ends the command with it. */
+void ata_drive_abort(struct ata_drive *d, uint8_t error);
 void ata_drive_pio_done(struct ata_drive *d); /* pos reached drq_end */
 void ata_drive_step(struct ata_drive *d);     /* goes on, if nothing is in flight */
 void ata_drive_reset(struct ata_drive *d, bool hard);
@@ -219,6 +222,7 @@ void ata_drive_hold_reset(struct ata_drive *d); /* busy, until ata_drive_reset()
 bool ata_drive_dma_back(struct ata_drive *d);
 void ata_drive_raise_when_quiet(struct ata_drive *d); /* an interrupt, once the reset is over */
 uint64_t ata_drive_sectors(const struct ata_drive *d);
+bool ata_drive_caches(const struct ata_drive *d); /* writes are done before they are safe */
 bool ata_drive_busy(struct device *dev);
 
 #endif

@@ -14,6 +14,7 @@
     X(piix3_ide_class)    /* hw/ide/piix3-ide.c: bus-master IDE */ \
     X(ide_hd_class)       /* hw/ata/disk.c: ATA disk */ \
     X(ide_cd_class)       /* hw/ata/atapi.c: ATAPI CD/DVD drive */ \
+    X(ahci_class)         /* hw/ahci/ahci.c: ICH9 SATA adapter */ \
     X(piix4_pm_class)     /* hw/acpi/piix4-pm.c: PM1a control, GPE0, CPU map, PCI hot-plug */ \
     X(cmos_class)         /* hw/pc/cmos.c: CMOS RAM behind 0x70/0x71 */ \
     X(fw_cfg_class)       /* hw/fw/fw-cfg.c: files for the firmware, a kernel to boot */ \

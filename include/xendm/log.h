@@ -35,6 +35,7 @@ enum log_level {
     X(PC, "pc") \
     X(ACPI, "acpi") \
     X(IDE, "ide") \
+    X(AHCI, "ahci") \
     X(SCSI, "scsi") \
     X(NVME, "nvme") \
     X(DISPLAY, "display") \

@@ -72,6 +72,12 @@ static const struct target targets[] = {
       {&ide_cd_class, .block = 1, .bus = "ide.0"},
       {&ide_cd_class, .block = 2, .bus = "ide.1"}},
      {guest_atapi, guest_atapi, guest_data, guest_bus_master, guest_disk, guest_medium}},
+    {"ahci",
+     {{&ahci_class, PCI_DEVFN(5, 0)},
+      {&ide_hd_class, .block = 0, .bus = "ahci.0"},
+      {&ide_cd_class, .block = 1, .bus = "ahci.1"},
+      {&ide_cd_class, .block = 2, .bus = "ahci.2"}},
+     {guest_ahci, guest_ahci, guest_ahci, guest_disk, guest_disk, guest_medium}},
     {"vga",
      {{&std_vga_class, .settings = {"vgamem_mb=1"}}},
      {guest_vga, guest_vga, guest_vbe, look_seldom}},
@@ -125,9 +131,10 @@ static const struct target targets[] = {
       {&std_vga_class, .settings = {"vgamem_mb=1"}}}},
 };
 
-const char *const fuzz_targets[] = {"ide-disk", "ide-cd", "vga",  "cirrus",   "serial", "i8042",
-                                    "piix4-pm", "pci",    "cmos", "fw_cfg",   "i8257",  "rtl8139",
-                                    "e1000",    "usb",    "nvme", "platform", "state",  NULL};
+const char *const fuzz_targets[] = {"ide-disk", "ide-cd",   "ahci",     "vga",   "cirrus",
+                                    "serial",   "i8042",    "piix4-pm", "pci",   "cmos",
+                                    "fw_cfg",   "i8257",    "rtl8139",  "e1000", "usb",
+                                    "nvme",     "platform", "state",    NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <xendm/bytes.h>
 #include <xendm/facts.h>
+#include <xendm/guestmem.h>
 #include <xendm/ide.h>
 #include <xendm/input.h>
 #include <xendm/pci.h>
@@ -191,6 +193,71 @@ void guest_ata(struct fuzz_guest *g)
 void guest_atapi(struct fuzz_guest *g)
 {
     command(g, fuzz_u8(&g->in) & 0xe0 ? 0xa0 : ata_code(g));
+}
+
+/* ---- AHCI ---- */
+
+#define AHCI_BAR 5u
+#define AHCI_LIST 0x10000u
+#define AHCI_FISES 0x10400u
+#define AHCI_TABLES 0x11000u
+
+/* A command list in place, the drive spun up, the port started. */
+static void ahci_start(struct fuzz_guest *g, uint64_t port)
+{
+    aspace_write(g->m->mmio, port + 0x18, 0x06, 4);
+    aspace_write(g->m->mmio, port, AHCI_LIST, 4);
+    aspace_write(g->m->mmio, port + 8, AHCI_FISES, 4);
+    aspace_write(g->m->mmio, port + 0x14, UINT32_MAX, 4);
+    aspace_write(g->m->mmio, port + 0x18, 0x17, 4);
+}
+
+static void ahci_table(struct fuzz_guest *g, uint32_t table, unsigned entries)
+{
+    for (unsigned i = 0; i < entries; i++) {
+        uint8_t prd[16] = {0};
+
+        store_le32(prd, (uint32_t)guest_some_memory(g));
+        store_le32(prd + 12, (uint32_t)fuzz_uint(&g->in, 2));
+        guestmem_write(g->m->memory, table + 0x80 + 16 * i, prd, sizeof(prd));
+    }
+}
+
+/* One command, queued or not, with a table of some entries; first, now and then, a start. */
+void guest_ahci(struct fuzz_guest *g)
+{
+    static const uint8_t codes[] = {0x60, 0x61, 0x25, 0x35, 0x24, 0x34, 0xec, 0xa0,
+                                    0x2f, 0x06, 0xea, 0x60, 0x61, 0xa1, 0xc6, 0xef};
+    uint64_t bar = guest_bar(g->m, PCI_DEVFN(5, 0), AHCI_BAR);
+    unsigned how = fuzz_u8(&g->in), slot = fuzz_u8(&g->in) % 8, entries = 1 + (how >> 6);
+    uint64_t port = bar + 0x100 + 0x80 * (how & 1);
+    uint32_t table = AHCI_TABLES + slot * 0x100;
+    uint8_t header[16] = {how & 2 ? 0x25 : 5}, fis[0x50] = {0x27, 0x80};
+
+    if (bar == PCI_BAR_UNMAPPED) {
+        return;
+    }
+    if (how & 0x0c) {
+        ahci_start(g, port);
+    }
+    store_le16(header + 2, entries);
+    store_le32(header + 8, table);
+    fis[2] = codes[fuzz_u8(&g->in) % sizeof(codes)];
+    fuzz_bytes(&g->in, fis + 3, 1);
+    fuzz_bytes(&g->in, fis + 4, 2);
+    fis[7] = 0x40;
+    fis[12] = fis[2] == 0x60 || fis[2] == 0x61 ? (uint8_t)(slot << 3) : fis[3];
+    if (how & 0x10) {
+        fuzz_bytes(&g->in, fis, 20);
+    }
+    if (fis[2] == 0xa0) {
+        fuzz_bytes(&g->in, fis + 0x40, 12);
+    }
+    guestmem_write(g->m->memory, AHCI_LIST + 32 * slot, header, sizeof(header));
+    guestmem_write(g->m->memory, table, fis, sizeof(fis));
+    ahci_table(g, table, entries);
+    aspace_write(g->m->mmio, port + 0x34, 1u << slot, 4);
+    aspace_write(g->m->mmio, port + 0x38, 1u << slot, 4);
 }
 
 /* The words of some sectors, either way. */

@@ -62,6 +62,7 @@ void guest_atapi(struct fuzz_guest *g);
 void guest_data(struct fuzz_guest *g);
 void guest_trim(struct fuzz_guest *g);
 void guest_bus_master(struct fuzz_guest *g);
+void guest_ahci(struct fuzz_guest *g);
 void guest_vbe(struct fuzz_guest *g);
 void guest_vga(struct fuzz_guest *g);
 void guest_cirrus(struct fuzz_guest *g);

@@ -11,5 +11,5 @@ dist_check_SCRIPTS += tests/state/test-scripts.py tests/state/test-incoming.py t
 EXTRA_DIST += tests/state/cards.xds tests/state/golden/nics.state tests/state/golden/cirrus.state tests/state/golden/usb.state
 EXTRA_DIST += tests/state/golden.xds tests/state/log-dirty.xds tests/state/golden/pio.state tests/state/golden/dma.state \
     tests/state/golden/described.state \
-    tests/state/golden/graphics.state tests/state/golden/cd.state \
+    tests/state/golden/ahci.state tests/state/golden/graphics.state tests/state/golden/cd.state \
     tests/state/golden-nvme.xds tests/state/golden/nvme.state

@@ -16,6 +16,11 @@ tests_unit_test_atapi_SOURCES = tests/unit/test-atapi.c
 tests_unit_test_atapi_LDADD = $(IDE_TEST_LIBS)
 TESTS += tests/unit/test-ide tests/unit/test-ide-dma tests/unit/test-ide-state tests/unit/test-atapi
 
+check_PROGRAMS += tests/unit/test-ahci
+tests_unit_test_ahci_SOURCES = tests/unit/test-ahci.c
+tests_unit_test_ahci_LDADD = libhwahci.la $(IDE_TEST_LIBS)
+TESTS += tests/unit/test-ahci
+
 check_PROGRAMS += tests/unit/test-scsi
 tests_unit_test_scsi_SOURCES = tests/unit/test-scsi.c
 tests_unit_test_scsi_LDADD = tests/unit/libidefixture.la libhwide.la libhwata.la libhwscsi.la $(UNIT_LIBS)

@@ -207,11 +207,16 @@ static void add_kind(GPtrArray *a)
         add(a, "%s,suppress-vmdesc=on", opt.no_platform ? "pc,accel=xen" : "xenfv");
 }
 
-/* 38, 41 */
+/* 37, 38, 40, 41 */
 static void add_drives(GPtrArray *a)
 {
+    bool ahci = opt.hdtype && !strcmp(opt.hdtype, "ahci");
     unsigned int i, k = 0;
 
+    if (ahci) {
+        add(a, "-device");
+        add(a, "ahci,id=ahci0");
+    }
     for (i = 0; opt.cdroms && opt.cdroms[i]; i++) { /* 38: from hdc on */
         static const int devno[] = {5632, 5696};
 
@@ -227,10 +232,18 @@ static void add_drives(GPtrArray *a)
     }
     for (i = 0; opt.disks && opt.disks[i]; i++, k++) { /* 41 */
         const char *dot = strrchr(opt.disks[i], '.');
+        const char *format = dot && !strcmp(dot, ".qcow2") ? "qcow2" : "raw";
 
         add(a, "-drive");
+        if (ahci) { /* 40 */
+            add(a, "file=%s,if=none,id=ahcidisk-%u,format=%s,cache=writeback", opt.disks[i], k,
+                format);
+            add(a, "-device");
+            add(a, "ide-hd,bus=ahci0.%u,unit=0,drive=ahcidisk-%u", k, k);
+            continue;
+        }
         add(a, "file=%s,if=ide,index=%u,media=disk,format=%s,cache=writeback", opt.disks[i], k,
-            dot && !strcmp(dot, ".qcow2") ? "qcow2" : "raw");
+            format);
     }
 }
 

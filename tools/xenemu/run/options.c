@@ -31,6 +31,8 @@ static bool check_options(int argc, char **argv, GError *error)
         opt.vga = g_strdup("cirrus");
     if (strcmp(opt.vga, "cirrus") && strcmp(opt.vga, "stdvga") && strcmp(opt.vga, "none"))
         return complain("--vga takes cirrus, stdvga or none");
+    if (opt.hdtype && strcmp(opt.hdtype, "ide") && strcmp(opt.hdtype, "ahci"))
+        return complain("--hdtype takes ide or ahci");
     if (!opt.name)
         opt.name = g_strdup_printf("xenemu%d", opt.domid);
     if (opt.memory < 16 || opt.vcpus < 1 || opt.vcpus > (int)XE_MAX_VCPUS || opt.domid < 1 ||
@@ -46,7 +48,8 @@ static const GOptionEntry entries[] = {
     {"vcpus", 0, 0, G_OPTION_ARG_INT, &opt.vcpus, "Virtual CPUs (1)", "N"},
     {"domid", 0, 0, G_OPTION_ARG_INT, &opt.domid, "Domain id (1)", "N"},
     {"name", 0, 0, G_OPTION_ARG_STRING, &opt.name, "Guest name", "NAME"},
-    {"disk", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &opt.disks, "IDE disk (hda, hdb, …)", "FILE"},
+    {"disk", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &opt.disks, "Disk (hda, hdb, …)", "FILE"},
+    {"hdtype", 0, 0, G_OPTION_ARG_STRING, &opt.hdtype, "ide (default) or ahci", "TYPE"},
     {"cdrom", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &opt.cdroms,
      "CD-ROM (hdc, hdd); empty string = empty drive", "FILE"},
     {"vga", 0, 0, G_OPTION_ARG_STRING, &opt.vga, "cirrus (default), stdvga or none", "TYPE"},

@@ -13,6 +13,7 @@
 
 struct run_options {
     char *dm, *socket, *script, *vga, *name, *rundir, *attach, *log, *xenstored, *boot, *incoming;
+    char *hdtype;
     char **disks, **cdroms, **serials, **faults, **sets, **devices, **populate;
     int memory, vcpus, domid, timeout, start_timeout, mmio_hole, access_timeout;
     gboolean restrict_dm, leaks, qmp_check, keep, xs_faults, disk_faults, no_platform, pv, gdb,
