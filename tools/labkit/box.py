@@ -171,7 +171,8 @@ class Box:
             if stream.read(4) != b"\x7fELF":
                 return
         helpers = self._helpers(program)
-        files = [(path, "/usr/local/bin/backends/vnc/" + os.path.basename(path)) for path in helpers]
+        files = [(path, "/usr/local/bin/backends/%s/%s" % (self.HELPERS[os.path.basename(path)], os.path.basename(path)))
+                 for path in helpers]
         for one in [program] + helpers:
             files += self.release.libraries(one)
         for source, name in files:
@@ -179,15 +180,18 @@ class Box:
             os.makedirs(os.path.dirname(target), exist_ok=True)
             shutil.copy(source, target)
 
-    @staticmethod
-    def _helpers(program):
-        """The programs of xendm that viewers need: where it was built, or installed. In dom0 they lie as where it was built."""
+    # The programs of xendm that viewers and images need, and in which room of backends/ they are built.
+    HELPERS = {"xendm-vnc": "vnc", "xendm-vnc-server": "vnc", "xendm-image": "block"}
+
+    @classmethod
+    def _helpers(cls, program):
+        """Its helpers: where it was built, or installed. In dom0 they lie as where it was built."""
         top = os.path.dirname(program)
         top = os.path.dirname(top) if os.path.basename(top) == ".libs" else top
         prefix = os.path.dirname(os.path.dirname(program))
         found = []
-        for name in ("xendm-vnc", "xendm-vnc-server"):
-            places = [top + "/backends/vnc/.libs/" + name, top + "/backends/vnc/" + name, prefix + "/libexec/xendm/" + name,
+        for name, room in cls.HELPERS.items():
+            places = [top + "/backends/%s/.libs/%s" % (room, name), top + "/backends/%s/%s" % (room, name), prefix + "/libexec/xendm/" + name,
                       prefix + "/lib/xendm/" + name]
             found += [path for path in places if build.executable(path)][:1]
         return found

@@ -3,10 +3,10 @@
 EXTRA_DIST += tools/build tools/check tools/demo tools/install-packages tools/lab docs/test-runs.md docs/xendm-lab.1 \
     tests/lab/count.S tests/lab/events.py tests/lab/moving.py tests/lab/network.py tests/lab/screen.py tests/lab/shared.py \
     tests/lab/test_cd.py tests/lab/test_netboot.py tests/lab/test_seen.py \
-    tests/lab/test_disk.py tests/lab/test_kernel.py tests/lab/test_migrate.py tests/lab/test_nvme.py tests/lab/test_ordinary.py tests/lab/test_pv.py tests/lab/test_sleep.py tests/lab/test_trouble.py \
+    tests/lab/test_disk.py tests/lab/test_kernel.py tests/lab/test_libvirt.py tests/lab/test_media.py tests/lab/test_migrate.py tests/lab/test_nvme.py tests/lab/test_ordinary.py tests/lab/test_pv.py tests/lab/test_sleep.py tests/lab/test_trouble.py \
     tests/lab/test_two.py tests/lab/test_update.py tests/lab/viewer.py tools/labkit/__init__.py tools/labkit/accel.py tools/labkit/bench.py \
     tools/labkit/box.py tools/labkit/build.py tools/labkit/cli.py tools/labkit/cpio.py \
-    tools/labkit/demo.py tools/labkit/dom0/agent tools/labkit/dom0/init tools/labkit/dom0/initrd-init \
+    tools/labkit/demo.py tools/labkit/extra.py tools/labkit/dom0/agent tools/labkit/dom0/init tools/labkit/dom0/initrd-init \
     tools/labkit/dom0/profile tools/labkit/guest.py tools/labkit/guest/init \
     tools/labkit/guest/initrd-init tools/labkit/guest/lab.sh tools/labkit/guest/profile tools/labkit/guest/reads.S \
     tools/labkit/guest/tiny.S tools/labkit/kmods.py tools/labkit/packages.py tools/labkit/png.py tools/labkit/release.py \

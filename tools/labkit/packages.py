@@ -55,6 +55,13 @@ def versions():
     return found
 
 
+def installed(name):
+    """Whether a package is."""
+    out = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status}", name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                         check=False)
+    return out.stdout == b"installed"
+
+
 def require():
     """All needed packages are installed when this returns."""
     found = versions()
