@@ -37,8 +37,6 @@ struct own {
 };
 static unsigned own_open;
 
-static const struct block_limits limits = {.logical = 512, .physical = 4096, .can_discard = true};
-
 static int open_own(struct backend *backend, const struct handover *from, GError **err)
 {
     struct own *o = (struct own *)backend;
@@ -51,7 +49,6 @@ static int open_own(struct backend *backend, const struct handover *from, GError
     o->b.bad_sector = UINT64_MAX;
     o->b.log = g_string_new(NULL);
     g_queue_init(&o->b.pending);
-    o->b.limits = limits;
     own_open++;
     return 0;
 }
