@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xendm/ata.h>
 #include <xendm/bus.h>
 #include <xendm/usb.h>
 #include <xendm/vnc.h>
@@ -400,6 +401,7 @@ int device_request_unplug(struct device *dev, GError **err)
 /* ---- xendm/usb.h: nothing is plugged in ---- */
 
 const struct bus_class usb_bus_class = {.name = "USB"};
+const struct bus_class ata_bus_class = {.name = "IDE"};
 
 char *usb_device_path(const struct usb_device *dev)
 {
