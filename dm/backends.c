@@ -198,6 +198,10 @@ static void prepare_disks(const struct daemon *d)
                                            xenstore_own_domid(d->xenstore), d->desc->domid);
     g_auto(GStrv) disks = xenstore_list(d->xenstore, dir);
 
+    if (!disks && errno != ENOENT) {
+        log_warning(LOG_BACKEND, "cannot look for disks of image formats in %s: %s", dir,
+                    g_strerror(errno));
+    }
     for (char **disk = disks; disk && *disk; disk++) {
         g_autofree char *path = g_strdup_printf("%s/%s/params", dir, *disk);
         g_autofree char *params = xenstore_read(d->xenstore, path);

@@ -40,8 +40,10 @@ static struct pci_device functions[2];
 /* The command line asks these whether it is right; nobody makes one. */
 static const struct property drive_properties[] = {
     {.name = "drive", .type = PROP_BACKEND, .kind = BACKEND_BLOCK},
-    {.name = "bus", .type = PROP_UINT32},
-    {.name = "unit", .type = PROP_UINT32},
+    {.name = NULL},
+};
+static const struct property drive_place[] = {
+    {.name = "unit", .type = PROP_UINT32, .max = 1},
     {.name = NULL},
 };
 static const struct property serial_properties[] = {
@@ -54,8 +56,8 @@ static const struct property vga_properties[] = {
     {.name = NULL},
 };
 static const struct device_class classes[] = {
-    {.name = "ide-hd", .properties = drive_properties},
-    {.name = "ide-cd", .properties = drive_properties},
+    {.name = "ide-hd", .properties = drive_properties, .bus = &ata_bus_class},
+    {.name = "ide-cd", .properties = drive_properties, .bus = &ata_bus_class},
     {.name = "isa-serial", .properties = serial_properties},
     {.name = "VGA", .properties = vga_properties, .display = true},
     {.name = "xen-platform", .pci = &info},
@@ -401,7 +403,7 @@ int device_request_unplug(struct device *dev, GError **err)
 /* ---- xendm/usb.h: nothing is plugged in ---- */
 
 const struct bus_class usb_bus_class = {.name = "USB"};
-const struct bus_class ata_bus_class = {.name = "IDE"};
+const struct bus_class ata_bus_class = {.name = "IDE", .place = drive_place};
 
 char *usb_device_path(const struct usb_device *dev)
 {
