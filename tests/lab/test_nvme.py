@@ -42,7 +42,7 @@ def nvme(t):
             guest.wait_for(r"LAB serve", 240)
             mover.goes_on()
         with t.step(STEPS[1]):
-            t.equal(guest.cmd("ls /sys/block/nvme0n1/mq | wc -l"), "2", "queues")
+            t.equal(guest.cmd("ls /sys/block/nvme0n1/mq | wc -l").split()[-1], "2", "queues")
             t.match(guest.cmd("cat /proc/interrupts"), r"nvme0q2", "interrupts")
         with t.step(STEPS[2]):
             guest.cmd("dd if=/dev/zero of=/work/hole bs=1M count=4 conv=fsync 2>/dev/null && rm /work/hole && fstrim /")
