@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Words for test scripts inside a guest.
 
-# Obey commands from the serial port, one a line: NUMBER COMMAND; answers "LAB done NUMBER STATUS".
+# Obey commands from the console, one a line: NUMBER COMMAND; answers "LAB done NUMBER STATUS". It is
+# the serial port, or Xen's console of a PV guest.
 serve() {
     dmesg -n 1
-    stty -echo </dev/ttyS0
+    console=/dev/ttyS0
+    grep -q ^hvc0 /proc/consoles && console=/dev/hvc0
+    stty -echo <$console
     echo "LAB serve"
     while read -r number command; do
         eval "$command"
         echo "LAB done $number $?"
-    done </dev/ttyS0
+    done <$console
 }
 
 # Load the driver of every device found, as udev would.
