@@ -160,18 +160,33 @@ static void write_tty(struct console *c)
     }
 }
 
+/*
+ * The character device that an output names, or NULL. "pty" is what libxl writes for a channel on
+ * one; the command line has made it, as libxl-channelN, when we still could.
+ */
+static char *end_of_output(const struct pv_device *dev, const char *output)
+{
+    if (g_strcmp0(output, "pty") == 0) {
+        return g_strdup_printf("libxl-channel%u", dev->devid);
+    }
+    return output && g_str_has_prefix(output, CHARDEV_PREFIX)
+               ? g_strdup(output + strlen(CHARDEV_PREFIX))
+               : NULL;
+}
+
 static int console_offer(struct pv_device *dev, GError **err)
 {
     struct console *c = console_of(dev);
     g_autofree char *output = pv_read(dev, true, "output");
+    g_autofree char *id = end_of_output(dev, output);
     int rc;
 
-    if (!output || !g_str_has_prefix(output, CHARDEV_PREFIX)) {
+    if (!id) {
         g_set_error(err, XENDM_ERROR, ENOTSUP, "its output '%s' is none that is served",
                     output ? output : "");
         return -ENOTSUP;
     }
-    rc = find_end(c, output + strlen(CHARDEV_PREFIX), err);
+    rc = find_end(c, id, err);
     if (rc == 0) {
         write_tty(c);
     }

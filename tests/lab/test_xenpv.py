@@ -63,7 +63,9 @@ def xenpv(t):
     """One of each kind."""
     pieces(t)
     guest = guest_of(t, "xenpv", "pv", memory=256, vfb=["vnc=1"],
-                     channel=["connection=socket,path=/root/channel.sock,name=org.lab.socket",
+                     # libxl gives the first the number of the guest's own console, which wins
+                     channel=["connection=pty,name=org.lab.lost",
+                              "connection=socket,path=/root/channel.sock,name=org.lab.socket",
                               "connection=pty,name=org.lab.pty"])
     with t.step(STEPS[0], vital=True):
         guest.create()
@@ -80,7 +82,7 @@ def xenpv(t):
         t.match(guest.monitor("info pv"), r"(?s)console 1.*libxl-channel.*bytes of the guest: 13\b", "what the device model has taken")
 
     with t.step(STEPS[3]):
-        tty = t.match(t.box.run("xl channel-list xenpv"), r"(/dev/pts/\d+)", "xl channel-list").group(1)
+        tty = t.match(t.box.run("xl channel-list xenpv | tail -n 1"), r"(/dev/pts/\d+)", "xl channel-list").group(1)
         guest.cmd("stty -F /dev/hvc2 raw -echo; (head -n 1 </dev/hvc2 >/tmp/in; echo from-guest >/dev/hvc2) & true")
         text = t.box.run("exec 3<>%s; stty -F %s raw -echo; echo to-guest >&3; timeout 20 head -n 1 <&3" % (tty, tty), 40)
         t.match(text, r"^from-guest", "what the host read")
@@ -129,7 +131,9 @@ def own_instance(t):
     try:
         t.box.run("printf %-1048576s looked-at >/root/own.img; xl block-attach 0 format=raw,vdev=xvdc,access=rw,backendtype=qdisk,"
                   "target=/root/own.img; for i in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/xvdc ] && break; sleep 1; done", 60)
-        t.equal(t.box.run("dd if=/dev/xvdc bs=9 count=1 2>/dev/null"), "looked-at", "the disk in dom0")
+        seen = t.box.run("ls -l /dev/xvd*; lsmod | grep blkfront; xenstore-ls /local/domain/0/backend/qdisk; xenstore-ls /local/domain/0/device; true")
+        t.match(seen, "/dev/xvdc", "the disk in dom0")
+        t.equal(t.box.run("dd if=/dev/xvdc bs=9 count=1 2>/dev/null"), "looked-at", "its first bytes")
         t.box.run("xl block-detach 0 xvdc", 60)
     finally:
         t.box.call("kill $(cat /run/xen/qemu-dom0.pid); xenstore-rm /local/domain/0/device-model/0", 30)

@@ -256,9 +256,21 @@ static void test_not_ours(void)
     world_free(w);
 }
 
+/* As libxl writes it for a channel on a pty; the command line's has its number. */
+static void test_pty_output(void)
+{
+    struct world *w = world_new();
+
+    toolstack_adds(w, "pty", "ioemu");
+    expect(w, BACK "/state", "2");
+    front_connects(w);
+    expect(w, BACK "/state", "4");
+    world_free(w);
+}
+
 static void test_no_end(void)
 {
-    static const char *const outputs[] = {"pty", "chardev:", "chardev:nobody", "file:/etc/passwd"};
+    static const char *const outputs[] = {"", "chardev:", "chardev:nobody", "file:/etc/passwd"};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(outputs); i++) {
         struct world *w = world_new();
@@ -401,6 +413,7 @@ int main(int argc, char **argv)
     g_test_add_func("/pv/console/room", test_room);
     g_test_add_func("/pv/console/pty", test_pty);
     g_test_add_func("/pv/console/not-ours", test_not_ours);
+    g_test_add_func("/pv/console/pty-output", test_pty_output);
     g_test_add_func("/pv/console/no-end", test_no_end);
     g_test_add_func("/pv/console/reconnect", test_reconnect);
     g_test_add_func("/pv/console/removed", test_removed);
