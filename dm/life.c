@@ -4,6 +4,7 @@
 
 #include <xendm/backend.h>
 #include <xendm/block.h>
+#include <xendm/clock.h>
 #include <xendm/error.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
@@ -35,6 +36,9 @@ static void start(struct daemon *d)
     if (d->machine) {
         machine_start(d->machine);
     } else {
+        if (d->clock) { /* keys are held by it */
+            vclock_start(d->clock);
+        }
         set_state(d, MACHINE_RUNNING);
     }
 }
@@ -57,6 +61,9 @@ static void stop(struct daemon *d)
     if (d->machine) {
         machine_stop(d->machine);
     } else {
+        if (d->clock) {
+            vclock_stop(d->clock);
+        }
         set_state(d, MACHINE_STOPPED);
     }
 }

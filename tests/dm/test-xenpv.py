@@ -12,7 +12,7 @@ SOURCE = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.
 sys.path.insert(0, os.path.join(SOURCE, "tests/faults"))
 from faults import PATIENCE, Machine, image, tap, want     # noqa: E402
 
-CHANNEL, VFB, DISK = "console/1", "vfb/0", "qdisk/51728"
+CHANNEL, VFB, KEYS, DISK = "console/1", "vfb/0", "vkbd/0", "qdisk/51728"
 KIND = {"qdisk/51728": "vbd/51728"}      # how the front end's directory is called
 
 
@@ -137,4 +137,22 @@ def test_images(tmp):
     guest.end()
 
 
-sys.exit(tap([test_devices, test_images]))
+def test_keys(tmp):
+    """Keys that a monitor sends are pressed and released, one after the other, also after a stop and a live update."""
+    guest = Guest(tmp)
+    guest.pokes("memset 0x50000 4096 0", "grant add 10 0x50")
+    guest.connect(KEYS, page_gref=10)
+    for times in range(3):
+        guest.qmp.hmp("sendkey a")
+        guest.qmp.hmp("sendkey ret")
+        guest.cpu.until("readl 0x50004", 0xffffffff, 4 * (times + 1))       # events so far
+        guest.pokes("writel 0x50000 %d" % (4 * (times + 1)))
+        if times == 0:
+            guest.qmp.ok("stop")
+            guest.qmp.ok("cont")
+        else:
+            guest.qmp.ok("xendm-update")
+    guest.end()
+
+
+sys.exit(tap([test_devices, test_keys, test_images]))
