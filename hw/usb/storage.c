@@ -80,12 +80,9 @@ static const struct usb_descriptors descriptors = {
 
 /* ---- between the stage and the disk ---- */
 
-/* What became of the last move. */
-static void collect(struct usb_storage *s)
+/* The last move is over: what became of it. */
+static void count_move(struct usb_storage *s)
 {
-    if (!s->moving || s->task.phase == SCSI_TASK_WORKING) {
-        return;
-    }
     s->moving = false;
     s->handled += s->task.moved;
     if (s->mode == DATA_OUT) {
@@ -95,6 +92,13 @@ static void collect(struct usb_storage *s)
         }
     } else {
         s->end = MIN(s->end + s->task.moved, STAGE);
+    }
+}
+
+static void collect(struct usb_storage *s)
+{
+    if (s->moving && s->task.phase != SCSI_TASK_WORKING) {
+        count_move(s);
     }
 }
 
@@ -368,6 +372,19 @@ static void storage_describe(struct device *dev, struct facts *to)
 
 /* ---- saved state ---- */
 
+/*
+ * Nothing is in flight: a task that works still has its data, and has to flush or to discard. The
+ * one that goes on with it knows of no move.
+ */
+static void storage_pre_save(void *base)
+{
+    struct usb_storage *s = base;
+
+    if (s->moving) {
+        count_move(s);
+    }
+}
+
 static bool storage_check(const void *base, GError **err)
 {
     const struct usb_storage *s = base;
@@ -400,6 +417,7 @@ static const struct state_desc storage_state = {
     .name = "usb-storage",
     .version = 1,
     .fields = storage_fields,
+    .pre_save = storage_pre_save,
     .check = storage_check,
 };
 
