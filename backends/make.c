@@ -66,7 +66,7 @@ static struct backend *make(const struct object_desc *desc, GError **err)
     const struct backend_class *class = find_class(desc, err);
     struct backend *b;
 
-    if (!class || property_check(class->properties, desc, NULL, err) < 0) {
+    if (!class || property_check(class->properties, desc, NULL, NULL, err) < 0) {
         return NULL;
     }
     XENDM_ASSERT(class->size >= sizeof(struct backend));

@@ -83,13 +83,15 @@ int property_set(const struct property *p, void *base, const char *text, GError 
 }
 
 int property_check(const struct property *table, const struct object_desc *desc,
-                   int (*other)(const char *name, const char *value, GError **err), GError **err)
+                   int (*other)(const void *opaque, const char *name, const char *value,
+                                GError **err),
+                   const void *opaque, GError **err)
 {
     for (guint i = 0; i < desc->options->len; i++) {
         const struct option_desc *o = &g_array_index(desc->options, struct option_desc, i);
         const struct property *p = property_find(table, o->name);
         int rc = p       ? property_set(p, NULL, o->value, err)
-                 : other ? other(o->name, o->value, err)
+                 : other ? other(opaque, o->name, o->value, err)
                          : 0;
 
         if (rc < 0) {

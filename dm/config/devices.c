@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <xendm/ata.h>
 #include <xendm/backend.h>
 #include <xendm/device.h>
 #include <xendm/error.h>
@@ -333,7 +332,7 @@ static bool place_serials(struct args *a, GError **err)
     return true;
 }
 
-static int pci_option(const char *name, const char *value, GError **err)
+static int pci_option(const void *opaque, const char *name, const char *value, GError **err)
 {
     const struct property *p = property_find(pci_bus_class.place, name);
     int devfn;
@@ -352,25 +351,15 @@ static int pci_option(const char *name, const char *value, GError **err)
 }
 
 /* A place on the bus of a controller; whether there is such a one is seen when it is made. */
-static int place_option(const struct bus_class *bus, const char *name, const char *value,
-                        GError **err)
+static int place_option(const void *opaque, const char *name, const char *value, GError **err)
 {
+    const struct bus_class *bus = opaque;
     const struct property *p = property_find(bus->place, name);
 
     if (!p) {
         return strcmp(name, "bus") == 0;
     }
     return property_set(p, NULL, value, err) < 0 ? -1 : 1;
-}
-
-static int usb_option(const char *name, const char *value, GError **err)
-{
-    return place_option(&usb_bus_class, name, value, err);
-}
-
-static int ata_option(const char *name, const char *value, GError **err)
-{
-    return place_option(&ata_bus_class, name, value, err);
 }
 
 /* The back ends that a device names are there, and nobody else's. */
@@ -400,11 +389,10 @@ static bool link_device(struct args *a, const struct device_arg *arg, GError **e
     const char *id = arg->object->id;
 
     if (property_check(class->properties, arg->object,
-                       class->pci                     ? pci_option
-                       : class->usb                   ? usb_option
-                       : class->bus == &ata_bus_class ? ata_option
-                                                      : NULL,
-                       err) < 0) {
+                       class->pci   ? pci_option
+                       : class->bus ? place_option
+                                    : NULL,
+                       class->bus, err) < 0) {
         return args_refuse_because(&arg->from, err);
     }
     if (id && (!*id || strlen(id) > DEVICE_ID_MAX)) {

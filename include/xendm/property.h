@@ -65,7 +65,9 @@ int property_set(const struct property *p, void *base, const char *text, GError 
  * with `err`.
  */
 int property_check(const struct property *table, const struct object_desc *desc,
-                   int (*other)(const char *name, const char *value, GError **err), GError **err);
+                   int (*other)(const void *opaque, const char *name, const char *value,
+                                GError **err),
+                   const void *opaque, GError **err);
 
 /* On zeroed memory: the defaults of a whole table. */
 void property_set_defaults(const struct property *table, void *base);

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include <xendm/ata.h>
 #include <xendm/bus.h>
 #include <xendm/usb.h>
 #include <xendm/vnc.h>
@@ -46,6 +45,7 @@ static const struct property drive_place[] = {
     {.name = "unit", .type = PROP_UINT32, .max = 1},
     {.name = NULL},
 };
+static const struct bus_class drive_bus = {.name = "IDE", .place = drive_place};
 static const struct property serial_properties[] = {
     {.name = "index", .type = PROP_UINT32, .max = 3},
     {.name = "chardev", .type = PROP_BACKEND, .kind = BACKEND_CHAR},
@@ -56,8 +56,8 @@ static const struct property vga_properties[] = {
     {.name = NULL},
 };
 static const struct device_class classes[] = {
-    {.name = "ide-hd", .properties = drive_properties, .bus = &ata_bus_class},
-    {.name = "ide-cd", .properties = drive_properties, .bus = &ata_bus_class},
+    {.name = "ide-hd", .properties = drive_properties, .bus = &drive_bus},
+    {.name = "ide-cd", .properties = drive_properties, .bus = &drive_bus},
     {.name = "isa-serial", .properties = serial_properties},
     {.name = "VGA", .properties = vga_properties, .display = true},
     {.name = "xen-platform", .pci = &info},
@@ -401,9 +401,6 @@ int device_request_unplug(struct device *dev, GError **err)
 }
 
 /* ---- xendm/usb.h: nothing is plugged in ---- */
-
-const struct bus_class usb_bus_class = {.name = "USB"};
-const struct bus_class ata_bus_class = {.name = "IDE", .place = drive_place};
 
 char *usb_device_path(const struct usb_device *dev)
 {
