@@ -28,6 +28,11 @@ uint64_t recorder_time_slow(void)
     return (uint64_t)host_now_ns();
 }
 
+const char *recorder_kind_name(uint32_t kind)
+{
+    return kind < RECORDER_KIND_COUNT ? kind_names[kind] : "?";
+}
+
 void recorder_set_payload(bool on)
 {
     if (recorder_payload && !on) {
@@ -109,7 +114,7 @@ static void dump_entry(int fd, const struct recorder_entry *e, uint64_t now, dou
     line_text(&l, "  -");
     line_number(&l, ago, 10, 10);
     line_text(&l, " us  ");
-    line_text(&l, e->kind < RECORDER_KIND_COUNT ? kind_names[e->kind] : "?");
+    line_text(&l, recorder_kind_name(e->kind));
     line_text(&l, " a=0x");
     line_number(&l, e->a, 16, 1);
     if (e->aux & RECORDER_NO_VALUE) {

@@ -113,16 +113,6 @@ static void run_query_named_block_nodes(struct qmp_call *call, JsonObject *args)
     qmp_call_build(call, b);
 }
 
-/* Nothing works on images in the background. */
-static void run_no_jobs(struct qmp_call *call, JsonObject *args)
-{
-    JsonBuilder *b = json_builder_new();
-
-    json_builder_begin_array(b);
-    json_builder_end_array(b);
-    qmp_call_build(call, b);
-}
-
 /* ---- size ---- */
 
 static void resized(void *opaque, GError *err)
@@ -337,8 +327,8 @@ const struct qmp_command qmp_block_commands[] = {
      run_query_named_block_nodes,
      0,
      {{"flat", QMP_ARG_BOOL | QMP_ARG_OPTIONAL}}},
-    {"query-block-jobs", run_no_jobs},
-    {"query-jobs", run_no_jobs},
+    {"query-block-jobs", qmp_run_empty_list}, /* nothing works on images in the background */
+    {"query-jobs", qmp_run_empty_list},
     {"block_resize",
      run_block_resize,
      QMP_NEEDS_MACHINE,

@@ -34,7 +34,7 @@ static void end_object(struct qmp_call *call, JsonBuilder *b)
     qmp_call_build(call, b);
 }
 
-static void run_empty_list(struct qmp_call *call, JsonObject *args)
+void qmp_run_empty_list(struct qmp_call *call, JsonObject *args)
 {
     JsonBuilder *b = json_builder_new();
 
@@ -125,9 +125,9 @@ const struct qmp_command qmp_machine_commands[] = {
     {"query-balloon", run_balloon},
     {"query-chardev-backends", run_query_chardev_backends},
     {"query-current-machine", run_query_current_machine},
-    {"query-iothreads", run_empty_list},
+    {"query-iothreads", qmp_run_empty_list},
     {"query-machines", run_query_machines},
-    {"query-memory-devices", run_empty_list},
+    {"query-memory-devices", qmp_run_empty_list},
     {"query-memory-size-summary", run_query_memory_size_summary},
     {"query-migrate", run_query_migrate},
     {"query-target", run_query_target},

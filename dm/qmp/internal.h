@@ -171,6 +171,8 @@ void qmp_build_string(JsonBuilder *b, const char *name, const char *text); /* an
 void qmp_build_int(JsonBuilder *b, const char *name, gint64 value);
 void qmp_build_bool(JsonBuilder *b, const char *name, bool value);
 void qmp_build_version(JsonBuilder *b); /* an object: whose commands we speak, and who we are */
+/* Answers with a list of nothing. */
+void qmp_run_empty_list(struct qmp_call *call, JsonObject *args);
 
 JsonNode *qmp_make_error(const char *class, const char *desc);
 bool qmp_has_type(JsonNode *node, unsigned type);

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -41,13 +40,6 @@ struct status {
     void *opaque;
 };
 
-static const char *directory(void)
-{
-    const char *named = getenv("XENDM_STATUS_DIR");
-
-    return named ? named : STATUS_DIRECTORY;
-}
-
 /* ---- pages of others ---- */
 
 /* Of a guest that is gone, whose page nobody has a use for. */
@@ -70,7 +62,7 @@ static bool is_left_over(int fd)
 
 static void remove_left_over(int dir)
 {
-    GDir *names = g_dir_open(directory(), 0, NULL);
+    GDir *names = g_dir_open(status_directory(), 0, NULL);
     const char *name;
 
     while (names && (name = g_dir_read_name(names))) {
@@ -132,10 +124,10 @@ static int make(int dir, const char *name)
 
 static int open_directory(void)
 {
-    if (mkdir(directory(), 0755) < 0 && errno != EEXIST) {
+    if (mkdir(status_directory(), 0755) < 0 && errno != EEXIST) {
         return -1;
     }
-    return open(directory(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    return open(status_directory(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 }
 
 struct status *status_open(unsigned domid, const char *name)
@@ -150,7 +142,7 @@ struct status *status_open(unsigned domid, const char *name)
         fd = make(dir, file);
     }
     if (fd < 0) {
-        log_info(LOG_DM, "no status page in %s: %s", directory(), g_strerror(errno));
+        log_info(LOG_DM, "no status page in %s: %s", status_directory(), g_strerror(errno));
     }
     if (dir >= 0) {
         close(dir);

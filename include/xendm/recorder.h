@@ -48,6 +48,8 @@ enum recorder_kind {
         RECORDER_KIND_COUNT,
 };
 
+const char *recorder_kind_name(uint32_t kind); /* "?" of one that is none */
+
 #define RECORDER_SIZE 4096u /* entries; a power of two */
 
 struct recorder_entry {

@@ -14,11 +14,19 @@
 #define XENDM_STATUS_H
 
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <xendm/recorder.h>
 #include <xendm/turn.h>
 
 #define STATUS_DIRECTORY "/run/xendm"
+static inline const char *status_directory(void)
+{
+    const char *named = getenv("XENDM_STATUS_DIR");
+
+    return named ? named : STATUS_DIRECTORY;
+}
+
 #define STATUS_MAGIC "XENDMST1"
 #define STATUS_FACTS_MAX 65536u
 

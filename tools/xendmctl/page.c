@@ -2,7 +2,6 @@
 /* Status pages are read; see page.h. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -15,13 +14,6 @@
 /* A page that is being written is so for microseconds; and it may be so for ever. */
 #define TRIES 100
 #define TRY_AGAIN_US 1000
-
-static const char *directory(void)
-{
-    const char *named = getenv("XENDM_STATUS_DIR");
-
-    return named ? named : STATUS_DIRECTORY;
-}
 
 static int read_all(int fd, struct status_page *to)
 {
@@ -133,11 +125,11 @@ static int by_domid(const void *a, const void *b)
 GPtrArray *pages_read(void)
 {
     GPtrArray *pages = g_ptr_array_new_with_free_func((GDestroyNotify)page_free);
-    GDir *dir = g_dir_open(directory(), 0, NULL);
+    GDir *dir = g_dir_open(status_directory(), 0, NULL);
     const char *name;
 
     while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *path = g_build_filename(directory(), name, NULL);
+        g_autofree char *path = g_build_filename(status_directory(), name, NULL);
         struct page *page = name[strspn(name, "0123456789")] == '\0' ? page_read(path, NULL) : NULL;
 
         if (page && (page->served || !page->raw.finished)) {
@@ -166,7 +158,8 @@ struct page *page_of_guest(const char *guest)
             return g_ptr_array_steal_index(pages, i);
         }
     }
-    fprintf(stderr, "xendmctl: no xendm serves '%s': %s has no page of it\n", guest, directory());
+    fprintf(stderr, "xendmctl: no xendm serves '%s': %s has no page of it\n", guest,
+            status_directory());
     return NULL;
 }
 
@@ -182,28 +175,22 @@ JsonObject *page_group(const struct page *page, const char *group)
 static JsonNode *value(const struct page *page, const char *group, const char *name)
 {
     JsonObject *object = page_group(page, group);
-    JsonNode *node = object ? json_object_get_member(object, name) : NULL;
 
-    return node && JSON_NODE_HOLDS_VALUE(node) ? node : NULL;
+    return object ? json_object_get_member(object, name) : NULL;
 }
 
 int64_t page_int(const struct page *page, const char *group, const char *name)
 {
-    JsonNode *node = value(page, group, name);
+    const JsonNode *node = value(page, group, name);
 
-    if (node && json_node_get_value_type(node) == JSON_TYPE_BOOLEAN) {
-        return json_node_get_boolean(node);
-    }
-    return node && json_node_get_value_type(node) == JSON_TYPE_INT ? json_node_get_int(node) : 0;
+    return json_node_get_boolean(node) ? 1 : json_node_get_int(node);
 }
 
 char *page_text(const struct page *page, const char *group, const char *name)
 {
-    JsonNode *node = value(page, group, name);
+    const char *text = json_node_get_string(value(page, group, name));
 
-    return page_clean(node && json_node_get_value_type(node) == JSON_TYPE_STRING
-                          ? json_node_get_string(node)
-                          : "");
+    return page_clean(text ? text : "");
 }
 
 void page_foreach(const struct page *page, const char *kind,
@@ -225,6 +212,23 @@ void page_foreach(const struct page *page, const char *kind,
 double page_age(const struct page *page, int64_t since)
 {
     return (double)(page->read_at - since) / 1e9;
+}
+
+uint64_t page_recorder_first(const struct page *page)
+{
+    uint64_t end = page->raw.recorder.next;
+
+    return end > RECORDER_SIZE ? end - RECORDER_SIZE : 0;
+}
+
+double page_ago_us(const struct page *page, const struct recorder_entry *e)
+{
+    const struct recorder *r = &page->raw.recorder;
+    uint64_t counted = page->read_count - r->start_count;
+    double ns_per_count =
+        counted ? (double)(page->read_at - (int64_t)r->start_ns) / (double)counted : 1;
+
+    return (double)(int64_t)(page->read_count - e->when) * ns_per_count / 1000;
 }
 
 char *page_clean(const char *text)

@@ -48,6 +48,10 @@ void page_foreach(const struct page *page, const char *kind,
 /* Seconds since then; `since` is of CLOCK_MONOTONIC, ns. */
 double page_age(const struct page *page, int64_t since);
 
+/* The oldest of the recorder's entries that is kept; how long ago one was noted. */
+uint64_t page_recorder_first(const struct page *page);
+double page_ago_us(const struct page *page, const struct recorder_entry *e);
+
 /* Printable: control characters and what is no UTF-8 are replaced. Free it. */
 char *page_clean(const char *text);
 

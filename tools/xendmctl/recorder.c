@@ -6,12 +6,6 @@
 
 #include "page.h"
 
-static const char *const kind_names[RECORDER_KIND_COUNT] = {
-#define X(e, n) [REC_##e] = n,
-    RECORDER_KINDS(X)
-#undef X
-};
-
 struct filter {
     const char *kind; /* the beginning of its name; NULL: all */
     uint64_t first, last;
@@ -30,46 +24,21 @@ static bool passes(const struct filter *f, const struct recorder_entry *e)
     if (e->kind >= RECORDER_KIND_COUNT) {
         return false;
     }
-    return (!f->kind || g_str_has_prefix(kind_names[e->kind], f->kind)) && e->a >= f->first &&
-           e->a <= f->last &&
+    return (!f->kind || g_str_has_prefix(recorder_kind_name(e->kind), f->kind)) &&
+           e->a >= f->first && e->a <= f->last &&
            (f->vcpu < 0 || (is_access(e->kind) && (int)((e->aux >> 8) & 0xffff) == f->vcpu));
 }
 
 /* ---- entries ---- */
 
-struct walk {
-    const struct page *page;
-    uint64_t first, end; /* of those that are kept */
-    double ns_per_count;
-};
-
-static struct walk walk_of(const struct page *page)
+static const struct recorder_entry *entry(const struct page *page, uint64_t i)
 {
-    const struct recorder *r = &page->raw.recorder;
-    uint64_t counted = page->read_count - r->start_count;
-
-    return (struct walk){
-        .page = page,
-        .first = r->next > RECORDER_SIZE ? r->next - RECORDER_SIZE : 0,
-        .end = r->next,
-        .ns_per_count =
-            counted ? (double)(page->read_at - (int64_t)r->start_ns) / (double)counted : 1,
-    };
+    return &page->raw.recorder.entry[i % RECORDER_SIZE];
 }
 
-static const struct recorder_entry *entry(const struct walk *w, uint64_t i)
+static void print_entry(const struct page *page, const struct recorder_entry *e)
 {
-    return &w->page->raw.recorder.entry[i % RECORDER_SIZE];
-}
-
-static double ago_us(const struct walk *w, const struct recorder_entry *e)
-{
-    return (double)(int64_t)(w->page->read_count - e->when) * w->ns_per_count / 1000;
-}
-
-static void print_entry(const struct walk *w, const struct recorder_entry *e)
-{
-    printf("%12.1f us  %-10s", -ago_us(w, e), kind_names[e->kind]);
+    printf("%12.1f us  %-10s", -page_ago_us(page, e), recorder_kind_name(e->kind));
     if (is_access(e->kind)) {
         printf(" vCPU %u, %u bytes,", (e->aux >> 8) & 0xffff, e->aux & 0xff);
     } else {
@@ -84,21 +53,21 @@ static void print_entry(const struct walk *w, const struct recorder_entry *e)
 }
 
 /* From the oldest that is to be shown. */
-static uint64_t begin_at(const struct walk *w, const struct filter *f)
+static uint64_t begin_at(const struct page *page, const struct filter *f)
 {
-    uint64_t i = w->end, found = 0;
+    uint64_t i = page->raw.recorder.next, found = 0;
 
-    while (i > w->first && found < f->newest) {
-        found += passes(f, entry(w, --i));
+    while (i > page_recorder_first(page) && found < f->newest) {
+        found += passes(f, entry(page, --i));
     }
     return i;
 }
 
-static void print_entries(const struct walk *w, const struct filter *f)
+static void print_entries(const struct page *page, const struct filter *f)
 {
-    for (uint64_t i = begin_at(w, f); i < w->end; i++) {
-        if (passes(f, entry(w, i))) {
-            print_entry(w, entry(w, i));
+    for (uint64_t i = begin_at(page, f); i < page->raw.recorder.next; i++) {
+        if (passes(f, entry(page, i))) {
+            print_entry(page, entry(page, i));
         }
     }
 }
@@ -108,12 +77,12 @@ static void print_entries(const struct walk *w, const struct filter *f)
 #define BUCKETS 24 /* of a power of two microseconds each */
 
 /* The entry after `i` that ends it; NULL: it has not come. */
-static const struct recorder_entry *completion(const struct walk *w, uint64_t i)
+static const struct recorder_entry *completion(const struct page *page, uint64_t i)
 {
-    const struct recorder_entry *begin = entry(w, i);
+    const struct recorder_entry *begin = entry(page, i);
 
-    for (uint64_t k = i + 1; k < w->end; k++) {
-        const struct recorder_entry *e = entry(w, k);
+    for (uint64_t k = i + 1; k < page->raw.recorder.next; k++) {
+        const struct recorder_entry *e = entry(page, k);
 
         if (e->kind == REC_BLOCK_DONE && e->a == begin->a && e->b == begin->b) {
             return e;
@@ -122,26 +91,26 @@ static const struct recorder_entry *completion(const struct walk *w, uint64_t i)
     return NULL;
 }
 
-static void print_latencies(const struct walk *w, const struct filter *f)
+static void print_latencies(const struct page *page, const struct filter *f)
 {
     unsigned count[BUCKETS] = {0}, open = 0, all = 0;
 
-    for (uint64_t i = w->first; i < w->end; i++) {
-        const struct recorder_entry *e = entry(w, i), *end;
+    for (uint64_t i = page_recorder_first(page); i < page->raw.recorder.next; i++) {
+        const struct recorder_entry *e = entry(page, i), *end;
         double us;
         unsigned n = 0;
 
         if (e->kind != REC_BLOCK || e->a < f->first || e->a > f->last) {
             continue;
         }
-        end = completion(w, i);
+        end = completion(page, i);
         if (!end) {
             printf("offset 0x%" PRIx64 ", %" PRIu64 " bytes: no answer for %.1f ms\n", e->a, e->b,
-                   ago_us(w, e) / 1000);
+                   page_ago_us(page, e) / 1000);
             open++;
             continue;
         }
-        us = (double)(end->when - e->when) * w->ns_per_count / 1000;
+        us = page_ago_us(page, e) - page_ago_us(page, end);
         while (n < BUCKETS - 1 && us >= (double)(1u << n)) {
             n++;
         }
@@ -203,7 +172,6 @@ int recorder_main(int argc, char **argv)
     struct filter f = {.last = UINT64_MAX, .vcpu = -1, .newest = UINT64_MAX};
     g_autoptr(GError) err = NULL;
     g_autoptr(page_t) page = NULL;
-    struct walk w;
 
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--latencies") == 0) {
@@ -226,11 +194,10 @@ int recorder_main(int argc, char **argv)
         }
         return 1;
     }
-    w = walk_of(page);
     if (f.latencies) {
-        print_latencies(&w, &f);
+        print_latencies(page, &f);
     } else {
-        print_entries(&w, &f);
+        print_entries(page, &f);
     }
     return 0;
 }

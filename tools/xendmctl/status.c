@@ -14,28 +14,20 @@ struct sums {
     int64_t accesses, read, written, packets;
 };
 
-static int64_t member_int(JsonObject *facts, const char *name)
-{
-    JsonNode *node = json_object_get_member(facts, name);
-
-    return node && JSON_NODE_HOLDS_VALUE(node) && json_node_get_value_type(node) == JSON_TYPE_INT
-               ? json_node_get_int(node)
-               : 0;
-}
-
 static void add_drive(void *opaque, const char *group, const char *id, JsonObject *facts)
 {
     struct sums *s = opaque;
 
-    s->read += member_int(facts, "bytes read");
-    s->written += member_int(facts, "bytes written");
+    s->read += json_object_get_int_member(facts, "bytes read");
+    s->written += json_object_get_int_member(facts, "bytes written");
 }
 
 static void add_net(void *opaque, const char *group, const char *id, JsonObject *facts)
 {
     struct sums *s = opaque;
 
-    s->packets += member_int(facts, "sent frames") + member_int(facts, "received frames");
+    s->packets += json_object_get_int_member(facts, "sent frames") +
+                  json_object_get_int_member(facts, "received frames");
 }
 
 static struct sums sums_of(const struct page *page)

@@ -31,15 +31,7 @@ G_GNUC_PRINTF(2, 3) static void say(struct report *r, const char *fmt, ...)
     va_end(args);
 }
 
-G_GNUC_PRINTF(2, 3) static void blame(struct report *r, const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    g_ptr_array_add(r->lines, g_strdup_vprintf(fmt, args));
-    va_end(args);
-    r->healthy = false;
-}
+#define blame(r, ...) ((r)->healthy = false, say((r), __VA_ARGS__))
 
 /* ---- the process ---- */
 
@@ -104,16 +96,12 @@ struct drives {
     bool stop; /* a stop waits for them */
 };
 
-static int64_t member(JsonObject *facts, const char *name)
-{
-    return json_object_has_member(facts, name) ? json_object_get_int_member(facts, name) : 0;
-}
-
 static void drive(void *opaque, const char *group, const char *id, JsonObject *facts)
 {
     const struct drives *d = opaque;
     struct report *r = d->r;
-    int64_t count = member(facts, "in flight"), since = member(facts, "silent since");
+    int64_t count = json_object_get_int_member(facts, "in flight"),
+            since = json_object_get_int_member(facts, "silent since");
     g_autofree char *name = page_clean(id), *file = page_text(r->page, group, "file");
 
     if (count > 0 && page_age(r->page, since) >= LONG_REQUEST_S) {
@@ -122,9 +110,9 @@ static void drive(void *opaque, const char *group, const char *id, JsonObject *f
               name, page_age(r->page, since), count, *file ? file : "a medium that was taken out",
               d->stop ? ", and a stop, a save or a migration waits for them" : "");
     }
-    if (member(facts, "failed") > 0) {
+    if (json_object_get_int_member(facts, "failed") > 0) {
         say(r, "%" PRId64 " requests to the disk %s failed since the start",
-            member(facts, "failed"), name);
+            json_object_get_int_member(facts, "failed"), name);
     }
 }
 
@@ -176,11 +164,11 @@ static void chardev(void *opaque, const char *group, const char *id, JsonObject 
     struct report *r = opaque;
     g_autofree char *name = page_clean(id);
 
-    if (member(facts, "dropped") > 0) {
+    if (json_object_get_int_member(facts, "dropped") > 0) {
         say(r,
             "%" PRId64 " bytes that the guest wrote to %s were dropped: nobody reads it, or not "
             "fast enough",
-            member(facts, "dropped"), name);
+            json_object_get_int_member(facts, "dropped"), name);
     }
 }
 
@@ -250,16 +238,14 @@ static bool same_access(const struct recorder_entry *a, const struct recorder_en
 static void guest(struct report *r)
 {
     const struct recorder *rec = &r->page->raw.recorder;
-    uint64_t first = rec->next > RECORDER_SIZE ? rec->next - RECORDER_SIZE : 0;
-    uint64_t counted = r->page->read_count - rec->start_count;
-    double ns = counted ? (double)(r->page->read_at - (int64_t)rec->start_ns) / (double)counted : 1;
+    uint64_t first = page_recorder_first(r->page);
     const struct recorder_entry *last = NULL;
     unsigned same = 0, all = 0;
     double age = 0;
 
     for (uint64_t i = rec->next; i > first; i--) {
         const struct recorder_entry *e = &rec->entry[(i - 1) % RECORDER_SIZE];
-        double ago = (double)(int64_t)(r->page->read_count - e->when) * ns / 1e9;
+        double ago = page_ago_us(r->page, e) / 1e6;
 
         if (e->kind > REC_STRING) {
             continue;
