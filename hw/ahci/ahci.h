@@ -174,7 +174,7 @@ void ahci_queue_log(struct ahci_port *p, uint8_t *page);
 /* Begins a chunk; then gather until it does not say -EINPROGRESS. See ata_host_ops. */
 int64_t ahci_gather(struct ahci_port *p, struct ahci_prd *prd, struct dma_list *list,
                     uint32_t want);
-int64_t ahci_copy(struct ahci_port *p, struct ahci_prd *prd, void *buf, uint32_t len,
-                  enum dma_direction direction, bool *ended);
+int64_t ahci_copy(struct ahci_port *p, void *buf, uint32_t len, enum dma_direction direction,
+                  bool *ended);
 
 #endif

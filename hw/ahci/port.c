@@ -203,8 +203,8 @@ static bool move_pio(struct ahci_port *p, struct ata_drive *d)
     if (d->packet && !in && !p->packet_sent) {
         return send_packet(p, d);
     }
-    n = ahci_copy(p, &p->prd, d->buffer + d->pos, d->drq_end - d->pos,
-                  in ? DMA_FROM_DEVICE : DMA_TO_DEVICE, &ended);
+    n = ahci_copy(p, d->buffer + d->pos, d->drq_end - d->pos, in ? DMA_FROM_DEVICE : DMA_TO_DEVICE,
+                  &ended);
     if (n < 0) {
         memory_failed(p, d, (int)n);
         return false;
@@ -620,7 +620,7 @@ static int64_t port_copy(struct ata_host *h, void *buf, uint32_t len, enum dma_d
                          bool *ended)
 {
     struct ahci_port *p = port_of(h);
-    int64_t n = ahci_copy(p, &p->prd, buf, len, direction, ended);
+    int64_t n = ahci_copy(p, buf, len, direction, ended);
 
     p->moved += n > 0 ? (uint32_t)n : 0;
     return n;

@@ -13,8 +13,6 @@
 
 #define ENTRY 16u
 #define COUNT_MASK 0x3ffffeu
-#define SLICE_US 500
-#define SLICE_LOOK 32u
 
 static void advance(struct ahci_prd *prd, uint32_t n)
 {
@@ -81,53 +79,27 @@ int64_t ahci_gather(struct ahci_port *p, struct ahci_prd *prd, struct dma_list *
     return p->kept;
 }
 
-static bool slice_over(unsigned *steps, int64_t *end)
+static int copy_next(struct ata_host *h, uint32_t want, uint64_t *address, uint32_t *length)
 {
-    int64_t now;
+    struct ahci_port *p = (struct ahci_port *)h;
+    int error = fill(p, &p->prd);
 
-    if (++*steps % SLICE_LOOK) {
-        return false;
+    if (error == 0) {
+        *address = p->prd.address;
+        *length = MIN(p->prd.left, want);
     }
-    now = g_get_monotonic_time();
-    if (*end == 0) {
-        *end = now + SLICE_US;
-    }
-    return now >= *end;
+    return error;
 }
 
-int64_t ahci_copy(struct ahci_port *p, struct ahci_prd *prd, void *buf, uint32_t len,
-                  enum dma_direction direction, bool *ended)
+static void copied(struct ata_host *h, uint32_t n)
 {
-    struct device *dev = &p->hba->pci.dev;
-    uint32_t done = 0;
-    unsigned steps = 0;
-    int64_t end = 0;
+    advance(&((struct ahci_port *)h)->prd, n);
+}
 
-    *ended = false;
-    while (done < len) {
-        uint8_t *at = (uint8_t *)buf + done;
-        int error = fill(p, prd);
-        uint32_t run = MIN(prd->left, len - done);
+int64_t ahci_copy(struct ahci_port *p, void *buf, uint32_t len, enum dma_direction direction,
+                  bool *ended)
+{
+    static const struct ata_pieces pieces = {copy_next, copied};
 
-        if (error == -ENODATA) {
-            *ended = true;
-            break;
-        }
-        if (error == 0) {
-            error = direction == DMA_FROM_DEVICE ? dma_write(dev, prd->address, at, run)
-                                                 : dma_read(dev, prd->address, at, run);
-            if (error) {
-                p->host.bad_address = prd->address;
-            }
-        }
-        if (error) {
-            return error;
-        }
-        advance(prd, run);
-        done += run;
-        if (slice_over(&steps, &end)) {
-            break;
-        }
-    }
-    return done;
+    return ata_host_copy(&p->host, &pieces, buf, len, direction, ended);
 }

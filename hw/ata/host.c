@@ -60,6 +60,63 @@ const struct bus_class ata_bus_class = {
     .leave = bus_remove,
 };
 
+/* ---- the guest's list of memory ---- */
+
+#define SLICE_US 500
+#define SLICE_LOOK 32u /* pieces between two looks at the clock */
+
+bool ata_slice_over(struct ata_slice *s)
+{
+    int64_t now;
+
+    if (++s->steps % SLICE_LOOK) {
+        return false;
+    }
+    now = g_get_monotonic_time();
+    if (s->end == 0) {
+        s->end = now + SLICE_US;
+    }
+    return now >= s->end;
+}
+
+int64_t ata_host_copy(struct ata_host *h, const struct ata_pieces *pieces, void *buf, uint32_t len,
+                      enum dma_direction direction, bool *ended)
+{
+    struct ata_slice slice = {0};
+    uint32_t done = 0;
+
+    *ended = false;
+    while (done < len) {
+        uint8_t *at = (uint8_t *)buf + done;
+        uint64_t address;
+        uint32_t run;
+        int err = pieces->next(h, len - done, &address, &run);
+
+        if (err == -ENODATA) {
+            *ended = true;
+            break;
+        }
+        if (err == 0) {
+            err = direction == DMA_FROM_DEVICE ? dma_write(h->controller, address, at, run)
+                                               : dma_read(h->controller, address, at, run);
+            if (err) {
+                h->bad_address = address;
+            }
+        }
+        if (err) {
+            return err;
+        }
+        pieces->took(h, run);
+        done += run;
+        if (ata_slice_over(&slice)) {
+            break;
+        }
+    }
+    return done;
+}
+
+/* ---- life ---- */
+
 void ata_host_init(struct ata_host *h, struct device *controller, char *id,
                    const struct ata_host_ops *ops, unsigned units)
 {

@@ -22,8 +22,6 @@
 #include "ide-internal.h"
 
 #define TABLE_MAX (65536u / 8)
-#define SLICE_US 500
-#define SLICE_LOOK 32u /* descriptors between two looks at the clock */
 
 /* ---- its life ---- */
 
@@ -245,21 +243,6 @@ static uint32_t cursor_run(const struct ide_bm_cursor *c, uint32_t want)
     return (uint32_t)MIN(MIN(c->left, want), to_wrap);
 }
 
-/* Every SLICE_LOOK descriptors: is the time of this turn over? */
-static bool slice_over(unsigned *steps, int64_t *end)
-{
-    int64_t now;
-
-    if (++*steps % SLICE_LOOK) {
-        return false;
-    }
-    now = g_get_monotonic_time();
-    if (*end == 0) {
-        *end = now + SLICE_US;
-    }
-    return now >= *end;
-}
-
 static void bm_begin(struct ata_host *h, struct ata_drive *d, enum dma_direction direction)
 {
     struct ide_bm *bm = &channel_of(h)->bm;
@@ -292,8 +275,8 @@ static int64_t bm_gather(struct ata_host *h, struct ata_drive *d, uint32_t want)
 {
     struct ide_channel *ch = channel_of(h);
     struct ide_bm *bm = &ch->bm;
-    unsigned steps = 0;
-    int64_t n = 0, end = 0;
+    struct ata_slice slice = {0};
+    int64_t n = 0;
 
     while (bm->total < want && (n = cursor_fill(ch)) == 0) {
         n = dma_list_add(d->list, bm->cursor.address, cursor_run(&bm->cursor, want - bm->total));
@@ -302,7 +285,7 @@ static int64_t bm_gather(struct ata_host *h, struct ata_drive *d, uint32_t want)
             break;
         }
         bm_took(bm, (uint32_t)n);
-        if (slice_over(&steps, &end)) {
+        if (ata_slice_over(&slice)) {
             if (bm->keep == 0) {
                 return -EINPROGRESS;
             }
@@ -321,44 +304,29 @@ static int64_t bm_gather(struct ata_host *h, struct ata_drive *d, uint32_t want)
     return bm->keep;
 }
 
+static int bm_next(struct ata_host *h, uint32_t want, uint64_t *address, uint32_t *length)
+{
+    const struct ide_bm_cursor *c = &channel_of(h)->bm.cursor;
+    int err = cursor_fill(channel_of(h));
+
+    if (err == 0) {
+        *address = c->address;
+        *length = cursor_run(c, want);
+    }
+    return err;
+}
+
+static void bm_copied(struct ata_host *h, uint32_t n)
+{
+    cursor_advance(&channel_of(h)->bm.cursor, n);
+}
+
 static int64_t bm_copy(struct ata_host *h, void *buf, uint32_t len, enum dma_direction direction,
                        bool *ended)
 {
-    struct ide_channel *ch = channel_of(h);
-    struct device *dev = &ch->controller->pci.dev;
-    struct ide_bm_cursor *c = &ch->bm.cursor;
-    uint8_t *p = buf;
-    uint32_t done = 0;
-    unsigned steps = 0;
-    int64_t end = 0;
+    static const struct ata_pieces pieces = {bm_next, bm_copied};
 
-    *ended = false;
-    while (done < len) {
-        uint32_t run;
-        int err = cursor_fill(ch);
-
-        if (err == -ENODATA) {
-            *ended = true;
-            break;
-        }
-        if (err == 0) {
-            run = cursor_run(c, len - done);
-            err = direction == DMA_FROM_DEVICE ? dma_write(dev, c->address, p + done, run)
-                                               : dma_read(dev, c->address, p + done, run);
-            if (err) {
-                ch->host.bad_address = c->address;
-            }
-        }
-        if (err) {
-            return err;
-        }
-        cursor_advance(c, run);
-        done += run;
-        if (slice_over(&steps, &end)) {
-            break;
-        }
-    }
-    return done;
+    return ata_host_copy(h, &pieces, buf, len, direction, ended);
 }
 
 const struct ata_host_ops ide_host_ops = {

@@ -116,6 +116,25 @@ struct ata_host {
 
 extern const struct bus_class ata_bus_class;
 
+/* ---- for hosts: a walk over the guest's list of memory ---- */
+
+/* A walk that takes long is left after half a millisecond: zero it, and ask at each piece. */
+struct ata_slice {
+    unsigned steps;
+    int64_t end; /* us; 0: the clock was not looked at yet */
+};
+bool ata_slice_over(struct ata_slice *slice);
+
+/* How a host finds the pieces; which it keeps in itself. */
+struct ata_pieces {
+    /* At most `want` bytes in one piece: 0, -ENODATA at the end of the list, or the DMA error. */
+    int (*next)(struct ata_host *h, uint32_t want, uint64_t *address, uint32_t *length);
+    void (*took)(struct ata_host *h, uint32_t n);
+};
+/* What ata_host_ops' copy does. */
+int64_t ata_host_copy(struct ata_host *h, const struct ata_pieces *pieces, void *buf, uint32_t len,
+                      enum dma_direction direction, bool *ended);
+
 /* In realize and unrealize of the controller. `id` is taken over. */
 void ata_host_init(struct ata_host *h, struct device *controller, char *id,
                    const struct ata_host_ops *ops, unsigned units);
