@@ -126,16 +126,7 @@ number: movw    $8, %cx
         loop    1b
         movb    $10, %al
 
-/* AL to COM1 */
-put:    pushw   %ax
-        movw    $0x3fd, %dx
-1:      inb     %dx, %al
-        testb   $0x20, %al
-        jz      1b
-        popw    %ax
-        movw    $0x3f8, %dx
-        outb    %al, %dx
-        ret
+        .include "com1.S"
 
         .ifdef SOFT_RESET
 /* Xen takes hypercalls in protected mode only. The data segments stay what they are. */

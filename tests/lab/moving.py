@@ -5,7 +5,8 @@ count.S, one sector of code, and a shell loop on Debian's kernel."""
 import os
 import re
 
-from labkit.util import LabError, host
+from labkit.build import boot_sector
+from labkit.util import LabError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CTL = "/root/xendmctl"
@@ -88,8 +89,7 @@ class Counter(Mover):
                          disks=["format=raw,vdev=hda,access=rw,backendtype=qdisk,target=/root/%s.img" % name,
                                 "format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/lab/cd.iso"], **more)
         image = "%s/%s.bin" % (self.box.work, name)
-        host(["as", "--32"] + ["--defsym=%s" % symbol for symbol in symbols] + ["-o", image + ".o", HERE + "/count.S"])
-        host(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", image, image + ".o"])
+        boot_sector(HERE + "/count.S", image, symbols)
         self.box.put(image, "/root/%s.img" % name)
         self.box.run("truncate -s 8M /root/%s.img; chmod 666 /root/%s.img" % (name, name))
 

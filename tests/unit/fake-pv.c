@@ -571,6 +571,18 @@ void fake_pv_host_open(struct pv_host *host)
     host->input = input_new();
 }
 
+struct pv_bus *fake_pv_take_over(struct pv_host *host, const struct handover *left)
+{
+    struct pv_bus *bus = pv_bus_new(host, pv_classes());
+
+    pv_bus_pause(bus);
+    g_assert_cmpint(pv_bus_take_over(bus, left, NULL), ==, 0);
+    pv_bus_resume(bus);
+    g_assert_cmpint(pv_bus_start(bus, NULL), ==, 0);
+    fake_pv_settle();
+    return bus;
+}
+
 void fake_pv_host_close(struct pv_host *host, struct pv_bus *bus)
 {
     fake_pv_settle();

@@ -52,6 +52,8 @@ void fake_pv_settle(void);
 
 /* ---- what a bus needs, of the domain FAKE_DOMID ---- */
 void fake_pv_host_open(struct pv_host *host);
+/* Another program's bus, of what the one before it left; runs. */
+struct pv_bus *fake_pv_take_over(struct pv_host *host, const struct handover *left);
 /* And the bus: nothing is bound or mapped any more, once its devices have seen what was removed. */
 void fake_pv_host_close(struct pv_host *host, struct pv_bus *bus);
 

@@ -390,12 +390,7 @@ static void test_update(void)
     pv_bus_hand_over(w->bus, h);
     pv_bus_free(w->bus);
     w->ring->out_cons = 99; /* ours is what counts */
-    w->bus = pv_bus_new(&w->host, pv_classes());
-    pv_bus_pause(w->bus);
-    g_assert_cmpint(pv_bus_take_over(w->bus, h, NULL), ==, 0);
-    pv_bus_resume(w->bus);
-    g_assert_cmpint(pv_bus_start(w->bus, NULL), ==, 0);
-    fake_pv_settle();
+    w->bus = fake_pv_take_over(&w->host, h);
     g_assert_cmpuint(host_reads(w, buf, sizeof(buf)), ==, 6);
     g_assert_cmpmem(buf, 6, "onetwo", 6);
     g_assert_cmpuint(w->ring->out_cons, ==, 6);

@@ -483,12 +483,7 @@ static void test_update(void)
     pv_bus_free(w->bus);
     g_assert_cmpuint(fake_foreign_mapped, ==, 0);
     w->page->out_cons = 99; /* ours is what counts */
-    w->bus = pv_bus_new(&w->host, pv_classes());
-    pv_bus_pause(w->bus);
-    g_assert_cmpint(pv_bus_take_over(w->bus, h, NULL), ==, 0);
-    pv_bus_resume(w->bus);
-    g_assert_cmpint(pv_bus_start(w->bus, NULL), ==, 0);
-    fake_pv_settle();
+    w->bus = fake_pv_take_over(&w->host, h);
     g_assert_cmpuint(w->page->out_cons, ==, 2);
     ((uint32_t *)(void *)(w->pixels + 4096))[33] = 0x778899;
     g_assert_cmphex(look(w, false, 32, 16)[33], ==, 0x778899);

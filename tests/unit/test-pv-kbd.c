@@ -545,12 +545,7 @@ static void test_live_update(void)
     pv_bus_hand_over(w->bus, h);
     pv_bus_free(old);
     g_assert_cmpuint(fake_evtchn_bound(), ==, 1);
-    bus_new(w);
-    pv_bus_pause(w->bus);
-    g_assert_cmpint(pv_bus_take_over(w->bus, h, NULL), ==, 0);
-    g_assert_cmpint(pv_bus_start(w->bus, NULL), ==, 0);
-    pv_bus_resume(w->bus);
-    fake_pv_settle();
+    w->bus = fake_pv_take_over(&w->host, h);
     expect(w, BACK "/state", "4");
     input_key(w->host.input, KEY_D, false);
     expect_key(w, KEY_D, 1);

@@ -16,8 +16,9 @@ import statistics
 import time
 
 from .box import QEMU_DM
+from .build import boot_sector
 from .guest import Guest
-from .util import host, say
+from .util import say
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUSY = """
@@ -63,8 +64,7 @@ class Reader(Guest):
 
     def __init__(self, box, name, program):
         image = "%s/%s" % (box.work, name)
-        host(["as", "--32", "-o", image + ".o", HERE + "/guest/reads.S"])
-        host(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", image, image + ".o"])
+        boot_sector(HERE + "/guest/reads.S", image)
         box.put(image, "/root/%s.img" % name)
         box.run("truncate -s 8M /root/%s.img" % name)
         super().__init__(box, name, media=None, memory=32, vcpus=1, device_model_override=program,

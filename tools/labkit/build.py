@@ -434,11 +434,16 @@ def build_cd(work, root):
     return finish_medium(path)
 
 
+def boot_sector(source, image, symbols=()):
+    """Assembles what the BIOS puts at 0x7c00."""
+    host(["as", "--32", "-I", HERE + "/guest"] + ["--defsym=%s" % symbol for symbol in symbols] + ["-o", image + ".o", source])
+    host(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", image, image + ".o"])
+
+
 def build_tiny(work):
     """A guest of one sector: says on the serial port what the BIOS's disk calls answer."""
-    obj, binary = work + "/tiny.o", work + "/tiny.bin"
-    host(["as", "--32", "-o", obj, HERE + "/guest/tiny.S"])
-    host(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", binary, obj])
+    binary = work + "/tiny.bin"
+    boot_sector(HERE + "/guest/tiny.S", binary)
     with open(binary, "rb") as stream:
         code = stream.read()
     if len(code) != 512:
@@ -446,7 +451,7 @@ def build_tiny(work):
     with open(work + "/tiny.img", "wb") as stream:
         stream.write(code)
         stream.truncate(8 * MIB)
-    os.unlink(obj)
+    os.unlink(binary + ".o")
     os.unlink(binary)
 
 

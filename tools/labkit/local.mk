@@ -8,7 +8,7 @@ EXTRA_DIST += tools/build tools/check tools/demo tools/install-packages tools/la
     tools/labkit/box.py tools/labkit/build.py tools/labkit/cli.py tools/labkit/cpio.py \
     tools/labkit/demo.py tools/labkit/extra.py tools/labkit/dom0/agent tools/labkit/dom0/init tools/labkit/dom0/initrd-init \
     tools/labkit/dom0/profile tools/labkit/guest.py tools/labkit/guest/init \
-    tools/labkit/guest/initrd-init tools/labkit/guest/lab.sh tools/labkit/guest/profile tools/labkit/guest/reads.S \
+    tools/labkit/guest/initrd-init tools/labkit/guest/lab.sh tools/labkit/guest/profile tools/labkit/guest/com1.S tools/labkit/guest/reads.S \
     tools/labkit/guest/tiny.S tools/labkit/kmods.py tools/labkit/packages.py tools/labkit/png.py tools/labkit/release.py \
     tools/labkit/suite.py tools/labkit/util.py
 EXTRA_DIST += tests/lab/test_xenpv.py

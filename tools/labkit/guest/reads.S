@@ -36,16 +36,7 @@ again:  movb    mode, %al
 4:      loop    2b
         jmp     again
 
-/* AL to COM1 */
-put:    pushw   %ax
-        movw    $0x3fd, %dx
-1:      inb     %dx, %al
-        testb   $0x20, %al
-        jz      1b
-        popw    %ax
-        movw    $0x3f8, %dx
-        outb    %al, %dx
-        ret
+        .include "com1.S"
 
 mode:   .byte   'T'
 

@@ -80,16 +80,7 @@ digit:  addb    $'0', %al
         jbe     put
         addb    $7, %al
 
-/* AL to COM1 */
-put:    pushw   %ax
-        movw    $0x3fd, %dx
-1:      inb     %dx, %al
-        testb   $0x20, %al
-        jz      1b
-        popw    %ax
-        movw    $0x3f8, %dx
-        outb    %al, %dx
-        ret
+        .include "com1.S"
 
         .balign 4
 packet: .byte   16, 0
