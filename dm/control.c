@@ -92,6 +92,7 @@ static void op_save(void *opaque, int fd, bool live, struct qmp_call *call)
         g_set_error(&err, XENDM_ERROR, errno, "cannot finish the state file: %s",
                     g_strerror(errno));
     }
+    c->d->saved = !err;
     if (live && !err) {
         backend_set_inactivate(
             c->d->backends); /* a migration: the other side takes them, or we with cont */

@@ -54,6 +54,8 @@ struct status_parts daemon_status_parts(const struct daemon *d)
                  : d->update ? "live update"
                              : NULL,
         .started = d->started,
+        .incoming = d->incoming,
+        .saved = d->saved,
         .backends = d->backends,
         .ioreq = d->ioreq,
         .hv = d->hv,

@@ -66,6 +66,7 @@ struct daemon {
     char **argv;
     bool ready;    /* "running" was written */
     bool started;  /* cont was done at least once */
+    bool saved;    /* since it was stopped, for a save or a migration */
     bool incoming; /* restored from a saved state, here or before a live update */
     bool quitting; /* daemon_quit() was called */
 

@@ -156,6 +156,7 @@ int daemon_continue(struct daemon *d, GError **err)
         g_set_error(err, XENDM_ERROR, EBUSY, "a live update is on its way");
         return -EBUSY;
     }
+    d->saved = false;
     if (daemon_state(d) == MACHINE_STOPPED) {
         int rc = backend_set_activate(d->backends, err);
 

@@ -31,6 +31,7 @@
 #include <xendm/facts.h>
 #include <xendm/files.h>
 #include <xendm/handover.h>
+#include <xendm/host-time.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
 
@@ -62,6 +63,7 @@ struct chardev {
     bool bound; /* we made the socket at `path`: removed at the end if it is still ours */
     uint64_t device, inode;
     guint in_source, hup_source, out_source, listen_source, notify_source;
+    int64_t waits_since; /* while out_source is there: ns, CLOCK_MONOTONIC */
     bool accept_failed;
     const struct chardev_frontend *frontend;
     void *opaque;
@@ -276,6 +278,7 @@ size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
         }
         if (n < 0 && errno == EAGAIN) {
             if (!cd->out_source) {
+                cd->waits_since = host_now_ns();
                 cd->out_source =
                     g_unix_fd_add(cd->out_fd, G_IO_OUT | G_IO_HUP | G_IO_ERR, output_ready, cd);
             }
@@ -739,6 +742,9 @@ static void describe(const struct backend *b, struct facts *to)
     fact_int(to, "bytes in", (int64_t)cd->stats.bytes_in);
     fact_int(to, "bytes out", (int64_t)cd->stats.bytes_out);
     fact_int(to, "dropped", (int64_t)cd->stats.dropped);
+    if (cd->out_source) {
+        fact_int(to, "output waits since", cd->waits_since);
+    }
 }
 
 /* ---- the drivers ---- */

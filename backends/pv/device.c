@@ -636,6 +636,7 @@ void pv_device_describe(const struct pv_device *dev, struct facts *to)
 {
     fact_text(to, "state", "%s", state_name(dev->state));
     fact_text(to, "front end", "%s", dev->link->front);
+    fact_bool(to, "broke the rules", dev->link->failed);
     fact_int(to, "connections", dev->link->connections);
     if (dev->ring) {
         fact_int(to, "ring pages", dev->ring_pages);

@@ -27,6 +27,8 @@ struct status_parts {
     enum machine_state state;
     const char *doing; /* what is under way besides: "stop", "live update"; NULL: nothing */
     bool started;      /* it ran once */
+    bool incoming;     /* it is, or was, received from elsewhere */
+    bool saved;        /* since it was stopped: somebody has its state */
     struct backend_set *backends;
     const struct ioreq_server *ioreq;
     const struct hypervisor *hv;

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The daemon's parts as facts; see status.h. */
+#include <inttypes.h>
 #include <string.h>
 
+#include <xendm/aspace.h>
 #include <xendm/backend.h>
 #include <xendm/device.h>
 #include <xendm/facts.h>
 #include <xendm/instance.h>
 #include <xendm/machine.h>
 #include <xendm/mapcache.h>
+#include <xendm/pci.h>
 #include <xendm/pv.h>
 #include <xendm/turn.h>
 
@@ -46,6 +49,7 @@ static void hypervisor(const struct status_parts *of, struct facts *to)
     fact_int(to, "range calls", (int64_t)n.range_calls);
     fact_int(to, "modified calls", (int64_t)n.modified_calls);
     fact_int(to, "failed", (int64_t)n.failures);
+    fact_int(to, "interrupts refused", (int64_t)n.interrupt_failures);
 }
 
 static void longest(struct facts *to, const char *when, const struct turn_longest *turn)
@@ -93,6 +97,11 @@ static void life(const struct status_parts *of, struct facts *to)
     if (of->doing) {
         fact_text(to, "under way", "%s", of->doing);
     }
+    fact_bool(to, "being received", of->incoming && !of->started);
+    fact_bool(to, "saved", of->saved);
+    if (of->hv) {
+        fact_bool(to, "memory is being copied", xen_hypervisor_log_dirty(of->hv));
+    }
 }
 
 static void hardware(const struct machine *m, struct facts *to)
@@ -102,6 +111,39 @@ static void hardware(const struct machine *m, struct facts *to)
     fact_int(to, "DMA bytes read", (int64_t)m->dma.bytes_read);
     fact_int(to, "DMA bytes written", (int64_t)m->dma.bytes_written);
     fact_int(to, "DMA refused", (int64_t)m->dma.refused);
+}
+
+/* "ports 0x1f0-0x1f7": "piix3-ide", so that addresses can be given names by who reads them. */
+static void place(struct facts *to, const char *space, const struct region *r)
+{
+    g_autofree char *name =
+        g_strdup_printf("%s 0x%" PRIx64 "-0x%" PRIx64, space, r->base, r->base + r->size - 1);
+
+    fact_text(to, name, "%s", r->owner ? r->owner->id : r->name);
+}
+
+static void port_place(void *opaque, const struct region *r)
+{
+    place(opaque, "ports", r);
+}
+
+static void memory_place(void *opaque, const struct region *r)
+{
+    place(opaque, "memory", r);
+}
+
+static void places(const struct status_parts *of, struct facts *to)
+{
+    if (!of->machine) {
+        return;
+    }
+    aspace_foreach(of->machine->pio, port_place, to);
+    aspace_foreach(of->machine->mmio, memory_place, to);
+    pci_foreach (pci, of->machine->pci) {
+        g_autofree char *name = g_strdup_printf("function 0x%x", pci->devfn);
+
+        fact_text(to, name, "%s", pci->dev.id);
+    }
 }
 
 static void backend(void *opaque, struct backend *b)
@@ -126,6 +168,7 @@ static const struct topic {
     {"ioreq", INSTANCE_ACCESSES, ioreq},
     {"loop", INSTANCE_DOMAIN, loop},
     {"mapcache", INSTANCE_GUEST, mapcache},
+    {"places", INSTANCE_ACCESSES, places},
     {"pv", INSTANCE_DOMAIN, pv},
 };
 

@@ -95,6 +95,12 @@ void xen_hypervisor_serving(struct hypervisor *hv)
 
 /* ---- interrupts ---- */
 
+static void interrupt_lost(struct hypervisor *hv, const char *what, uint64_t a, uint64_t b)
+{
+    hv->counters.interrupt_failures++;
+    hv_failed(hv, what, a, b);
+}
+
 void hv_isa_irq_set(struct hypervisor *hv, unsigned irq, bool level)
 {
     if (hv->adopting) {
@@ -102,7 +108,7 @@ void hv_isa_irq_set(struct hypervisor *hv, unsigned irq, bool level)
     }
     hv->counters.irq_calls++;
     if (xendevicemodel_set_isa_irq_level(hv->xen->dmod, domid(hv), (uint8_t)irq, level) != 0) {
-        hv_failed(hv, "set an ISA interrupt level", irq, level);
+        interrupt_lost(hv, "set an ISA interrupt level", irq, level);
     }
 }
 
@@ -114,7 +120,7 @@ void hv_pci_intx_set(struct hypervisor *hv, unsigned device, unsigned pin, bool 
     hv->counters.irq_calls++;
     if (xendevicemodel_set_pci_intx_level(hv->xen->dmod, domid(hv), 0, 0, (uint8_t)device,
                                           (uint8_t)pin, level) != 0) {
-        hv_failed(hv, "set a PCI interrupt level", device << 2 | pin, level);
+        interrupt_lost(hv, "set a PCI interrupt level", device << 2 | pin, level);
     }
 }
 
@@ -133,7 +139,7 @@ void hv_msi_inject(struct hypervisor *hv, uint64_t address, uint32_t data)
     }
     hv->counters.msi_calls++;
     if (xendevicemodel_inject_msi(hv->xen->dmod, domid(hv), address, data) != 0) {
-        hv_failed(hv, "inject an MSI", address, data);
+        interrupt_lost(hv, "inject an MSI", address, data);
     }
 }
 

@@ -88,7 +88,7 @@ bool xen_hypervisor_log_dirty(const struct hypervisor *hv);
 void xen_hypervisor_set_log_dirty(struct hypervisor *hv, bool on);
 
 struct xen_hypervisor_counters {
-    uint64_t irq_calls, msi_calls, range_calls, modified_calls, failures;
+    uint64_t irq_calls, msi_calls, range_calls, modified_calls, failures, interrupt_failures;
 };
 void xen_hypervisor_counters(const struct hypervisor *hv, struct xen_hypervisor_counters *out);
 

@@ -12,7 +12,7 @@ import time
 
 SOURCE = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 sys.path.insert(0, os.path.join(SOURCE, "tests/kit"))
-from client import CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Qmp, Tap, note, want    # noqa: E402
+from client import CTL, PATIENCE, WHERE, XENDM, XENEMU, XENSTORED, Qmp, Tap, note, want    # noqa: E402
 import client                                                               # noqa: E402
 
 
@@ -121,6 +121,22 @@ class Machine:
             except subprocess.TimeoutExpired:
                 self.proc.kill()
                 self.proc.wait()
+
+
+def ctl(m, *words, status=0):
+    """What xendmctl prints of this machine; xenemu is its Xen and its xenstored."""
+    env = dict(os.environ, XENDM_STATUS_DIR=m.dir, XENSTORED_RUNDIR=m.dir, XENEMU_SOCKET=m.dir + "/xen",
+               LD_LIBRARY_PATH=WHERE["libraries"])
+    got = subprocess.run([CTL, *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    want(got.returncode == status, words, "ended with", got.returncode, got.stdout)
+    return got.stdout
+
+
+def until(what, *words):
+    deadline = time.monotonic() + PATIENCE
+    while not what():
+        want(time.monotonic() < deadline, *words)
+        time.sleep(.05)
 
 
 def save(qmp, fd):

@@ -14,7 +14,7 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"status", NULL, "[GUEST] [--json]", status_main},
-    {"why", NULL, "GUEST", why_main},
+    {"why", NULL, "GUEST [--system-map FILE]", why_main},
     {"top", NULL, "[-n ROUNDS]", top_main},
     {"metrics", NULL, "", metrics_main},
     {"recorder", NULL,

@@ -231,6 +231,57 @@ double page_ago_us(const struct page *page, const struct recorder_entry *e)
     return (double)(int64_t)(page->read_count - e->when) * ns_per_count / 1000;
 }
 
+/* "ports 0x1f0-0x1f7", "function 0x9": see dm/status/topics.c. */
+static bool is_at(const char *name, const char *space, uint64_t address)
+{
+    size_t length = strlen(space);
+    char *end;
+    uint64_t first, last;
+
+    if (strncmp(name, space, length) != 0 || name[length] != ' ') {
+        return false;
+    }
+    first = g_ascii_strtoull(name + length + 1, &end, 0);
+    last = *end == '-' ? g_ascii_strtoull(end + 1, NULL, 0) : first;
+    return address >= first && address <= last;
+}
+
+char *page_device(const struct page *page, const struct recorder_entry *e)
+{
+    JsonObject *places = page_group(page, "places");
+    g_autoptr(GList) names = places ? json_object_get_members(places) : NULL;
+    uint64_t address = e->a;
+    const char *space;
+
+    switch (e->kind) {
+    case REC_PIO_READ:
+    case REC_PIO_WRITE:
+        space = "ports";
+        break;
+    case REC_CFG_READ:
+    case REC_CFG_WRITE:
+        space = "function";
+        address = e->a >> 16;
+        break;
+    case REC_STRING: /* ports and memory: what has 16 bits is a port */
+        space = e->a < 0x10000 ? "ports" : "memory";
+        break;
+    case REC_MMIO_READ:
+    case REC_MMIO_WRITE:
+    case REC_BUFFERED:
+        space = "memory";
+        break;
+    default:
+        return g_strdup("");
+    }
+    for (const GList *l = names; l; l = l->next) {
+        if (is_at(l->data, space, address)) {
+            return page_text(page, "places", l->data);
+        }
+    }
+    return g_strdup("");
+}
+
 char *page_clean(const char *text)
 {
     char *valid = g_utf8_make_valid(text, -1);

@@ -52,6 +52,9 @@ double page_age(const struct page *page, int64_t since);
 uint64_t page_recorder_first(const struct page *page);
 double page_ago_us(const struct page *page, const struct recorder_entry *e);
 
+/* The device that an access went to; "": not known. g_free(). */
+char *page_device(const struct page *page, const struct recorder_entry *access);
+
 /* Printable: control characters and what is no UTF-8 are replaced. Free it. */
 char *page_clean(const char *text);
 

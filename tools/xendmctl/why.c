@@ -9,83 +9,75 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "page.h"
+#include "why.h"
 
 #define LONG_TURN_S 0.1 /* a loop that is not back after this hangs */
 #define LONG_REQUEST_S 1.0
 #define POLLING 1000u /* accesses of one kind in the last second */
 #define QUIET_S 10.0
 
-struct report {
-    const struct page *page;
-    GPtrArray *lines;
-    bool healthy; /* nothing that was found keeps the guest from going on */
-};
+static void add(GPtrArray *to, const char *fmt, va_list args)
+{
+    g_ptr_array_add(to, g_strdup_vprintf(fmt, args));
+}
 
-G_GNUC_PRINTF(2, 3) static void say(struct report *r, const char *fmt, ...)
+void why_blame(struct report *r, const char *fmt, ...)
 {
     va_list args;
 
     va_start(args, fmt);
-    g_ptr_array_add(r->lines, g_strdup_vprintf(fmt, args));
+    add(r->causes, fmt, args);
     va_end(args);
 }
 
-#define blame(r, ...) ((r)->healthy = false, say((r), __VA_ARGS__))
+void why_lost(struct report *r, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    add(r->losses, fmt, args);
+    va_end(args);
+}
+
+void why_note(struct report *r, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    add(r->notes, fmt, args);
+    va_end(args);
+}
 
 /* ---- the process ---- */
-
-/* The first line of a file of proc(5), as much of it as fits. False when it cannot be read. */
-static bool proc_line(int pid, const char *what, char *line, size_t size)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/%s", pid, what);
-    FILE *f = fopen(path, "re");
-    bool found = f && fgets(line, (int)size, f);
-
-    if (f) {
-        fclose(f);
-    }
-    return found;
-}
-
-/* The letter of proc(5), 0 when it cannot be seen. */
-static char process_state(int pid)
-{
-    char line[256];
-    const char *end = proc_line(pid, "stat", line, sizeof(line)) ? strrchr(line, ')') : NULL;
-
-    return end && end[1] == ' ' ? end[2] : '\0';
-}
 
 static void process(struct report *r)
 {
     const struct status_page *raw = &r->page->raw;
     g_autofree char *source = page_clean(raw->turn.source), *name = page_clean(raw->name);
-    char state = process_state(raw->pid);
+    char state = host_process_state(raw->pid);
     double turn = raw->turn.begin ? page_age(r->page, raw->turn.begin) : 0;
 
     if (!r->page->served) {
-        blame(r,
-              "the device model is gone and did not say why: it was killed or crashed after %s; "
-              "its log is /var/log/xen/qemu-dm-%s.log",
-              source, name);
+        why_blame(
+            r,
+            "the device model is gone and did not say why: it was killed or crashed after %s; "
+            "its log is /var/log/xen/qemu-dm-%s.log",
+            source, name);
         return;
     }
     if (state == 'T' || state == 't') {
-        blame(r,
-              "the device model, process %d, is stopped by a signal or a debugger: kill -CONT %d",
-              raw->pid, raw->pid);
+        why_blame(
+            r, "the device model, process %d, is stopped by a signal or a debugger: kill -CONT %d",
+            raw->pid, raw->pid);
     } else if (turn >= LONG_TURN_S) {
-        char channel[64] = "0";
+        g_autofree char *channel = host_process_channel(raw->pid);
         bool waits = state == 'D' || state == 'S';
 
-        if (waits) {
-            proc_line(raw->pid, "wchan", channel, sizeof(channel));
-        }
-        blame(r,
-              "the device model itself hangs: for %.1f s now in one turn of its loop, in '%s'%s%s",
-              turn, source, waits ? ", where it waits in the kernel: " : ", and uses the CPU",
-              waits ? (strcmp(channel, "0") != 0 ? channel : "it does not say where") : "");
+        why_blame(r,
+                  "the device model itself hangs: for %.1f s now in one turn of its loop, in "
+                  "'%s'%s%s",
+                  turn, source, waits ? ", where it waits in the kernel: " : ", and uses the CPU",
+                  waits ? (*channel ? channel : "it does not say where") : "");
     }
 }
 
@@ -96,23 +88,49 @@ struct drives {
     bool stop; /* a stop waits for them */
 };
 
+/* Who of the host does not answer for this file: its image server, or a thread of the daemon's. */
+static char *blocker(const struct report *r, const char *file, const char *format)
+{
+    int server = strcmp(format, "raw") == 0 ? 0 : host_image_server(file);
+
+    if (server) {
+        g_autofree char *doing = host_process_doing(server);
+
+        return g_strdup_printf("; its image server, qemu-nbd, is process %d%s", server, doing);
+    }
+    if (strcmp(format, "raw") != 0) {
+        return g_strdup("; no image server (qemu-nbd) of it runs on this host");
+    }
+    {
+        g_autofree char *thread = host_thread_stuck(r->page->raw.pid);
+
+        return thread ? g_strdup_printf("; %s", thread) : g_strdup("");
+    }
+}
+
 static void drive(void *opaque, const char *group, const char *id, JsonObject *facts)
 {
     const struct drives *d = opaque;
     struct report *r = d->r;
     int64_t count = json_object_get_int_member(facts, "in flight"),
-            since = json_object_get_int_member(facts, "silent since");
-    g_autofree char *name = page_clean(id), *file = page_text(r->page, group, "file");
+            since = json_object_get_int_member(facts, "silent since"),
+            failed = json_object_get_int_member(facts, "failed");
+    g_autofree char *name = page_clean(id), *file = page_text(r->page, group, "file"),
+                    *format = page_text(r->page, group, "format");
 
     if (count > 0 && page_age(r->page, since) >= LONG_REQUEST_S) {
-        blame(r,
-              "the disk %s has not answered for %.1f s: %" PRId64 " requests are in flight to %s%s",
-              name, page_age(r->page, since), count, *file ? file : "a medium that was taken out",
-              d->stop ? ", and a stop, a save or a migration waits for them" : "");
+        g_autofree char *who = blocker(r, file, format);
+
+        why_blame(r,
+                  "the disk %s has not answered for %.1f s: %" PRId64
+                  " requests are in flight to %s%s%s",
+                  name, page_age(r->page, since), count,
+                  *file ? file : "a medium that was taken out",
+                  d->stop ? ", and a stop, a save or a migration waits for them" : "", who);
     }
-    if (json_object_get_int_member(facts, "failed") > 0) {
-        say(r, "%" PRId64 " requests to the disk %s failed since the start",
-            json_object_get_int_member(facts, "failed"), name);
+    if (failed > 0) {
+        why_lost(r, "%" PRId64 " requests to the disk %s failed (its log says with what error)",
+                 failed, name);
     }
 }
 
@@ -125,10 +143,41 @@ static void waiting_vcpus(struct report *r)
         double age = page_age(r->page, page_int(r->page, "ioreq", since));
 
         if (*device && age >= LONG_TURN_S) {
-            blame(r,
-                  "vCPU %d waits for the device %s, which has not answered its access for %.1f s",
-                  (int)i, device, age);
+            why_blame(
+                r, "vCPU %d waits for the device %s, which has not answered its access for %.1f s",
+                (int)i, device, age);
         }
+    }
+}
+
+/* Who stopped it, as far as what was asked of the daemon tells. */
+static void stopped(struct report *r)
+{
+    g_autofree char *toolstack = why_toolstack(r);
+    const char *at_work = toolstack ? "; at work on it is " : "; no toolstack is at work on it";
+    const char *who = toolstack ? toolstack : "";
+
+    if (page_int(r->page, "machine", "being received")) {
+        why_blame(r,
+                  "the machine was received, by a restore or a migration, and its toolstack has "
+                  "not said cont%s%s",
+                  at_work, who);
+    } else if (!page_int(r->page, "machine", "started")) {
+        why_blame(r, "the machine was never started: the toolstack has not said cont%s%s", at_work,
+                  who);
+    } else if (page_int(r->page, "machine", "saved")) {
+        why_blame(r,
+                  "the machine is stopped, and its state was saved: a save or migration is in "
+                  "its last phase, and has neither removed the guest nor said cont%s%s",
+                  at_work, who);
+    } else if (page_int(r->page, "machine", "memory is being copied")) {
+        why_blame(r,
+                  "the machine is stopped for a save or migration, which still copies memory "
+                  "and has not asked for the devices' state%s%s",
+                  at_work, who);
+    } else {
+        why_blame(r, "the machine is stopped: by the monitor (stop); cont lets it go on%s%s",
+                  at_work, who);
     }
 }
 
@@ -141,19 +190,18 @@ static void machine(struct report *r)
     page_foreach(r->page, "block", drive, &d);
     waiting_vcpus(r);
     if (*doing) {
-        blame(r, "a %s is under way and has not ended", doing);
-    }
-    if (strcmp(state, "stopped") == 0 || strcmp(state, "building") == 0) {
-        blame(r,
-              page_int(r->page, "machine", "started")
-                  ? "the machine is stopped: by the monitor, as a save or a migration does (cont "
-                    "lets it go on)"
-                  : "the machine was never started: the toolstack has not said cont, or a saved "
-                    "state is being received");
-    } else if (strcmp(state, "shut down") == 0) {
-        blame(r, "the guest has shut down, and is kept");
+        why_blame(r,
+                  "a %s is under way and has not ended: it waits until no request is in flight "
+                  "and what was written is on stable storage",
+                  doing);
+    } else if (strcmp(state, "stopped") == 0 || strcmp(state, "building") == 0) {
+        stopped(r);
+    } else if (strcmp(state, "shut down") == 0 && !r->xen) {
+        why_blame(r, "the guest has shut down, and is kept");
     } else if (strcmp(state, "suspended") == 0) {
-        blame(r, "the guest sleeps (ACPI S3): xl trigger %u s3resume", r->page->raw.domid);
+        why_blame(r, "the guest sleeps (ACPI S3): xl trigger %u s3resume", r->page->raw.domid);
+    } else if (page_int(r->page, "machine", "memory is being copied")) {
+        why_note(r, "a save or migration copies its memory while it runs");
     }
 }
 
@@ -162,13 +210,22 @@ static void machine(struct report *r)
 static void chardev(void *opaque, const char *group, const char *id, JsonObject *facts)
 {
     struct report *r = opaque;
-    g_autofree char *name = page_clean(id);
+    g_autofree char *name = page_clean(id), *file = page_text(r->page, group, "filename");
 
+    if (json_object_has_member(facts, "output waits since") &&
+        page_age(r->page, json_object_get_int_member(facts, "output waits since")) >=
+            LONG_REQUEST_S) {
+        why_blame(r,
+                  "what the guest writes to %s (%s) waits for %.1f s: whoever has that open does "
+                  "not read",
+                  name, file,
+                  page_age(r->page, json_object_get_int_member(facts, "output waits since")));
+    }
     if (json_object_get_int_member(facts, "dropped") > 0) {
-        say(r,
-            "%" PRId64 " bytes that the guest wrote to %s were dropped: nobody reads it, or not "
-            "fast enough",
-            json_object_get_int_member(facts, "dropped"), name);
+        why_lost(r,
+                 "%" PRId64 " bytes that it wrote to %s (%s) were dropped: nobody reads it, or not "
+                 "fast enough",
+                 json_object_get_int_member(facts, "dropped"), name, file);
     }
 }
 
@@ -178,133 +235,183 @@ static void network(void *opaque, const char *group, const char *id, JsonObject 
     g_autofree char *name = page_clean(id);
 
     if (json_object_has_member(facts, "link") && !json_object_get_boolean_member(facts, "link")) {
-        say(r, "the link of the network card on %s is down (set_link)", name);
+        why_lost(r, "the link of the network card on %s is down (set_link)", name);
     }
     if (json_object_has_member(facts, "device has room") &&
         !json_object_get_boolean_member(facts, "device has room")) {
-        say(r, "the network card on %s has no room: the guest does not take its frames", name);
+        why_note(r, "the network card on %s has no room: the guest does not take its frames", name);
+    }
+    if (json_object_has_member(facts, "host has room") &&
+        !json_object_get_boolean_member(facts, "host has room")) {
+        why_note(r, "the host does not take what the network card on %s sends", name);
     }
 }
 
-/* ---- Xen's view ---- */
-
-/* The flags of xl list, "r-----"; NULL when they cannot be had. */
-static char *xen_flags(uint32_t domid)
+/* PV devices that xendm itself serves. Each is a group of its kind; who they are says a fact. */
+static void pv_device(struct report *r, const char *group, JsonObject *facts)
 {
-    g_autofree char *id = g_strdup_printf("%u", domid);
-    char *argv[] = {(char *)"xl", (char *)"list", id, NULL};
-    g_autofree char *out = NULL;
-    g_auto(GStrv) lines = NULL, words = NULL;
+    g_autofree char *name = page_clean(group);
 
-    if (!g_spawn_sync(NULL, argv, NULL, G_SPAWN_SEARCH_PATH | G_SPAWN_STDERR_TO_DEV_NULL, NULL,
-                      NULL, &out, NULL, NULL, NULL)) {
-        return NULL;
+    if (json_object_get_boolean_member(facts, "broke the rules")) {
+        why_blame(r,
+                  "the PV device %s is served no more: its front end broke the rules of the "
+                  "ring, and the log says which",
+                  name);
+    } else if (json_object_get_boolean_member(facts, "waits for room")) {
+        why_blame(r, "the guest's output to %s waits: nobody reads it", name);
     }
-    lines = g_strsplit(out, "\n", 0);
-    words =
-        g_strv_length(lines) >= 2 ? g_regex_split_simple(" +", g_strchomp(lines[1]), 0, 0) : NULL;
-    return words && g_strv_length(words) >= 2 ? g_strdup(words[g_strv_length(words) - 2]) : NULL;
 }
 
-static void xen(struct report *r)
+static void pv_devices(struct report *r)
 {
-    g_autofree char *flags = xen_flags(r->page->raw.domid);
+    JsonObject *all = json_node_get_object(r->page->facts);
+    g_autoptr(GList) names = json_object_get_members(all);
 
-    if (!flags) {
-        return;
-    }
-    if (strchr(flags, 'c')) {
-        blame(r, "Xen says that the guest crashed: xl dmesg says how");
-    } else if (strchr(flags, 'd')) {
-        blame(r, "Xen is destroying the guest: somebody still holds pages of its memory");
-    } else if (strchr(flags, 's')) {
-        blame(r, "Xen says that the guest has shut down, and the toolstack has not removed it");
-    } else if (strchr(flags, 'p')) {
-        blame(r, "the guest is paused in Xen: xl unpause %u", r->page->raw.domid);
-    } else if (strchr(flags, 'b')) {
-        say(r, "Xen says that all vCPUs wait for an event or an answer");
-    } else if (strchr(flags, 'r')) {
-        say(r, "Xen says that a vCPU runs right now");
+    for (const GList *l = names; l; l = l->next) {
+        JsonObject *facts = page_group(r->page, l->data);
+
+        if (facts && json_object_has_member(facts, "front end")) {
+            pv_device(r, l->data, facts);
+        }
     }
 }
 
 /* ---- what the guest did last ---- */
 
-static bool same_access(const struct recorder_entry *a, const struct recorder_entry *b)
-{
-    return a->kind == b->kind && a->a == b->a;
-}
+struct accesses {
+    const struct recorder_entry *last; /* NULL: there was none */
+    double age;                        /* of it, s */
+    unsigned all, same; /* within a second; that are as the last one, answer and all */
+};
 
-static void guest(struct report *r)
+static struct accesses accesses(const struct page *page)
 {
-    const struct recorder *rec = &r->page->raw.recorder;
-    uint64_t first = page_recorder_first(r->page);
-    const struct recorder_entry *last = NULL;
-    unsigned same = 0, all = 0;
-    double age = 0;
+    const struct recorder *rec = &page->raw.recorder;
+    struct accesses a = {0};
 
-    for (uint64_t i = rec->next; i > first; i--) {
+    for (uint64_t i = rec->next; i > page_recorder_first(page); i--) {
         const struct recorder_entry *e = &rec->entry[(i - 1) % RECORDER_SIZE];
-        double ago = page_ago_us(r->page, e) / 1e6;
+        double ago = page_ago_us(page, e) / 1e6;
 
         if (e->kind > REC_STRING) {
             continue;
         }
-        if (!last) {
-            last = e;
-            age = ago;
+        if (!a.last) {
+            a.last = e;
+            a.age = ago;
         }
         if (ago > 1) {
             break;
         }
-        all++;
-        same += same_access(last, e);
+        a.all++;
+        a.same += a.last->kind == e->kind && a.last->a == e->a && a.last->b == e->b;
     }
-    if (!last) {
-        say(r, "the guest has used no emulated device yet");
-    } else if (age > QUIET_S) {
-        say(r,
-            "the guest used no emulated device for %.0f s: it idles, computes, or uses PV drivers",
-            age);
-    } else if (same > POLLING && same > all / 2) {
-        say(r,
-            "the guest polls: %u of its last %u accesses within a second were to 0x%" PRIx64
-            ", which answered 0x%" PRIx64 " last",
-            same, all, last->a, last->aux & RECORDER_NO_VALUE ? 0 : last->b);
+    return a;
+}
+
+static bool polls(const struct accesses *a)
+{
+    return a->same > POLLING && a->same > a->all - a->all / 16;
+}
+
+/* `later`: a page from after everything else was looked at; NULL: it is gone. */
+static void guest(struct report *r, const struct page *later)
+{
+    struct accesses a = accesses(r->page);
+    struct accesses b = later ? accesses(later) : (struct accesses){0};
+    g_autofree char *device = a.last ? page_device(r->page, a.last) : g_strdup("");
+
+    if (!a.last) {
+        why_note(r, "the guest has used no emulated device yet");
+    } else if (polls(&a) && polls(&b) && a.last->a == b.last->a && a.last->b == b.last->b) {
+        why_blame(r,
+                  "the guest polls: its accesses all go to 0x%" PRIx64
+                  "%s%s, which answers 0x%" PRIx64 " each time, and not what it waits for",
+                  a.last->a, *device ? " of " : "", device,
+                  a.last->aux & RECORDER_NO_VALUE ? 0 : a.last->b);
+    } else if (a.age > QUIET_S) {
+        why_note(r,
+                 "the guest used no emulated device for %.0f s: it idles, computes, or uses PV "
+                 "drivers",
+                 a.age);
     } else {
-        say(r, "the guest's last access to an emulated device was %.3f s ago, to 0x%" PRIx64, age,
-            last->a);
+        why_note(r,
+                 "the guest's last access to an emulated device was %.3f s ago, to 0x%" PRIx64
+                 "%s%s",
+                 a.age, a.last->a, *device ? " of " : "", device);
     }
+}
+
+/* ---- the command ---- */
+
+static void print(const struct report *r, const char *name)
+{
+    if (r->causes->len == 0) {
+        printf("%s: nothing that can be seen from here keeps it from going on%s%s\n", name,
+               r->losses->len ? "; but " : "",
+               r->losses->len ? (const char *)g_ptr_array_index(r->losses, 0) : "");
+    }
+    for (guint i = 0; i < r->causes->len; i++) {
+        printf("%s%s\n", i ? "  " : "", (const char *)g_ptr_array_index(r->causes, i));
+    }
+    for (guint i = r->causes->len == 0; i < r->losses->len; i++) {
+        printf("  %s\n", (const char *)g_ptr_array_index(r->losses, i));
+    }
+    for (guint i = 0; i < r->notes->len; i++) {
+        printf("  %s\n", (const char *)g_ptr_array_index(r->notes, i));
+    }
+}
+
+static void look(struct report *r)
+{
+    g_autofree char *path = g_strdup_printf("%s/%u", status_directory(), r->page->raw.domid);
+    g_autoptr(page_t) later = NULL;
+
+    why_xenstore(r);
+    process(r);
+    machine(r);
+    why_domain(r);
+    why_vcpus(r);
+    pv_devices(r);
+    why_frontends(r);
+    why_lines(r);
+    page_foreach(r->page, "char", chardev, r);
+    page_foreach(r->page, "net", network, r);
+    later = page_read(path, NULL);
+    guest(r, later);
 }
 
 int why_main(int argc, char **argv)
 {
+    bool map = argc == 3 && strcmp(argv[1], "--system-map") == 0;
     g_autoptr(page_t) page = NULL;
-    struct report r = {.healthy = true};
+    g_autoptr(GError) err = NULL;
     g_autofree char *name = NULL;
+    struct report r = {0};
 
-    if (argc != 1 || argv[0][0] == '-') {
+    if ((argc != 1 && !map) || argv[0][0] == '-') {
         return -1;
     }
     page = page_of_guest(argv[0]);
-    if (!page) {
+    r.map = map && page ? symbols_read(argv[2], &err) : NULL;
+    if (err) {
+        fprintf(stderr, "xendmctl: %s\n", err->message);
+    }
+    if (!page || err) {
         return 1;
     }
     r.page = page;
-    r.lines = g_ptr_array_new_with_free_func(g_free);
-    process(&r);
-    machine(&r);
-    xen(&r);
+    r.xen = xen_open(page->raw.domid);
+    r.causes = g_ptr_array_new_with_free_func(g_free);
+    r.losses = g_ptr_array_new_with_free_func(g_free);
+    r.notes = g_ptr_array_new_with_free_func(g_free);
+    look(&r);
     name = page_clean(page->raw.name);
-    if (r.healthy) {
-        printf("%s: nothing that can be seen from here keeps it from going on\n", name);
-    }
-    page_foreach(page, "char", chardev, &r);
-    page_foreach(page, "net", network, &r);
-    guest(&r);
-    for (guint i = 0; i < r.lines->len; i++) {
-        printf("%s%s\n", i || r.healthy ? "  " : "", (const char *)g_ptr_array_index(r.lines, i));
-    }
-    g_ptr_array_free(r.lines, TRUE);
+    print(&r, name);
+    g_ptr_array_unref(r.causes);
+    g_ptr_array_unref(r.losses);
+    g_ptr_array_unref(r.notes);
+    xen_close(r.xen);
+    symbols_free(r.map);
     return 0;
 }

@@ -88,6 +88,20 @@ char *cmd_state(struct cmd *c)
     return g_strdup(d->paused ? "OK paused" : "OK running");
 }
 
+char *cmd_crash(struct cmd *c)
+{
+    g_autofree char *why = g_strjoinv(" ", c->w + 1);
+
+    domain_crash(c->d, "%s", why);
+    virq_dom_exc(c->s->host);
+    return g_strdup("OK");
+}
+
+char *cmd_shutdown(struct cmd *c)
+{
+    return done(domain_shutdown(c->d, (uint32_t)c->a[1]));
+}
+
 char *cmd_revive(struct cmd *c)
 {
     c->d->shutdown = c->d->crashed = false;

@@ -9,6 +9,7 @@ tools_xenemu_libxenemuhost_la_SOURCES += \
     tools/xenemu/control/bench.h \
     tools/xenemu/control/commands.c \
     tools/xenemu/control/commands.h \
+    tools/xenemu/control/cpu.c \
     tools/xenemu/control/domain.c \
     tools/xenemu/control/faults.c \
     tools/xenemu/control/guest-side.c \

@@ -161,6 +161,7 @@ struct domain *domain_create(struct host *h, uint32_t id, const char *name, uint
     d->vcpu = g_new0(struct vcpu, nr_vcpus);
     for (i = 0; i < nr_vcpus; i++) {
         d->vcpu[i].id = i;
+        cpu_init(&d->vcpu[i].cpu);
         pthread_mutex_init(&d->vcpu[i].lock, NULL);
     }
     d->xen = xen_devices_new();

@@ -49,6 +49,26 @@ struct xen_devices *xen_devices_new(void)
     return x;
 }
 
+/* ---- as others see them ---- */
+
+uint8_t xen_pic_mask(const struct domain *d, unsigned int pic)
+{
+    return d->xen->pic_imr[pic];
+}
+
+void xen_ioapic(const struct domain *d, struct hvm_hw_vioapic *to)
+{
+    memset(to, 0, sizeof(*to));
+    for (unsigned int i = 0; i < G_N_ELEMENTS(to->redirtbl); i++)
+        to->redirtbl[i].bits = d->xen->ioapic[0x10 + 2 * i] | (uint64_t)d->xen->ioapic[0x11 + 2 * i]
+                                                                  << 32;
+}
+
+void xen_lapic(const struct domain *d, struct hvm_hw_lapic_regs *to)
+{
+    memcpy(to->data, d->xen->lapic, sizeof(to->data));
+}
+
 static uint64_t now_ticks(uint64_t hz)
 {
     struct timespec ts;

@@ -71,9 +71,13 @@ struct domain {
     uint32_t shutdown_reason;
     char *crash_why;
     bool dying;
+    bool debugged;
 };
 
 struct xen_devices *xen_devices_new(void);
+uint8_t xen_pic_mask(const struct domain *d, unsigned int pic);
+void xen_ioapic(const struct domain *d, struct hvm_hw_vioapic *to);
+void xen_lapic(const struct domain *d, struct hvm_hw_lapic_regs *to);
 bool xen_intercept(struct domain *d, const ioreq_t *req);
 uint64_t xen_read(struct domain *d, const ioreq_t *req, uint64_t addr);
 void xen_write(struct domain *d, const ioreq_t *req, uint64_t addr, uint64_t data);

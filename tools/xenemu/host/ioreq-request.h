@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <xen/xen.h>
 #include <xen/hvm/ioreq.h>
+#include "cpu.h"
 
 struct host;
 struct domain;
@@ -21,6 +22,7 @@ struct vcpu {
     bool abort_wait;
     const char *abort_why;
     bool event_pending;
+    struct cpu cpu;
 };
 
 enum io_result { IO_OK, IO_NOBODY, IO_FAIL };

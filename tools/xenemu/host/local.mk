@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What Xen is to a device model.
 tools_xenemu_libxenemuhost_la_SOURCES += \
+    tools/xenemu/host/cpu.c \
+    tools/xenemu/host/cpu.h \
     tools/xenemu/host/dirty.c \
     tools/xenemu/host/dirty.h \
     tools/xenemu/host/domain-life.c \

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <xenctrl.h>
+#include <xen/hvm/save.h>
 #include "client.h"
 
 struct xc_interface_core {
@@ -252,6 +253,149 @@ int xc_domain_pause(xc_interface *h, uint32_t domid)
 int xc_domain_unpause(xc_interface *h, uint32_t domid)
 {
     return XC(h, XE_OP_PAUSE, domid, 0);
+}
+
+/* ---- what a vCPU does, and debugging ---- */
+
+int xc_vcpu_getinfo(xc_interface *h, uint32_t domid, uint32_t vcpu, xc_vcpuinfo_t *info)
+{
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_VCPU_INFO, .domid = domid, .a = {vcpu}};
+    struct xe_rep rep;
+
+    if (xe_call(&h->client, &req, NULL, 0, &rep, NULL, 0, NULL) < 0)
+        return -1;
+    memset(info, 0, sizeof(*info));
+    info->vcpu = vcpu;
+    info->online = !!(rep.a[0] & XE_VCPU_ONLINE);
+    info->blocked = !!(rep.a[0] & XE_VCPU_BLOCKED);
+    info->running = !!(rep.a[0] & XE_VCPU_RUNNING);
+    info->cpu_time = rep.a[1];
+    return 0;
+}
+
+/* Without a buffer: how large it has to be. */
+int xc_domain_hvm_getcontext(xc_interface *h, uint32_t domid, uint8_t *buf, uint32_t size)
+{
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_HVM_CONTEXT, .domid = domid};
+    struct xe_rep rep;
+
+    if (xe_call(&h->client, &req, NULL, 0, &rep, buf, buf ? size : 0, NULL) < 0)
+        return -1;
+    if (buf && rep.a[0] > size) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return (int)rep.a[0];
+}
+
+static int xc_vcpu_regs(xc_interface *h, uint32_t domid, uint32_t vcpu, struct hvm_hw_cpu *regs)
+{
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_VCPU_GET, .domid = domid, .a = {vcpu}};
+    struct xe_rep rep;
+
+    return xe_call(&h->client, &req, NULL, 0, &rep, regs, sizeof(*regs), NULL);
+}
+
+/* Both ways between what Xen saves and what the debug calls carry, for an HVM guest. */
+#define XC_USER_REGS(X) \
+    X(rax); \
+    X(rbx); \
+    X(rcx); \
+    X(rdx); \
+    X(rbp); \
+    X(rsi); \
+    X(rdi); \
+    X(rsp); \
+    X(r8); \
+    X(r9); \
+    X(r10); \
+    X(r11); \
+    X(r12); \
+    X(r13); \
+    X(r14); \
+    X(r15); \
+    X(rip); \
+    X(rflags)
+
+int xc_vcpu_getcontext(xc_interface *h, uint32_t domid, uint32_t vcpu,
+                       vcpu_guest_context_any_t *ctxt)
+{
+    struct hvm_hw_cpu r;
+    struct cpu_user_regs *u = &ctxt->c.user_regs;
+
+    if (xc_vcpu_regs(h, domid, vcpu, &r) < 0)
+        return -1;
+    memset(ctxt, 0, sizeof(*ctxt));
+    ctxt->c.flags = VGCF_online;
+#define X(name) u->name = r.name
+    XC_USER_REGS(X);
+#undef X
+    u->cs = (uint16_t)r.cs_sel;
+    u->ss = (uint16_t)r.ss_sel;
+    u->ds = (uint16_t)r.ds_sel;
+    u->es = (uint16_t)r.es_sel;
+    u->fs = (uint16_t)r.fs_sel;
+    u->gs = (uint16_t)r.gs_sel;
+    ctxt->c.ctrlreg[0] = r.cr0;
+    ctxt->c.ctrlreg[2] = r.cr2;
+    ctxt->c.ctrlreg[3] = r.cr3;
+    ctxt->c.ctrlreg[4] = r.cr4;
+    ctxt->c.debugreg[0] = r.dr0;
+    ctxt->c.debugreg[1] = r.dr1;
+    ctxt->c.debugreg[2] = r.dr2;
+    ctxt->c.debugreg[3] = r.dr3;
+    ctxt->c.debugreg[6] = r.dr6;
+    ctxt->c.debugreg[7] = r.dr7;
+    return 0;
+}
+
+int xc_vcpu_setcontext(xc_interface *h, uint32_t domid, uint32_t vcpu,
+                       vcpu_guest_context_any_t *ctxt)
+{
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_VCPU_SET, .domid = domid, .a = {vcpu}};
+    const struct cpu_user_regs *u = &ctxt->c.user_regs;
+    struct hvm_hw_cpu r;
+    struct xe_rep rep;
+
+    if (xc_vcpu_regs(h, domid, vcpu, &r) < 0)
+        return -1;
+#define X(name) r.name = u->name
+    XC_USER_REGS(X);
+#undef X
+    r.dr0 = ctxt->c.debugreg[0];
+    r.dr1 = ctxt->c.debugreg[1];
+    r.dr2 = ctxt->c.debugreg[2];
+    r.dr3 = ctxt->c.debugreg[3];
+    r.dr6 = ctxt->c.debugreg[6];
+    r.dr7 = ctxt->c.debugreg[7];
+    return xe_call(&h->client, &req, &r, sizeof(r), &rep, NULL, 0, NULL);
+}
+
+int xc_domain_setdebugging(xc_interface *h, uint32_t domid, unsigned int enable)
+{
+    return XC(h, XE_OP_DEBUGGING, domid, enable);
+}
+
+int xc_domain_debug_control(xc_interface *h, uint32_t domid, uint32_t sop, uint32_t vcpu)
+{
+    if (sop != XEN_DOMCTL_DEBUG_OP_SINGLE_STEP_ON && sop != XEN_DOMCTL_DEBUG_OP_SINGLE_STEP_OFF) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    return XC(h, XE_OP_STEP, domid, sop == XEN_DOMCTL_DEBUG_OP_SINGLE_STEP_ON, vcpu);
+}
+
+int xc_readconsolering(xc_interface *h, char *buffer, unsigned int *pnr_chars, int clear,
+                       int incremental, uint32_t *pindex)
+{
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_CONSOLE};
+    struct xe_rep rep;
+
+    (void)clear, (void)incremental, (void)pindex;
+    if (xe_call(&h->client, &req, NULL, 0, &rep, buffer, *pnr_chars, NULL) < 0)
+        return -1;
+    *pnr_chars = rep.a[0] < *pnr_chars ? (unsigned int)rep.a[0] : *pnr_chars;
+    return 0;
 }
 
 int xc_hvm_param_set(xc_interface *h, uint32_t dom, uint32_t param, uint64_t value)

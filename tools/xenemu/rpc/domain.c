@@ -82,6 +82,8 @@ int op_shutdown(struct call *k)
 int op_pause(struct call *k)
 {
     k->d->paused = k->req->a[0] != 0;
+    if (!k->d->paused && k->d->debugged)
+        cpu_run_debugged(k->d);
     return 0;
 }
 

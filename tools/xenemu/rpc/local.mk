@@ -10,4 +10,5 @@ tools_xenemu_libxenemuhost_la_SOURCES += \
     tools/xenemu/rpc/memory.c \
     tools/xenemu/rpc/operations.c \
     tools/xenemu/rpc/operations.h \
-    tools/xenemu/rpc/rpc.h
+    tools/xenemu/rpc/rpc.h \
+    tools/xenemu/rpc/vcpu.c

@@ -54,6 +54,15 @@ int op_param_set(struct call *k);
 int op_param_get(struct call *k);
 int op_pt(struct call *k);
 
+/* vcpu.c */
+int op_hvm_context(struct call *k);
+int op_vcpu_info(struct call *k);
+int op_vcpu_get(struct call *k);
+int op_vcpu_set(struct call *k);
+int op_debugging(struct call *k);
+int op_step(struct call *k);
+int op_console(struct call *k);
+
 /* memory.c */
 int op_map(struct call *k);
 int op_unmap(struct call *k);

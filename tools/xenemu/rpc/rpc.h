@@ -52,8 +52,15 @@ enum xe_op {
     XE_OP_PAUSE,               /* a0: 1 pause, 0 unpause */
     XE_OP_PARAM_SET,           /* a0: index, a1: value */
     XE_OP_PARAM_GET,           /* a0: index → a0: value */
-    XE_OP_LOGDIRTY, /* a0: 0 off, 1 on, 2 clean, 3 peek; a1: pages → bitmap, a0: dirty count */
-    XE_OP_PT,       /* passthrough bookkeeping: a0: enum xe_pt, a1..: as given */
+    XE_OP_LOGDIRTY,    /* a0: 0 off, 1 on, 2 clean, 3 peek; a1: pages → bitmap, a0: dirty count */
+    XE_OP_HVM_CONTEXT, /* → the domain's saved state; a0: its size */
+    XE_OP_VCPU_INFO,   /* a0: vCPU → a0: enum xe_vcpu, a1: ns of CPU time */
+    XE_OP_VCPU_GET,    /* a0: vCPU → struct hvm_hw_cpu */
+    XE_OP_VCPU_SET,    /* a0: vCPU; payload: struct hvm_hw_cpu */
+    XE_OP_DEBUGGING,   /* a0: 1 on, 0 off */
+    XE_OP_STEP,        /* a0: 1 on, 0 off, a1: vCPU */
+    XE_OP_CONSOLE,     /* → Xen's own messages */
+    XE_OP_PT,          /* passthrough bookkeeping: a0: enum xe_pt, a1..: as given */
 
     XE_OP_DM = 100, /* + number of the dm_op; arguments in the order of the library call */
 };
@@ -119,6 +126,12 @@ struct xe_dominfo {
     uint64_t tot_pages;
     uint64_t max_kb;
     uint8_t uuid[16];
+};
+
+enum xe_vcpu {
+    XE_VCPU_ONLINE = 1,
+    XE_VCPU_BLOCKED = 2,
+    XE_VCPU_RUNNING = 4,
 };
 
 enum xe_domflag {
