@@ -6,10 +6,10 @@
  * Sources: Serial ATA AHCI 1.3.1; ICH9 data sheet (316972) chapter 15 for configuration space and
  * the index-data pair. Used by SeaBIOS, OVMF and every guest with hdtype="ahci".
  *
- * There: NCQ, staggered spin-up, command list override, hot-plug of drives, ATAPI, MSI. Left out,
- * and not advertised: port multipliers (so FIS-based switching, too), command completion
- * coalescing, enclosure management, mechanical presence switches, link power management, legacy
- * mode.
+ * There: NCQ, command list override, hot-plug of drives, ATAPI, MSI. Left out, and not advertised:
+ * staggered spin-up (as in QEMU's: Linux looks for drives on one port after the other where it is),
+ * port multipliers (so FIS-based switching, too), command completion coalescing, enclosure
+ * management, mechanical presence switches, link power management, legacy mode.
  */
 #include <errno.h>
 
@@ -24,13 +24,12 @@
 #define COMMAND_MASTER 0x04u
 
 #define CAP_SCLO (1u << 24)
-#define CAP_SSS (1u << 27)
 #define CAP_SNCQ (1u << 30)
 #define CAP_S64A (1u << 31)
 #define CAP_SAM (1u << 18)
 #define CAP_ISS_GEN1 (1u << 20)
 #define CAP_VALUE \
-    (CAP_S64A | CAP_SNCQ | CAP_SSS | CAP_SCLO | CAP_ISS_GEN1 | CAP_SAM | (AHCI_SLOTS - 1) << 8 | \
+    (CAP_S64A | CAP_SNCQ | CAP_SCLO | CAP_ISS_GEN1 | CAP_SAM | (AHCI_SLOTS - 1) << 8 | \
      (AHCI_PORTS - 1))
 #define GHC_HR 0x1u
 #define GHC_IE 0x2u
@@ -192,9 +191,9 @@ HOOKS(5)
         P(n, is, 0x10, .w1c = PORT_INTERRUPTS & ~(PORT_PCS | PORT_PRCS), \
           .hold = PORT_PCS | PORT_PRCS), \
         P(n, ie, 0x14, .rw = PORT_INTERRUPTS), \
-        P(n, cmd, 0x18, .reset = CMD_POD, \
-          .rw = CMD_ST | CMD_SUD | CMD_FRE | CMD_ATAPI | CMD_DLAE | CMD_ICC, \
-          .hold = CMD_CCS | CMD_FR | CMD_CR, .written = command_written_##n), \
+        P(n, cmd, 0x18, .reset = CMD_POD | CMD_SUD, \
+          .rw = CMD_ST | CMD_FRE | CMD_ATAPI | CMD_DLAE | CMD_ICC, \
+          .hold = CMD_SUD | CMD_CCS | CMD_FR | CMD_CR, .written = command_written_##n), \
         P(n, tfd, 0x20, .reset = TFD_NONE, .hold = 0xffff), \
         P(n, sig, 0x24, .reset = UINT32_MAX, .hold = UINT32_MAX), P(n, ssts, 0x28, .hold = 0xfff), \
         P(n, sctl, 0x2c, .rw = 0xfff, .written = control_written_##n), \
@@ -471,6 +470,7 @@ static void port_post_load(void *base)
     struct ahci_port *p = base;
 
     p->chunk_start = p->prd;
+    p->cmd |= CMD_SUD; /* older states have ports that were not spun up yet */
     for (unsigned i = 0; i < AHCI_SLOTS; i++) {
         p->queue[i].active = false;
     }

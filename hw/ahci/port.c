@@ -472,7 +472,7 @@ static void link_up(struct ahci_port *p)
 
     abandon(p);
     link_down(p);
-    if (!d || !(p->cmd & CMD_SUD) || (p->sctl & SCTL_DET)) {
+    if (!d || (p->sctl & SCTL_DET)) {
         return;
     }
     ata_drive_reset(d, false);
@@ -485,16 +485,10 @@ static void link_up(struct ahci_port *p)
 
 void ahci_port_reset(struct ahci_port *p)
 {
-    struct ata_drive *d = ahci_drive(p);
-
-    abandon(p);
-    if (d) {
-        ata_drive_reset(d, false);
-    }
-    link_down(p);
     p->is = p->ie = p->serr = p->sctl = p->sact = p->ci = 0;
-    p->cmd = CMD_POD | (p->cmd & CMD_CR);
+    p->cmd = CMD_POD | CMD_SUD | (p->cmd & CMD_CR);
     p->halted = false;
+    link_up(p); /* nobody has to ask: there is no staggered spin-up (section 10.1.1) */
     if (ahci_port_quiet(p)) {
         p->cmd &= ~CMD_CR;
     }
@@ -504,9 +498,6 @@ void ahci_port_command(struct ahci_port *p, uint32_t old)
 {
     p->cmd &= ~CMD_ICC; /* done at once: there is nothing to wake */
     p->cmd = p->cmd & CMD_FRE ? p->cmd | CMD_FR : p->cmd & ~CMD_FR;
-    if (~old & p->cmd & CMD_SUD) {
-        link_up(p);
-    }
     if (~old & p->cmd & CMD_ST) {
         p->cmd = (p->cmd & ~CMD_CCS) | CMD_CR | (AHCI_SLOTS - 1) << CMD_CCS_SHIFT;
         p->halted = false;
