@@ -5,6 +5,7 @@ count.S, one sector of code, and a shell loop on Debian's kernel."""
 import os
 import re
 
+from labkit import extra
 from labkit.build import boot_sector
 from labkit.util import LabError
 
@@ -18,8 +19,7 @@ def put_ctl(box):
     path = os.path.join(os.path.dirname(box.find_xendm()), "tools/xendmctl/xendmctl")
     for place in (path, path.replace("/.libs", "")):
         if os.path.exists(place):
-            box.put(place, CTL)
-            box.run("chmod 755 " + CTL)
+            extra.program(box, place, CTL)
             return
     raise LabError("no xendmctl at %s" % path)
 

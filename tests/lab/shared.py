@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What several lab tests do."""
 
+SPARE_START = 45        # MiB: the third partition of a guest's disk, build.py
+
 # In the guest: Linux looks at a changed CD twice, and what is read before that fails. Where udev runs, it has looked already.
 NOTICE = "for i in 1 2 3; do dd if=/dev/sr0 of=/dev/null bs=2048 count=1 2>/dev/null; done; true"
 
@@ -24,3 +26,18 @@ def check_cpus(t, guest, cpus):
         after = disk_interrupts(guest, irq, cpus)
         t.check(after[cpu] - before[cpu] >= 8,
                 "disk interrupts did not move to CPU %d: %s, then %s" % (cpu, before, after))
+
+
+def image_sum(box, path, megabytes, skip=0):
+    """md5 of a part of an image, as dom0 sees it."""
+    return box.run("sync; dd if=%s bs=1M skip=%d count=%d status=none | md5sum | cut -c1-32"
+                   % (path, skip, megabytes), 120).strip()
+
+
+def write_and_compare(t, guest, megabytes, device, image, skip=0):
+    """The guest writes, dom0 compares, the guest reads it back."""
+    guest.cmd("[ -f /tmp/data ] || pattern %d /tmp/data" % megabytes, 120)
+    wrote = t.match(guest.cmd("write_check /tmp/data %s" % device, 400), r"LAB sum (\w{32}) %d" % megabytes)
+    t.equal(image_sum(guest.box, image, megabytes, skip), wrote.group(1), "checksum in dom0")
+    read = t.match(guest.cmd("read_check %s %d" % (device, megabytes), 400), r"LAB sum (\w{32}) %d" % megabytes)
+    t.equal(read.group(1), wrote.group(1), "checksum of what the guest reads back")

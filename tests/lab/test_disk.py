@@ -7,10 +7,7 @@ import re
 import time
 
 from labkit.suite import life
-from shared import check_cpus
-
-MIB = 1 << 20
-SPARE_START = 45        # MiB: the disk's third partition, build.py
+from shared import SPARE_START, check_cpus, write_and_compare
 
 STEPS = [
     "boots from the IDE disk, root on hda's second partition",
@@ -26,21 +23,6 @@ STEPS = [
     "reboots, with its data",
     "powers off",
 ]
-
-
-def image_sum(box, path, megabytes, skip=0):
-    """md5 of a part of an image, as dom0 sees it."""
-    return box.run("sync; dd if=%s bs=1M skip=%d count=%d status=none | md5sum | cut -c1-32"
-                   % (path, skip, megabytes), 120).strip()
-
-
-def write_and_compare(t, guest, megabytes, device, image, skip=0):
-    """The guest writes, dom0 compares, the guest reads it back."""
-    guest.cmd("[ -f /tmp/data ] || pattern %d /tmp/data" % megabytes, 120)
-    wrote = t.match(guest.cmd("write_check /tmp/data %s" % device, 400), r"LAB sum (\w{32}) %d" % megabytes)
-    t.equal(image_sum(guest.box, image, megabytes, skip), wrote.group(1), "checksum in dom0")
-    read = t.match(guest.cmd("read_check %s %d" % (device, megabytes), 400), r"LAB sum (\w{32}) %d" % megabytes)
-    t.equal(read.group(1), wrote.group(1), "checksum of what the guest reads back")
 
 
 @life("disk", STEPS, quick=True, memory=768)

@@ -7,10 +7,9 @@ from labkit import extra
 from labkit.suite import Skip, life
 from labkit.util import LabError
 from moving import Mover, put_ctl, update
-from shared import NOTICE
+from shared import NOTICE, SPARE_START
 
 MEBI = 1 << 20
-SPARE_START = 45        # MiB: the third partition of a guest's disk, build.py
 # busybox has no eject: the last one who closes the drive does it.
 EJECT = "cd /proc/sys/dev/cdrom; echo 0 >autoclose; echo 1 >autoeject; dd if=/dev/sr0 of=/dev/null bs=2048 count=1; echo 0 >autoeject"
 CDS = {"a": 2, "b": 3}      # MiB

@@ -6,7 +6,7 @@ for the PV frame buffer: that is left to tests/device/pv-fb.xds."""
 import shutil
 import time
 
-from labkit import build
+from labkit import build, extra
 from labkit.guest import Guest
 from labkit.suite import life
 
@@ -18,7 +18,7 @@ STEPS = [
     "xl block-attach: written, and there in the image after xl block-detach",
     "xl save and xl restore while it writes",
     "a PVH guest boots, its root on qdisk",
-    "domain 0's instance: started, ready, a disk attached to domain 0",
+    "domain 0's instance: a boot loader looks at a guest's qcow2 disk in domain 0",
 ]
 APPEND = "console=tty0 console=hvc0 quiet mitigations=off random.trust_cpu=on audit=0 panic=-1 labroot=xvda2"
 
@@ -58,6 +58,12 @@ def guest_of(t, name, kind, **config):
     return guest
 
 
+def answers(guest, tty):
+    """A line that comes by this terminal is answered. It stays open: its last closing would reset it, echo and all."""
+    guest.cmd("(exec 4<>/dev/{0}; stty raw -echo <&4; echo open >/tmp/{0}.open; head -n 1 <&4 >/tmp/{0}; "
+              "echo from-{0} >&4; sleep 60) >/dev/null 2>&1 & until [ -e /tmp/{0}.open ]; do sleep 0.1; done".format(tty))
+
+
 @life("xenpv", STEPS, memory=700)
 def xenpv(t):
     """One of each kind."""
@@ -78,15 +84,18 @@ def xenpv(t):
         t.equal(guest.keys("tty1", "keys"), "keys", "what was typed")
 
     with t.step(STEPS[2]):
-        guest.cmd("stty -F /dev/hvc1 raw -echo; echo nobody-hears >/dev/hvc1")
-        t.match(guest.monitor("info pv"), r"(?s)console 1.*libxl-channel.*bytes of the guest: 13\b", "what the device model has taken")
+        answers(guest, "hvc1")
+        extra.put(t.box, ["socat"], ["/usr/bin/socat"])
+        text = t.box.run("printf 'to-hvc1\\n' | timeout 60 socat -T 10 STDIO,ignoreeof UNIX-CONNECT:/root/channel.sock; true", 90)
+        t.equal((text.strip(), guest.cmd("cat /tmp/hvc1")), ("from-hvc1", "to-hvc1"), "what host and guest have read")
 
     with t.step(STEPS[3]):
+        answers(guest, "hvc2")
         tty = t.match(t.box.run("xl channel-list xenpv | tail -n 1"), r"(/dev/pts/\d+)", "xl channel-list").group(1)
-        guest.cmd("stty -F /dev/hvc2 raw -echo; (head -n 1 </dev/hvc2 >/tmp/in; echo from-guest >/dev/hvc2) & true")
-        text = t.box.run("exec 3<>%s; stty -F %s raw -echo; echo to-guest >&3; timeout 20 head -n 1 <&3" % (tty, tty), 40)
-        t.match(text, r"^from-guest", "what the host read")
-        t.equal(guest.cmd("cat /tmp/in"), "to-guest", "what the guest read")
+        # (opened by the shell of a session, it would be its terminal, and stop who reads from behind)
+        text = t.box.run("timeout 60 sh -c 'exec 3<>%s; stty raw -echo <&3; echo to-hvc2 >&3; head -n 1 <&3'" % tty, 90)
+        t.equal((text.strip(), guest.cmd("cat /tmp/hvc2")), ("from-hvc2", "to-hvc2"), "what host and guest have read")
+        t.match(guest.monitor("info pv"), r"bytes of the guest", "what the device model says of it")
 
     with t.step(STEPS[4]):
         t.box.run("truncate -s 8M /root/more.img; xl block-attach xenpv format=raw,vdev=xvdb,access=rw,backendtype=qdisk,"
@@ -122,18 +131,43 @@ def xenpv(t):
         own_instance(t)
 
 
+LOADER = """#!/bin/sh
+# libxl's bootloader, called as pygrub is: it looks at the disk in domain 0, and says what to boot.
+for word; do
+    case $word in --output=*) out=${word#*=} ;; --output-directory=*) dir=${word#*=} ;; esac
+    disk=$word
+done
+for i in 1 2 3 4 5 6 7 8 9 10; do [ -b $disk ] && break; sleep 1; done
+echo $disk $(md5sum <$disk) >/root/loader.log
+cp /root/vmlinuz $dir/kernel; cp /root/initrd $dir/ramdisk
+printf 'kernel %s/kernel\\0ramdisk %s/ramdisk\\0args %s\\0' $dir $dir "APPEND" >$out
+"""
+
+
 def own_instance(t):
-    """As xencommons starts it; then the disk of a guest, as pygrub looks at it."""
-    line = "-xen-domid 0 -xen-attach -name dom0 -nographic -M xenpv -daemonize -monitor /dev/null -serial /dev/null " \
-           "-parallel /dev/null -nodefaults -no-user-config -pidfile /run/xen/qemu-dom0.pid"
-    t.box.run("%s %s" % (t.box.dm_path, line), 60)
-    t.equal(t.box.run("xenstore-read /local/domain/0/device-model/0/state").strip(), "running", "its state")
+    """As Debian's init script starts it; then a guest whose boot loader looks at its disk, as pygrub does."""
+    box = t.box
+    extra.image_server(box)
+    box.run("%s -xen-domid 0 -xen-attach -name dom0 -nographic -M xenpv -daemonize -monitor none -serial none -parallel none "
+            "-pidfile /run/qemu-dom0.pid" % box.dm_path, 60)
+    t.equal(box.run("xenstore-read /local/domain/0/device-model/0/state").strip(), "running", "its state")
+    guest = guest_of(t, "loaded", "pv", memory=256)
     try:
-        t.box.run("printf %-1048576s looked-at >/root/own.img; xl block-attach 0 format=raw,vdev=xvdc,access=rw,backendtype=qdisk,"
-                  "target=/root/own.img; for i in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/xvdc ] && break; sleep 1; done", 60)
-        seen = t.box.run("ls -l /dev/xvd*; lsmod | grep blkfront; xenstore-ls /local/domain/0/backend/qdisk; xenstore-ls /local/domain/0/device; true")
-        t.match(seen, "/dev/xvdc", "the disk in dom0")
-        t.equal(t.box.run("dd if=/dev/xvdc bs=9 count=1 2>/dev/null"), "looked-at", "its first bytes")
-        t.box.run("xl block-detach 0 xvdc", 60)
+        guest.prepare()
+        image = guest.directory + "/disk.qcow2"
+        wanted = box.run("qemu-img convert -f raw -O qcow2 {0} {1}; md5sum <{0}".format(guest.medium, image), 300).split()[0]
+        with open("%s/share/guest/loader" % box.work, "w", encoding="ascii") as stream:
+            stream.write(LOADER.replace("APPEND", APPEND))
+        box.run("cp /share/guest/loader /root/loader; chmod 755 /root/loader")
+        for key in ("kernel", "ramdisk", "cmdline"):
+            del guest.config[key]
+        guest.config.update(bootloader="/root/loader",
+                            disk=["format=qcow2,vdev=xvda,access=rw,backendtype=qdisk,target=%s" % image])
+        guest.create()
+        t.match(box.run("cat /root/loader.log"), r"^/dev/xvd\w+ %s" % wanted, "what the boot loader saw")
+        t.match(guest.wait_for(r"LAB root (\S+ \S+) at .*", 300).group(1), r"^/dev/xvda2 ext4$")
+        guest.wait_for("LAB serve", 60)
+        t.equal(box.run("xenstore-ls /local/domain/0/backend/qdisk/0 2>/dev/null; true"), "", "what is left in domain 0")
     finally:
-        t.box.call("kill $(cat /run/xen/qemu-dom0.pid); xenstore-rm /local/domain/0/device-model/0", 30)
+        guest.cleanup()
+        box.call("kill $(cat /run/qemu-dom0.pid); xenstore-rm /local/domain/0/device-model/0; rm -f /root/loader*", 30)

@@ -170,31 +170,29 @@ class Box:
         with open(program, "rb") as stream:
             if stream.read(4) != b"\x7fELF":
                 return
-        helpers = self._helpers(program)
-        files = [(path, "/usr/local/bin/backends/%s/%s" % (self.HELPERS[os.path.basename(path)], os.path.basename(path)))
-                 for path in helpers]
-        for one in [program] + helpers:
+        files = self._helpers(program)
+        for one in [program] + [path for path, _ in files]:
             files += self.release.libraries(one)
         for source, name in files:
             target = stage + "/lib" + name
             os.makedirs(os.path.dirname(target), exist_ok=True)
             shutil.copy(source, target)
 
-    # The programs of xendm that viewers and images need, and in which room of backends/ they are built.
-    HELPERS = {"xendm-vnc": "vnc", "xendm-vnc-server": "vnc", "xendm-image": "block"}
-
-    @classmethod
-    def _helpers(cls, program):
-        """Its helpers: where it was built, or installed. In dom0 they lie as where it was built."""
+    @staticmethod
+    def _helpers(program):
+        """[(where it is, where it goes in dom0)] of its helpers: as it was built, in backends/ROOM beside it, or as installed."""
         top = os.path.dirname(program)
         top = os.path.dirname(top) if os.path.basename(top) == ".libs" else top
-        prefix = os.path.dirname(os.path.dirname(program))
-        found = []
-        for name, room in cls.HELPERS.items():
-            places = [top + "/backends/%s/.libs/%s" % (room, name), top + "/backends/%s/%s" % (room, name), prefix + "/libexec/xendm/" + name,
-                      prefix + "/lib/xendm/" + name]
-            found += [path for path in places if build.executable(path)][:1]
-        return found
+        found = {}
+        for pattern in (".libs/xendm-*", "xendm-*"):    # beside what is in .libs lies only libtool's script
+            for path in glob.glob(top + "/backends/*/" + pattern):
+                room = os.path.relpath(path, top).split("/")[1]
+                if build.executable(path):
+                    found.setdefault("/usr/local/bin/backends/%s/%s" % (room, os.path.basename(path)), path)
+        if not found:
+            installed = os.path.dirname(os.path.dirname(program)) + "/libexec/xendm/xendm-*"
+            found = {path: path for path in glob.glob(installed) if build.executable(path)}
+        return [(path, name) for name, path in found.items()]
 
     def find_xendm(self):
         """The xendm binary: of the given build, of ./build, or the installed one."""

@@ -79,9 +79,21 @@ def put(box, names, programs=(), data=()):
         add(path, True)
     for path in data:
         add(path, False)
+    unpack(box, wanted)
+
+
+def program(box, path, target):
+    """A program that was built for the box's release, and what dom0 lacks of its libraries."""
+    wanted = {name: source for source, name in box.release.libraries(path)}
+    there = box.run("for f in %s; do [ -e $f ] && echo $f; done; true" % " ".join(wanted)).split()
+    unpack(box, dict({name: source for name, source in wanted.items() if name not in there}, **{target: path}))
+
+
+def unpack(box, files):
+    """{name in dom0: file here}."""
     archive = box.work + "/share/extra.tar"
     with tarfile.open(archive, "w", dereference=True) as tar:
-        for name, path in wanted.items():
+        for name, path in files.items():
             tar.add(path, name.lstrip("/"))
     box.run("cd / && tar -xf /share/extra.tar && ldconfig", 300)
     os.unlink(archive)

@@ -79,6 +79,8 @@ class Debootstrap:
         os.makedirs(self.root + "/etc/initramfs-tools", exist_ok=True)
         with open(self.root + "/etc/initramfs-tools/update-initramfs.conf", "w", encoding="ascii") as stream:
             stream.write("update_initramfs=no\n")       # nobody boots it by one
+        with open(self.root + "/etc/apt/apt.conf.d/90lab", "w", encoding="ascii") as stream:
+            stream.write('Dpkg::Options { "--force-confdef"; "--force-confold"; };\n')       # and dpkg asks nobody about it
 
     def command(self, argv, extra=None):
         """The command line that runs a program in the release. `extra` is there as /mnt/extra."""
