@@ -3,10 +3,14 @@
 """Image formats by the image server, and disks behind NBD: what the guest writes is read back by qemu-img; servers that die,
 stop, refuse and lie. With a real qemu-nbd (the package qemu-utils; without it those tests are skipped) and a toy server that
 says what it should not. TAP."""
+import glob
+import http.server
 import os
+import re
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -444,6 +448,67 @@ def test_nbd(tmp):
     want(plain(tmp, "qcow2", path)[200 * 512:216 * 512] == OURS * 16, "the image")
 
 
+# ---- https: ----
+
+class Ranges(http.server.BaseHTTPRequestHandler):
+    """One file, of which parts may be asked for."""
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(self.server.data)))
+        self.end_headers()
+
+    def do_GET(self):
+        first, last = (int(word) for word in self.headers["Range"].split("=")[1].split("-"))
+        part = self.server.data[first:last + 1]
+        self.send_response(206)
+        self.send_header("Content-Range", "bytes %d-%d/%d" % (first, first + len(part) - 1, len(self.server.data)))
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, format, *args):   # pylint: disable=redefined-builtin
+        pass
+
+
+def https_server(tmp, data):
+    """Its port, and the certificate with which it speaks for 127.0.0.1."""
+    need("qemu-nbd", "openssl")
+    if not glob.glob("/usr/lib/*/qemu/block-curl.so"):
+        raise Skip("QEMU has no https: here (Debian: the package qemu-block-extra)")
+    cert, key = os.path.join(tmp, "cert.pem"), os.path.join(tmp, "key.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=xendm's test", "-addext",
+                    "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert], check=True, stderr=subprocess.DEVNULL)
+    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ranges)
+    web.data = data
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    web.socket = context.wrap_socket(web.socket, server_side=True)
+    threading.Thread(target=web.serve_forever, daemon=True).start()
+    return web.server_address[1], cert
+
+
+def test_https(tmp):
+    """a CD from an https: server: whose certificate nobody knows ends the start with a reason; whose is known is read"""
+    with open(image(os.path.join(tmp, "plain"), SECTORS * 512), "rb") as f:
+        port, cert = https_server(tmp, f.read())
+    url = "https://127.0.0.1:%d/a.iso" % port
+    line = ["--", "-drive", "file=%s,if=ide,index=2,media=cdrom,format=raw,readonly=on" % url]
+    m = Machine(tmp, *line, may_fail=True)
+    want(not m.path, "it starts")
+    m.logged("(?i)%s.*certificate" % re.escape(url))
+    known = "/etc/ssl/certs/ca-certificates.crt"
+    if os.geteuid() != 0 or not os.path.exists(known):
+        raise Skip("only root can have another %s for a while" % known)
+    m = Machine(tmp, *line, prefix=["unshare", "--mount", "sh", "-c", 'mount --bind "$0" %s && exec "$@"' % known, cert])
+    want(any(b.get("inserted", {}).get("file") == url for b in m.qmp.ok("query-block")), m.qmp.ok("query-block"))
+    for block in (3, 500):
+        want(cd_block(m, block) == 4 * block, "the CD says", cd_block(m, block))
+    m.end()
+    gone("qemu-nbd", url)
+
+
 # ---- a server that lies ----
 
 MAGIC, OPT, REPLY = 0x4e42444d41474943, 0x49484156454f5054, 0x3e889045565a9
@@ -653,7 +718,7 @@ def test_silent(tmp):
 
 TESTS = [test_qcow2, test_vpc, test_qed, test_vmdk, test_names, test_idle, test_lock, test_absent, test_killed_clean, test_killed_dirty,
          test_killed_for_good, test_stopped, test_update, test_migration, test_restricted, test_change, test_change_restricted,
-         test_change_backing, test_nbd, test_toy, test_sizes, test_read_only, test_hello, test_error,
+         test_change_backing, test_nbd, test_https, test_toy, test_sizes, test_read_only, test_hello, test_error,
          test_cookies, test_short, test_magic, test_structured, test_shrinks, test_silent]
 
 if __name__ == "__main__":
