@@ -89,7 +89,7 @@ int net_send(struct net *n, const struct iovec *iov, unsigned niov, const struct
 void net_receive_again(struct net *n);
 
 bool net_link(const struct net *n);
-void net_set_link(struct net *n, bool up); /* QMP set_link, PV unplug */
+void net_set_link(struct net *n, bool up); /* QMP set_link */
 
 /* Tells the switches where the guest is now, after it moved here: five RARP frames in a second. */
 void net_announce(struct net *n);

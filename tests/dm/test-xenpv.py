@@ -19,9 +19,10 @@ KIND = {"qdisk/51728": "vbd/51728"}      # how the front end's directory is call
 class Guest:
     """Toolstack and front ends of a PV guest."""
 
-    def __init__(self, tmp):
+    def __init__(self, tmp, *line):
         self.tmp = tmp
-        self.machine = Machine(tmp, "--pv", "--", "-chardev", "socket,id=libxl-channel1,path=%s/channel,server=on,wait=off" % tmp)
+        line = line or ("-chardev", "socket,id=libxl-channel1,path=%s/channel,server=on,wait=off" % tmp)
+        self.machine = Machine(tmp, "--pv", "--", *line)
         self.cpu, self.qmp = self.machine.cpu, self.machine.qmp
         self.written = 0
         self.port = {}
@@ -63,8 +64,8 @@ class Guest:
         for command in commands:
             self.cpu.do(command)
 
-    def add_channel(self):
-        self.add(CHANNEL, {"type": "ioemu", "output": "chardev:libxl-channel1", "tty": ""}, {})
+    def add_channel(self, output="chardev:libxl-channel1"):
+        self.add(CHANNEL, {"type": "ioemu", "output": output, "tty": ""}, {})
         self.await_state(CHANNEL, 2)
         self.pokes("memset 0x30000 4096 0", "grant add 9 0x30")
         self.connect(CHANNEL, "port", ring_ref=9)
@@ -122,6 +123,22 @@ def test_devices(tmp):
     guest.end()
 
 
+def test_pty(tmp):
+    """A channel on a pseudo-terminal, which somebody opens and closes, carries both ways each time."""
+    guest = Guest(tmp, "-chardev", "pty,id=libxl-channel1")
+    guest.add_channel("pty")
+    tty = guest.xs("read", guest.front(CHANNEL) + "/tty")
+    want(tty.startswith("/dev/pts/"), "its terminal is", tty)
+    for times in range(3):
+        fd = os.open(tty, os.O_RDWR | os.O_NOCTTY)
+        os.write(fd, b"host")
+        guest.cpu.until("readl 0x30c04", 0xffffffff, 4 * (times + 1))
+        guest.says(b"guest")
+        want(os.read(fd, 100) == b"guest", "the host reads something else")
+        os.close(fd)
+    guest.end()
+
+
 def test_images(tmp):
     """In the sandbox an image is opened for writing if a disk's keys name it, and for reading only if they say so."""
     guest = Guest(tmp)
@@ -155,4 +172,4 @@ def test_keys(tmp):
     guest.end()
 
 
-sys.exit(tap([test_devices, test_keys, test_images]))
+sys.exit(tap([test_devices, test_pty, test_keys, test_images]))
