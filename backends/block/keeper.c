@@ -33,6 +33,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <xendm/file-size.h>
 #include <xendm/one-fd.h>
 
 #include "image-confine.h"
@@ -264,6 +265,9 @@ static void become_server(int listener, int out, const char *program, bool look)
     signal(SIGINT, SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    if (writable && !look) {
+        file_size_allow(FILE_SIZE_ANY); /* an image of a format grows */
+    }
     if (passed) {
         image_confine_server_of(IMAGE_FD_IMAGE);
     } else {

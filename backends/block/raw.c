@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <xendm/error.h>
+#include <xendm/file-size.h>
 #include <xendm/files.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
@@ -356,6 +357,9 @@ static struct block_medium *raw_open(struct block *drive, const struct block_opt
     if (!o->read_only && device_read_only(fd)) {
         g_set_error(err, XENDM_ERROR, EROFS, "drive %s: '%s' is a read-only device", id, r->m.file);
     } else if (raw_resize(&r->m, err) == 0) {
+        if (!o->read_only) {
+            file_size_allow(r->m.size);
+        }
         find_limits(r);
         return &r->m;
     }

@@ -15,6 +15,7 @@
 
 #include <xendm/device.h>
 #include <xendm/display.h>
+#include <xendm/file-size.h>
 #include <xendm/host-time.h>
 #include <xendm/turn.h>
 
@@ -67,17 +68,19 @@ struct display {
         (d)->calling--; \
     } while (0)
 
-struct display *display_new(void)
-{
-    struct display *d = g_new0(struct display, 1);
-    d->watches = g_ptr_array_new_with_free_func(g_free);
-    d->fd = -1;
-    return d;
-}
-
 static size_t surface_bytes(unsigned width, unsigned height)
 {
     return (size_t)width * height * sizeof(uint32_t);
+}
+
+struct display *display_new(void)
+{
+    struct display *d = g_new0(struct display, 1);
+
+    file_size_allow(surface_bytes(DISPLAY_WIDTH_MAX, DISPLAY_HEIGHT_MAX));
+    d->watches = g_ptr_array_new_with_free_func(g_free);
+    d->fd = -1;
+    return d;
 }
 
 /*

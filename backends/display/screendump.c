@@ -5,10 +5,12 @@
  * stays as it is meanwhile, unless another viewer has it drawn anew.
  *
  * We may be root, and the name comes from a person: a regular file is replaced, when the picture is
- * complete, and nothing else is touched. Who says /dev/null, a FIFO or a link gets an error.
+ * complete, and nothing else is touched. Who says /dev/null, a FIFO or a link gets an error. A
+ * descriptor that was passed is somebody's who may do that anyway.
  */
 #include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <xendm/device.h>
@@ -24,6 +26,7 @@ struct screendump {
     struct display *display;
     struct display_watch *watch;
     char *file;
+    int fd;         /* that was passed; -1: the file is named */
     unsigned place; /* files_picture_begin()'s */
     FILE *out;
     bool png;
@@ -57,8 +60,10 @@ static void dump_end(struct screendump *s, int error)
         int e = fclose(s->out) != 0 ? errno : 0;
 
         error = error ? error : e;
-        e = -files_picture_end(s->place, error == 0);
+        e = s->fd < 0 ? -files_picture_end(s->place, error == 0) : 0;
         error = error ? error : e;
+    } else if (s->fd >= 0) {
+        close(s->fd);
     }
     if (s->source) {
         g_source_remove(s->source);
@@ -106,14 +111,18 @@ static void on_resized(void *opaque, unsigned width, unsigned height)
 
 static int open_picture(struct screendump *s)
 {
-    int fd = files_picture_begin(s->file, &s->place), error;
+    int fd = s->fd < 0 ? files_picture_begin(s->file, &s->place) : s->fd, error;
+    struct stat st;
 
     if (fd < 0) {
         return -fd;
     }
+    if (s->fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))) {
+        return EEXIST;
+    }
     s->out = fdopen(fd, "wb");
-    if (s->out) {
-        return 0;
+    if (s->out || s->fd >= 0) {
+        return s->out ? 0 : errno;
     }
     error = errno;
     close(fd);
@@ -144,7 +153,7 @@ static void on_drawn(void *opaque)
 
 static const struct display_viewer dump_viewer = {.resized = on_resized, .drawn = on_drawn};
 
-void display_screendump(struct display *d, const char *file, bool png,
+void display_screendump(struct display *d, const char *file, int fd, bool png,
                         display_screendump_done *done, void *opaque)
 {
     struct screendump *s = g_new0(struct screendump, 1);
@@ -152,6 +161,7 @@ void display_screendump(struct display *d, const char *file, bool png,
 
     s->display = d;
     s->file = g_strdup(file);
+    s->fd = fd;
     s->png = png || g_str_has_suffix(file, ".png");
     s->done = done;
     s->opaque = opaque;

@@ -18,12 +18,21 @@ static void screendump_done(void *opaque, GError *err)
 void qmp_screendump(struct qmp_call *call, const char *file, bool png)
 {
     struct display *display = call->qmp->target->display;
+    GError *err = NULL;
+    int fd = -1;
 
     if (!display) {
         qmp_call_fail(call, QMP_GENERIC_ERROR, "this machine has no display");
-    } else {
-        display_screendump(display, file, png, screendump_done, call);
+        return;
     }
+    if (qmp_fdset_is_path(file)) {
+        fd = qmp_fdset_take(call->qmp, file, true, NULL, &err);
+        if (fd < 0) {
+            qmp_call_finish(call, err);
+            return;
+        }
+    }
+    display_screendump(display, file, fd, png, screendump_done, call);
 }
 
 /* The one head has no id. */

@@ -115,12 +115,13 @@ void display_wish(struct display *d, unsigned width, unsigned height);
 /*
  * Writes a picture of the screen: PNG when `file` ends in .png or `png` is set, else binary PPM
  * (what QEMU's screendump writes). The file appears complete or not at all; only a regular file is
- * replaced. A large picture takes some turns of the main loop. `done` is called once, at the latest
- * by display_free(), with what went wrong, which it takes over, or NULL; perhaps before this
- * returns.
+ * replaced. `fd`, unless -1: the picture goes there, from where it stands on, whatever `file` is
+ * called; it is taken over, and must be a regular file's, for which nobody waits. A large picture
+ * takes some turns of the main loop. `done` is called once, at the latest by display_free(), with
+ * what went wrong, which it takes over, or NULL; perhaps before this returns.
  */
 typedef void display_screendump_done(void *opaque, GError *err);
-void display_screendump(struct display *d, const char *file, bool png,
+void display_screendump(struct display *d, const char *file, int fd, bool png,
                         display_screendump_done *done, void *opaque);
 
 #endif

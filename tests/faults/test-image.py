@@ -315,13 +315,15 @@ def test_migration(tmp):
 
 
 def test_restricted(tmp):
-    """dm_restrict=1: a server that is killed is replaced, by the keeper alone"""
+    """dm_restrict=1: images are written beyond libxl's limit of 256 KiB; a server that is killed is replaced, by the keeper alone"""
     if sanitized():
         raise Skip("the leak sanitizer cannot look at itself as another user")
     path = make(tmp, "qcow2")
-    m = Machine(tmp, "--restrict", "--", *drive(path, "qcow2"))
+    image(tmp + "/hdc", SECTORS * 512)
+    m = Machine(tmp, "--restrict", "--", *drive(path, "qcow2"), *drive(tmp + "/hdc", "raw", 2))
     disk = Disk(m.cpu)
     write_and_read(m, disk)
+    want(Disk(m.cpu, 1, 0).dma(SECTORS - 8, 8, True) == FINE + (4,), "the raw one's end")
     os.kill(server(path), signal.SIGKILL)
     m.await_log("the connection to the server of .* broke")
     write_and_read(m, disk)

@@ -252,7 +252,7 @@ bool ide_cd_tray_locked(const struct device *drive)
     return fake_qmp.tray_locked;
 }
 
-void display_screendump(struct display *d, const char *file, bool png,
+void display_screendump(struct display *d, const char *file, int fd, bool png,
                         display_screendump_done *done, void *opaque)
 {
     g_assert_true(d == (struct display *)&machine);

@@ -457,7 +457,7 @@ static int dump(struct display *d, const char *file, bool png, GError **err)
 {
     struct dumped dumped = {0};
 
-    display_screendump(d, file, png, on_dumped, &dumped);
+    display_screendump(d, file, -1, png, on_dumped, &dumped);
     while (!dumped.done) {
         g_main_context_iteration(NULL, TRUE);
     }
@@ -605,7 +605,7 @@ static void test_screendump_race(void)
     struct stat st;
 
     display_set_device(d, &painter_device, &p);
-    display_screendump(d, name, false, on_dumped, &dumped);
+    display_screendump(d, name, -1, false, on_dumped, &dumped);
     g_assert_false(dumped.done);
     g_assert_cmpint(mkfifo(name, 0666), ==, 0);
     while (!dumped.done) {
@@ -631,7 +631,7 @@ static void test_screendump_slices(void)
     unsigned turns = 0, width, height;
 
     display_set_device(d, &painter_device, &p);
-    display_screendump(d, name, false, on_dumped, &dumped[0]);
+    display_screendump(d, name, -1, false, on_dumped, &dumped[0]);
     for (; !dumped[0].done; turns++) {
         g_main_context_iteration(NULL, TRUE);
     }
@@ -639,7 +639,7 @@ static void test_screendump_slices(void)
     g_assert_cmpuint(turns, >, 3);
     g_assert_cmpint(g_unlink(name), ==, 0);
 
-    display_screendump(d, name, false, on_dumped, &dumped[1]);
+    display_screendump(d, name, -1, false, on_dumped, &dumped[1]);
     g_main_context_iteration(NULL, TRUE);
     p.width = 800;
     look_at(d, false, &width, &height);
@@ -649,7 +649,7 @@ static void test_screendump_slices(void)
     g_assert_error(dumped[1].err, XENDM_ERROR, ESTALE);
     g_clear_error(&dumped[1].err);
 
-    display_screendump(d, name, false, on_dumped, &dumped[2]);
+    display_screendump(d, name, -1, false, on_dumped, &dumped[2]);
     g_main_context_iteration(NULL, TRUE);
     display_free(d);
     g_assert_error(dumped[2].err, XENDM_ERROR, ECANCELED);

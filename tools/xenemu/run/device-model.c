@@ -100,6 +100,7 @@ bool start_dm(char **extra, const char *incoming)
         if (state_fd < 0)
             return complain("%s: %s", incoming, strerror(errno));
     }
+    c.restricted = opt.restrict_dm;
     if (opt.restrict_dm) {
         char *root = g_strdup_printf("%s/qemu-root-%d", run.dir, opt.domid);
 

@@ -11,7 +11,8 @@ struct child {
     char **env; /* "NAME=value" to set; "NAME" to remove */
     const char *log;
     bool session;
-    int watched; /* socket for disk_faults_child(); 0: none */
+    bool restricted; /* the limits and namespaces that libxl gives with dm_restrict=1 */
+    int watched;     /* socket for disk_faults_child(); 0: none */
 };
 
 pid_t spawn(const struct child *c);
