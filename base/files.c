@@ -85,6 +85,11 @@ int files_start_keeper(const char *driver, const char *file, bool read_only)
     return by ? by->start_keeper(driver, file, read_only) : -ENOSYS;
 }
 
+int files_serve_tree(const char *path, const char *model)
+{
+    return by ? by->serve_tree(path, model) : -ENOSYS;
+}
+
 /* ---- pictures ---- */
 
 /* 0 when there is nothing at `file` or a regular file. */

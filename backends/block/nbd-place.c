@@ -7,18 +7,13 @@
  *   nbd://HOST[:PORT]/NAME                nbd+unix:///NAME?socket=PATH
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <xendm/block.h>
 #include <xendm/error.h>
 #include <xendm/files.h>
 #include <xendm/helper.h>
 
-#include "image-wire.h"
 #include "nbd.h"
 
 #define NBD_PORT "10809" /* IANA's for nbd */
@@ -112,75 +107,12 @@ static int parse_place(struct place *p, const char *file, GError **err)
 
 /* ---- the keeper ---- */
 
-/*
- * Between fork and exec: async-signal-safe calls only. A child of a child, so that nobody has to
- * wait for its end: the socket tells of that.
- */
-static G_GNUC_NORETURN void become_keeper(int fd, int image, char *const argv[], char *const envp[])
-{
-    pid_t pid = fork();
-
-    if (pid != 0) {
-        _exit(pid < 0);
-    }
-    /* First out of the way of each other. */
-    if (image >= 0) {
-        image = fcntl(image, F_DUPFD, IMAGE_FD_IMAGE + 1);
-        fd = fcntl(fd, F_DUPFD, IMAGE_FD_IMAGE + 1);
-        if (image < 0 || fd < 0 || dup2(image, IMAGE_FD_IMAGE) < 0) {
-            _exit(127);
-        }
-    }
-    if (fd == IMAGE_FD_DAEMON ? fcntl(fd, F_SETFD, 0) < 0 : dup2(fd, IMAGE_FD_DAEMON) < 0) {
-        _exit(127);
-    }
-    close_range(image >= 0 ? IMAGE_FD_IMAGE + 1 : IMAGE_FD_IMAGE, ~0U, 0);
-    setsid();
-    helper_reset_signals();
-    execve(argv[0], argv, envp);
-    _exit(127);
-}
-
-/* Its socket. `image`: passed to it; -1: none. */
-static int start(int image, char *const argv[], GError **err)
-{
-    g_auto(GStrv) envp = g_get_environ();
-    int pair[2], status = 0, error;
-    pid_t pid;
-
-    if (access(argv[0], X_OK) < 0) {
-        error = errno;
-        g_set_error(err, XENDM_ERROR, error, "%s: %s", argv[0], g_strerror(error));
-        return -error;
-    }
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
-        error = errno;
-        g_set_error(err, XENDM_ERROR, error, "socketpair: %s", g_strerror(error));
-        return -error;
-    }
-    pid = fork();
-    if (pid == 0) {
-        become_keeper(pair[1], image, argv, envp);
-    }
-    close(pair[1]);
-    if (pid > 0) {
-        waitpid(pid, &status, 0);
-    }
-    if (pid < 0 || status != 0) {
-        close(pair[0]);
-        g_set_error(err, XENDM_ERROR, EAGAIN, "its keeper cannot be started: %s",
-                    g_strerror(EAGAIN));
-        return -EAGAIN;
-    }
-    return pair[0];
-}
-
 int block_keeper_for(const char *format, int image)
 {
     g_autofree char *keeper = helper_program("XENDM_IMAGE", "backends/block", "xendm-image");
     char *argv[] = {keeper, "serve-open", (char *)format, NULL};
 
-    return start(image, argv, NULL);
+    return helper_start(argv, image, NULL);
 }
 
 int nbd_keeper_by_broker(struct nbd_link *l, const char *format, const char *file, int image,
@@ -213,13 +145,13 @@ int block_start_keeper(const char *driver, const char *file, bool read_only, GEr
     int rc;
 
     if (strcmp(driver, "nbd") != 0) {
-        return start(-1, serve, err);
+        return helper_start(serve, -1, err);
     }
     rc = parse_place(&p, file, err);
     if (rc == 0) {
         char *connect[] = {keeper, p.is_unix ? "unix" : "tcp", p.host, p.port, NULL};
 
-        rc = start(-1, connect, err);
+        rc = helper_start(connect, -1, err);
     }
     place_clear(&p);
     return rc;

@@ -134,17 +134,22 @@ static void rang(void *opaque)
     }
 }
 
+void pv_notify_channel(struct pv_device *dev, unsigned number)
+{
+    if (number < dev->link->nports) {
+        evtchn_notify(dev->bus->host.events, (unsigned)dev->link->ports[number]);
+    }
+}
+
 void pv_notify(struct pv_device *dev)
 {
-    if (dev->link->port >= 0) {
-        evtchn_notify(dev->bus->host.events, (unsigned)dev->link->port);
-    }
+    pv_notify_channel(dev, 0);
 }
 
 void pv_unmask(struct pv_device *dev)
 {
-    if (dev->link->port >= 0) {
-        evtchn_unmask(dev->bus->host.events, (unsigned)dev->link->port);
+    for (unsigned i = 0; i < dev->link->nports; i++) {
+        evtchn_unmask(dev->bus->host.events, (unsigned)dev->link->ports[i]);
     }
 }
 
@@ -193,14 +198,71 @@ static void unmap_ring(struct pv_device *dev)
     dev->ring = NULL;
 }
 
-static void detach(struct pv_device *dev)
+void *pv_map_more(struct pv_device *dev, const uint32_t *refs, unsigned count, GError **err)
 {
-    const struct pv_host *host = &dev->bus->host;
+    struct pv_link *link = dev->link;
+    struct pv_map *map = &link->maps[MIN(link->nmaps, PV_MORE_MAPS_MAX - 1)];
+    int e = -ENOSPC;
+    void *at = link->nmaps == PV_MORE_MAPS_MAX
+                   ? NULL
+                   : grants_map(dev->bus->host.grants, refs, count, true, &e);
+
+    if (!at) {
+        g_set_error(err, XENDM_ERROR, -e, "cannot map its pages (%u): %s", count, g_strerror(-e));
+        return NULL;
+    }
+    *map = (struct pv_map){at, count, g_memdup2(refs, count * sizeof(refs[0]))};
+    link->nmaps++;
+    return at;
+}
+
+void *pv_more(const struct pv_device *dev, unsigned number, unsigned *pages)
+{
+    *pages = number < dev->link->nmaps ? dev->link->maps[number].count : 0;
+    return *pages ? dev->link->maps[number].at : NULL;
+}
+
+/* Its number. */
+static int bind_port(struct pv_device *dev, uint32_t port, GError **err)
+{
+    struct pv_link *link = dev->link;
+    int rc = link->nports == PV_CHANNELS_MAX ? -ENOSPC
+                                             : evtchn_bind(dev->bus->host.events, port, rang, dev);
+
+    if (rc < 0) {
+        g_set_error(err, XENDM_ERROR, -rc, "cannot bind its event channel %u: %s", port,
+                    g_strerror(-rc));
+        return rc;
+    }
+    link->ports[link->nports] = rc;
+    return (int)link->nports++;
+}
+
+int pv_bind_more(struct pv_device *dev, uint32_t port, GError **err)
+{
+    return bind_port(dev, port, err);
+}
+
+static void unmap_all(struct pv_device *dev)
+{
+    struct pv_link *link = dev->link;
 
     unmap_ring(dev);
-    if (dev->link->port >= 0) {
-        evtchn_unbind(host->events, (unsigned)dev->link->port);
-        dev->link->port = -1;
+    while (link->nmaps > 0) {
+        struct pv_map *map = &link->maps[--link->nmaps];
+
+        grants_unmap(dev->bus->host.grants, map->at, map->count);
+        g_free(map->refs);
+    }
+}
+
+static void detach(struct pv_device *dev)
+{
+    struct pv_link *link = dev->link;
+
+    unmap_all(dev);
+    while (link->nports > 0) {
+        evtchn_unbind(dev->bus->host.events, (unsigned)link->ports[--link->nports]);
     }
 }
 
@@ -208,12 +270,7 @@ static void detach(struct pv_device *dev)
 static int attach(struct pv_device *dev, int rc, uint32_t port, GError **err)
 {
     if (rc == 0) {
-        rc = dev->link->port = evtchn_bind(dev->bus->host.events, port, rang, dev);
-        if (rc < 0) {
-            dev->link->port = -1;
-            g_set_error(err, XENDM_ERROR, -rc, "cannot bind its event channel %u: %s", port,
-                        g_strerror(-rc));
-        }
+        rc = bind_port(dev, port, err);
     }
     if (rc >= 0) {
         rc = dev->class->attached(dev, NULL, NULL, err);
@@ -510,7 +567,6 @@ struct pv_device *pv_device_new(struct pv_bus *bus, const struct pv_class *class
     dev->link->name = g_strdup_printf("%s %u", class->kind, devid);
     dev->link->path = g_strdup(path);
     dev->link->front = g_strdup("");
-    dev->link->port = -1;
     return dev;
 }
 
@@ -521,7 +577,7 @@ void pv_device_free(struct pv_device *dev)
 
     if (dev->ring) {
         dev->class->disconnect(dev);
-        unmap_ring(dev);
+        unmap_all(dev);
     }
     if (dev->class->removed) {
         dev->class->removed(dev, link->leaving);
@@ -549,6 +605,22 @@ void pv_device_leave(struct pv_device *dev)
 
 /* ---- live update ---- */
 
+/* Keys are lists: of references for each mapping, and of ports. */
+static void hand_over_more(const struct pv_link *link, struct handover *to, const char *group)
+{
+    for (unsigned i = 0; i < link->nmaps; i++) {
+        g_autofree char *key = g_strdup_printf("more %u", i);
+
+        handover_put_bytes(to, group, key, link->maps[i].refs,
+                           link->maps[i].count * sizeof(link->maps[i].refs[0]));
+    }
+    for (unsigned i = 1; i < link->nports; i++) {
+        g_autofree char *key = g_strdup_printf("port %u", i);
+
+        handover_put_int(to, group, key, link->ports[i]);
+    }
+}
+
 void pv_device_hand_over(const struct pv_device *dev, struct handover *to, const char *group)
 {
     handover_put_int(to, group, "state", (int)dev->state);
@@ -560,7 +632,8 @@ void pv_device_hand_over(const struct pv_device *dev, struct handover *to, const
                            dev->ring_pages * sizeof(dev->link->refs[0]));
     }
     if (dev->ring) {
-        handover_put_int(to, group, "port", dev->link->port);
+        handover_put_int(to, group, "port", dev->link->ports[0]);
+        hand_over_more(dev->link, to, group);
     }
     if (dev->class->hand_over) {
         dev->class->hand_over(dev, to, group);
@@ -588,6 +661,54 @@ static int take_over_pages(struct pv_device *dev, const struct handover *from, c
     return map_ring(dev, list, (unsigned)(len / sizeof(list[0])), err);
 }
 
+static int no_port(GError **err)
+{
+    g_set_error(err, XENDM_ERROR, EINVAL, "what is left of it is no port");
+    return -EINVAL;
+}
+
+static void adopt_port(struct pv_device *dev, int64_t port)
+{
+    dev->link->ports[dev->link->nports++] = (int)port;
+    evtchn_adopt(dev->bus->host.events, (unsigned)port, rang, dev);
+}
+
+static int take_over_maps(struct pv_device *dev, const struct handover *from, const char *group,
+                          GError **err)
+{
+    for (unsigned i = 0; i < PV_MORE_MAPS_MAX; i++) {
+        g_autofree char *key = g_strdup_printf("more %u", i);
+        size_t len = 0;
+        g_autofree uint32_t *refs = (uint32_t *)(void *)handover_bytes(from, group, key, &len);
+
+        if (!refs) {
+            break;
+        }
+        if (!pv_map_more(dev, refs, (unsigned)(len / sizeof(refs[0])), err)) {
+            return -EIO;
+        }
+    }
+    return 0;
+}
+
+static int take_over_ports(struct pv_device *dev, const struct handover *from, const char *group,
+                           GError **err)
+{
+    for (unsigned i = 1; i < PV_CHANNELS_MAX; i++) {
+        g_autofree char *key = g_strdup_printf("port %u", i);
+        int64_t port = handover_int(from, group, key, -1);
+
+        if (port < 0) {
+            break;
+        }
+        if (port > INT32_MAX) {
+            return no_port(err);
+        }
+        adopt_port(dev, port);
+    }
+    return 0;
+}
+
 static int take_over_ring(struct pv_device *dev, const struct handover *from, const char *group,
                           GError **err)
 {
@@ -598,17 +719,16 @@ static int take_over_ring(struct pv_device *dev, const struct handover *from, co
         return 0;
     }
     if (port > INT32_MAX) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "what is left of it is no port");
-        return -EINVAL;
+        return no_port(err);
     }
     rc = take_over_pages(dev, from, group, err);
-    if (rc < 0) {
-        return rc;
+    if (rc == 0) {
+        adopt_port(dev, port);
+        dev->link->connections++;
+        rc = take_over_maps(dev, from, group, err);
     }
-    dev->link->port = (int)port;
-    dev->link->connections++;
-    evtchn_adopt(dev->bus->host.events, (unsigned)port, rang, dev);
-    return dev->class->attached(dev, from, group, err);
+    rc = rc < 0 ? rc : take_over_ports(dev, from, group, err);
+    return rc < 0 ? rc : dev->class->attached(dev, from, group, err);
 }
 
 int pv_device_take_over(struct pv_device *dev, const struct handover *from, const char *group,
@@ -640,7 +760,7 @@ void pv_device_describe(const struct pv_device *dev, struct facts *to)
     fact_int(to, "connections", dev->link->connections);
     if (dev->ring) {
         fact_int(to, "ring pages", dev->ring_pages);
-        fact_int(to, "port", dev->link->port);
+        fact_int(to, "port", dev->link->ports[0]);
     }
     if (dev->class->describe) {
         dev->class->describe(dev, to);

@@ -20,6 +20,13 @@ struct pv_kind {
     struct xenstore_watch *watch;
 };
 
+/* Pages beside the ring's. */
+struct pv_map {
+    void *at;
+    unsigned count;
+    uint32_t *refs;
+};
+
 /* What the core keeps of a device. */
 struct pv_link {
     char *name;                   /* "qdisk 832" */
@@ -29,7 +36,10 @@ struct pv_link {
     uint32_t refs[PV_RING_PAGES_MAX];
     uint64_t frame; /* of the ring, instead of a reference */
     bool by_frame;
-    int port;       /* of ours; -1: none */
+    struct pv_map maps[PV_MORE_MAPS_MAX];
+    unsigned nmaps;
+    int ports[PV_CHANNELS_MAX]; /* of ours */
+    unsigned nports;
     bool draining;  /* it was disconnected and is busy still */
     bool look;      /* when the bus goes on */
     bool failed;    /* until the front end begins anew */
@@ -41,7 +51,7 @@ struct pv_link {
     unsigned connections;
 };
 
-extern const struct pv_class pv_kbd_class, pv_blk_class, pv_console_class, pv_fb_class;
+extern const struct pv_class pv_kbd_class, pv_blk_class, pv_console_class, pv_fb_class, pv_p9_class;
 
 /* ---- device.c ---- */
 

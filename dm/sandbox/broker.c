@@ -26,7 +26,7 @@ struct broker {
     pid_t program;            /* 0: none */
     bool ended;               /* with that status */
     int status;
-    unsigned keepers; /* of images, that were started here */
+    unsigned keepers; /* of images and directories, that were started here */
 };
 
 /* ---- requests ---- */
@@ -123,6 +123,20 @@ static int start_keeper(struct broker *b, const struct broker_request *q)
     return keeper;
 }
 
+/* The same for a directory. */
+static int serve_tree(struct broker *b, const struct broker_request *q)
+{
+    int server;
+
+    reap(b);
+    if (b->keepers >= KEEPERS_MAX) {
+        return -EBUSY;
+    }
+    server = rules_serve_tree(b->rules, q->path, q->format);
+    b->keepers += server >= 0;
+    return server;
+}
+
 static int program_ended(struct broker *b, int32_t *status)
 {
     if (b->program == 0) {
@@ -160,6 +174,9 @@ static int answer(struct broker *b, const struct broker_request *q, int fd, int 
         return *give < 0 ? *give : 0;
     case BROKER_START_KEEPER:
         *give = start_keeper(b, q);
+        return *give < 0 ? *give : 0;
+    case BROKER_SERVE_TREE:
+        *give = serve_tree(b, q);
         return *give < 0 ? *give : 0;
     case BROKER_PICTURE_BEGIN:
         *give = begin_picture(b, q->path, &picture);

@@ -28,6 +28,7 @@ enum broker_op {
     BROKER_SERVE_IMAGE, /* by name, or with its descriptor and no name */
     BROKER_OPEN_WRITE,
     BROKER_START_KEEPER, /* of `format`; argument: for reading only */
+    BROKER_SERVE_TREE,   /* `format`: the security model */
 };
 
 struct broker_request {
@@ -63,6 +64,8 @@ int rules_open_write(const struct broker_rules *r, const char *path);
 /* The socket of the keeper that was started, or -errno. */
 int rules_start_keeper(const struct broker_rules *r, const char *driver, const char *file,
                        bool read_only);
+/* The socket of the server that was started for a directory, or -errno. */
+int rules_serve_tree(const struct broker_rules *r, const char *path, const char *model);
 /* `*dir`: the directory to make it in, to be closed; 0 or -errno. */
 int rules_picture_place(const struct broker_rules *r, const char *path, int *dir);
 bool rules_is_socket(const struct broker_rules *r, const char *path);
@@ -76,7 +79,10 @@ bool images_is_named(unsigned domid, const char *path, bool write);
 /* … and `driver` serves it (xendm/image-name.h); `file` may be elsewhere. */
 bool images_is_served(unsigned domid, const char *driver, const char *file, bool write);
 
-/* ---- broker-client.c ---- */
+/* A 9pfs device of the domain has this directory, by this security model. */
+bool images_is_tree(unsigned domid, const char *path, const char *model);
+
+/* ---- client.c ---- */
 
 void broker_use(int socket);     /* for programs, from now on */
 void broker_give_names_up(void); /* and for files.h */

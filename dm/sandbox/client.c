@@ -87,6 +87,16 @@ static int start_keeper(const char *driver, const char *file, bool read_only)
     return call_for_fd(&q, file, NULL);
 }
 
+static int serve_tree(const char *path, const char *model)
+{
+    struct broker_request q = {.op = BROKER_SERVE_TREE};
+
+    if (g_strlcpy(q.format, model, sizeof(q.format)) >= sizeof(q.format)) {
+        return -EINVAL;
+    }
+    return call_for_fd(&q, path, NULL);
+}
+
 static int picture_begin(const char *path, unsigned *picture)
 {
     struct broker_request q = {.op = BROKER_PICTURE_BEGIN};
@@ -123,6 +133,7 @@ static const struct files_ops ops = {
     .serve_image = serve_image,
     .open_write = open_write,
     .start_keeper = start_keeper,
+    .serve_tree = serve_tree,
     .picture_begin = picture_begin,
     .picture_end = picture_end,
     .remove_socket = remove_socket,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Images of PV disks: the toolstack names them in xenstore, before a guest starts and while it
- * runs (`xl block-attach`), and on no command line. So the broker looks there itself.
+ * Images of PV disks, and directories that a guest mounts: the toolstack names them in xenstore,
+ * before a guest starts and while it runs (`xl block-attach`), and on no command line. So the
+ * broker looks there itself.
  */
 #include <string.h>
 
@@ -32,31 +33,60 @@ static bool is_of(struct xenstore_look *look, const char *dir, const char *drive
     return !write || (mode && mode[0] == 'w' && g_strcmp0(type, "cdrom") != 0);
 }
 
-/* `driver` NULL: whatever its format is. */
-static bool find(unsigned domid, const char *driver, const char *path, bool write)
+struct wanted {
+    const char *kind;  /* of back end */
+    const char *first; /* driver or NULL: whatever its format is; security model */
+    const char *path;
+    bool write;
+    bool (*is)(struct xenstore_look *look, const char *dir, const struct wanted *w);
+};
+
+static bool is_image(struct xenstore_look *look, const char *dir, const struct wanted *w)
+{
+    return is_of(look, dir, w->first, w->path, w->write);
+}
+
+static bool is_tree(struct xenstore_look *look, const char *dir, const struct wanted *w)
+{
+    g_autofree char *path = read_key(look, dir, "path");
+    g_autofree char *model = read_key(look, dir, "security_model");
+
+    return g_strcmp0(path, w->path) == 0 && g_strcmp0(model, w->first) == 0;
+}
+
+static bool find(unsigned domid, const struct wanted *w)
 {
     struct xenstore_look *look = xenstore_look_new();
     g_autofree char *own = look ? xenstore_look_read(look, "domid") : NULL;
     g_autofree char *dir =
-        g_strdup_printf("/local/domain/%s/backend/qdisk/%u", own ? own : "0", domid);
+        g_strdup_printf("/local/domain/%s/backend/%s/%u", own ? own : "0", w->kind, domid);
     g_auto(GStrv) names = look ? xenstore_look_list(look, dir) : NULL;
     bool found = false;
 
     for (char **name = names; name && *name && !found; name++) {
         g_autofree char *device = g_strdup_printf("%s/%s", dir, *name);
 
-        found = is_of(look, device, driver, path, write);
+        found = w->is(look, device, w);
     }
     xenstore_look_free(look);
     return found;
 }
 
-bool images_is_named(unsigned domid, const char *path, bool write)
-{
-    return path[0] == '/' && find(domid, NULL, path, write);
-}
-
 bool images_is_served(unsigned domid, const char *driver, const char *file, bool write)
 {
-    return find(domid, driver, file, write);
+    const struct wanted w = {"qdisk", driver, file, write, is_image};
+
+    return find(domid, &w);
+}
+
+bool images_is_named(unsigned domid, const char *path, bool write)
+{
+    return path[0] == '/' && images_is_served(domid, NULL, path, write);
+}
+
+bool images_is_tree(unsigned domid, const char *path, const char *model)
+{
+    const struct wanted w = {"9pfs", model, path, true, is_tree};
+
+    return path[0] == '/' && find(domid, &w);
 }

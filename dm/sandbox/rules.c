@@ -22,6 +22,7 @@
 #include <xendm/block.h>
 #include <xendm/files.h>
 #include <xendm/firmware.h>
+#include <xendm/p9.h>
 
 #include "broker.h"
 
@@ -249,6 +250,13 @@ int rules_start_keeper(const struct broker_rules *r, const char *driver, const c
         return -EACCES;
     }
     return block_start_keeper(driver, file, read_only, NULL);
+}
+
+int rules_serve_tree(const struct broker_rules *r, const char *path, const char *model)
+{
+    return !r->locked_up && images_is_tree(r->domid, path, model)
+               ? p9_start_server(path, model, NULL)
+               : -EACCES;
 }
 
 /* ---- pictures ---- */

@@ -34,6 +34,12 @@ int files_start_keeper(const char *driver, const char *file, bool read_only);
 int files_serve_image(const char *format, const char *path, int fd);
 
 /*
+ * The socket of a server for a directory (xendm/p9.h), by a security model. -ENOSYS: nobody does it
+ * for us.
+ */
+int files_serve_tree(const char *path, const char *model);
+
+/*
  * A picture: written beside `path`, and put there when it is complete. What is there and no regular
  * file stays as it is: -EEXIST. A descriptor, and `*picture` for files_picture_end().
  */
@@ -54,6 +60,7 @@ struct files_ops {
     int (*serve_image)(const char *format, const char *path, int fd);
     int (*open_write)(const char *path);
     int (*start_keeper)(const char *driver, const char *file, bool read_only);
+    int (*serve_tree)(const char *path, const char *model);
     int (*picture_begin)(const char *path, unsigned *picture);
     int (*picture_end)(unsigned picture, bool complete);
     int (*remove_socket)(const char *path, dev_t device, ino_t inode);

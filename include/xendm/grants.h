@@ -16,8 +16,8 @@
 #include <glib.h>
 
 #define GRANT_PAGE_SIZE 4096u
-#define GRANTS_MAP_MAX 16u     /* pages of one mapping */
-#define GRANTS_TOTAL_MAX 1024u /* pages that are mapped of one domain */
+#define GRANTS_MAP_MAX 256u    /* pages of one mapping */
+#define GRANTS_TOTAL_MAX 4096u /* pages that are mapped of one domain */
 #define GRANTS_COPY_MAX 256u   /* parts of one copy */
 
 struct grants;

@@ -155,8 +155,21 @@ int pv_attach_frame(struct pv_device *dev, uint64_t frame, uint32_t port, GError
 /* The front end's "event-channel". */
 int pv_read_port(struct pv_device *dev, uint32_t *port, GError **err);
 
+/*
+ * For protocols of several rings, from attached() on: further pages of the front end's, in one
+ * piece, and further event channels, which call event(), too. They go when the ring does. After a
+ * live update they are there before attached(), under the numbers that they had: 0, 1, … in the
+ * order of mapping; 1, 2, … of binding, the ring's own channel being 0.
+ */
+#define PV_MORE_MAPS_MAX 16u
+#define PV_CHANNELS_MAX 8u
+void *pv_map_more(struct pv_device *dev, const uint32_t *refs, unsigned count, GError **err);
+void *pv_more(const struct pv_device *dev, unsigned number, unsigned *pages); /* NULL: not there */
+int pv_bind_more(struct pv_device *dev, uint32_t port, GError **err);
+void pv_notify_channel(struct pv_device *dev, unsigned number);
+
 void pv_notify(struct pv_device *dev);
-void pv_unmask(struct pv_device *dev);
+void pv_unmask(struct pv_device *dev); /* all channels */
 bool pv_paused(const struct pv_device *dev);
 /* Our state once more: front ends look at our keys again (a disk's size). */
 void pv_say_again(struct pv_device *dev);

@@ -32,7 +32,7 @@ check_PROGRAMS += tests/fuzz/fuzz-pv
 tests_fuzz_fuzz_pv_SOURCES = tests/fuzz/fuzz-pv.c $(fuzz_driver) tests/unit/fake-pv.c tests/unit/fake-pv.h
 tests_fuzz_fuzz_pv_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
 tests_fuzz_fuzz_pv_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
-tests_fuzz_fuzz_pv_LDADD = libbackendspv.la libbackendschar.la libbackendsblock.la $(UNIT_LIBS)
+tests_fuzz_fuzz_pv_LDADD = libbackendspv.la libbackendsp9.la libbackendschar.la libbackendsblock.la $(UNIT_LIBS)
 
 if !FUZZER
 TESTS += tests/fuzz/fuzz-pv

@@ -7,3 +7,7 @@ tests_xsa_test_chips_SOURCES = tests/xsa/test-chips.c hw/classes.c dm/ioreq/requ
 tests_xsa_test_chips_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
 tests_xsa_test_chips_LDADD = $(HW_LIBS) $(BACKEND_LIBS) $(UNIT_LIBS)
 TESTS += tests/xsa/test-ide tests/xsa/test-chips
+check_PROGRAMS += tests/xsa/test-p9
+tests_xsa_test_p9_SOURCES = tests/xsa/test-p9.c tests/unit/p9-fixture.c tests/unit/p9-fixture.h $(p9_session)
+tests_xsa_test_p9_LDADD = $(GLIB_LIBS)
+TESTS += tests/xsa/test-p9

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The daemon's end of a server of files; see xendm/p9.h and wire.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <glib-unix.h>
+
+#include <xendm/error.h>
+#include <xendm/files.h>
+#include <xendm/handover.h>
+#include <xendm/helper.h>
+#include <xendm/log.h>
+#include <xendm/one-fd.h>
+#include <xendm/turn.h>
+
+#include "wire.h"
+
+#define MEMORY_SIZE ((size_t)P9_SLOTS * P9_SLOT_SIZE)
+
+struct p9_link {
+    const struct p9_user *user;
+    void *opaque;
+    int socket, memory_fd;
+    uint8_t *memory;
+    guint watch;
+    bool ended;
+    uint32_t taken, sent; /* slots, by bit */
+    uint32_t limit[P9_SLOTS];
+};
+
+/* ---- the start ---- */
+
+int p9_start_server(const char *path, const char *model, GError **err)
+{
+    static const char *const models[] = {"none", "passthrough", "mapped", "mapped-xattr", NULL};
+    g_autofree char *program = helper_program("XENDM_P9", "backends/p9", "xendm-p9");
+    char *argv[] = {program, (char *)model, NULL};
+    int dir, rc;
+
+    if (!g_strv_contains(models, model)) {
+        g_set_error(err, XENDM_ERROR, ENOTSUP,
+                    "the security model '%s' is none of none, passthrough, mapped-xattr", model);
+        return -ENOTSUP;
+    }
+    dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0) {
+        rc = -errno;
+        g_set_error(err, XENDM_ERROR, -rc, "'%s': %s", path, g_strerror(-rc));
+        return rc;
+    }
+    rc = helper_start(argv, dir, err);
+    close(dir);
+    return rc;
+}
+
+/* By us, or by who may start programs still when we may not any more. */
+static int start_or_ask(const char *path, const char *model, GError **err)
+{
+    int fd = files_serve_tree(path, model);
+
+    if (fd == -ENOSYS) {
+        return p9_start_server(path, model, err);
+    }
+    if (fd < 0) {
+        g_set_error(err, XENDM_ERROR, -fd, "no server can be started for '%s' (model '%s'): %s",
+                    path, model, files_why(-fd));
+    }
+    return fd;
+}
+
+/* ---- what comes ---- */
+
+static void end(struct p9_link *l)
+{
+    g_clear_handle_id(&l->watch, g_source_remove);
+    l->ended = true;
+    l->sent = 0;
+    l->user->ended(l->opaque);
+}
+
+/* 1: an answer; 0: there is none; -1: the server is gone, or mad. */
+static int receive(struct p9_link *l, struct p9_wire *w)
+{
+    ssize_t n = recv(l->socket, w, sizeof(*w), MSG_DONTWAIT);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return 0;
+    }
+    return n == sizeof(*w) && w->slot < P9_SLOTS && (l->sent >> w->slot & 1) &&
+                   w->length >= P9_MESSAGE_MIN && w->length <= l->limit[w->slot]
+               ? 1
+               : -1;
+}
+
+static gboolean readable(gint fd, GIOCondition condition, gpointer opaque)
+{
+    struct p9_link *l = opaque;
+
+    turn_of("9P");
+    for (unsigned i = 0; i < P9_SLOTS; i++) {
+        struct p9_wire w;
+        int rc = receive(l, &w);
+
+        if (rc < 0) {
+            l->watch = 0;
+            end(l);
+            return G_SOURCE_REMOVE;
+        }
+        if (rc == 0) {
+            break;
+        }
+        l->sent &= ~(UINT32_C(1) << w.slot);
+        l->user->answered(l->opaque, w.slot, w.length);
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+/* ---- life ---- */
+
+static struct p9_link *link_new(int socket, int memory, const struct p9_user *user, void *opaque,
+                                GError **err)
+{
+    struct p9_link *l = g_new0(struct p9_link, 1);
+
+    l->user = user;
+    l->opaque = opaque;
+    l->socket = socket;
+    l->memory_fd = memory;
+    l->memory = memory < 0 ? MAP_FAILED
+                           : mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+    if (socket < 0 || l->memory == MAP_FAILED) {
+        int e = errno ? errno : EIO;
+
+        g_set_error(err, XENDM_ERROR, e, "there is no memory to share with the server: %s",
+                    g_strerror(e));
+        l->memory = NULL;
+        p9_link_free(l);
+        return NULL;
+    }
+    l->watch = g_unix_fd_add(socket, G_IO_IN | G_IO_HUP | G_IO_ERR, readable, l);
+    return l;
+}
+
+/* Its size stands: whoever has it cannot take it from under the other. */
+static int make_memory(void)
+{
+    int fd = memfd_create("xendm-p9", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd >= 0 && (ftruncate(fd, (off_t)MEMORY_SIZE) < 0 ||
+                    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+struct p9_link *p9_link_new(const char *path, const char *model, const struct p9_user *user,
+                            void *opaque, GError **err)
+{
+    const struct p9_wire hello = {.slot = P9_WIRE_HELLO, .length = (uint32_t)MEMORY_SIZE};
+    int socket = start_or_ask(path, model, err);
+    struct p9_link *l = socket < 0 ? NULL : link_new(socket, make_memory(), user, opaque, err);
+
+    if (l && one_fd_send(socket, &hello, sizeof(hello), l->memory_fd, 0) != sizeof(hello)) {
+        g_set_error(err, XENDM_ERROR, EPIPE, "the server for '%s' has ended", path);
+        g_clear_pointer(&l, p9_link_free);
+    }
+    return l;
+}
+
+void p9_link_free(struct p9_link *l)
+{
+    if (!l) {
+        return;
+    }
+    g_clear_handle_id(&l->watch, g_source_remove);
+    if (l->memory) {
+        munmap(l->memory, MEMORY_SIZE);
+    }
+    if (l->memory_fd >= 0) {
+        close(l->memory_fd);
+    }
+    if (l->socket >= 0) {
+        close(l->socket);
+    }
+    g_free(l);
+}
+
+/* ---- slots ---- */
+
+int p9_slot_take(struct p9_link *l)
+{
+    uint32_t free_ones = ~l->taken & ((UINT32_C(1) << P9_SLOTS) - 1);
+    int slot = l->ended || !free_ones ? -EBUSY : __builtin_ctz(free_ones);
+
+    l->taken |= slot < 0 ? 0 : UINT32_C(1) << slot;
+    return slot;
+}
+
+void p9_slot_give(struct p9_link *l, unsigned slot)
+{
+    l->taken &= ~(UINT32_C(1) << slot);
+}
+
+uint8_t *p9_slot_memory(struct p9_link *l, unsigned slot)
+{
+    return l->memory + (size_t)slot * P9_SLOT_SIZE;
+}
+
+/* The socket has room for all slots. If it has not, that is no server. */
+void p9_slot_send(struct p9_link *l, unsigned slot, uint32_t length, uint32_t limit)
+{
+    const struct p9_wire w = {.slot = slot,
+                              .length = length,
+                              .limit = CLAMP(limit, P9_LIMIT_MIN, P9_SLOT_SIZE)};
+
+    l->sent |= UINT32_C(1) << slot;
+    l->limit[slot] = w.limit;
+    if (send(l->socket, &w, sizeof(w), MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof(w)) {
+        log_debug(LOG_BACKEND, "9P server: %s", g_strerror(errno));
+        shutdown(l->socket, SHUT_RDWR); /* which is heard of in the loop */
+    }
+}
+
+unsigned p9_in_flight(const struct p9_link *l)
+{
+    return (unsigned)__builtin_popcount(l->sent);
+}
+
+/* ---- live update ---- */
+
+void p9_link_hand_over(const struct p9_link *l, struct handover *to, const char *group)
+{
+    handover_put_fd(to, group, "server", l->socket);
+    handover_put_fd(to, group, "slots", l->memory_fd);
+    handover_put_int(to, group, "taken", l->taken);
+}
+
+struct p9_link *p9_link_take_over(const struct handover *from, const char *group,
+                                  const struct p9_user *user, void *opaque, GError **err)
+{
+    int socket = handover_fd(from, group, "server");
+    struct p9_link *l = link_new(socket, handover_fd(from, group, "slots"), user, opaque, err);
+
+    if (l) {
+        l->taken = (uint32_t)handover_int(from, group, "taken", 0);
+    }
+    return l;
+}
