@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Domain 0's own instance, as xencommons starts it: -daemonize and -pidfile; TAP on stdout."""
+import ctypes.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ import time
 sys.dont_write_bytecode = True     # the source tree stays clean
 SOURCE = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 sys.path.insert(0, os.path.join(SOURCE, "tests/faults"))
-from faults import PATIENCE, RUNNING, XENDM, OurOwn, tap, want     # noqa: E402
+from faults import PATIENCE, RUNNING, XENDM, OurOwn, Skip, tap, until, want     # noqa: E402
 
 STATE = "/local/domain/0/device-model/0/state"
 LINE = ["-xen-domid", "0", "-xen-attach", "-name", "dom0", "-nographic", "-M", "xenpv", "-daemonize", "-monitor", "/dev/null",
@@ -91,4 +93,24 @@ def test_fails(tmp):
     want(done.returncode == 1 and "/nowhere/at/all" in done.stderr, done)
 
 
-sys.exit(tap([test_two, test_killed, test_fails]))
+def test_image(tmp):
+    """A disk of an image format that comes for a boot loader is offered, and taken away."""
+    if not (shutil.which("qemu-img") and shutil.which("qemu-nbd") and ctypes.util.find_library("nbd")):
+        raise Skip("there is no qemu-img, qemu-nbd or libnbd")
+    host, pidfile, path = Host(tmp), tmp + "/dom0.pid", tmp + "/a.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "1M"], check=True)
+    serves(host, pidfile)
+    back, front = "/local/domain/0/backend/qdisk/0/51712", "/local/domain/0/device/vbd/51712"
+    host.xs("write", front + "/state", "1")
+    for key, value in (("frontend", front), ("params", "qcow2:" + path), ("frontend-id", "0"), ("online", "1"), ("type", "qdisk"),
+                       ("mode", "w"), ("device-type", "disk"), ("state", "1")):
+        host.xs("write", back + "/" + key, value)
+    until(lambda: host.xs("read", back + "/state") in ("2", "6"), "the disk is not looked at")
+    want((host.xs("read", back + "/state"), host.xs("read", back + "/sectors")) == ("2", "2048"), "it is", host.xs("ls", back))
+    host.xs("rm", back)
+    until(lambda: subprocess.run(["qemu-img", "info", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                 check=False).returncode == 0, "its image is not free again")
+    ends(pidfile, signal.SIGTERM)
+
+
+sys.exit(tap([test_two, test_killed, test_fails, test_image]))
