@@ -17,6 +17,8 @@
     X(block_qed_class) \
     X(block_vmdk_class) \
     X(block_remote_class) \
+    X(audio_none_class)  /* backends/audio/audio.c */ \
+    X(audio_wav_class)   /* backends/audio/wav.c */ \
     X(chardev_pty_class) /* backends/char/chardev.c, like all that follow */ \
     X(chardev_file_class) \
     X(chardev_pipe_class) \

@@ -44,6 +44,7 @@ enum log_level {
     X(BLOCK, "block") \
     X(NET, "net") \
     X(USB, "usb") \
+    X(AUDIO, "audio") \
     X(PLATFORM, "platform") \
     X(MAPCACHE, "mapcache") \
     X(XENSTORE, "xenstore") \

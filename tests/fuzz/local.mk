@@ -12,7 +12,7 @@ tests_fuzz_fuzz_board_SOURCES = tests/fuzz/fuzz-board.c $(fuzz_driver) $(fuzz_gu
 	hw/classes.c
 tests_fuzz_fuzz_board_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
 tests_fuzz_fuzz_board_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
-tests_fuzz_fuzz_board_LDADD = $(HW_LIBS) libbackendsblob.la libbackendsnet.la libbackends.la libdmupdate.la $(UNIT_LIBS)
+tests_fuzz_fuzz_board_LDADD = $(HW_LIBS) libbackendsaudio.la libbackendsblob.la libbackendsnet.la libbackends.la libdmupdate.la $(UNIT_LIBS)
 
 check_PROGRAMS += tests/fuzz/fuzz-device
 tests_fuzz_fuzz_device_SOURCES = tests/fuzz/fuzz-device.c tests/fuzz/guest-rings.c tests/unit/fake-net.c tests/unit/fake-net.h \
