@@ -242,8 +242,10 @@ static void request_shutdown(struct machine *m, enum hv_shutdown reason)
     if (hv_shutdown(m->hv, reason) < 0) {
         return; /* told by the hypervisor's room; the guest runs on, and may try again */
     }
-    log_info(LOG_CORE,
-             reason == HV_SHUTDOWN_REBOOT ? "the guest resets itself" : "the guest powers off");
+    log_info(LOG_CORE, "%s",
+             reason == HV_SHUTDOWN_REBOOT     ? "the guest resets itself"
+             : reason == HV_SHUTDOWN_WATCHDOG ? "the guest ends by its watchdog"
+                                              : "the guest powers off");
     enter(m, MACHINE_SHUTDOWN);
 }
 
@@ -255,6 +257,11 @@ void machine_request_reset(struct machine *m)
 void machine_request_poweroff(struct machine *m)
 {
     request_shutdown(m, HV_SHUTDOWN_POWEROFF);
+}
+
+void machine_request_watchdog(struct machine *m)
+{
+    request_shutdown(m, HV_SHUTDOWN_WATCHDOG);
 }
 
 void machine_request_suspend(struct machine *m)

@@ -25,6 +25,7 @@
     X(std_vga_class)      /* hw/display/std-vga.c: VGA with Bochs VBE extensions */ \
     X(rtl8139_class)      /* hw/net/rtl8139.c: 10ec:8139 Fast Ethernet, libxl's default NIC */ \
     X(e1000_class)        /* hw/net/e1000.c: 8086:100e Gigabit Ethernet */ \
+    X(ac97_class)         /* hw/audio/ac97.c: 8086:2415 sound */ \
     X(nvme_class)         /* hw/nvme/nvme.c: NVM Express controller */ \
     X(nvme_ns_class)      /* hw/nvme/namespace.c: a namespace of one */ \
     X(usb_uhci_class)     /* hw/usb/uhci.c: PIIX3 USB, two ports */ \
@@ -33,6 +34,7 @@
     X(usb_kbd_class)      /* hw/usb/hid.c: keyboard */ \
     X(usb_hub_class)      /* hw/usb/hub.c: eight ports */ \
     X(usb_storage_class)  /* hw/usb/storage.c: disk */ \
+    X(i6300esb_class)     /* hw/watchdog/i6300esb.c: 8086:25ab watchdog timer */ \
     X(xen_platform_class) /* hw/xen/platform.c: 5853:0001, unplug protocol */ \
     X(xen_pvdevice_class) /* hw/xen/pvdevice.c: 5853:c000, binding for Windows Update drivers */
 

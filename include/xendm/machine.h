@@ -101,6 +101,7 @@ void machine_reset(struct machine *m, enum reset_reason why);
 /* 0xCF9, 0x64/0xFE, port 0x92, ACPI: raises SHUTDOWN_reboot */
 void machine_request_reset(struct machine *m);
 void machine_request_poweroff(struct machine *m);    /* S4/S5 */
+void machine_request_watchdog(struct machine *m);    /* its time was over: SHUTDOWN_watchdog */
 void machine_request_suspend(struct machine *m);     /* S3 */
 int machine_wakeup(struct machine *m, GError **err); /* -EINVAL when not suspended */
 void machine_request_unplug(struct machine *m, unsigned what);

@@ -6,7 +6,7 @@ TESTS += tests/device/test-oracle.py tests/device/test-differential.py
 dist_check_SCRIPTS += tests/device/test-oracle.py tests/device/test-differential.py tests/device/differential
 EXTRA_DIST += tests/device/accesses.py tests/device/cirrus_accesses.py tests/device/known_differences.py $(device_scripts)
 device_scripts = \
-    tests/device/ahci.xds \
+    tests/device/ac97.xds tests/device/ahci.xds tests/device/i6300esb.xds \
     tests/device/atapi.xds tests/device/backends.xds tests/device/cirrus.xds tests/device/cmos.xds tests/device/fw-cfg.xds tests/device/i8042.xds \
     tests/device/i8257.xds tests/device/ide.xds tests/device/nvme.xds tests/device/pci-host.xds tests/device/pirq.xds \
     tests/device/platform.xds tests/device/pm.xds tests/device/pv-kbd.xds tests/device/pv-qdisk.xds tests/device/reset-port92.xds tests/device/reset.xds \

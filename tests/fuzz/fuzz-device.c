@@ -78,6 +78,10 @@ static const struct target targets[] = {
       {&ide_cd_class, .block = 1, .bus = "ahci.1"},
       {&ide_cd_class, .block = 2, .bus = "ahci.2"}},
      {guest_ahci, guest_ahci, guest_ahci, guest_disk, guest_disk, guest_medium}},
+    {"ac97", {{&ac97_class, PCI_DEVFN(4, 0)}}, {guest_ac97, guest_ac97}},
+    {"i6300esb",
+     {{&i6300esb_class, PCI_DEVFN(4, 0), .settings = {"action=none"}}},
+     {guest_i6300esb}},
     {"vga",
      {{&std_vga_class, .settings = {"vgamem_mb=1"}}},
      {guest_vga, guest_vga, guest_vbe, look_seldom}},
@@ -131,10 +135,10 @@ static const struct target targets[] = {
       {&std_vga_class, .settings = {"vgamem_mb=1"}}}},
 };
 
-const char *const fuzz_targets[] = {"ide-disk", "ide-cd",   "ahci",     "vga",   "cirrus",
-                                    "serial",   "i8042",    "piix4-pm", "pci",   "cmos",
-                                    "fw_cfg",   "i8257",    "rtl8139",  "e1000", "usb",
-                                    "nvme",     "platform", "state",    NULL};
+const char *const fuzz_targets[] = {"ide-disk", "ide-cd", "ahci",    "ac97",     "i6300esb", "vga",
+                                    "cirrus",   "serial", "i8042",   "piix4-pm", "pci",      "cmos",
+                                    "fw_cfg",   "i8257",  "rtl8139", "e1000",    "usb",      "nvme",
+                                    "platform", "state",  NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {

@@ -260,6 +260,51 @@ void guest_ahci(struct fuzz_guest *g)
     aspace_write(g->m->mmio, port + 0x38, 1u << slot, 4);
 }
 
+/* ---- sound, watchdog ---- */
+
+#define AC97_LIST 0x10000u
+
+/* A ring of buffers of some lengths, then one of the three engines begins or goes on. */
+void guest_ac97(struct fuzz_guest *g)
+{
+    uint64_t master = guest_bar(g->m, PCI_DEVFN(4, 0), 1);
+    unsigned how = fuzz_u8(&g->in), n = 1 + fuzz_u8(&g->in) % 32;
+    uint64_t engine = master + 16 * (how % 3);
+
+    if (master == PCI_BAR_UNMAPPED) {
+        return;
+    }
+    for (unsigned i = 0; i < n && (how & 0x20); i++) {
+        uint8_t d[8];
+
+        store_le32(d, (uint32_t)guest_some_memory(g));
+        store_le32(d + 4, fuzz_u8(&g->in) | (uint32_t)fuzz_u8(&g->in) << 24);
+        guestmem_write(g->m->memory, AC97_LIST + 8 * i, d, sizeof(d));
+    }
+    if (how & 0x40) {
+        aspace_write(g->m->pio, engine + 11, 2, 1);
+    }
+    aspace_write(g->m->pio, engine, AC97_LIST, 4);
+    aspace_write(g->m->pio, engine + 5, n - 1, 1);
+    aspace_write(g->m->pio, engine + 11, 0x1d, 1);
+}
+
+/* The two writes, then any third. */
+void guest_i6300esb(struct fuzz_guest *g)
+{
+    uint64_t bar = guest_bar(g->m, PCI_DEVFN(4, 0), 0);
+    unsigned how = fuzz_u8(&g->in);
+
+    if (bar == PCI_BAR_UNMAPPED) {
+        return;
+    }
+    aspace_write(g->m->mmio, bar + 12, 0x80, 2);
+    aspace_write(g->m->mmio, bar + 12, 0x86, 2);
+    aspace_write(g->m->mmio, bar + (how & 12), fuzz_uint(&g->in, 4), 4);
+    pci_config_write(g->m->pci, PCI_DEVFN(4, 0), 0x60, how >> 4 & 4, 2);
+    pci_config_write(g->m->pci, PCI_DEVFN(4, 0), 0x68, how & 6, 1);
+}
+
 /* The words of some sectors, either way. */
 void guest_data(struct fuzz_guest *g)
 {

@@ -63,6 +63,8 @@ void guest_data(struct fuzz_guest *g);
 void guest_trim(struct fuzz_guest *g);
 void guest_bus_master(struct fuzz_guest *g);
 void guest_ahci(struct fuzz_guest *g);
+void guest_ac97(struct fuzz_guest *g);
+void guest_i6300esb(struct fuzz_guest *g);
 void guest_vbe(struct fuzz_guest *g);
 void guest_vga(struct fuzz_guest *g);
 void guest_cirrus(struct fuzz_guest *g);

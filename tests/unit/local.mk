@@ -15,3 +15,5 @@ include tests/unit/backends.mk
 include tests/unit/net.mk
 include tests/unit/nvme.mk
 include tests/unit/pv.mk
+include tests/unit/audio.mk
+include tests/unit/watchdog.mk
