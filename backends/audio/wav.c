@@ -17,6 +17,7 @@
 #include <xendm/bytes.h>
 #include <xendm/error.h>
 #include <xendm/facts.h>
+#include <xendm/file-size.h>
 #include <xendm/handover.h>
 #include <xendm/log.h>
 
@@ -123,6 +124,7 @@ static int open_file(struct wav *w, GError **err)
         close(w->fd);
         return refuse(w, err, error);
     }
+    file_size_allow((uint64_t)HEADER + BYTES_MAX);
     return 0;
 }
 
