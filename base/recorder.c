@@ -4,6 +4,7 @@
  * writes with write(2), because it runs in fatal signal handlers too.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -15,6 +16,7 @@
 static struct recorder own;
 struct recorder *recorder = &own;
 bool recorder_payload;
+static char kept_in[64]; /* "": nowhere */
 
 static const char *const kind_names[RECORDER_KIND_COUNT] = {
 #define X(e, n) [REC_##e] = n,
@@ -48,8 +50,9 @@ void recorder_init(void)
     recorder->start_ns = (uint64_t)host_now_ns();
 }
 
-void recorder_use(struct recorder *where)
+void recorder_use(struct recorder *where, const char *file)
 {
+    snprintf(kept_in, sizeof(kept_in), "%s", file ? file : "");
     if (where) {
         memcpy(where, recorder, sizeof(*where));
         recorder = where;
@@ -150,6 +153,22 @@ void recorder_dump(int fd, unsigned max)
     for (uint64_t i = end - count; i < end; i++) {
         dump_entry(fd, &recorder->entry[i % RECORDER_SIZE], now, ns_per_count);
     }
+}
+
+#define LAST_ENTRIES 32
+
+void recorder_last_words(int fd)
+{
+    struct line l = {.len = 0};
+
+    if (kept_in[0] == '\0') {
+        recorder_dump(fd, 0);
+        return;
+    }
+    line_text(&l, "the flight recorder is kept: xendmctl recorder ");
+    line_text(&l, kept_in);
+    line_end(&l, fd);
+    recorder_dump(fd, LAST_ENTRIES);
 }
 
 void recorder_assert_failed(const char *what, const char *file, int line)

@@ -59,7 +59,7 @@ static void fatal_signal(int number)
     ssize_t ignored = write(STDERR_FILENO, text, sizeof(text) - 1);
 
     (void)ignored;
-    recorder_dump(STDERR_FILENO, 0);
+    recorder_last_words(STDERR_FILENO);
     raise(number);
 }
 

@@ -77,7 +77,9 @@ static void request_end(struct block_queue *q, struct block_request *req, int er
 {
     struct block *b = q->b;
 
-    recorder_note(REC_BLOCK_DONE, (uint32_t)-error, req->offset, req->length);
+    recorder_note(REC_BLOCK_DONE,
+                  ((uint32_t)-error & RECORDER_BLOCK_MASK) | b->number << RECORDER_DRIVE_SHIFT,
+                  req->offset, req->length);
     b->in_flight--;
     b->progress = host_now_ns();
     q->in_flight--;
@@ -251,7 +253,7 @@ void block_submit(struct block_queue *q, struct block_request *req)
 {
     struct block *b = q->b;
 
-    recorder_note(REC_BLOCK, req->op, req->offset, req->length);
+    recorder_note(REC_BLOCK, req->op | b->number << RECORDER_DRIVE_SHIFT, req->offset, req->length);
     req->driver[0] = req->driver[2] = NULL;
     req->driver[3] = q;
     if (b->in_flight == 0) {
@@ -434,7 +436,10 @@ static void medium_out(struct block *b)
 
 int block_start(struct block *b, const struct block_options *options, GError **err)
 {
+    static uint16_t drives;
+
     refused_start();
+    b->number = ++drives;
     b->active = !options->inactive;
     b->read_only = options->read_only;
     b->listeners = g_array_new(FALSE, FALSE, sizeof(struct listening));

@@ -172,6 +172,7 @@ static void describe_drive(const struct backend *backend, struct facts *to)
     fact_int(to, "bytes", (int64_t)block_size(b));
     fact_bool(to, "read-only", block_read_only(b));
     fact_bool(to, "active", block_active(b));
+    fact_int(to, "number", b->number);
     fact_int(to, "in flight", b->in_flight);
     if (b->in_flight > 0) {
         fact_int(to, "silent since", b->progress);

@@ -15,6 +15,7 @@ struct block {
     struct block_medium *m;
     bool active;            /* of the next medium */
     bool kept, eject_waits; /* block_keep() */
+    uint32_t number;        /* in the flight recorder: 16 bits */
     unsigned in_flight;
     int64_t progress;  /* CLOCK_MONOTONIC, ns: the last answer, or when the first was asked */
     GArray *listeners; /* struct listening */

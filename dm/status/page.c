@@ -183,18 +183,20 @@ int status_fd(const struct status *status)
 
 void status_serve(struct status *s, void (*collect)(void *opaque, struct facts *to), void *opaque)
 {
+    g_autofree char *file = NULL;
     struct status_page *page;
 
     if (!s) {
         return;
     }
     page = s->page;
+    file = g_strdup_printf("%s/%u", status_directory(), page->domid);
     s->collect = collect;
     s->opaque = opaque;
     page->pid = getpid();
     page->since = (uint64_t)host_clock_ns(CLOCK_REALTIME);
     g_strlcpy(page->version, VERSION, sizeof(page->version));
-    recorder_use(&page->recorder);
+    recorder_use(&page->recorder, file);
     turn_publish(&page->turn);
     memcpy(page->magic, STATUS_MAGIC, sizeof(page->magic));
 }
@@ -221,6 +223,7 @@ static void write_facts(struct status *s, int64_t now)
     memcpy(page->facts, json, length);
     page->length = (uint32_t)length;
     page->when = (uint64_t)now;
+    page->count = recorder_time();
     __atomic_store_n(&page->sequence, page->sequence + 1, __ATOMIC_SEQ_CST);
 }
 
@@ -248,7 +251,7 @@ void status_close(struct status *s, bool finished)
         return;
     }
     if (s->collect) {
-        recorder_use(NULL);
+        recorder_use(NULL, NULL);
         turn_publish(NULL);
         s->page->finished = finished;
     } else if (!s->adopted) {

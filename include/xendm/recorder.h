@@ -35,8 +35,8 @@
     X(MSI, "msi")               /* a: address, b: data */ \
     X(DMA_READ, "dma-read")     /* a: guest address, b: length; aux: 0 or errno */ \
     X(DMA_WRITE, "dma-write")   /* a: guest address, b: length; aux: 0 or errno */ \
-    X(BLOCK, "block")           /* aux: operation, a: offset, b: length */ \
-    X(BLOCK_DONE, "block-done") /* aux: errno, a: offset, b: length */ \
+    X(BLOCK, "block")           /* aux: operation | drive << 16, a: offset, b: length */ \
+    X(BLOCK_DONE, "block-done") /* aux: errno | drive << 16, a: offset, b: length */ \
     X(QMP, "qmp")               /* aux: connection, a: id, b: 0 command, 1 reply, 2 error */ \
     X(RESET, "reset")           /* a: why */ \
     X(LIFE, "life")             /* a: new run state, b: old run state */
@@ -49,6 +49,10 @@ enum recorder_kind {
 };
 
 const char *recorder_kind_name(uint32_t kind); /* "?" of one that is none */
+
+/* Of a disk request's aux; the drive's number is a fact of it. */
+#define RECORDER_BLOCK_MASK 0xffffu
+#define RECORDER_DRIVE_SHIFT 16
 
 #define RECORDER_SIZE 4096u /* entries; a power of two */
 
@@ -69,8 +73,11 @@ struct recorder {
 
 extern struct recorder *recorder;
 
-/* From now on it is there, with what it has; NULL: in this process's own memory again, empty. */
-void recorder_use(struct recorder *where);
+/*
+ * From now on it is there, with what it has, and stays in `file` if the process dies; NULL: in this
+ * process's own memory again, empty.
+ */
+void recorder_use(struct recorder *where, const char *file);
 
 /* in aux, of an access whose value was left out */
 #define RECORDER_NO_VALUE (UINT32_C(1) << 31)
@@ -103,6 +110,9 @@ void recorder_init(void);
 
 /* Writes the newest `max` entries (0: all) as text to `fd`, oldest first. Async-signal-safe. */
 void recorder_dump(int fd, unsigned max);
+
+/* When the process dies: all of it, or where it is kept and the last entries. Async-signal-safe. */
+void recorder_last_words(int fd);
 
 /*
  * "We have a bug": writes the message and the recorder to stderr and aborts. Never reachable by

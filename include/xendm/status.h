@@ -42,7 +42,8 @@ struct status_page {
     struct turn_now turn;
     /* JSON, an object: each member a group of facts (facts.h). Odd sequence: being written. */
     uint32_t sequence, length;
-    uint64_t when; /* CLOCK_MONOTONIC, ns */
+    uint64_t when;  /* CLOCK_MONOTONIC, ns */
+    uint64_t count; /* recorder_time() at the same moment: the rate of the recorder's times */
     char facts[STATUS_FACTS_MAX];
     struct recorder recorder;
 };

@@ -4,13 +4,14 @@
 more in test-hangs.py. TAP."""
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
-import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import PATIENCE, Disk, Hanging, Machine, ctl, image, tap, until, want
+from faults import PATIENCE, Disk, Machine, ctl, image, tap, until, want
 from client import CTL
 
 PAGE_SIZE_AT = 8        # offsets of struct status_page
@@ -54,7 +55,31 @@ def test_recorder(tmp):
     want(Disk(m.cpu).dma(7)[:2] == (0x50, 0), "a read")
     text = ctl(m, "recorder", "1", "--latencies")
     want(", 0 without" in text and "less than" in text, text)
-    m.end()
+    m.cpu.do("outb 0x3f8 0x53")
+    text = ctl(m, "recorder", "1", "--address", "0x3f8")
+    want("not kept  serial0" in text and "0x53" not in text, "a character", text)
+    requests = ctl(m, "recorder", "1", "--requests", "--device", "ide0-hd0").splitlines()
+    want(any("ide0-hd0     read    0xe00, 4096 bytes: done after" in line for line in requests), requests)
+    text = ctl(m, "recorder", "1", "--device", "cmos")
+    want(len(text.splitlines()) == 1 and "cmos" in text, text)
+    want(ctl(m, "recorder", "1", "--ago", "1000-900") == "" and len(ctl(m, "recorder", "1", "--ago", "900").splitlines()) > 10, "by time")
+    text = ctl(m, "recorder", "1", "--count", "device")
+    want(re.search(r"^ +[0-9]+ +[0-9.]+ %  piix3-ide$", text, re.M) and re.search(r"^ +1 +[0-9.]+ %  cmos$", text, re.M), text)
+    trace = json.loads(ctl(m, "recorder", "1", "--perfetto"))["traceEvents"]
+    ends = {(e["ph"], e["id"]) for e in trace if e.get("cat") == "block"}
+    want(("b", 0) in ends and ("e", 0) in ends and all("ts" in e and "pid" in e and "tid" in e for e in trace), trace[:5])
+    want(any(e["ph"] == "C" and e["name"] == "interrupt line 14" for e in trace), "the interrupt line")
+    shutil.copy(m.dir + "/1", tmp + "/before")
+    want(ctl(m, "recorder", tmp + "/before", "--diff", "1").endswith("entries are the same\n"), "no difference")
+    m.cpu.do("outb 0x70 0x3b")
+    text = ctl(m, "recorder", tmp + "/before", "--diff", "1", status=1)
+    want(text.count("\n") == 2 and text.splitlines()[1].startswith("+ pio-write") and text.endswith("0x3b  cmos\n"), text)
+    pid = m.pid()
+    os.kill(pid, signal.SIGSEGV)
+    m.await_log("the flight recorder is kept: xendmctl recorder %s/1" % m.dir)
+    until(lambda: "gone" in ctl(m, "status"), "its end")
+    want("0x3b" in ctl(m, "recorder", m.dir + "/1", "--last", "1"), "what it did last")
+    m.kill()
 
 
 def test_lies(tmp):
@@ -67,7 +92,7 @@ def test_lies(tmp):
     m.end()
     at = good.index(b'{"machine"')
     pages = [b"", good[:100], bytes(len(good)), good + b"x", b"\xff" * len(good)]
-    for offset, value in ((PAGE_SIZE_AT, b"\xff" * 4), (at - 12, b"\xff" * 4), (at - 16, b"\x01\0\0\0"), (at, b"[[[["), (at, b"\xff\xfe"),
+    for offset, value in ((PAGE_SIZE_AT, b"\xff" * 4), (at - 20, b"\xff" * 4), (at - 24, b"\x01\0\0\0"), (at, b"[[[["), (at, b"\xff\xfe"),
                           (at, b'{"machine": 7}'), (at, b'{"machine": {"state": "\x1b[2J"'), (24, b"\x1b[2J\n\xff" * 20)):
         pages.append(good[:offset] + value + good[offset + len(value):])
     pages.append(good[:at + 65536] + b"\xff" * (len(good) - at - 65536))

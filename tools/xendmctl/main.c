@@ -18,7 +18,9 @@ static const struct {
     {"top", NULL, "[-n ROUNDS]", top_main},
     {"metrics", NULL, "", metrics_main},
     {"recorder", NULL,
-     "GUEST|FILE [--kind KIND] [--address FROM[-TO]] [--vcpu N] [--last N] [--latencies]",
+     "GUEST|FILE [--kind KIND] [--device ID] [--address FROM[-TO]] [--vcpu N] [--ago S[-S]]\n"
+     "           [--last N] [--requests | --latencies | --count kind|device|address|vcpu |\n"
+     "           --perfetto | --diff GUEST|FILE]",
      recorder_main},
     {"state", "show", "FILE", state_show},
     {"state", "diff", "FILE FILE", state_diff},

@@ -221,14 +221,21 @@ uint64_t page_recorder_first(const struct page *page)
     return end > RECORDER_SIZE ? end - RECORDER_SIZE : 0;
 }
 
+/*
+ * Two readings of both clocks are in the page, so that it can be of a daemon that is gone, or of
+ * another host: there, times count back from the newest entry.
+ */
 double page_ago_us(const struct page *page, const struct recorder_entry *e)
 {
     const struct recorder *r = &page->raw.recorder;
-    uint64_t counted = page->read_count - r->start_count;
+    uint64_t counted = page->raw.count - r->start_count, now = page->read_count;
     double ns_per_count =
-        counted ? (double)(page->read_at - (int64_t)r->start_ns) / (double)counted : 1;
+        counted ? (double)(int64_t)(page->raw.when - r->start_ns) / (double)counted : 1;
 
-    return (double)(int64_t)(page->read_count - e->when) * ns_per_count / 1000;
+    if (!page->served && r->next > 0) {
+        now = r->entry[(r->next - 1) % RECORDER_SIZE].when;
+    }
+    return (double)(int64_t)(now - e->when) * ns_per_count / 1000;
 }
 
 /* "ports 0x1f0-0x1f7", "function 0x9": see dm/status/topics.c. */
