@@ -12,6 +12,7 @@
 #include <xendm/error.h>
 #include <xendm/host-time.h>
 #include <xendm/log.h>
+#include <xendm/probe.h>
 #include <xendm/recorder.h>
 #include <xendm/turn.h>
 
@@ -80,6 +81,7 @@ static void request_end(struct block_queue *q, struct block_request *req, int er
     recorder_note(REC_BLOCK_DONE,
                   ((uint32_t)-error & RECORDER_BLOCK_MASK) | b->number << RECORDER_DRIVE_SHIFT,
                   req->offset, req->length);
+    PROBE4(block_done, req, b->number, req->op, error);
     b->in_flight--;
     b->progress = host_now_ns();
     q->in_flight--;
@@ -254,6 +256,7 @@ void block_submit(struct block_queue *q, struct block_request *req)
     struct block *b = q->b;
 
     recorder_note(REC_BLOCK, req->op | b->number << RECORDER_DRIVE_SHIFT, req->offset, req->length);
+    PROBE5(block, req, b->number, req->op, req->offset, req->length);
     req->driver[0] = req->driver[2] = NULL;
     req->driver[3] = q;
     if (b->in_flight == 0) {

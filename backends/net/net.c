@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <xendm/facts.h>
+#include <xendm/probe.h>
 #include <xendm/turn.h>
 
 #include "net.h"
@@ -144,6 +145,7 @@ bool net_deliver(struct net *n, const uint8_t *frame, size_t len, const struct n
         return false;
     }
     if (n->device->receive(n->opaque, frame, len, o)) {
+        PROBE2(net_receive, n, len);
         n->stats.rx_frames++;
         n->stats.rx_bytes += len;
     } else {
@@ -220,6 +222,7 @@ int net_send(struct net *n, const struct iovec *iov, unsigned niov, const struct
         n->stats.tx_dropped++;
         return error == -EINVAL ? error : 0;
     }
+    PROBE2(net_send, n, len);
     n->stats.tx_frames++;
     n->stats.tx_bytes += len;
     return 0;

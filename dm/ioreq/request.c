@@ -17,6 +17,7 @@
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
+#include <xendm/probe.h>
 #include <xendm/recorder.h>
 
 #include "request.h"
@@ -598,6 +599,7 @@ static void note_access(struct ioreq_core *core, enum recorder_kind kind, uint32
         value = 0;
     }
     recorder_note(kind, aux, recorder_address(r), value);
+    PROBE5(access, kind, aux >> 8 & 0xffff, recorder_address(r), r->size, value);
 }
 
 /*

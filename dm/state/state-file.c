@@ -9,6 +9,7 @@
 
 #include <xendm/error.h>
 #include <xendm/log.h>
+#include <xendm/probe.h>
 
 #include "state.h"
 
@@ -55,6 +56,7 @@ int state_file_load(struct machine *m, int fd, GError **err)
         g_prefix_error(err, "the saved state is refused: ");
         return -1;
     }
+    PROBE1(restored, stream->len);
     log_info(LOG_STATE, "restored from %u bytes", stream->len);
     return 0;
 }
@@ -115,6 +117,7 @@ int state_file_save(struct machine *m, int fd, GError **err)
         }
         done += (size_t)n;
     }
+    PROBE1(saved, stream->len);
     log_info(LOG_STATE, "saved %u bytes", stream->len);
     return 0;
 }

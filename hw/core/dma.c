@@ -5,6 +5,7 @@
 #include <xendm/device.h>
 #include <xendm/dma.h>
 #include <xendm/machine.h>
+#include <xendm/probe.h>
 #include <xendm/recorder.h>
 
 #include "core.h"
@@ -32,6 +33,7 @@ int dma_note(struct device *dev, enum dma_direction direction, uint64_t gpa, siz
 
     recorder_note(direction == DMA_TO_DEVICE ? REC_DMA_READ : REC_DMA_WRITE,
                   rc < 0 ? (uint32_t)-rc : 0, gpa, len);
+    PROBE4(dma, direction, gpa, len, rc);
     if (rc < 0) {
         c->refused++;
     } else if (direction == DMA_TO_DEVICE) {

@@ -6,6 +6,7 @@
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
+#include <xendm/probe.h>
 #include <xendm/recorder.h>
 
 #include "core.h"
@@ -40,6 +41,7 @@ static void isa_irq_changed(void *opaque, unsigned number, bool level)
     struct machine *m = opaque;
 
     recorder_note(REC_IRQ, level, number, 0);
+    PROBE3(interrupt, 0, number, level);
     hv_isa_irq_set(m->hv, number, level);
 }
 
@@ -123,6 +125,7 @@ static void set_state(struct machine *m, enum machine_state now)
     }
     m->state = now;
     recorder_note(REC_LIFE, 0, now, before);
+    PROBE2(state, now, before);
     if (m->events && m->events->state_changed) {
         m->events->state_changed(m->events_opaque, now, before);
     }

@@ -12,6 +12,7 @@
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
+#include <xendm/probe.h>
 #include <xendm/recorder.h>
 
 #include "core.h"
@@ -24,6 +25,7 @@
 static void message(struct pci_device *pci, uint64_t address, uint32_t data)
 {
     recorder_note(REC_MSI, 0, address, data);
+    PROBE2(msi, address, data);
     hv_msi_inject(pci->dev.machine->hv, address, data);
 }
 

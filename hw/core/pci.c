@@ -22,6 +22,7 @@
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
+#include <xendm/probe.h>
 #include <xendm/recorder.h>
 
 #include "core.h"
@@ -57,6 +58,7 @@ static void intx_changed(void *opaque, unsigned number, bool level)
     struct pci_bus *bus = opaque;
 
     recorder_note(REC_IRQ, level, number, 1);
+    PROBE3(interrupt, 1, number, level);
     hv_pci_intx_set(bus->machine->hv, number / PINS, number % PINS, level);
 }
 

@@ -16,8 +16,8 @@ ROOT = os.path.abspath(os.environ.get("XENDM_SRCDIR", os.path.join(os.path.dirna
 FILE = os.path.join(ROOT, "tools/xendmctl/completion/xendmctl")
 # The words typed, the last one being completed; what is offered. 7 and 12 are domains, "a file" and "b" are here.
 CASES = (
-    (("",), ("state", "update", "--help")),
-    (("st",), ("state",)),
+    (("",), ("status", "why", "top", "metrics", "recorder", "gdb", "state", "update", "--help")),
+    (("st",), ("status", "state")),
     (("state", ""), ("show", "diff", "extract")),
     (("state", "s"), ("show",)),
     (("state", "show", ""), ("a file", "b")),

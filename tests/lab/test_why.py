@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""xendmctl why, where it needs a real Xen: what vCPUs do, how guests end, interrupts, who of the toolstack is at work."""
+"""xendmctl why and gdb, where they need a real Xen: what vCPUs do, how guests end, who of the toolstack is at work; a debugger
+in firmware, boot sector and kernel."""
 
+from debugger import session
 from labkit.suite import life
 from moving import CTL, put_ctl
 
@@ -15,6 +17,12 @@ STEPS = [
     "xenstored is stopped by a signal",
     "Debian's kernel is well, idle",
     "Debian's kernel, while a program computes, is well",
+]
+GDB = [
+    "gdb in SeaBIOS, from its first instruction in real mode",
+    "gdb in a boot sector: a breakpoint, a step, its registers",
+    "gdb in Debian's kernel: a breakpoint in a system call",
+    "the guest goes on when gdb has gone",
 ]
 # cli; spins at 7c01 | halts at 7c02 | loads an interrupt table of no size, and breaks
 SPINS, HALTS, FAULTS = b"\xfa\xeb\xfe", b"\xfa\xf4\xeb\xfd", b"\xfa\x0f\x01\x1e\x10\x7c\xcc".ljust(16, b"\0") + bytes(6)
@@ -39,7 +47,7 @@ def until(t, guest, pattern, timeout=60):
     return last
 
 
-def with_sector(t, name, code, **more):
+def with_sector(t, name, code, paused=False, **more):
     """A guest of one sector, if there is one."""
     path = "/root/%s.img" % name
     if code is not None:
@@ -48,7 +56,11 @@ def with_sector(t, name, code, **more):
         t.box.run("cp /share/%s.img %s && truncate -s 1M %s" % (name, path, path))
         more["disks"] = ["format=raw,vdev=hda,access=rw,backendtype=qdisk,target=%s" % path]
     guest = t.guest(name, media=None, serial="file", memory=64, **more)
-    guest.create()
+    if paused:
+        guest.prepare()
+        t.box.run("xl create -p /share/guest/%s.cfg" % name, 120)
+    else:
+        guest.create()
     return guest
 
 
@@ -110,3 +122,36 @@ def life_why(t):
         guest.cmd("(while :; do :; done) & sleep 1")
         said = until(t, guest, "well: nothing that can be seen from here keeps it from going on")
         t.match("\n".join(said), "vCPU 0 (computes|runs now and then)")
+
+
+@life("gdb", GDB, memory=512)
+def life_gdb(t):
+    """A guest of one sector that was not started yet, and Debian's kernel."""
+    put_ctl(t.box)
+    with t.step(GDB[0]):
+        guest = with_sector(t, "bare", SPINS, paused=True)
+        said = session(t, guest, 16, "hbreak *0xffff0", "continue", 'printf "first %x:%x\\n", $cs, $ip', "x/i $pc", "stepi",
+                       'printf "then %x\\n", $eip', "monitor vcpus")
+        t.match(said, r"first f000:fff0\n=> 0xffff0:\s+ljmp\s+\$?0xf000,\$?0xe05b")
+        t.match(said, r"then fe05b\n.*real mode, f000:e05b")
+    with t.step(GDB[1]):
+        said = session(t, guest, 16, "hbreak *0x7c00", "continue", "delete", "x/2i $pc", "stepi", 'printf "then %x, flags %x\\n", $eip, $eflags')
+        t.match(said, r"=> 0x7c00:\s+cli\s*\n\s+0x7c01:\s+jmp\s+0x7c01")
+        t.match(said, r"then 7c01, flags [0-9a-f]*[02468ace][0-9a-f]{2}$|then 7c01")
+        t.box.run("xl unpause bare")
+        until(t, guest, "vCPU 0 spins at 0000:7c01 in real mode, code eb fe")
+        guest.destroy()
+    with t.step(GDB[2], vital=True):
+        guest = t.guest("kernel")
+        guest.create()
+        guest.wait_for("LAB serve", 400)
+        place = int(guest.cmd("grep ' [tT] __x64_sys_getppid$' /proc/kallsyms").split()[0], 16)
+        number = guest.begin("sleep 20; sh -c 'echo parent $PPID'")
+        said = session(t, guest, 64, "info threads", "break *0x%x" % place, "continue", "delete", 'printf "at %lx, cr0 %lx\\n", $rip, $cr0',
+                       "x/3i $pc")
+        t.match(said, "at %x, cr0 8005003[0-9a-f]" % place)
+        t.match(said, r"Thread 1 \(vCPU 0, 64-bit mode\)")
+    with t.step(GDB[3]):
+        t.match(guest.finish(number, 120)[1], "parent [0-9]+")
+        t.equal(guest.cmd("echo it goes on"), "it goes on")
+        until(t, guest, "kernel: nothing that can be seen from here keeps it from going on")

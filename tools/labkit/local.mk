@@ -11,4 +11,4 @@ EXTRA_DIST += tools/build tools/check tools/demo tools/install-packages tools/la
     tools/labkit/guest/initrd-init tools/labkit/guest/lab.sh tools/labkit/guest/profile tools/labkit/guest/com1.S tools/labkit/guest/reads.S \
     tools/labkit/guest/tiny.S tools/labkit/kmods.py tools/labkit/packages.py tools/labkit/png.py tools/labkit/release.py \
     tools/labkit/suite.py tools/labkit/util.py
-EXTRA_DIST += tests/lab/server.py tests/lab/test_ahci.py tests/lab/test_installer.py tests/lab/test_xenpv.py
+EXTRA_DIST += tests/lab/debugger.py tests/lab/test_why.py tests/lab/server.py tests/lab/test_ahci.py tests/lab/test_installer.py tests/lab/test_xenpv.py

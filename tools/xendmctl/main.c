@@ -22,6 +22,7 @@ static const struct {
      "           [--last N] [--requests | --latencies | --count kind|device|address|vcpu |\n"
      "           --perfetto | --diff GUEST|FILE]",
      recorder_main},
+    {"gdb", NULL, "GUEST [--port PORT] [--bits 16|32|64]", gdb_main},
     {"state", "show", "FILE", state_show},
     {"state", "diff", "FILE FILE", state_diff},
     {"state", "extract", "XL-SAVE-FILE FILE", state_extract},

@@ -65,5 +65,6 @@ int top_main(int argc, char **argv);
 int metrics_main(int argc, char **argv);
 int recorder_main(int argc, char **argv);
 int why_main(int argc, char **argv);
+int gdb_main(int argc, char **argv);
 
 #endif

@@ -148,6 +148,7 @@ static bool execute(struct domain *d, struct cpu *cpu)
     bool trap = cpu->step || (r->rflags & FLAG_TF);
     const uint8_t *at = code(d, r->cs_base + r->rip);
 
+    cpu->time++;
     switch (at ? *at : 0) {
     case 0x90: /* nop */
         r->rip++;
