@@ -105,7 +105,7 @@ void pci_cap_add_msix(struct pci_device *pci, uint8_t offset, unsigned vectors, 
 
     XENDM_ASSERT(vectors >= 1 && vectors <= MSIX_VECTORS_MAX && bar < PCI_BAR_COUNT &&
                  !pci->msix_table);
-    XENDM_ASSERT(b->size && pci->dev.class->pci->bar[bar].type != PCI_BAR_IO);
+    XENDM_ASSERT(b->size && b->type != PCI_BAR_IO);
     XENDM_ASSERT(table % 8 == 0 && pba % 8 == 0);
     XENDM_ASSERT(table + (uint64_t)vectors * MSIX_ENTRY_SIZE <= b->size &&
                  pba + pba_bytes <= b->size);

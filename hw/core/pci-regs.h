@@ -49,12 +49,21 @@ enum {
 #define PCI_CAP_PM 0x01
 #define PCI_CAP_MSI 0x05
 #define PCI_CAP_MSIX 0x11
+#define PCI_CAP_AF 0x13
 
 /* Offsets in the capabilities. */
 #define PCI_PM_CONTROL 4u
 #define PCI_PM_STATE_MASK 0x03
 #define PCI_PM_D3 3u
 #define PCI_PM_NO_SOFT_RESET 0x08
+#define PCI_AF_LENGTH 2u
+#define PCI_AF_OFFERS 3u
+#define PCI_AF_PENDING_FLR 0x03 /* transactions pending, function level reset */
+#define PCI_AF_CONTROL 4u
+#define PCI_AF_INITIATE 0x01
+#define PCI_AF_STATUS 5u
+#define PCI_AF_PENDING 0x01
+#define PCI_AF_SIZE 6u
 #define PCI_MSI_CONTROL 2u
 #define PCI_MSI_ENABLE 0x0001
 #define PCI_MSI_CAPABLE_SHIFT 1

@@ -205,7 +205,7 @@ static inline enum pci_bar_type bar_type(const struct pci_device *pci, unsigned 
     if (bar == PCI_BAR_ROM) {
         return pci->bar[bar].size ? PCI_BAR_MEM32 : PCI_BAR_NONE;
     }
-    return bar_info(pci, bar)->type;
+    return pci->bar[bar].type;
 }
 
 static inline struct aspace *bar_space(const struct pci_device *pci, unsigned bar)
@@ -243,6 +243,23 @@ static void bar_add_registers(struct pci_device *pci, unsigned bar)
     b->bank = g_new0(struct reg_bank, 1);
     reg_bank_init(b->bank, block, &pci->dev);
     region_init(&b->region, block->name, &reg_ops, b->bank, b->size);
+}
+
+void pci_bar_set_type(struct pci_device *pci, unsigned bar, enum pci_bar_type type,
+                      bool prefetchable)
+{
+    static const uint8_t bits[] = {
+        [PCI_BAR_IO] = PCI_BAR_SPACE_IO, [PCI_BAR_MEM32] = 0, [PCI_BAR_MEM64] = PCI_BAR_TYPE_64};
+    bool prefetched = prefetchable && type != PCI_BAR_IO;
+
+    XENDM_ASSERT(bar < PCI_BAR_COUNT && type != PCI_BAR_NONE && pci->dev.phase == DEVICE_NEW &&
+                 pci->bar[bar].size == 0);
+    XENDM_ASSERT(bar == 0 || pci->bar[bar - 1].type != PCI_BAR_MEM64);
+    XENDM_ASSERT(type != PCI_BAR_MEM64 ||
+                 (bar + 1 < PCI_BAR_COUNT && bar_info(pci, bar + 1)->type == PCI_BAR_NONE));
+    pci->bar[bar].type = type;
+    config_put32(pci->config, bar_register(bar),
+                 bits[type] | (prefetched ? PCI_BAR_PREFETCHABLE : 0));
 }
 
 void pci_bar_set_size(struct pci_device *pci, unsigned bar, uint64_t size)
@@ -504,6 +521,11 @@ static uint32_t function_read(struct pci_device *pci, unsigned reg, unsigned len
 {
     uint32_t value = 0;
 
+    if (pci->cap_af && touches(reg, len, pci->cap_af + PCI_AF_STATUS, 1)) {
+        bool pending = pci->dev.class->busy && pci->dev.class->busy(&pci->dev);
+
+        pci->config[pci->cap_af + PCI_AF_STATUS] = pending ? PCI_AF_PENDING : 0;
+    }
     if (pci->dev.class->pci->config_read) {
         pci->dev.class->pci->config_read(&pci->dev, reg, len);
     }
@@ -513,11 +535,25 @@ static uint32_t function_read(struct pci_device *pci, unsigned reg, unsigned len
     return value;
 }
 
+static bool asks_for_reset(const struct pci_device *pci, unsigned reg, uint32_t value, unsigned len)
+{
+    unsigned control = pci->cap_af + PCI_AF_CONTROL;
+
+    return pci->cap_af && touches(reg, len, control, 1) &&
+           (value >> (8 * (control - reg)) & PCI_AF_INITIATE);
+}
+
 static void function_write(struct pci_device *pci, unsigned reg, uint32_t value, unsigned len)
 {
     uint32_t old = config_get32(pci->config, reg & ~3u);
     unsigned power = pci_power_state(pci);
 
+    if (asks_for_reset(pci, reg, value, len)) {
+        log_debug(LOG_PCI, "%s: function level reset", pci->dev.id);
+        pci_function_power_on(pci);
+        device_reset(&pci->dev, RESET_DEVICE);
+        return;
+    }
     for (unsigned i = 0; i < len; i++) {
         uint8_t *byte = &pci->config[reg + i];
         uint8_t written = (uint8_t)(value >> (8 * i));
@@ -633,6 +669,15 @@ void pci_cap_add_pm(struct pci_device *pci, uint8_t offset)
     pci->writable[at + PCI_PM_CONTROL] = PCI_PM_STATE_MASK;
 }
 
+void pci_cap_add_af(struct pci_device *pci, uint8_t offset)
+{
+    uint8_t at = pci_cap_add(pci, PCI_CAP_AF, offset, PCI_AF_SIZE);
+
+    pci->cap_af = at;
+    pci->config[at + PCI_AF_LENGTH] = PCI_AF_SIZE;
+    pci->config[at + PCI_AF_OFFERS] = PCI_AF_PENDING_FLR;
+}
+
 /* ---- life ---- */
 
 /*
@@ -699,22 +744,11 @@ static int function_prepare(struct device *dev, GError **err)
     }
     for (unsigned bar = 0; bar < PCI_BAR_COUNT; bar++) {
         const struct pci_bar_info *b = &info->bar[bar];
-        uint32_t type = b->prefetchable ? PCI_BAR_PREFETCHABLE : 0;
 
-        switch (b->type) {
-        case PCI_BAR_NONE:
+        if (b->type == PCI_BAR_NONE) {
             continue;
-        case PCI_BAR_IO:
-            type = PCI_BAR_SPACE_IO;
-            break;
-        case PCI_BAR_MEM32:
-            break;
-        case PCI_BAR_MEM64:
-            XENDM_ASSERT(bar + 1 < PCI_BAR_COUNT && info->bar[bar + 1].type == PCI_BAR_NONE);
-            type |= PCI_BAR_TYPE_64;
-            break;
         }
-        config_put32(config, bar_register(bar), type);
+        pci_bar_set_type(pci, bar, b->type, b->prefetchable);
         if (b->size) {
             pci_bar_set_size(pci, bar, b->size);
         }
@@ -799,7 +833,7 @@ static void function_release(struct device *dev)
     g_clear_pointer(&pci->msix_table, g_free);
     g_clear_pointer(&pci->msix_pba, g_free);
     pci->msix_count = 0;
-    pci->cap_pm = pci->cap_msi = pci->cap_msix = 0;
+    pci->cap_pm = pci->cap_msi = pci->cap_msix = pci->cap_af = 0;
 }
 
 static void function_detach(struct device *dev)

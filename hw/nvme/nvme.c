@@ -196,6 +196,7 @@ static int nvme_realize(struct device *dev, GError **err)
     }
     pci_cap_add_msix(&n->pci, 0x40, n->vectors, 0, MSIX_TABLE, MSIX_PENDING);
     pci_cap_add_pm(&n->pci, 0x60);
+    pci_cap_add_af(&n->pci, 0x68); /* NVMe 1.4, 7.3.2: a function level reset is one of three */
     return 0;
 }
 

@@ -83,6 +83,7 @@ struct pci_info {
 
 struct pci_bar {
     struct region region;
+    enum pci_bar_type type; /* pci_bar_info's, or what realize chose */
     uint64_t size;
     uint64_t address;      /* where it is decoded now, or PCI_BAR_UNMAPPED */
     struct reg_bank *bank; /* of pci_bar_info.regs */
@@ -106,9 +107,9 @@ struct pci_device {
     uint8_t w1c[PCI_CONFIG_SIZE];      /* bits the guest clears by writing 1 */
     struct pci_bar bar[PCI_BAR_COUNT + 1];
     struct irq intx;
-    bool intx_asserted;                /* what the chip wants; INTx-disable may hold it back */
-    uint8_t cap_pm, cap_msi, cap_msix; /* offsets, 0 when absent */
-    uint8_t cap_next;                  /* where the next capability goes */
+    bool intx_asserted; /* what the chip wants; INTx-disable may hold it back */
+    uint8_t cap_pm, cap_msi, cap_msix, cap_af; /* offsets, 0 when absent */
+    uint8_t cap_next;                          /* where the next capability goes */
     unsigned msix_count, msix_bar;
     uint32_t msix_table_offset, msix_pba_offset;
     struct msix_entry *msix_table;
@@ -170,11 +171,22 @@ int pci_device_attach(struct pci_bus *bus, struct pci_device *pci, int devfn, GE
  * In realize: gives BAR `bar` its size (when info says 0) and opaque; expansion ROM; capabilities.
  */
 void pci_bar_set_size(struct pci_device *pci, unsigned bar, uint64_t size);
+/*
+ * Before its size: another type than the class's. Not PCI_BAR_NONE; behind PCI_BAR_MEM64 is none.
+ */
+void pci_bar_set_type(struct pci_device *pci, unsigned bar, enum pci_bar_type type,
+                      bool prefetchable);
 /* patches nothing; pads to a power of two; a name without path is in the firmware directory */
 int pci_rom_load(struct pci_device *pci, const char *file, GError **err);
 /* offset 0: next free */
 uint8_t pci_cap_add(struct pci_device *pci, uint8_t id, uint8_t offset, uint8_t size);
 void pci_cap_add_pm(struct pci_device *pci, uint8_t offset);
+/*
+ * Function level reset (ECN "Advanced Capabilities for Conventional PCI", 2006): the guest's write
+ * is the bus' part of a cold reset and the class's RESET_DEVICE, which has to do with what is in
+ * flight, as after the chip's own reset bit. While busy() transactions are said to be pending.
+ */
+void pci_cap_add_af(struct pci_device *pci, uint8_t offset);
 void pci_cap_add_msi(struct pci_device *pci, uint8_t offset, unsigned vectors, bool address64);
 void pci_cap_add_msix(struct pci_device *pci, uint8_t offset, unsigned vectors, unsigned bar,
                       uint32_t table, uint32_t pba);

@@ -316,6 +316,52 @@ static void test_bad_prps(void)
     box_free(&b);
 }
 
+static unsigned capability(struct box *b, uint8_t id)
+{
+    unsigned at = pci_config_read(b->m->pci, DEVFN, 0x34, 1);
+
+    while (at && pci_config_read(b->m->pci, DEVFN, at, 1) != id) {
+        at = pci_config_read(b->m->pci, DEVFN, at + 1, 1);
+    }
+    return at;
+}
+
+/* A reset of the function with reads in flight: they end nowhere, and the next start waits. */
+static void test_function_reset(void)
+{
+    struct box b;
+    unsigned at;
+
+    box_new(&b);
+    box_start(&b);
+    box_queues(&b);
+    at = capability(&b, 0x13);
+    g_assert_cmpuint(at, !=, 0);
+    b.disk->hold = true;
+    issue(&b, 1, BLOCKS(2, 0, 8));
+    issue(&b, 1, BLOCKS(2, 8, 8));
+    settle(&b);
+    g_assert_cmphex(pci_config_read(b.m->pci, DEVFN, at + 5, 1), ==, 1);
+    pci_config_write(b.m->pci, DEVFN, at + 4, 1, 1);
+    g_assert_cmphex(pci_config_read(b.m->pci, DEVFN, 0x04, 2), ==, 0);
+    g_assert_cmphex(pci_config_read(b.m->pci, DEVFN, 0x10, 4), ==, 4);
+    pci_config_write(b.m->pci, DEVFN, 0x10, (uint32_t)BAR, 4);
+    pci_config_write(b.m->pci, DEVFN, 0x04, 6, 2);
+    g_assert_cmphex(rd(&b, 0x14), ==, 0);
+    g_assert_cmphex(rd(&b, 0x1c), ==, 0);
+    wr(&b, 0x14, 0x00460001);
+    g_assert_cmphex(rd(&b, 0x1c), ==, 0); /* not before those are gone */
+    b.disk->hold = false;
+    fake_block_complete_all(b.disk);
+    settle(&b);
+    wr(&b, 0x14, 0);
+    box_start(&b);
+    box_queues(&b);
+    g_assert_cmphex(command(&b, 1, BLOCKS(2, 16, 8)), ==, 0);
+    g_assert_cmpuint(sector_at(&b, DATA), ==, 16);
+    box_free(&b);
+}
+
 /* CVE-2021-3929: DMA to the controller's own registers, which would reset it in mid-flight. */
 static void test_own_registers(void)
 {
@@ -678,5 +724,6 @@ int main(int argc, char **argv)
     g_test_add_func("/nvme/features", test_features);
     g_test_add_func("/nvme/cve-2021-3947-logs", test_logs);
     g_test_add_func("/nvme/events", test_events);
+    g_test_add_func("/nvme/function-reset", test_function_reset);
     return g_test_run();
 }

@@ -841,6 +841,106 @@ static void test_reset(void)
     fake_machine_free(m);
 }
 
+/* ---- what an instance chooses: types of BARs, a reset of the function alone ---- */
+
+struct chooser {
+    struct pci_device pci;
+    unsigned resets;
+    enum reset_reason why;
+    bool busy;
+};
+
+static int chooser_realize(struct device *dev, GError **err)
+{
+    struct chooser *c = DEVICE_CAST(struct chooser, dev);
+
+    pci_bar_set_type(&c->pci, 0, PCI_BAR_MEM64, true); /* the class says I/O */
+    pci_bar_set_size(&c->pci, 0, UINT64_C(1) << 32);
+    pci_bar_set_type(&c->pci, 2, PCI_BAR_IO, false);
+    pci_bar_set_size(&c->pci, 2, 32);
+    pci_cap_add_af(&c->pci, 0);
+    c->pci.config[0xf0] = 0x11;
+    c->pci.writable[0xf0] = 0xff;
+    return 0;
+}
+
+static void chooser_reset(struct device *dev, enum reset_reason why)
+{
+    struct chooser *c = DEVICE_CAST(struct chooser, dev);
+
+    c->resets++;
+    c->why = why;
+}
+
+static bool chooser_busy(struct device *dev)
+{
+    return DEVICE_CAST(struct chooser, dev)->busy;
+}
+
+static const struct pci_info chooser_info = {
+    .vendor = 0x1234,
+    .device = 0x0003,
+    .bar = {[0] = {.type = PCI_BAR_IO, .ops = &card_ops, .name = "chooser-0"},
+            [2] = {.type = PCI_BAR_MEM32, .ops = &card_ops, .name = "chooser-2"}},
+};
+static const struct device_class chooser_class = {.name = "chooser",
+                                                  .size = sizeof(struct chooser),
+                                                  .realize = chooser_realize,
+                                                  .reset = chooser_reset,
+                                                  .busy = chooser_busy,
+                                                  .pci = &chooser_info};
+
+static void test_bar_types(void)
+{
+    struct machine *m = fake_machine_new();
+    struct chooser *c = DEVICE_CAST(struct chooser, fake_pci_device(m, &chooser_class, CARD, NULL));
+
+    g_assert_cmphex(rd(m, CARD, 0x10, 4), ==, 0xc);
+    g_assert_cmphex(rd(m, CARD, 0x18, 4), ==, 1);
+    wr(m, CARD, 0x10, 0xffffffff, 4);
+    wr(m, CARD, 0x14, 0xffffffff, 4);
+    wr(m, CARD, 0x18, 0xffffffff, 4);
+    g_assert_cmphex(rd(m, CARD, 0x10, 4), ==, 0xc);
+    g_assert_cmphex(rd(m, CARD, 0x14, 4), ==, 0xffffffff);
+    g_assert_cmphex(rd(m, CARD, 0x18, 4), ==, 0xffffffe1);
+    wr(m, CARD, 0x14, 0x10, 4);
+    wr(m, CARD, 0x18, 0xc000, 4);
+    wr(m, CARD, 4, 3, 2);
+    g_assert_true(aspace_find(m->mmio, UINT64_C(0x1000000000)) == &c->pci.bar[0].region);
+    g_assert_true(aspace_find(m->pio, 0xc000) == &c->pci.bar[2].region);
+    fake_machine_free(m);
+}
+
+static void test_function_reset(void)
+{
+    struct machine *m = fake_machine_new();
+    struct chooser *c = DEVICE_CAST(struct chooser, fake_pci_device(m, &chooser_class, CARD, NULL));
+    unsigned at = rd(m, CARD, 0x34, 1), before = c->resets;
+
+    g_assert_cmphex(rd(m, CARD, at, 4), ==, 0x03060013);
+    wr(m, CARD, 0x18, 0xc000, 4);
+    wr(m, CARD, 4, 7, 2);
+    wr(m, CARD, 0xf0, 0x99, 1);
+    c->busy = true;
+    g_assert_cmphex(rd(m, CARD, at + 4, 2), ==, 0x0100);
+    c->busy = false;
+    g_assert_cmphex(rd(m, CARD, at + 4, 2), ==, 0);
+    wr(m, CARD, at + 4, 0xfe, 1); /* not the bit */
+    g_assert_cmpuint(c->resets, ==, before);
+    g_assert_true(aspace_find(m->pio, 0xc000) == &c->pci.bar[2].region);
+    wr(m, CARD, at + 2, 0x0001ffff, 4); /* whatever the width */
+    g_assert_cmpuint(c->resets, ==, before + 1);
+    g_assert_cmpint(c->why, ==, RESET_DEVICE);
+    g_assert_null(aspace_find(m->pio, 0xc000));
+    g_assert_cmphex(rd(m, CARD, 4, 2), ==, 0);
+    g_assert_cmphex(rd(m, CARD, 0x18, 4), ==, 1);
+    g_assert_cmphex(rd(m, CARD, 0xf0, 1), ==, 0x11);
+    g_assert_cmphex(rd(m, CARD, at, 4), ==, 0x03060013);
+    g_assert_cmphex(rd(m, CARD, at + 4, 2), ==, 0);
+    g_assert_true(c->pci.dev.dma_blocked);
+    fake_machine_free(m);
+}
+
 static void test_state(void)
 {
     struct card *a, *b;
@@ -1037,6 +1137,8 @@ int main(int argc, char **argv)
     g_test_add_func("/pci/power", test_power);
     g_test_add_func("/pci/pull", test_pull);
     g_test_add_func("/pci/reset", test_reset);
+    g_test_add_func("/pci/bar-types", test_bar_types);
+    g_test_add_func("/pci/function-reset", test_function_reset);
     g_test_add_func("/pci/state", test_state);
     g_test_add_func("/pci/state-refused", test_state_refused);
     g_test_add_func("/pci/state-hostile", test_state_hostile);
