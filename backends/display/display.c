@@ -37,10 +37,11 @@ struct display {
     const struct display_device *device;
     void *device_opaque;
     GPtrArray *watches;
-    unsigned calling; /* depth of viewers' callbacks */
-    bool drawing;     /* a picture was begun */
-    bool full;        /* the next one is to be */
-    guint source;     /* the next part of it, or the next one */
+    unsigned calling;  /* depth of viewers' callbacks */
+    bool drawing;      /* a picture was begun */
+    bool full;         /* the next one is to be */
+    unsigned pictures; /* begun */
+    guint source;      /* the next part of it, or the next one */
     int64_t slice_end;
     unsigned slice_pauses, pauses; /* display_set_slice() */
     uint32_t *pixels;              /* mapped from fd, which a viewer's process may have, too */
@@ -438,6 +439,7 @@ static bool draw(struct display *d)
         more = d->device->more(d->device_opaque);
     } else if (d->device) {
         d->full = false;
+        d->pictures++;
         more = d->device->refresh(d->device_opaque, full);
     }
     d->drawing = more;
@@ -502,6 +504,11 @@ void display_refresh(struct display_watch *w, bool full)
         }
     }
     draw_later(d);
+}
+
+unsigned display_pictures(const struct display *d)
+{
+    return d->pictures;
 }
 
 void display_set_slice(struct display *d, unsigned pauses)

@@ -10,6 +10,6 @@ pkglibexec_PROGRAMS += backends/vnc/xendm-vnc backends/vnc/xendm-vnc-server
 backends_vnc_xendm_vnc_SOURCES = backends/vnc/confine.c backends/vnc/confine.h backends/vnc/keeper.c backends/vnc/wire.h base/one-fd.c
 backends_vnc_xendm_vnc_server_SOURCES = \
 	backends/vnc/confine.c backends/vnc/confine.h backends/vnc/keymap.c backends/vnc/keymap.h \
-	backends/vnc/server-input.c backends/vnc/server.c backends/vnc/server.h backends/vnc/wire.h base/one-fd.c
+	backends/vnc/scroll.c backends/vnc/scroll.h backends/vnc/server-input.c backends/vnc/server.c backends/vnc/server.h backends/vnc/wire.h base/one-fd.c
 backends_vnc_xendm_vnc_server_CPPFLAGS = $(AM_CPPFLAGS) -DCONFINE_SERVER $(VNCSERVER_CFLAGS) $(XKB_CFLAGS) $(SECCOMP_CFLAGS)
 backends_vnc_xendm_vnc_server_LDADD = $(VNCSERVER_LIBS) $(XKB_LIBS) $(SECCOMP_LIBS)

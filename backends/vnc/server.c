@@ -19,6 +19,7 @@
 #include <xendm/one-fd.h>
 
 #include "confine.h"
+#include "scroll.h"
 #include "server.h"
 
 #define FRAME_MS 33u
@@ -102,16 +103,64 @@ static void take_surface(uint32_t width, uint32_t height, int fd)
     }
     server.pixels = p;
     server.bytes = bytes;
+    sraRgnMakeEmpty(server.damage);
+    scroll_forget();
 }
 
 static void take_damage(const struct vnc_message *m)
 {
     for (uint32_t i = 0; i < m->damage.count && i < VNC_DAMAGE_MAX; i++) {
         int x = m->damage.rect[i].x, y = m->damage.rect[i].y;
-        rfbMarkRectAsModified(server.screen, x, y, x + m->damage.rect[i].width,
-                              y + m->damage.rect[i].height);
+        sraRegionPtr rect =
+            sraRgnCreateRect(x, y, x + m->damage.rect[i].width, y + m->damage.rect[i].height);
+
+        sraRgnOr(server.damage, rect);
+        sraRgnDestroy(rect);
     }
     server.pause = FRAME_MS;
+}
+
+/*
+ * What rfbScheduleCopyRegion() does, which 0.9.14 cannot without a cursor. Before the library is
+ * told what else has changed.
+ */
+static void move_rows(rfbClientPtr c, sraRegionPtr copy, int distance)
+{
+    sraRegionPtr stale;
+
+    /* A move that was not sent: its rows are sent as they are instead. */
+    sraRgnOr(c->modifiedRegion, c->copyRegion);
+    sraRgnMakeEmpty(c->copyRegion);
+    sraRgnOr(c->copyRegion, copy);
+    c->copyDX = 0;
+    c->copyDY = distance;
+    /* What the viewer does not have yet it cannot move. */
+    stale = sraRgnCreateRgn(c->modifiedRegion);
+    sraRgnOffset(stale, 0, distance);
+    sraRgnAnd(stale, copy);
+    sraRgnOr(c->modifiedRegion, stale);
+    sraRgnDestroy(stale);
+}
+
+static void picture_is_there(bool ours)
+{
+    server.drawing = false;
+    server.fresh = true;
+    if (server.pixels && server.client && server.client->useCopyRect) {
+        sraRegionPtr copy = sraRgnCreate();
+        int distance =
+            scroll_find(server.pixels, (unsigned)server.screen->width,
+                        (unsigned)server.screen->height, ours && !server.sent, server.damage, copy);
+
+        if (distance) {
+            move_rows(server.client, copy, distance);
+        }
+        sraRgnDestroy(copy);
+    } else {
+        scroll_forget();
+    }
+    rfbMarkRegionAsModified(server.screen, server.damage);
+    sraRgnMakeEmpty(server.damage);
 }
 
 /* A shape with one bit of transparency, and for viewers that can, with eight. */
@@ -176,8 +225,7 @@ static void obey(const struct vnc_message *m, int fd)
         take_damage(m);
         break;
     case VNC_DONE:
-        server.drawing = false;
-        server.fresh = true;
+        picture_is_there(m->value);
         break;
     case VNC_CHANGED:
         server_hurry();
@@ -220,6 +268,7 @@ static void hear_daemon(void)
 static void ask(void)
 {
     server.drawing = true;
+    server.sent = false;
     server.next_frame = now_ms() + server.pause;
     server.pause = server.pause * 5 / 4 > PAUSE_MAX_MS ? PAUSE_MAX_MS : server.pause * 5 / 4;
     tell_value(VNC_REFRESH, 0);
@@ -250,18 +299,18 @@ static void wait_for_picture(void)
  */
 static void before_update(rfbClientPtr client)
 {
-    if (server.fresh || !server.ready) {
-        return;
-    }
-    if (!server.drawing) {
-        server_hurry();
-        int64_t left = server.next_frame - now_ms();
-        if (left > 0) {
-            poll(NULL, 0, (int)left);
+    if (!server.fresh && server.ready) {
+        if (!server.drawing) {
+            server_hurry();
+            int64_t left = server.next_frame - now_ms();
+            if (left > 0) {
+                poll(NULL, 0, (int)left);
+            }
+            ask();
         }
-        ask();
+        wait_for_picture();
     }
-    wait_for_picture();
+    server.sent |= server.drawing;
 }
 
 /* ---- the viewer ---- */
@@ -354,6 +403,7 @@ static void setup(void)
         _exit(VNC_EXIT_OK);
     }
     snprintf(name, sizeof(name), "xendm (%s)", server.start.start.name);
+    server.damage = sraRgnCreate();
     server.screen->desktopName = name;
     server.screen->frameBuffer = calloc(640 * 480, 4);
     server.screen->autoPort = FALSE;

@@ -25,10 +25,12 @@ struct server {
     bool ready;  /* xendm knows that the viewer is past its password */
     bool shared; /* it would share */
     bool failed_auth;
-    bool drawing;       /* a REFRESH is under way */
-    bool fresh;         /* one has just ended: what is sent now is what the guest shows */
-    int64_t next_frame; /* ms, CLOCK_MONOTONIC */
-    unsigned pause;     /* ms between frames: longer while nothing changes */
+    bool drawing;        /* a REFRESH is under way */
+    bool sent;           /* … and something was sent meanwhile */
+    sraRegionPtr damage; /* what it has changed so far */
+    bool fresh;          /* one has just ended: what is sent now is what the guest shows */
+    int64_t next_frame;  /* ms, CLOCK_MONOTONIC */
+    unsigned pause;      /* ms between frames: longer while nothing changes */
 
     bool absolute;    /* the guest's pointer */
     bool relative_ok; /* the viewer can send movements (pseudo encoding -257) */

@@ -118,9 +118,10 @@ static void send_surface(struct vnc_viewer *w, unsigned width, unsigned height)
 static void on_drawn(void *opaque)
 {
     struct vnc_viewer *w = opaque;
-    unsigned width, height;
-    bool whole = w->stale;
+    unsigned width, height, pictures = display_pictures(w->vnc->display);
+    bool whole = w->stale, ours = !whole && !w->resized && pictures == w->pictures + 1;
 
+    w->pictures = pictures;
     if (display_pixels(w->vnc->display, &width, &height)) {
         w->stale = false;
         if (w->resized) {
@@ -135,7 +136,7 @@ static void on_drawn(void *opaque)
         }
     }
     w->damage.damage.count = 0;
-    send_value(w, VNC_DONE, 0);
+    send_value(w, VNC_DONE, ours && !w->stale);
 }
 
 static const struct display_viewer display_viewer = {

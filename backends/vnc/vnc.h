@@ -26,6 +26,7 @@ struct vnc_viewer {
     bool exclusive;              /* wanted to be alone */
     bool gone;                   /* to be freed when nobody is inside */
     bool resized;                /* the server does not know the surface yet */
+    unsigned pictures;           /* display_pictures() at the last DONE */
     bool stale;                  /* a message got lost: the next picture is a whole one */
     struct vnc_message damage;   /* gathered while the device draws */
     uint32_t buttons;

@@ -83,7 +83,11 @@ struct vnc_message {
             int32_t x, y;
             uint32_t visible;
         } cursor_at;
-        uint32_t value; /* POINTER_MODE: absolute; LEDS: bits; REFRESH: full; READY: shared */
+        /*
+         * POINTER_MODE: absolute; LEDS: bits; REFRESH: full; READY: shared; DONE: since the last
+         * DONE nobody has drawn for others, and no damage was lost
+         */
+        uint32_t value;
         struct {
             uint32_t code; /* evdev */
             uint32_t down;

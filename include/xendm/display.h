@@ -99,6 +99,8 @@ void display_unwatch(struct display_watch *w);
  * all hear of by damaged().
  */
 void display_refresh(struct display_watch *w, bool full);
+/* How many pictures were begun so far, whoever asked for them. */
+unsigned display_pictures(const struct display *d);
 /* The surface as it is, until it is drawn anew. NULL: no device, no memory, or never drawn. */
 const uint32_t *display_pixels(const struct display *d, unsigned *width, unsigned *height);
 

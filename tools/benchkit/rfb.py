@@ -6,7 +6,7 @@ import threading
 
 from .guest import TIMED_OUT, Failed
 
-RAW, HEXTILE, TIGHT, ZRLE, DESKTOP_SIZE, COMPRESS_2 = 0, 5, 7, 16, -223, -254
+RAW, COPY, HEXTILE, TIGHT, ZRLE, DESKTOP_SIZE, COMPRESS_2 = 0, 1, 5, 7, 16, -223, -254
 PIXEL = 4
 # 32 bits, of which red is the highest byte used
 FORMAT = struct.pack(">BxxxBBBBHHHBBBxxx", 0, 32, 24, 0, 1, 255, 255, 255, 16, 8, 0)
@@ -22,7 +22,7 @@ class Viewer(threading.Thread):
         self.sock = socket.create_connection(("127.0.0.1", port), TIMED_OUT)
         self.file = self.sock.makefile("rb", buffering=1 << 20)
         self.greet()
-        self.sock.sendall(FORMAT + struct.pack(">BxHiii", 2, 3, encoding, DESKTOP_SIZE, COMPRESS_2))
+        self.sock.sendall(FORMAT + struct.pack(">BxHiiii", 2, 4, encoding, COPY, DESKTOP_SIZE, COMPRESS_2))
         self.first = threading.Event()
         self.start()
 
@@ -76,6 +76,8 @@ class Viewer(threading.Thread):
     def rectangle(self, x, y, width, height, encoding):
         if encoding == RAW:
             self.read(width * height * PIXEL)
+        elif encoding == COPY:
+            self.read(4)
         elif encoding == ZRLE:
             self.read(struct.unpack(">I", self.read(4))[0])
         elif encoding == HEXTILE:
