@@ -1,21 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* See image-name.h. Names with these beginnings are taken for such by QEMU, too. */
-#include <stdbool.h>
+/*
+ * See image-name.h. Names with these beginnings are taken for such by QEMU, too. Needs the C
+ * library alone: the keeper of an image has it, too.
+ */
 #include <string.h>
-
-#include <glib.h>
 
 #include <xendm/image-name.h>
 
 static const char *const nbd[] = {"nbd:", "nbd+unix:", "nbd+tcp:", NULL};
 static const char *const remote[] = {"rbd:", "iscsi:", "http:", "https:", "ssh:", NULL};
+/* Where an image of a format may be, though nobody writes so of a raw one. */
+static const char *const others[] = {"ftp:", "ftps:", "nfs:", "gluster", NULL};
 
 static bool begins(const char *file, const char *const *beginnings)
 {
-    while (*beginnings && !g_str_has_prefix(file, *beginnings)) {
+    while (*beginnings && strncmp(file, *beginnings, strlen(*beginnings)) != 0) {
         beginnings++;
     }
     return *beginnings;
+}
+
+bool image_is_elsewhere(const char *file)
+{
+    return begins(file, nbd) || begins(file, remote) || begins(file, others);
 }
 
 const char *image_driver(const char *file, const char *format)
@@ -42,7 +49,7 @@ const char *image_of_params(const char *params, const char **file)
     if (!colon) {
         return "raw";
     }
-    for (unsigned i = 0; i < G_N_ELEMENTS(formats); i++) {
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
         if (strncmp(params, formats[i][0], (size_t)(colon - params)) == 0 &&
             formats[i][0][colon - params] == '\0') {
             return image_driver(*file, formats[i][1]);

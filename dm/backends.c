@@ -191,20 +191,7 @@ void backends_close(struct daemon *d)
  * and the emulated CD drive, keyboard and mouse do the work.
  */
 
-static void prepare_format(const char *driver)
-{
-    const struct backend_class *class = driver ? backend_class_find(BACKEND_BLOCK, driver) : NULL;
-
-    if (class && class->prepare) {
-        class->prepare();
-    }
-}
-
-/*
- * What serves an image format is loaded before the sandbox, when there is a disk of one, or one
- * will come: to domain 0 the toolstack attaches images for boot loaders (and no others: libxl
- * gives them a raw one as it is).
- */
+/* What serves a disk elsewhere is loaded before the sandbox, when there is one. */
 static void prepare_disks(const struct daemon *d)
 {
     g_autofree char *dir = g_strdup_printf("/local/domain/%u/backend/qdisk/%u",
@@ -218,12 +205,13 @@ static void prepare_disks(const struct daemon *d)
     for (char **disk = disks; disk && *disk; disk++) {
         g_autofree char *path = g_strdup_printf("%s/%s/params", dir, *disk);
         g_autofree char *params = xenstore_read(d->xenstore, path);
-        const char *file;
+        const char *file, *driver = image_of_params(params, &file);
+        const struct backend_class *class =
+            driver ? backend_class_find(BACKEND_BLOCK, driver) : NULL;
 
-        prepare_format(image_of_params(params, &file));
-    }
-    if (d->desc->domid == 0) {
-        prepare_format("qcow2");
+        if (class && class->prepare) {
+            class->prepare();
+        }
     }
 }
 

@@ -255,8 +255,8 @@ static const struct property drive_properties[] = {
 DRIVER(raw, block_start_engine, "a file or block device of the host as it is");
 DRIVER(host_device, block_start_engine, "a block device of the host");
 DRIVER(nbd, block_nbd_prepare, "what an NBD server has: nbd:HOST:PORT, nbd:unix:PATH, nbd://…");
-DRIVER(qcow2, block_nbd_prepare, "a qcow2 image, by the image server");
-DRIVER(vpc, block_nbd_prepare, "a VHD image, by the image server");
-DRIVER(qed, block_nbd_prepare, "a QED image, by the image server");
-DRIVER(vmdk, block_nbd_prepare, "a VMDK image, for reading, by the image server");
+DRIVER(qcow2, NULL, "a qcow2 image, by the image server");
+DRIVER(vpc, NULL, "a VHD image, by the image server");
+DRIVER(qed, NULL, "a QED image, by the image server");
+DRIVER(vmdk, NULL, "a VMDK image, for reading, by the image server");
 DRIVER(remote, block_nbd_prepare, "bytes that the image server reaches: rbd:, iscsi:, https:");

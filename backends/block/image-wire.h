@@ -19,7 +19,8 @@ enum image_kind {
     IMAGE_LOOK, /* … that reads only, and takes no lock */
     IMAGE_STOP, /* ends the server */
     /* From the keeper, with the serial of what it answers. */
-    IMAGE_CONNECTED, /* with a descriptor */
+    IMAGE_CONNECTED_NBD,   /* with a descriptor, */
+    IMAGE_CONNECTED_VHOST, /* … on which the server speaks this */
     IMAGE_FAILED,
     IMAGE_STOPPED,
     IMAGE_ENDED, /* the server that was started for `serial` did, by itself or as asked */

@@ -4,14 +4,15 @@
  * more. Started by xendm, with its socket as descriptor 3:
  *
  *   xendm-image tcp HOST PORT | unix PATH         an NBD server of somebody's
- *   xendm-image serve FORMAT r|w FILE             qemu-nbd on an image
+ *   xendm-image serve FORMAT r|w FILE             qemu-storage-daemon on an image; qemu-nbd on one
+ *                                                 that is elsewhere ("https:…")
  *   xendm-image serve-open FORMAT                 … on the one that is open as descriptor 4: for
  *                                                 reading, and nothing that its metadata names
  *
  * Each connection to an image has a server of its own: the one before is ended first, in good order
- * if it will, so that at most one has the image. It gets the socket it listens on as descriptor 3
- * (systemd's socket activation), with our connection in its queue already: the socket's name is
- * gone before it runs. xendm's end of our socket is what keeps us.
+ * if it will, so that at most one has the image. It gets the socket it listens on as descriptor 3,
+ * with our connection in its queue already: the socket's name is gone before it runs. xendm's end
+ * of our socket is what keeps us.
  *
  * What the medium is was said before xendm gave up its privileges; whoever takes over xendm can ask
  * for connections to it, which it has anyway, and for nothing else.
@@ -34,6 +35,7 @@
 #include <unistd.h>
 
 #include <xendm/file-size.h>
+#include <xendm/image-name.h>
 #include <xendm/one-fd.h>
 
 #include "image-confine.h"
@@ -72,9 +74,9 @@ static void reply(uint32_t kind, uint32_t serial, int error, const char *text)
     send(IMAGE_FD_DAEMON, &m, sizeof(m), MSG_NOSIGNAL);
 }
 
-static void reply_connection(uint32_t serial, int fd)
+static void reply_connection(uint32_t kind, uint32_t serial, int fd)
 {
-    struct image_message m = {.kind = IMAGE_CONNECTED, .serial = serial};
+    struct image_message m = {.kind = kind, .serial = serial};
 
     one_fd_send(IMAGE_FD_DAEMON, &m, sizeof(m), fd, 0);
     close(fd);
@@ -146,20 +148,23 @@ static void connect_there(uint32_t serial, char **argv)
         reply(IMAGE_FAILED, serial, e, why ? why : strerror(e));
         return;
     }
-    reply_connection(serial, fd);
+    reply_connection(IMAGE_CONNECTED_NBD, serial, fd);
 }
 
 /* ---- the image server ---- */
 
+#define SERVER (remote ? "qemu-nbd" : "qemu-storage-daemon")
+
 static const char *server_program(void)
 {
-    static const char *const places[] = {"/usr/bin/qemu-nbd", "/usr/local/bin/qemu-nbd",
-                                         "/usr/lib/xen/bin/qemu-nbd"};
-    const char *named = getenv("XENDM_QEMU_NBD");
+    static const char *const places[] = {"/usr/bin", "/usr/local/bin", "/usr/lib/xen/bin"};
+    static char found[64];
+    const char *named = getenv(remote ? "XENDM_QEMU_NBD" : "XENDM_QEMU_STORAGE_DAEMON");
 
     for (size_t i = 0; !named && i < sizeof(places) / sizeof(places[0]); i++) {
-        if (access(places[i], X_OK) == 0) {
-            return places[i];
+        snprintf(found, sizeof(found), "%s/%s", places[i], SERVER);
+        if (access(found, X_OK) == 0) {
+            return found;
         }
     }
     return named && access(named, X_OK) == 0 ? named : NULL;
@@ -213,35 +218,63 @@ static char *doubled(const char *text)
     return out;
 }
 
-/*
- * The names of files are names of files, whatever they look like; only what `remote` says is
- * another protocol's. The format is always given: nothing is guessed.
- */
-static void server_arguments(char *argv[16], bool look)
+static bool is_device(const char *name)
 {
-    static char options[8192];
+    struct stat st;
+
+    return stat(name, &st) == 0 && S_ISBLK(st.st_mode);
+}
+
+/* Systemd's socket activation; whatever the name looks like to QEMU, so it is. */
+static void arguments_elsewhere(char **argv, bool reads)
+{
     int n = 0;
 
     argv[n++] = "qemu-nbd";
     argv[n++] = "--discard=unmap";
     argv[n++] = "--cache=writeback";
-    if (!writable || look) {
+    if (reads) {
         argv[n++] = "--read-only";
     }
-    if (remote) {
-        argv[n++] = "--format";
-        argv[n++] = (char *)(strcmp(format, "remote") == 0 ? "raw" : format);
-        argv[n++] = "--";
-        argv[n++] = (char *)file;
-    } else {
-        char *name = doubled(file);
-
-        snprintf(options, sizeof(options), "driver=%s%s,file.locking=on,file.filename=%s", format,
-                 look ? ",read-only=on,force-share=on" : "", name);
-        argv[n++] = "--image-opts";
-        argv[n++] = options;
-    }
+    argv[n++] = "--format";
+    argv[n++] = (char *)(strcmp(format, "remote") == 0 ? "raw" : format);
+    argv[n++] = "--";
+    argv[n++] = (char *)file;
     argv[n] = NULL;
+}
+
+/* Names of files are names of files, whatever they look like. */
+static void arguments_here(char **argv, bool reads, bool look)
+{
+    static char node[8192], export[128];
+    int n = 0;
+
+    snprintf(node, sizeof(node),
+             "driver=%s,node-name=image,discard=unmap,read-only=%s,force-share=%s,"
+             "file.driver=%s,file.locking=on,file.filename=%s",
+             format, reads ? "on" : "off", look ? "on" : "off",
+             is_device(file) ? "host_device" : "file", doubled(file));
+    snprintf(export, sizeof(export),
+             "type=vhost-user-blk,id=image,node-name=image,writable=%s,addr.type=fd,addr.str=%d",
+             reads ? "off" : "on", LISTEN_FD);
+    argv[n++] = "qemu-storage-daemon";
+    argv[n++] = "--blockdev";
+    argv[n++] = node;
+    argv[n++] = "--export";
+    argv[n++] = export;
+    argv[n] = NULL;
+}
+
+/* The format is always given: nothing is guessed. */
+static void server_arguments(char **argv, bool look)
+{
+    bool reads = !writable || look;
+
+    if (remote) {
+        arguments_elsewhere(argv, reads);
+    } else {
+        arguments_here(argv, reads, look);
+    }
 }
 
 static void become_server(int listener, int out, const char *program, bool look)
@@ -286,7 +319,8 @@ static void start_server(uint32_t serial, bool look)
 
     if (!program) {
         reply(IMAGE_FAILED, serial, ENOENT,
-              "there is no qemu-nbd (Debian: the package qemu-utils)");
+              remote ? "there is no qemu-nbd (Debian: the package qemu-utils)"
+                     : "there is no qemu-storage-daemon (Debian: the package qemu-system-common)");
         return;
     }
     if (pipe2(out, O_CLOEXEC | O_NONBLOCK) < 0) {
@@ -317,7 +351,7 @@ static void start_server(uint32_t serial, bool look)
     said_length = 0;
     server_serial = serial;
     kill_at = 0;
-    reply_connection(serial, connection);
+    reply_connection(remote ? IMAGE_CONNECTED_NBD : IMAGE_CONNECTED_VHOST, serial, connection);
 }
 
 /* Its last words: the front of the last line, without what would spoil a log. */
@@ -368,9 +402,9 @@ static void server_has_ended(int status)
     if (said_length > 0 || good) {
         snprintf(text, sizeof(text), "%s", said);
     } else if (WIFSIGNALED(status)) {
-        snprintf(text, sizeof(text), "qemu-nbd was killed by signal %d", WTERMSIG(status));
+        snprintf(text, sizeof(text), "%s was killed by signal %d", SERVER, WTERMSIG(status));
     } else {
-        snprintf(text, sizeof(text), "qemu-nbd ended with status %d", WEXITSTATUS(status));
+        snprintf(text, sizeof(text), "%s ended with status %d", SERVER, WEXITSTATUS(status));
     }
     server = 0;
     kill_at = 0;
@@ -449,16 +483,11 @@ static void wake(int signal)
 
 static bool understand(int argc, char **argv)
 {
-    static const char *const protocols[] = {"nbd:", "nbd+",  "rbd:", "iscsi:", "http:",  "https:",
-                                            "ftp:", "ftps:", "ssh:", "nfs:",   "gluster"};
-
     if (argc == 5 && strcmp(argv[1], "serve") == 0) {
         format = argv[2];
         writable = argv[3][0] == 'w';
         file = argv[4];
-        for (size_t i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++) {
-            remote |= strncmp(file, protocols[i], strlen(protocols[i])) == 0;
-        }
+        remote = image_is_elsewhere(file);
         return true;
     }
     if (argc == 3 && strcmp(argv[1], "serve-open") == 0) {

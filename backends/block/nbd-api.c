@@ -33,7 +33,7 @@ const struct nbd_api *nbd_api_load(GError **err)
         bool late = access("/usr", F_OK) < 0; /* the root that the sandbox leaves us is empty */
 
         g_set_error(err, XENDM_ERROR, ENOENT, "%s (%s)", dlerror(),
-                    late ? "with the first disk of an image format it comes too late: "
+                    late ? "with the first disk behind NBD or elsewhere it comes too late: "
                            "after `xendmctl update` it is there"
                          : "Debian: the package libnbd0");
         return NULL;

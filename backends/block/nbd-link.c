@@ -22,6 +22,7 @@
 #define REASON_MS 1000                /* how long the end of a server that refused is waited for */
 #define TURNS_MAX 64u                 /* of libnbd in one step, so that others come to theirs */
 #define MESSAGES_MAX 16u              /* of the keeper, the same */
+#define RANGE_MAX (128u << 20)        /* bytes of one TRIM or ZERO */
 #define DEFAULT_MAX_BLOCK (32u << 20) /* NBD: what every server must take */
 
 void nbd_link_init(struct nbd_link *l)
@@ -30,17 +31,6 @@ void nbd_link_init(struct nbd_link *l)
     /* Not the numbers of the program before this one, whose server may end while this one asks. */
     l->serial = g_random_int();
     l->used_serial = l->ended_serial = l->serial - 1;
-}
-
-int nbd_link_load(struct nbd_link *l, GError **err)
-{
-    if (!l->by_broker) {
-        l->api = nbd_api_load(l->served && !l->writable ? NULL : err);
-    }
-    if (!l->api && l->served && !l->writable) {
-        l->api = &nbd_plain; /* we are in the sandbox, where no library can be loaded */
-    }
-    return l->api ? 0 : -ENOSYS;
 }
 
 static void set_reason(struct nbd_link *l, int error, const char *why)
@@ -95,8 +85,25 @@ void nbd_link_want(struct nbd_link *l)
     }
 }
 
-static void shake(struct nbd_link *l, int fd)
+/* libnbd is there already, or cannot come any more (nbd_prepare()). */
+static const struct nbd_api *api_for(struct nbd_link *l, enum image_kind kind)
 {
+    g_autoptr(GError) err = NULL;
+    const struct nbd_api *api = kind == IMAGE_CONNECTED_VHOST ? &vhost_blk : nbd_api_load(&err);
+
+    if (!api) {
+        nbd_link_drop(l, ENOSYS, err->message);
+    }
+    return api;
+}
+
+static void shake(struct nbd_link *l, enum image_kind kind, int fd)
+{
+    l->api = api_for(l, kind);
+    if (!l->api) {
+        close(fd);
+        return;
+    }
     l->handle = l->api->create();
     if (!l->handle || l->api->set_export_name(l->handle, l->export) < 0 ||
         l->api->aio_connect_socket(l->handle, fd) < 0) {
@@ -141,8 +148,8 @@ static void take_message(struct nbd_link *l, struct image_message *m, int fd)
     bool ours = m->serial == l->serial && l->state == NBD_ASKED;
 
     m->text[IMAGE_TEXT - 1] = '\0';
-    if (m->kind == IMAGE_CONNECTED && fd >= 0 && ours) {
-        shake(l, fd);
+    if ((m->kind == IMAGE_CONNECTED_NBD || m->kind == IMAGE_CONNECTED_VHOST) && fd >= 0 && ours) {
+        shake(l, m->kind, fd);
         return;
     }
     if (fd >= 0) {
@@ -228,6 +235,7 @@ static void agree(struct nbd_link *l)
     }
     l->size = (uint64_t)size;
     l->max_block = max < (int64_t)BLOCK_SECTOR ? DEFAULT_MAX_BLOCK : (uint32_t)MIN(max, 64 << 20);
+    l->max_range = l->api->range_max ? l->api->range_max(h) : RANGE_MAX;
     l->rotational = l->api->is_rotational(h) > 0;
     l->can_flush = l->api->can_flush(h) > 0;
     l->can_fua = l->api->can_fua(h) > 0;

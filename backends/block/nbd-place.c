@@ -132,7 +132,7 @@ int nbd_keeper_by_broker(struct nbd_link *l, const char *format, const char *fil
         return fd;
     }
     l->keeper = fd;
-    l->served = l->by_broker = true;
+    l->served = true;
     l->export = g_strdup("");
     return 0;
 }

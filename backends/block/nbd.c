@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Block driver `nbd`: a medium that an NBD server has, somebody's or the image server (qemu-nbd)
- * that our keeper starts: qcow2, vpc (VHD), qed, vmdk, and as `remote` the bytes of what QEMU can
- * reach (rbd:, iscsi:, https:).
+ * Block driver `nbd`: a medium that a server has: somebody's, by NBD, or the image server that our
+ * keeper starts: for files of the formats qcow2, vpc (VHD), qed, vmdk qemu-storage-daemon, by
+ * vhost-user-blk; for what QEMU can reach elsewhere (rbd:, iscsi:, https:; as `remote` the bytes of
+ * it) qemu-nbd, by NBD. nbd-api.h makes one of the two.
  *
  * What is not known to be done when a connection breaks is asked for again on the next one, for as
  * long as the raw driver tries again; then it fails with the host's error. What was acknowledged
@@ -11,8 +12,9 @@
  * that stays but drops the connection promises with NBD_FLAG_CAN_MULTI_CONN that nothing is lost;
  * else it is taken for lost.
  *
- * Hostile servers: libnbd checks the protocol, and no reply is longer than what was asked for. Size
- * and block sizes are checked in nbd-link.c. A server that never answers holds its own requests.
+ * Hostile servers: libnbd and vhost-blk.c check the protocol; nothing longer than what was asked
+ * for comes. Size and block sizes are checked in nbd-link.c. A server that never answers holds its
+ * own requests.
  */
 #include <errno.h>
 #include <string.h>
@@ -21,16 +23,18 @@
 #include <unistd.h>
 
 #include <xendm/error.h>
+#include <xendm/file-size.h>
+#include <xendm/image-name.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
 
 #include "engine.h"
 #include "nbd.h"
 
-#define CHUNK_MAX (1u << 20)   /* bytes of one READ or WRITE, and of a copy of them */
-#define RANGE_MAX (128u << 20) /* of one TRIM or ZERO */
-#define OPEN_MS 10000          /* for a server to be there when a medium is opened */
-#define STOP_MS 3000           /* for one to end when the image is given away */
+#define CHUNK_MAX (1u << 20) /* bytes of one READ or WRITE, and of a copy of them */
+#define ZEROS_MAX 65536u     /* of zeros that are written as data */
+#define OPEN_MS 10000        /* for a server to be there when a medium is opened */
+#define STOP_MS 3000         /* for one to end when the image is given away */
 #define STEADY_US (1 * G_TIME_SPAN_SECOND)
 #define SAY_US (5 * G_TIME_SPAN_SECOND)          /* between two breaks that the log tells of */
 #define GONE_US (2 * G_TIME_SPAN_SECOND)         /* longer than the longest pause of a link */
@@ -46,6 +50,7 @@ struct nbd {
     GQueue flying;             /* sent */
     GQueue landed;             /* answered */
     int64_t send_from;         /* monotonic µs: not before */
+    bool full;                 /* the connection takes no more until something has landed */
     uint64_t written, flushed; /* writes that were acknowledged; … that a flush covered */
     int64_t said_at;           /* of a break */
     bool said_cut, said_gone;  /* in the log, once each */
@@ -63,15 +68,16 @@ struct flight {
     GQueue *queue;
     uint64_t done;   /* bytes */
     uint32_t chunk;  /* bytes on their way */
-    uint8_t *copy;   /* of them, when they are not in one piece */
+    uint8_t *copy;   /* of them, when they are not in one piece, or … */
+    bool taken;      /* … of the connection's memory: api->take() */
     uint64_t covers; /* FLUSH: n->written when it was sent */
-    bool flushing;   /* a write for good, to a server without FUA: its data are there */
+    uint8_t *in_place;
+    bool flushing; /* a write for good, to a server without FUA: its data are there */
     bool cancelled;
     int error;
     int64_t first_try; /* monotonic µs; 0: none failed so far */
 };
 
-static const uint8_t zeros[65536];
 static GPtrArray *media;
 static unsigned stepping;
 static GPtrArray *graveyard;
@@ -86,6 +92,18 @@ static void move_to(struct flight *f, GQueue *queue)
     f->queue = queue;
     if (queue) {
         g_queue_push_tail_link(queue, &f->node);
+    }
+}
+
+/* `alive`: the connection is, which the memory belongs to. */
+static void give_back(struct flight *f, bool alive)
+{
+    if (f->taken && alive) {
+        f->n->link.api->give(f->n->link.handle, f->copy, f->chunk);
+    }
+    if (f->taken) {
+        f->taken = false;
+        f->copy = NULL;
     }
 }
 
@@ -168,26 +186,43 @@ static uint32_t next_chunk(const struct nbd *n, const struct flight *f)
         return 0;
     }
     if (req->op == BLOCK_DISCARD || (req->op == BLOCK_ZERO && n->link.can_zero)) {
-        max = RANGE_MAX;
+        max = n->link.max_range;
     } else if (req->op == BLOCK_ZERO) {
-        max = sizeof(zeros);
+        max = ZEROS_MAX;
     }
     max = req->op == BLOCK_ZERO || req->op == BLOCK_DISCARD ? max : MIN(max, n->link.max_block);
     return (uint32_t)MIN(MIN(max, req->length - f->done), n->link.size - at);
 }
 
-static uint8_t *buffer_of(struct flight *f)
+static bool has_data(const struct nbd *n, const struct flight *f)
 {
-    uint8_t *buf = in_place(f, f->chunk);
+    enum block_op op = f->req->op;
 
-    if (!buf) {
-        f->copy = f->copy ? f->copy : g_malloc(MIN(f->req->length, CHUNK_MAX));
-        buf = f->copy;
-        if (f->req->op == BLOCK_WRITE) {
-            copy_bytes(f, buf, f->chunk, true);
-        }
+    return !f->flushing &&
+           (op == BLOCK_READ || op == BLOCK_WRITE || (op == BLOCK_ZERO && !n->link.can_zero));
+}
+
+/* Memory for the data, filled if they are written. False: there is none now. */
+static bool make_buffer(struct nbd *n, struct flight *f)
+{
+    const struct nbd_api *api = n->link.api;
+
+    f->in_place = api->take ? NULL : in_place(f, f->chunk);
+    if (f->in_place) {
+        return true;
     }
-    return buf;
+    if (api->take) {
+        f->copy = api->take(n->link.handle, f->chunk);
+        f->taken = f->copy != NULL;
+    } else if (!f->copy) {
+        f->copy = g_malloc(MIN(f->req->length, CHUNK_MAX));
+    }
+    if (f->copy && f->req->op == BLOCK_WRITE) {
+        copy_bytes(f, f->copy, f->chunk, true);
+    } else if (f->copy && f->req->op == BLOCK_ZERO) {
+        memset(f->copy, 0, f->chunk);
+    }
+    return f->copy != NULL;
 }
 
 static int64_t send_command(struct nbd *n, struct flight *f)
@@ -196,6 +231,7 @@ static int64_t send_command(struct nbd *n, struct flight *f)
     nbd_completion_callback done = {.callback = answered, .user_data = f};
     struct nbd_handle *h = n->link.handle;
     uint64_t at = req->offset + f->done;
+    uint8_t *data = f->in_place ? f->in_place : f->copy;
     uint32_t fua = req->op == BLOCK_WRITE && req->flags & BLOCK_FUA && n->link.can_fua
                        ? LIBNBD_CMD_FLAG_FUA
                        : 0;
@@ -205,9 +241,9 @@ static int64_t send_command(struct nbd *n, struct flight *f)
     }
     switch (req->op) {
     case BLOCK_READ:
-        return n->link.api->aio_pread(h, buffer_of(f), f->chunk, at, done, 0);
+        return n->link.api->aio_pread(h, data, f->chunk, at, done, 0);
     case BLOCK_WRITE:
-        return n->link.api->aio_pwrite(h, buffer_of(f), f->chunk, at, done, fua);
+        return n->link.api->aio_pwrite(h, data, f->chunk, at, done, fua);
     case BLOCK_FLUSH:
         return n->link.api->aio_flush(h, done, 0);
     case BLOCK_DISCARD:
@@ -216,7 +252,7 @@ static int64_t send_command(struct nbd *n, struct flight *f)
         break;
     }
     if (!n->link.can_zero) {
-        return n->link.api->aio_pwrite(h, zeros, f->chunk, at, done, 0);
+        return n->link.api->aio_pwrite(h, data, f->chunk, at, done, 0);
     }
     return n->link.api->aio_zero(h, f->chunk, at, done,
                                  req->flags & BLOCK_MAY_UNMAP ? 0 : LIBNBD_CMD_FLAG_NO_HOLE);
@@ -247,7 +283,13 @@ static bool ends_here(struct nbd *n, struct flight *f)
     return true;
 }
 
-static void send_one(struct nbd *n, struct flight *f)
+static bool is_full(const struct nbd *n)
+{
+    return n->link.api->is_full && n->link.api->is_full(n->link.handle);
+}
+
+/* False: it stays where it is, at the head of those that wait. */
+static bool send_one(struct nbd *n, struct flight *f)
 {
     f->error = 0;
     f->chunk = 0;
@@ -255,17 +297,22 @@ static void send_one(struct nbd *n, struct flight *f)
         f->done = f->req->length;
         f->flushing = true; /* nothing is left to be asked */
         move_to(f, &n->landed);
-        return;
+        return true;
+    }
+    if (is_full(n) || (has_data(n, f) && !make_buffer(n, f))) {
+        n->full = true;
+        return false;
     }
     move_to(f, &n->flying);
     if (send_command(n, f) < 0 && f->queue == &n->flying) {
         if (!nbd_link_alive(&n->link)) {
             move_to(f, &n->waiting); /* the next step finds out */
-            return;
+            return true;
         }
         f->error = EINVAL;
         move_to(f, &n->landed);
     }
+    return true;
 }
 
 static bool send_waiting(struct nbd *n)
@@ -273,13 +320,15 @@ static bool send_waiting(struct nbd *n)
     guint count = g_queue_get_length(&n->waiting);
     bool any = false;
 
-    if (count == 0 || g_get_monotonic_time() < n->send_from) {
+    if (count == 0 || n->full || g_get_monotonic_time() < n->send_from) {
         return false;
     }
     n->send_from = 0;
     nbd_link_want(&n->link);
     for (; count > 0 && n->link.state == NBD_READY && nbd_link_alive(&n->link); count--) {
-        send_one(n, n->waiting.head->data);
+        if (!send_one(n, n->waiting.head->data)) {
+            break;
+        }
         any = true;
     }
     return any;
@@ -304,6 +353,11 @@ static void land(struct nbd *n, struct flight *f)
 {
     struct block_request *req = f->req;
 
+    n->full = false;
+    if (!f->error && req->op == BLOCK_READ && f->chunk && !f->in_place) {
+        copy_bytes(f, f->copy, f->chunk, false);
+    }
+    give_back(f, true);
     if (f->error) {
         if (of_the_moment(f->error) && !f->cancelled &&
             (!f->first_try || g_get_monotonic_time() - f->first_try < ENGINE_PATIENCE_US)) {
@@ -318,9 +372,6 @@ static void land(struct nbd *n, struct flight *f)
         n->link.pause_ms = 0; /* else it may break again at once, and again */
     }
     f->first_try = 0;
-    if (req->op == BLOCK_READ && f->copy && f->chunk && !in_place(f, f->chunk)) {
-        copy_bytes(f, f->copy, f->chunk, false);
-    }
     if (req->op == BLOCK_FLUSH || f->flushing) {
         flight_end(f, 0);
         return;
@@ -372,13 +423,14 @@ static void begin_anew(struct nbd *n, GQueue *queue)
 
         f->done = 0;
         f->flushing = false;
+        give_back(f, false);
         again(n, f);
     }
 }
 
 static void cut(struct nbd *n)
 {
-    n->link.cut = false;
+    n->link.cut = n->full = false;
     if (!n->said_cut && (!n->said_at || g_get_monotonic_time() - n->said_at > SAY_US)) {
         n->said_cut = true;
         n->said_at = g_get_monotonic_time();
@@ -542,7 +594,7 @@ static int64_t due(const struct nbd *n)
     int64_t at = INT64_MAX;
     const struct flight *f = n->waiting.head ? n->waiting.head->data : NULL;
 
-    if (n->landed.length > 0 || (f && n->link.state == NBD_READY && !n->send_from)) {
+    if (n->landed.length > 0 || (f && n->link.state == NBD_READY && !n->send_from && !n->full)) {
         return 0;
     }
     if (n->link.state == NBD_SHAKING) {
@@ -551,7 +603,7 @@ static int64_t due(const struct nbd *n)
     if (f && n->link.state == NBD_IDLE) {
         at = MIN(at, n->link.next_ask);
     }
-    if (f && n->link.state == NBD_READY) {
+    if (f && n->link.state == NBD_READY && !n->full) {
         at = MIN(at, n->send_from);
     }
     for (const GList *i = n->waiting.head; i; i = i->next) {
@@ -695,16 +747,27 @@ static int open_passed(struct nbd *n, const struct block_options *o, GError **er
     int e = nbd_keeper_by_broker(&n->link, o->format, NULL, o->fd, err);
 
     n->image = o->fd;
-    e = e < 0 ? e : nbd_link_load(&n->link, err);
     return e == 0 && o->inactive ? look(n, err) : e;
+}
+
+/* libnbd, where it is needed: in the sandbox none can be loaded. */
+static int prepare(const struct block_options *o, GError **err)
+{
+    bool nbd = strcmp(o->format, "nbd") == 0 || (o->file && image_is_elsewhere(o->file));
+
+    file_size_allow(VHOST_BLK_MEMORY);
+    return !nbd || nbd_api_load(err) ? 0 : -ENOSYS;
 }
 
 static int open_link(struct nbd *n, const struct block_options *o, GError **err)
 {
-    if (o->fd < 0) {
-        int e = start_keeper(n, o, err);
+    int e = prepare(o, err);
 
-        e = e < 0 ? e : nbd_link_load(&n->link, err);
+    if (e < 0) {
+        return e;
+    }
+    if (o->fd < 0) {
+        e = start_keeper(n, o, err);
         return e == 0 && o->inactive ? look(n, err) : e;
     }
     if (is_image(o)) {
@@ -715,9 +778,6 @@ static int open_link(struct nbd *n, const struct block_options *o, GError **err)
                     "an image of the format %s is opened by its name, not by a descriptor",
                     o->format);
         return -ENOTSUP;
-    }
-    if (nbd_link_load(&n->link, err) < 0) {
-        return -ENOSYS;
     }
     n->link.export = g_strdup(o->export_name ? o->export_name : "");
     n->link.served = strcmp(o->format, "nbd") != 0;
@@ -790,7 +850,7 @@ static void nbd_submit(struct block_medium *m, struct block_request *req)
         return;
     }
     move_to(f, &n->waiting);
-    if (n->link.state == NBD_READY && n->waiting.length == 1 && !n->send_from) {
+    if (n->link.state == NBD_READY && n->waiting.length == 1 && !n->send_from && !n->full) {
         send_one(n, f);
     }
 }

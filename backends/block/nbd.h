@@ -21,7 +21,6 @@ struct nbd_link {
     int keeper;         /* socket to it; -1: it is gone */
     char *export;       /* name */
     bool served;        /* the keeper starts a server: its end says whether anything was lost */
-    bool by_broker;     /* … and the broker started the keeper: for reading */
     bool writable;      /* what the export must be, unless `looking` */
     bool looking;       /* the connection is for a look only */
     uint64_t need_size; /* what it must have: what the guest was told */
@@ -46,14 +45,12 @@ struct nbd_link {
 
     /* of the connection */
     uint64_t size;
-    uint32_t max_block;
+    uint32_t max_block, max_range;
     bool read_only, rotational, can_flush, can_fua, can_trim, can_zero, multi;
 };
 
 /* Before all else. */
 void nbd_link_init(struct nbd_link *l);
-/* libnbd, or what is enough for this; before anything is asked for. */
-int nbd_link_load(struct nbd_link *l, GError **err);
 /* Wants a connection; has no effect while there is one, or one is on its way. */
 void nbd_link_want(struct nbd_link *l);
 /* Looks what has come; true if anything did. Never calls anybody back but libnbd's callbacks. */

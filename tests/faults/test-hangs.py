@@ -81,8 +81,8 @@ def test_disk_stop(tmp):
 
 
 def qcow2(tmp):
-    if not shutil.which("qemu-nbd") or not shutil.which("qemu-img"):
-        raise Skip("there is no qemu-nbd")
+    if not shutil.which("qemu-storage-daemon") or not shutil.which("qemu-img"):
+        raise Skip("there is no qemu-storage-daemon")
     path = tmp + "/hda.qcow2"
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", image(tmp + "/plain", 1 << 20), path], check=True)
     return path
@@ -95,7 +95,7 @@ def server_of(path):
                 words = f.read().split(b"\0")
         except OSError:
             continue
-        if os.path.basename(words[0]) == b"qemu-nbd" and any(path.encode() in w for w in words[1:]):
+        if os.path.basename(words[0]) == b"qemu-storage-daemon" and any(path.encode() in w for w in words[1:]):
             return int(pid)
     raise AssertionError("there is no image server of " + path)
 
@@ -108,7 +108,7 @@ def test_image_server(tmp):
     os.kill(pid, signal.SIGSTOP)
     try:
         read_begins(m, disk)
-        verdict(m, "the disk ide0-hd0 has not answered", r"qemu-nbd, is process %d, is stopped by a signal" % pid)
+        verdict(m, "the disk ide0-hd0 has not answered", r"its image server is process %d, is stopped by a signal" % pid)
     finally:
         os.kill(pid, signal.SIGCONT)
     m.end()

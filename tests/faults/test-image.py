@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Image formats by the image server, and disks behind NBD: what the guest writes is read back by qemu-img; servers that die,
-stop, refuse and lie. With a real qemu-nbd (the package qemu-utils; without it those tests are skipped) and a toy server that
-says what it should not. TAP."""
+stop, refuse and lie. With the real servers (the packages qemu-system-common, qemu-utils; without them those tests are skipped)
+and a toy server that says what it should not. TAP."""
 import glob
 import http.server
 import os
@@ -21,6 +21,7 @@ sys.dont_write_bytecode = True     # the source tree stays clean
 from faults import PATIENCE, XENDM, Disk, Machine, Skip, image, tap, want
 from client import sanitized     # noqa: E402, found through faults
 
+SERVER = "qemu-storage-daemon"
 SECTORS = 2048
 FINE = (0x50, 0)
 OURS = b"\xab" * 512
@@ -34,7 +35,7 @@ def need(*tools):
 
 def make(tmp, fmt, name="hda.img"):
     """An image of that format in which each sector holds its number."""
-    need("qemu-nbd", "qemu-img")
+    need(SERVER, "qemu-img")
     raw = image(os.path.join(tmp, "plain"), SECTORS * 512)
     path = os.path.join(tmp, name)
     subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", fmt, raw, path], check=True)
@@ -73,7 +74,7 @@ def children(name, args):
 
 
 def server(path):
-    pids = children("qemu-nbd", path)
+    pids = children(SERVER, path)
     want(len(pids) == 1, "servers of", path, ":", pids)
     return pids[0]
 
@@ -102,7 +103,7 @@ def formats(tmp, fmt):
     inserted = [b for b in m.qmp.ok("query-block") if b.get("inserted", {}).get("file") == path]
     want(len(inserted) == 1 and inserted[0]["inserted"]["drv"] == fmt, inserted)
     m.end()
-    gone("qemu-nbd", path)
+    gone(SERVER, path)
     gone("xendm-image", path)
     data = plain(tmp, fmt, path)
     want(data[200 * 512:216 * 512] == OURS * 16 and data[216 * 512:216 * 512 + 4] == (216).to_bytes(4, "little"), "the image")
@@ -135,7 +136,7 @@ def test_vmdk(tmp):
 
 def test_names(tmp):
     """names of files with what means something in options and protocols; a backing file beside the image"""
-    need("qemu-nbd", "qemu-img")
+    need(SERVER, "qemu-img")
     directory = os.path.join(tmp, "a,driver=raw,,b")
     os.mkdir(directory)
     base = make(tmp, "qcow2", "a,driver=raw,,b/base, 1.img")
@@ -178,14 +179,14 @@ def test_lock(tmp):
 
 
 def test_absent(tmp):
-    """without qemu-nbd the error names the package"""
-    os.environ["XENDM_QEMU_NBD"] = "/nonexistent/qemu-nbd"
+    """without an image server the error names the package"""
+    os.environ["XENDM_QEMU_STORAGE_DAEMON"] = "/nonexistent"
     try:
         image(tmp + "/x", SECTORS * 512)
         m, _ = start(tmp, tmp + "/x", "qcow2", may_fail=True)
     finally:
-        del os.environ["XENDM_QEMU_NBD"]
-    want(not m.path and "qemu-utils" in m.log(), m.log())
+        del os.environ["XENDM_QEMU_STORAGE_DAEMON"]
+    want(not m.path and "qemu-system-common" in m.log(), m.log())
 
 
 def test_killed_clean(tmp):
@@ -197,7 +198,7 @@ def test_killed_clean(tmp):
     os.kill(pid, signal.SIGKILL)
     m.await_log("the connection to the server of .* broke")
     write_and_read(m, disk)
-    m.logged("the image server of .* ended: qemu-nbd was killed by signal 9", 1)
+    m.logged("the image server of .* ended: qemu-storage-daemon was killed by signal 9", 1)
     want(server(path) != pid, "the same server")
     m.logged("connected to a server of .* again", 1)
     m.end()
@@ -261,7 +262,7 @@ def test_stopped(tmp):
     m.cpu.expect("readl 0x%x" % disk.buffer, 300)
     os.kill(server(path), signal.SIGSTOP)
     m.end()
-    gone("qemu-nbd", path)
+    gone(SERVER, path)
 
 
 def test_update(tmp):
@@ -299,7 +300,7 @@ def test_migration(tmp):
     second.kill()
     shutil.rmtree(tmp + "/to/run", ignore_errors=True)
     save(m, tmp + "/state", True)               # a migration
-    want(not children("qemu-nbd", path), "the sender has it still")
+    want(not children(SERVER, path), "the sender has it still")
     second = Machine(tmp + "/to", "--incoming", tmp + "/state", "--", *drive(path, "qcow2"), vga="none")
     other = Disk(second.cpu)
     want(other.dma(204, 8) == FINE + (4,), "the receiver")

@@ -259,7 +259,7 @@ def steps(t, worker):
             raise Skip("QEMU has no image server")
         guest.cmd("sync; sleep 1; dd if=/dev/xvdc of=/dev/null bs=64k count=1 iflag=direct 2>/dev/null")
         reading = guest.begin("for i in 1 2 3 4 5; do echo $(read_check /dev/xvdc 4 | cut -d' ' -f3); done | sort -u | wc -l")
-        box.run("for pid in $(pidof qemu-nbd); do tr '\\0' ' ' </proc/$pid/cmdline | grep -q x.qcow2 && kill -9 $pid; done; true")
+        box.run("for pid in $(pidof qemu-storage-daemon); do tr '\\0' ' ' </proc/$pid/cmdline | grep -q x.qcow2 && kill -9 $pid; done; true")
         t.equal(guest.finish(reading, 300), (0, "1"), "different checksums of what is read")
         worker.goes_on()
         detach(t, guest, "xvdc")

@@ -5,7 +5,7 @@ tests_unit_test_block_SOURCES = tests/unit/test-block.c
 tests_unit_test_block_LDADD = libbackendsblock.la libbackendschar.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
 # On an engine of its own, which fails by a table; it loses patience sooner.
 tests_unit_test_raw_SOURCES = tests/unit/test-raw.c backends/block/block.c backends/block/drive.c backends/block/gate.c backends/block/lock.c backends/block/raw.c backends/block/throttle.c \
-	backends/block/nbd-api.c backends/block/nbd-link.c backends/block/nbd-place.c backends/block/nbd-plain.c backends/block/nbd.c
+	backends/block/nbd-api.c backends/block/nbd-link.c backends/block/nbd-place.c backends/block/nbd.c backends/block/vhost-blk.c
 tests_unit_test_raw_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/backends $(NBD_CFLAGS) \
 	-DENGINE_PATIENCE_US=200000
 tests_unit_test_raw_LDADD = libbackendschar.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
@@ -16,11 +16,11 @@ tests_unit_test_uring_LDADD = libbase.la $(GLIB_LIBS)
 TESTS += tests/unit/test-uring
 tests_unit_test_chardev_SOURCES = tests/unit/test-chardev.c
 tests_unit_test_chardev_LDADD = libbackendsblock.la libbackendschar.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
-check_PROGRAMS += tests/unit/test-nbd-plain
-tests_unit_test_nbd_plain_SOURCES = tests/unit/test-nbd-plain.c backends/block/nbd-plain.c
-tests_unit_test_nbd_plain_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(NBD_CFLAGS)
-tests_unit_test_nbd_plain_LDADD = libbase.la $(GLIB_LIBS)
-TESTS += tests/unit/test-nbd-plain
+check_PROGRAMS += tests/unit/test-vhost-blk
+tests_unit_test_vhost_blk_SOURCES = tests/unit/test-vhost-blk.c backends/block/vhost-blk.c
+tests_unit_test_vhost_blk_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(NBD_CFLAGS)
+tests_unit_test_vhost_blk_LDADD = libbase.la $(GLIB_LIBS)
+TESTS += tests/unit/test-vhost-blk
 check_PROGRAMS += tests/unit/test-throttle
 tests_unit_test_throttle_SOURCES = tests/unit/test-throttle.c backends/classes.c
 tests_unit_test_throttle_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)

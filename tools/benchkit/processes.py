@@ -44,7 +44,7 @@ def servers(image):
                 args = f.read().split(b"\0")
         except OSError:
             continue
-        if os.path.basename(args[0]) == b"qemu-nbd" and any(image.encode() in a for a in args[1:]):
+        if os.path.basename(args[0]) in (b"qemu-nbd", b"qemu-storage-daemon") and any(image.encode() in a for a in args[1:]):
             found.append(int(pid))
     return found
 

@@ -101,7 +101,7 @@ def unpack(box, files):
 
 def image_server(box):
     """What serves images other than raw ones, and makes them."""
-    put(box, ["qemu-utils", "libnbd0"], ["/usr/bin/qemu-nbd", "/usr/bin/qemu-img", "/usr/lib/x86_64-linux-gnu/libnbd.so.0"])
+    put(box, ["qemu-utils", "qemu-system-common", "libnbd0"], ["/usr/bin/qemu-storage-daemon", "/usr/bin/qemu-nbd", "/usr/bin/qemu-img", "/usr/lib/x86_64-linux-gnu/libnbd.so.0"])
 
 
 def libvirt(box):

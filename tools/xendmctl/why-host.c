@@ -155,7 +155,8 @@ static int find_process(bool (*is)(int pid, GStrv command, const void *arg), con
 
 static bool serves_image(int pid, GStrv command, const void *file)
 {
-    if (strcmp(command[0], "qemu-nbd") != 0) {
+    /* keeper.c of the block back end calls them so. */
+    if (strcmp(command[0], "qemu-storage-daemon") != 0 && strcmp(command[0], "qemu-nbd") != 0) {
         return false;
     }
     for (char **word = command + 1; *word; word++) {

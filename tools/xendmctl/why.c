@@ -96,10 +96,10 @@ static char *blocker(const struct report *r, const char *file, const char *forma
     if (server) {
         g_autofree char *doing = host_process_doing(server);
 
-        return g_strdup_printf("; its image server, qemu-nbd, is process %d%s", server, doing);
+        return g_strdup_printf("; its image server is process %d%s", server, doing);
     }
     if (strcmp(format, "raw") != 0) {
-        return g_strdup("; no image server (qemu-nbd) of it runs on this host");
+        return g_strdup("; no image server of it runs on this host");
     }
     {
         g_autofree char *thread = host_thread_stuck(r->page->raw.pid);
