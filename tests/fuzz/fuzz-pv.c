@@ -20,6 +20,7 @@
 #include <xendm/input.h>
 #include <xendm/log.h>
 
+#include "../unit/fake-p9.h"
 #include "../unit/fake-pv.h"
 #include "fuzz.h"
 
@@ -28,7 +29,7 @@
 #define STEPS_MAX 400u
 
 const unsigned fuzz_short_run = 400;
-const char *const fuzz_targets[] = {"console", "vfb", "vkbd", NULL};
+const char *const fuzz_targets[] = {"console", "vfb", "vkbd", "9pfs", NULL};
 static const char *kind;
 
 void fuzz_choose(unsigned target)
@@ -77,8 +78,28 @@ static void toolstack_adds(struct world *w)
     set(w, true, "state", "1");
     set(w, false, "frontend", w->front);
     set(w, false, "frontend-id", "7");
+    set(w, false, "path", "/directory");
+    set(w, false, "security_model", "none");
     set(w, false, "online", "1");
     set(w, false, "state", "1");
+}
+
+/* Two rings of two pages each: their pages and what these name. */
+static void rings_prepare(struct world *w)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        uint32_t *page = fake_grant_page(PAGE + i);
+        g_autofree char *ref = g_strdup_printf("ring-ref%u", i);
+        g_autofree char *port = g_strdup_printf("event-channel-%u", i);
+
+        page[32] = 1;
+        page[33] = PAGE + 2 + 2 * i;
+        page[34] = PAGE + 3 + 2 * i;
+        set_number(w, true, ref, PAGE + i);
+        set_number(w, true, port, 5 + i);
+    }
+    set(w, true, "version", "1");
+    set(w, true, "num-rings", "2");
 }
 
 /* A front end that means well, to begin with. */
@@ -105,6 +126,9 @@ static void front_prepares(struct world *w)
         set_number(w, true, ports[i], 5);
     }
     set(w, true, "feature-update", "1");
+    if (strcmp(kind, "9pfs") == 0) {
+        rings_prepare(w);
+    }
 }
 
 static void nothing_resized(void *opaque, unsigned width, unsigned height)
@@ -172,8 +196,23 @@ static void world_close(struct world *w)
 static void write_key(struct world *w, struct fuzz_input *in)
 {
     static const char *const keys[] = {
-        "ring-ref", "page-ref",       "page-gref",           "port", "event-channel", "type",
-        "output",   "feature-update", "request-abs-pointer", "tty",  "protocol",
+        "ring-ref",
+        "page-ref",
+        "page-gref",
+        "port",
+        "event-channel",
+        "type",
+        "output",
+        "feature-update",
+        "request-abs-pointer",
+        "tty",
+        "protocol",
+        "version",
+        "num-rings",
+        "ring-ref0",
+        "ring-ref1",
+        "event-channel-0",
+        "event-channel-1",
     };
     static const char *const values[] = {"",           "0",         "1",     "-1",
                                          "x",          "chardev:c", "ioemu", "x86_32-abi",
@@ -198,10 +237,26 @@ static void write_page(struct fuzz_input *in)
     memcpy(page + at, bytes, len);
 }
 
+/* A whole message of 9P into the second half of the data of a ring. */
+static void write_message(struct fuzz_input *in)
+{
+    unsigned ring = fuzz_u8(in) & 1;
+    uint32_t *page = fake_grant_page(PAGE + ring);
+    uint8_t *out = fake_grant_page(PAGE + 3 + 2 * ring);
+    uint32_t len = 7 + fuzz_u8(in) * 8u;
+    const uint8_t header[7] = {(uint8_t)len, (uint8_t)(len >> 8), 0, 0, 100, 1, 0};
+
+    for (unsigned i = 0; i < sizeof(header); i++) {
+        out[(page[17] + i) % 4096] = header[i];
+    }
+    page[17] += len;
+}
+
 /* One more, so many more, or anything: indices, which are where the kinds have them. */
 static void write_index(struct fuzz_input *in)
 {
-    static const unsigned at[] = {0, 4, 8, 12, 3072, 3076, 3080, 3084};
+    static const unsigned at[] = {0,    4,  8,  12,  3072, 3076, 3080,
+                                  3084, 64, 68, 128, 4096, 4160, 4164};
     uint32_t *index =
         (uint32_t *)(void *)((uint8_t *)fake_grant_page(PAGE) + at[fuzz_u8(in) % G_N_ELEMENTS(at)]);
     unsigned how = fuzz_u8(in);
@@ -235,6 +290,11 @@ static void other_end(struct world *w, struct fuzz_input *in)
     input_key(w->host.input, KEY_A + how % 16, how & 32);
     input_absolute(w->host.input, (int)how * 100, 5);
     input_sync(w->host.input);
+    if (how < 8) {
+        fake_p9_end();
+    } else {
+        fake_p9_answer(how, how < 128 ? how : how * 40);
+    }
     memset(bytes, (int)how, sizeof(bytes));
     if (send(w->client, bytes, how, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ||
         recv(w->client, bytes, sizeof(bytes), MSG_DONTWAIT) < 0) {
@@ -264,15 +324,17 @@ static void step(struct world *w, struct fuzz_input *in)
         write_key(w, in);
         break;
     case 5:
-    case 6:
         write_page(in);
+        break;
+    case 6:
+        write_message(in);
         break;
     case 7 ... 9:
         write_index(in);
         break;
     case 10:
     case 11:
-        fake_evtchn_ring(5);
+        fake_evtchn_ring(5 + (what / 16 & 1));
         break;
     case 12:
         toolstack(w, in);
