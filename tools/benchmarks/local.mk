@@ -15,5 +15,5 @@ tools_benchmarks_mapcache_bench_LDADD = libmapcache.la libbase.la $(GLIB_LIBS)
 EXTRA_DIST += tools/bench docs/benchmarks.md tools/benchkit/__init__.py tools/benchkit/access.py \
     tools/benchkit/bench.py tools/benchkit/default.py tools/benchkit/disk.py tools/benchkit/guest.py tools/benchkit/ide.py \
     tools/benchkit/instances.py tools/benchkit/mapcache.py tools/benchkit/memory.py tools/benchkit/net.py \
-    tools/benchkit/processes.py tools/benchkit/qdisk.py tools/benchkit/result.py tools/benchkit/rfb.py tools/benchkit/start.py \
+    tools/benchkit/p9fs.py tools/benchkit/processes.py tools/benchkit/qdisk.py tools/benchkit/result.py tools/benchkit/rfb.py tools/benchkit/start.py \
     tools/benchkit/state.py tools/benchkit/string.py tools/benchkit/vcpus.py tools/benchkit/vnc.py

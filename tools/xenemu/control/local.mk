@@ -4,6 +4,7 @@ tools_xenemu_libxenemuhost_la_SOURCES += \
     tools/xenemu/control/access.c \
     tools/xenemu/control/bench-blkif.c \
     tools/xenemu/control/bench-nic.c \
+    tools/xenemu/control/bench-p9.c \
     tools/xenemu/control/bench-sequence.c \
     tools/xenemu/control/bench.c \
     tools/xenemu/control/bench.h \
