@@ -376,7 +376,7 @@ static void close_kind(struct daemon *d, const char *kind)
  */
 void daemon_pv_close_absent(struct daemon *d)
 {
-    static const char *const kinds[] = {"qdisk", "vkbd", "vfb", "qusb", "9pfs"};
+    static const char *const kinds[] = {"qdisk", "vkbd", "vfb", "qusb", "9pfs", "qnic"};
 
     for (unsigned i = 0; i < G_N_ELEMENTS(kinds); i++) {
         if (!served(d, kinds[i])) {

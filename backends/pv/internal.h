@@ -51,7 +51,8 @@ struct pv_link {
     unsigned connections;
 };
 
-extern const struct pv_class pv_kbd_class, pv_blk_class, pv_console_class, pv_fb_class, pv_p9_class;
+extern const struct pv_class pv_kbd_class, pv_blk_class, pv_console_class, pv_fb_class, pv_p9_class,
+    pv_vif_class;
 
 /* ---- device.c ---- */
 

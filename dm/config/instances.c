@@ -9,8 +9,8 @@
 #define PC (INSTANCE_DOMAIN | INSTANCE_GUEST | INSTANCE_MACHINE | INSTANCE_ACCESSES)
 
 /* No frame buffer: the head is the graphics card's. */
-static const char *const beside_a_machine[] = {"qdisk", "vkbd", "console", "9pfs", NULL};
-static const char *const all[] = {"qdisk", "vkbd", "console", "vfb", "9pfs", NULL};
+static const char *const beside_a_machine[] = {"qdisk", "vkbd", "console", "9pfs", "qnic", NULL};
+static const char *const all[] = {"qdisk", "vkbd", "console", "vfb", "9pfs", "qnic", NULL};
 static const char *const none[] = {NULL};
 
 static const struct instance_kind kinds[] = {

@@ -12,7 +12,7 @@ device_scripts = \
     tests/device/platform.xds tests/device/pm.xds tests/device/pv-kbd.xds tests/device/pv-qdisk.xds tests/device/reset-port92.xds tests/device/reset.xds \
     tests/device/serial.xds tests/device/strings.xds tests/device/uhci.xds tests/device/usb-storage.xds tests/device/vga-modes.xds tests/device/vga.xds
 
-device_scripts += tests/device/pv-console.xds tests/device/pv-fb.xds
+device_scripts += tests/device/pv-console.xds tests/device/pv-fb.xds tests/device/pv-qnic.xds
 
 # What was asked for by name is not skipped: without QEMU these fail.
 ORACLE = /usr/libexec/xen-qemu-system-i386

@@ -29,7 +29,7 @@
 #define STEPS_MAX 400u
 
 const unsigned fuzz_short_run = 400;
-const char *const fuzz_targets[] = {"console", "vfb", "vkbd", "9pfs", NULL};
+const char *const fuzz_targets[] = {"console", "vfb", "vkbd", "9pfs", "qnic", NULL};
 static const char *kind;
 
 void fuzz_choose(unsigned target)
@@ -40,7 +40,8 @@ void fuzz_choose(unsigned target)
 
 const struct backend_class *const *backend_classes(void)
 {
-    static const struct backend_class *const classes[] = {&chardev_socket_class, NULL};
+    static const struct backend_class *const classes[] = {&chardev_socket_class,
+                                                          &backend_net_socket, NULL};
 
     return classes;
 }
@@ -53,7 +54,7 @@ struct world {
     char *back, *front;
     struct display_watch *watch;
     char *dir, *path;
-    int client;
+    int client, cable;
     bool paused;
 };
 
@@ -80,6 +81,7 @@ static void toolstack_adds(struct world *w)
     set(w, false, "frontend-id", "7");
     set(w, false, "path", "/directory");
     set(w, false, "security_model", "none");
+    set(w, false, "mac", "00:16:3e:00:00:01");
     set(w, false, "online", "1");
     set(w, false, "state", "1");
 }
@@ -100,6 +102,18 @@ static void rings_prepare(struct world *w)
     }
     set(w, true, "version", "1");
     set(w, true, "num-rings", "2");
+}
+
+static void frames_prepare(struct world *w)
+{
+    static const char *const flags[] = {"request-rx-copy", "feature-sg", "feature-gso-tcpv4",
+                                        "feature-gso-tcpv6", "feature-ipv6-csum-offload"};
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(flags); i++) {
+        set(w, true, flags[i], "1");
+    }
+    set_number(w, true, "tx-ring-ref", PAGE);
+    set_number(w, true, "rx-ring-ref", PAGE + 1);
 }
 
 /* A front end that means well, to begin with. */
@@ -128,6 +142,9 @@ static void front_prepares(struct world *w)
     set(w, true, "feature-update", "1");
     if (strcmp(kind, "9pfs") == 0) {
         rings_prepare(w);
+    }
+    if (strcmp(kind, "qnic") == 0) {
+        frames_prepare(w);
     }
 }
 
@@ -159,6 +176,25 @@ static void add_channel(struct world *w)
     }
 }
 
+/* A cable, for qnic. */
+static void add_net(struct world *w)
+{
+    int pair[2];
+    g_autofree char *number = NULL;
+    struct object_desc *o;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) < 0) {
+        g_error("no cable");
+    }
+    w->cable = pair[1];
+    number = g_strdup_printf("%d", pair[0]);
+    o = object_desc_make(OBJECT_BACKEND, BACKEND_NET, "socket", "qnic1", "fd", number, NULL);
+    if (!backend_add(w->host.backends, o, NULL, NULL)) {
+        g_error("no cable");
+    }
+    object_desc_free(o);
+}
+
 static void world_open(struct world *w)
 {
     fake_pv_host_open(&w->host);
@@ -167,6 +203,7 @@ static void world_open(struct world *w)
     w->dir = g_dir_make_tmp("xendm-fuzz-XXXXXX", NULL);
     w->path = g_build_filename(w->dir, "s", NULL);
     add_channel(w);
+    add_net(w);
     w->watch = display_watch(w->host.display, &viewer, w);
     w->bus = pv_bus_new(&w->host, pv_classes());
     toolstack_adds(w);
@@ -184,6 +221,7 @@ static void world_close(struct world *w)
     fake_xenstore_remove(w->host.xs, w->back);
     fake_pv_host_close(&w->host, w->bus);
     close(w->client);
+    close(w->cable);
     g_rmdir(w->dir);
     g_free(w->dir);
     g_free(w->path);
@@ -213,6 +251,9 @@ static void write_key(struct world *w, struct fuzz_input *in)
         "ring-ref1",
         "event-channel-0",
         "event-channel-1",
+        "tx-ring-ref",
+        "rx-ring-ref",
+        "request-rx-copy",
     };
     static const char *const values[] = {"",           "0",         "1",     "-1",
                                          "x",          "chardev:c", "ioemu", "x86_32-abi",
@@ -252,6 +293,30 @@ static void write_message(struct fuzz_input *in)
     page[17] += len;
 }
 
+/* A request of a network interface: a frame, its extra information, or a page to receive into. */
+static void write_frame(struct fuzz_input *in)
+{
+    unsigned what = fuzz_u8(in);
+    uint32_t *page = fake_grant_page(PAGE + (what & 1)), index = page[0]++ % 256;
+    uint8_t *entry = (uint8_t *)page + 64 + index * (what & 1 ? 8 : 12);
+    const uint32_t ref = PAGE + 2 + fuzz_u8(in) % 4;
+    uint16_t rest[4] = {0, 0, 1, 0};
+
+    rest[0] = (uint16_t)(fuzz_u8(in) * 8);
+    rest[1] = fuzz_u8(in) & 15;
+    rest[3] = (uint16_t)(fuzz_u8(in) * 20);
+    if (what & 1) {
+        memcpy(entry + 4, &ref, 4);
+    } else if (what < 128) {
+        memcpy(entry, &ref, 4);
+        memcpy(entry + 4, rest, 8);
+    } else {
+        const uint8_t extra[8] = {1, what & 2, (uint8_t)rest[0], 0, (uint8_t)(1 + (what & 4) / 4)};
+
+        memcpy(entry, extra, 8);
+    }
+}
+
 /* One more, so many more, or anything: indices, which are where the kinds have them. */
 static void write_index(struct fuzz_input *in)
 {
@@ -281,6 +346,16 @@ static void toolstack(struct world *w, struct fuzz_input *in)
     }
 }
 
+static void other_end_of_cable(struct world *w, unsigned how)
+{
+    uint8_t frame[4 + 4200] = {0, 0, (uint8_t)(how >> 4), (uint8_t)(how << 4)};
+
+    if (send(w->cable, frame, 4 + (how << 4), MSG_NOSIGNAL) < 0 ||
+        recv(w->cable, frame, sizeof(frame), 0) < 0) {
+        errno = 0;
+    }
+}
+
 static void other_end(struct world *w, struct fuzz_input *in)
 {
     uint8_t bytes[256];
@@ -295,6 +370,7 @@ static void other_end(struct world *w, struct fuzz_input *in)
     } else {
         fake_p9_answer(how, how < 128 ? how : how * 40);
     }
+    other_end_of_cable(w, how);
     memset(bytes, (int)how, sizeof(bytes));
     if (send(w->client, bytes, how, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ||
         recv(w->client, bytes, sizeof(bytes), MSG_DONTWAIT) < 0) {
@@ -327,7 +403,11 @@ static void step(struct world *w, struct fuzz_input *in)
         write_page(in);
         break;
     case 6:
-        write_message(in);
+        if (strcmp(kind, "qnic") == 0) {
+            write_frame(in);
+        } else {
+            write_message(in);
+        }
         break;
     case 7 ... 9:
         write_index(in);
