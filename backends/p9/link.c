@@ -26,7 +26,7 @@ struct p9_link {
     void *opaque;
     int socket, memory_fd;
     uint8_t *memory;
-    guint watch;
+    GSource *watch; /* NULL: nothing comes any more */
     bool ended;
     uint32_t taken, sent; /* slots, by bit */
     uint32_t limit[P9_SLOTS];
@@ -74,9 +74,17 @@ static int start_or_ask(const char *path, const char *model, GError **err)
 
 /* ---- what comes ---- */
 
+static void unwatch(struct p9_link *l)
+{
+    if (l->watch) {
+        g_source_destroy(l->watch);
+        g_clear_pointer(&l->watch, g_source_unref);
+    }
+}
+
 static void end(struct p9_link *l)
 {
-    g_clear_handle_id(&l->watch, g_source_remove);
+    unwatch(l);
     l->ended = true;
     l->sent = 0;
     l->user->ended(l->opaque);
@@ -96,17 +104,17 @@ static int receive(struct p9_link *l, struct p9_wire *w)
                : -1;
 }
 
+/* Answers, and the end of it, which is looked for when none is waited for, too. */
 static gboolean readable(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct p9_link *l = opaque;
 
     turn_of("9P");
-    for (unsigned i = 0; i < P9_SLOTS; i++) {
+    do {
         struct p9_wire w;
         int rc = receive(l, &w);
 
         if (rc < 0) {
-            l->watch = 0;
             end(l);
             return G_SOURCE_REMOVE;
         }
@@ -115,8 +123,16 @@ static gboolean readable(gint fd, GIOCondition condition, gpointer opaque)
         }
         l->sent &= ~(UINT32_C(1) << w.slot);
         l->user->answered(l->opaque, w.slot, w.length);
-    }
+    } while (l->sent);
     return G_SOURCE_CONTINUE;
+}
+
+static void watch(struct p9_link *l)
+{
+    l->watch = g_unix_fd_source_new(l->socket, G_IO_IN | G_IO_HUP | G_IO_ERR);
+    g_source_set_callback(l->watch, G_SOURCE_FUNC(readable), l, NULL);
+    g_source_set_can_recurse(l->watch, TRUE); /* spares four system calls a dispatch */
+    g_source_attach(l->watch, NULL);
 }
 
 /* ---- life ---- */
@@ -141,7 +157,7 @@ static struct p9_link *link_new(int socket, int memory, const struct p9_user *us
         p9_link_free(l);
         return NULL;
     }
-    l->watch = g_unix_fd_add(socket, G_IO_IN | G_IO_HUP | G_IO_ERR, readable, l);
+    watch(l);
     return l;
 }
 
@@ -177,7 +193,7 @@ void p9_link_free(struct p9_link *l)
     if (!l) {
         return;
     }
-    g_clear_handle_id(&l->watch, g_source_remove);
+    unwatch(l);
     if (l->memory) {
         munmap(l->memory, MEMORY_SIZE);
     }

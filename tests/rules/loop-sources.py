@@ -42,7 +42,7 @@ def callbacks(text):
     for m in ADD.finditer(text):
         args = arguments(text, m.end() - 1)
         if len(args) > ADDERS[m.group(1)]:
-            found.add(args[ADDERS[m.group(1)]])
+            found.add(re.sub(r"^G_SOURCE_FUNC\((\w+)\)$", r"\1", args[ADDERS[m.group(1)]]))
     for m in FUNCS.finditer(text):
         named = re.search(r"\.dispatch\s*=\s*(\w+)", m.group(1))
         fields = [field.strip() for field in m.group(1).split(",")]
