@@ -15,7 +15,6 @@ STEPS = [
     "keys reach it by the PV keyboard",
     "a channel on a socket carries both ways",
     "a channel on a pty carries both ways, xl channel-list says where",
-    "9pfs: 10,000 files of domain 0 have the same checksums in the guest, and what it writes is there",
     "xl block-attach: written, and there in the image after xl block-detach",
     "xl save and xl restore while it writes",
     "a PVH guest boots, its root on qdisk",
@@ -65,36 +64,15 @@ def answers(guest, tty):
               "echo from-{0} >&4; sleep 60) >/dev/null 2>&1 & until [ -e /tmp/{0}.open ]; do sleep 0.1; done".format(tty))
 
 
-SUM = "find . -type f | sort | xargs md5sum | md5sum"
-
-
-def share(t, guest):
-    """A directory of dom0's, mounted by the guest. (Linux' front end cannot be saved: it is unmounted after.)"""
-    made = t.box.run("cd /root/share; for d in $(seq 100); do mkdir $d; for f in $(seq 100); do echo $d is not $f >$d/file-$f; done; "
-                     "done; " + SUM, 300)
-    # (with a cache, for in the box a request takes some milliseconds)
-    guest.cmd("modprobe 9p; modprobe 9pnet_xen; mkdir -p /mnt; mount -t 9p -o trans=xen,version=9p2000.L,cache=loose share /mnt", 120)
-    t.equal(guest.cmd("cd /mnt; " + SUM.replace("sort", "sort | tee /tmp/list"), 1200).strip(), made.strip(), "the checksum of all checksums")
-    t.equal(guest.cmd("wc -l </tmp/list"), "10000", "files that the guest has seen")
-    guest.cmd("cd /mnt; dd if=/dev/urandom of=big bs=64k count=64 2>/dev/null; mkdir new; ln -s ../big new/link; chmod 640 big; "
-              "mv 1/file-1 new/moved; rm -r 2; md5sum <big >/tmp/sum; sync", 300)
-    t.equal(t.box.run("cd /root/share; md5sum <big; readlink new/link; cat new/moved; ls -d 2 1/file-1; true").split("\n")[:3],
-            [guest.cmd("cat /tmp/sum").strip(), "../big", "1 is not 1"], "what dom0 finds")
-    t.match(guest.monitor("info pv"), r"9pfs 0", "what the device model says of it")
-    guest.cmd("umount /mnt", 60)
-
-
 @life("xenpv", STEPS, memory=700)
 def xenpv(t):
     """One of each kind."""
     pieces(t)
-    t.box.run("mkdir /root/share")
     guest = guest_of(t, "xenpv", "pv", memory=256, vfb=["vnc=1"],
                      # libxl gives the first the number of the guest's own console, which wins
                      channel=["connection=pty,name=org.lab.lost",
                               "connection=socket,path=/root/channel.sock,name=org.lab.socket",
-                              "connection=pty,name=org.lab.pty"],
-                     p9=["tag=share,path=/root/share,security_model=none"])
+                              "connection=pty,name=org.lab.pty"])
     with t.step(STEPS[0], vital=True):
         guest.create()
         t.match(guest.wait_for(r"LAB root (\S+ \S+) at .*", 200).group(1), r"^/dev/xvda2 ext4$")
@@ -120,9 +98,6 @@ def xenpv(t):
         t.match(guest.monitor("info pv"), r"bytes of the guest", "what the device model says of it")
 
     with t.step(STEPS[4]):
-        share(t, guest)
-
-    with t.step(STEPS[5]):
         t.box.run("truncate -s 8M /root/more.img; xl block-attach xenpv format=raw,vdev=xvdb,access=rw,backendtype=qdisk,"
                   "target=/root/more.img")
         guest.cmd("for i in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/xvdb ] && break; sleep 1; done; "
@@ -130,7 +105,7 @@ def xenpv(t):
         t.box.run("xl block-detach xenpv xvdb", 90)
         t.equal(t.box.run("head -c 7 /root/more.img"), "written", "the image's first bytes")
 
-    with t.step(STEPS[6]):
+    with t.step(STEPS[5]):
         guest.cmd("(while :; do dd if=/dev/zero of=/wr bs=64k count=64 conv=fsync 2>/dev/null; echo x >>/log; sync; done) & true")
         before = guest.domid()
         t.box.run("xl save xenpv /root/xenpv.save", 240)
@@ -144,7 +119,7 @@ def xenpv(t):
     guest.cleanup()
 
     pvh = guest_of(t, "xenpvh", "pvh", memory=256)
-    with t.step(STEPS[7]):
+    with t.step(STEPS[6]):
         pvh.create()
         pvh.wait_for(r"LAB root /dev/xvda2 ext4 at ", 400)
         pvh.wait_for(r"LAB serve", 100)
@@ -152,7 +127,7 @@ def xenpv(t):
         pvh.cmd("echo kept >/mark; sync")
     pvh.cleanup()
 
-    with t.step(STEPS[8]):
+    with t.step(STEPS[7]):
         own_instance(t)
 
 
@@ -196,3 +171,39 @@ def own_instance(t):
     finally:
         guest.cleanup()
         box.call("kill $(cat /run/qemu-dom0.pid); xenstore-rm /local/domain/0/device-model/0; rm -f /root/loader*", 30)
+
+
+SUM = "find . -type f | sort | xargs md5sum | md5sum"
+SHARED = ["a directory of domain 0 is mounted: 10,000 files have the same checksums in the guest", "what the guest writes is there"]
+
+
+@life("9pfs", SHARED, memory=700)
+def p9(t):
+    """Directories that PV guests mount."""
+    pieces(t)
+    guest = guest_of(t, "p9", "pv", memory=256, p9=["tag=share,path=/root/share,security_model=none"])
+    t.box.run("mkdir /root/share")
+    guest.create()
+    guest.wait_for(r"LAB serve", 200)
+    with t.step(SHARED[0], vital=True):
+        read_share(t, guest)
+    with t.step(SHARED[1]):
+        write_share(t, guest)
+
+
+def read_share(t, guest):
+    made = t.box.run("cd /root/share; for d in $(seq 100); do mkdir $d; for f in $(seq 100); do echo $d is not $f >$d/file-$f; done; "
+                     "done; " + SUM, 300)
+    # (with a cache, for in the box a request takes some milliseconds)
+    guest.cmd("modprobe 9p; modprobe 9pnet_xen; mkdir -p /mnt; mount -t 9p -o trans=xen,version=9p2000.L,cache=loose share /mnt", 120)
+    t.equal(guest.cmd("cd /mnt; " + SUM.replace("sort", "sort | tee /tmp/list"), 1200).strip(), made.strip(), "the checksum of all checksums")
+    t.equal(guest.cmd("wc -l </tmp/list"), "10000", "files that the guest has seen")
+
+
+def write_share(t, guest):
+    guest.cmd("cd /mnt; dd if=/dev/urandom of=big bs=64k count=64 2>/dev/null; mkdir new; ln -s ../big new/link; chmod 640 big; "
+              "mv 1/file-1 new/moved; rm -r 2; md5sum <big >/tmp/sum; sync", 300)
+    t.equal(t.box.run("cd /root/share; md5sum <big; readlink new/link; cat new/moved; ls -d 2 1/file-1; true").split("\n")[:3],
+            [guest.cmd("cat /tmp/sum").strip(), "../big", "1 is not 1"], "what dom0 finds")
+    t.match(guest.monitor("info pv"), r"9pfs 0", "what the device model says of it")
+    guest.cmd("umount /mnt", 60)
