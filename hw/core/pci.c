@@ -772,7 +772,9 @@ static int function_on(struct device *dev, GError **err)
     int rc;
 
     for (unsigned bar = 0; bar < PCI_BAR_COUNT; bar++) {
-        XENDM_ASSERT(bar_type(pci, bar) == PCI_BAR_NONE || pci->bar[bar].size);
+        if (bar_type(pci, bar) != PCI_BAR_NONE && pci->bar[bar].size == 0) {
+            config_put32(pci->config, bar_register(bar), 0); /* realize did without it */
+        }
     }
     rc = hvs_pci_function_add(pci->dev.machine->server, pci->devfn);
     if (rc < 0) {

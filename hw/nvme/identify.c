@@ -11,12 +11,6 @@
 #define FIRMWARE "1.0"
 #define TEMPERATURE 323u
 
-static void store_le64(uint8_t *p, uint64_t value)
-{
-    store_le32(p, (uint32_t)value);
-    store_le32(p + 4, (uint32_t)(value >> 32));
-}
-
 /* ASCII, padded by blanks. */
 static void store_text(uint8_t *to, size_t size, const char *text)
 {

@@ -15,6 +15,11 @@ static inline uint32_t load_le32(const uint8_t *p)
     return load_le16(p) | (uint32_t)load_le16(p + 2) << 16;
 }
 
+static inline uint64_t load_le64(const uint8_t *p)
+{
+    return load_le32(p) | (uint64_t)load_le32(p + 4) << 32;
+}
+
 static inline uint16_t load_be16(const uint8_t *p)
 {
     return (uint16_t)(p[0] << 8 | p[1]);
@@ -36,6 +41,12 @@ static inline void store_le32(uint8_t *p, uint32_t value)
 {
     store_le16(p, value);
     store_le16(p + 2, value >> 16);
+}
+
+static inline void store_le64(uint8_t *p, uint64_t value)
+{
+    store_le32(p, (uint32_t)value);
+    store_le32(p + 4, (uint32_t)(value >> 32));
 }
 
 static inline void store_be16(uint8_t *p, uint32_t value)

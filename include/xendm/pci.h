@@ -35,7 +35,7 @@ enum pci_bar_type {
 struct pci_bar_info {
     enum pci_bar_type type;
     bool prefetchable;
-    /* power of two, ≥ 4 (I/O) or ≥ 16 (memory); 0: set at run time */
+    /* power of two, ≥ 4 (I/O) or ≥ 16 (memory); 0: set in realize, or else the BAR is not there */
     uint32_t size;
     /* opaque is the device; NULL: memory the device owns, see `moved` */
     const struct region_ops *ops;
