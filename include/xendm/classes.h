@@ -28,6 +28,7 @@
     X(ac97_class)         /* hw/audio/ac97.c: 8086:2415 sound */ \
     X(nvme_class)         /* hw/nvme/nvme.c: NVM Express controller */ \
     X(nvme_ns_class)      /* hw/nvme/namespace.c: a namespace of one */ \
+    X(virtio_blk_class)   /* hw/virtio/blk.c: 1af4:1001, disk */ \
     X(usb_uhci_class)     /* hw/usb/uhci.c: PIIX3 USB, two ports */ \
     X(usb_tablet_class)   /* hw/usb/hid.c: absolute pointer */ \
     X(usb_mouse_class)    /* hw/usb/hid.c: relative pointer */ \

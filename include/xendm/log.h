@@ -38,6 +38,7 @@ enum log_level {
     X(AHCI, "ahci") \
     X(SCSI, "scsi") \
     X(NVME, "nvme") \
+    X(VIRTIO, "virtio") \
     X(DISPLAY, "display") \
     X(INPUT, "input") \
     X(CHAR, "char") \

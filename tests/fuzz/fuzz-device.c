@@ -113,6 +113,11 @@ static const struct target targets[] = {
     {"nvme",
      {{&nvme_class, PCI_DEVFN(4, 0), .block = 0}},
      {guest_nvme_start, guest_nvme, guest_nvme, guest_nvme, guest_nvme_doorbell, guest_disk}},
+    {"virtio-blk",
+     {{&virtio_blk_class, PCI_DEVFN(4, 0), .block = 0,
+       .settings = {"packed=on", "in_order=on", "num-queues=4"}}},
+     {guest_virtio_start, guest_virtio, guest_virtio, guest_virtio, guest_virtio_ring,
+      guest_virtio_reset, guest_disk, guest_disk}},
     {"platform",
      {IDE,
       {&ide_hd_class, .block = 0, .bus = "ide.0"},
@@ -135,10 +140,11 @@ static const struct target targets[] = {
       {&std_vga_class, .settings = {"vgamem_mb=1"}}}},
 };
 
-const char *const fuzz_targets[] = {"ide-disk", "ide-cd", "ahci",    "ac97",     "i6300esb", "vga",
-                                    "cirrus",   "serial", "i8042",   "piix4-pm", "pci",      "cmos",
-                                    "fw_cfg",   "i8257",  "rtl8139", "e1000",    "usb",      "nvme",
-                                    "platform", "state",  NULL};
+const char *const fuzz_targets[] = {"ide-disk", "ide-cd", "ahci",   "ac97",       "i6300esb",
+                                    "vga",      "cirrus", "serial", "i8042",      "piix4-pm",
+                                    "pci",      "cmos",   "fw_cfg", "i8257",      "rtl8139",
+                                    "e1000",    "usb",    "nvme",   "virtio-blk", "platform",
+                                    "state",    NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {

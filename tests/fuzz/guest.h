@@ -73,6 +73,10 @@ void guest_unplug(struct fuzz_guest *g);
 void guest_nvme_start(struct fuzz_guest *g); /* guest-nvme.c */
 void guest_nvme(struct fuzz_guest *g);
 void guest_nvme_doorbell(struct fuzz_guest *g);
+void guest_virtio_start(struct fuzz_guest *g); /* guest-virtio.c: a device at 4.0 */
+void guest_virtio(struct fuzz_guest *g);
+void guest_virtio_ring(struct fuzz_guest *g);
+void guest_virtio_reset(struct fuzz_guest *g);
 /* guest-rings.c: a network card at 4.0, the USB controller at 1.2 */
 void guest_e1000(struct fuzz_guest *g);
 void guest_rtl8139(struct fuzz_guest *g);

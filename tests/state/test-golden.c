@@ -32,12 +32,14 @@
 #define END_SIZE (8u + SHA_SIZE)
 
 /* Of golden.xds' machine; of cards.xds', whose sections of the ordinary machine are the same. */
-static const char *const names[] = {"pio", "dma", "graphics", "cd", "described", "nvme", "sound"};
+static const char *const names[] = {"pio",       "dma",  "graphics", "cd",
+                                    "described", "nvme", "sound",    "virtio"};
 static const char *const card_names[] = {"nics", "cirrus", "usb"};
 
 static bool cards;                   /* the machine of the test that runs */
 static bool with_nvme;               /* … and golden-nvme.xds' */
 static bool with_sound;              /* … and golden-sound.xds' */
+static bool with_virtio;             /* … and golden-virtio.xds' */
 static uint64_t vram_gfn = VRAM_GFN; /* where the domain has its video memory */
 
 static char *directory;
@@ -142,6 +144,11 @@ static struct fixture *fixture_new(void)
         add_device(f, object_desc_make(OBJECT_DEVICE, 0, "AC97", "sound0", "addr", "05", NULL));
         add_device(f,
                    object_desc_make(OBJECT_DEVICE, 0, "i6300esb", "watchdog0", "addr", "06", NULL));
+    }
+    if (with_virtio) {
+        add_medium(f, "vd", NVM_SIZE, false);
+        add_device(f, object_desc_make(OBJECT_DEVICE, 0, "virtio-blk-pci", "virtio0", "drive", "vd",
+                                       "serial", "abc", "addr", "06", "packed", "on", NULL));
     }
     /* The domain has its video memory already. */
     g_assert_cmpint(hv_memory_populate(f->m->hv, vram_gfn, cards ? CIRRUS_PAGES : VRAM_PAGES), ==,
@@ -759,6 +766,7 @@ static void run_case(gconstpointer data)
     cards = c->cards;
     with_nvme = strcmp(c->name, "nvme") == 0;
     with_sound = strcmp(c->name, "sound") == 0;
+    with_virtio = strcmp(c->name, "virtio") == 0;
     c->run(c->name);
 }
 

@@ -14,6 +14,7 @@ include tests/unit/dm.mk
 include tests/unit/backends.mk
 include tests/unit/net.mk
 include tests/unit/nvme.mk
+include tests/unit/virtio.mk
 include tests/unit/pv.mk
 include tests/unit/audio.mk
 include tests/unit/watchdog.mk

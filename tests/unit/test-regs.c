@@ -265,6 +265,7 @@ static const struct {
     {"usb-mouse", "wants a controller"},
     {"usb-kbd", "wants a controller"},
     {"nvme-ns", "wants a controller and a back end"},
+    {"virtio-blk-pci", "wants a back end; a virtio device without is among the others"},
     {"usb-hub", "wants a controller"},
     {"usb-storage", "wants a controller"},
     {"xen-pvdevice", "wants a device id"},

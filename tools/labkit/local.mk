@@ -4,7 +4,7 @@ EXTRA_DIST += tools/build tools/check tools/demo tools/install-packages tools/la
     tests/lab/count.S tests/lab/events.py tests/lab/moving.py tests/lab/network.py tests/lab/screen.py tests/lab/shared.py \
     tests/lab/test_cd.py tests/lab/test_netboot.py tests/lab/test_seen.py \
     tests/lab/test_disk.py tests/lab/test_kernel.py tests/lab/test_libvirt.py tests/lab/test_media.py tests/lab/test_migrate.py tests/lab/test_nvme.py tests/lab/test_ordinary.py tests/lab/test_pv.py tests/lab/test_sleep.py tests/lab/test_trouble.py \
-    tests/lab/test_two.py tests/lab/test_update.py tests/lab/viewer.py tools/labkit/__init__.py tools/labkit/accel.py tools/labkit/bench.py \
+    tests/lab/test_two.py tests/lab/test_update.py tests/lab/test_virtio.py tests/lab/viewer.py tools/labkit/__init__.py tools/labkit/accel.py tools/labkit/bench.py \
     tools/labkit/box.py tools/labkit/build.py tools/labkit/cli.py tools/labkit/cpio.py \
     tools/labkit/demo.py tools/labkit/extra.py tools/labkit/dom0/agent tools/labkit/dom0/init tools/labkit/dom0/initrd-init \
     tools/labkit/dom0/profile tools/labkit/guest.py tools/labkit/guest/init \

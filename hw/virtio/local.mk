@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Virtio devices over PCI.
+noinst_LTLIBRARIES += libhwvirtio.la
+HW_LIBS += libhwvirtio.la
+libhwvirtio_la_SOURCES = hw/virtio/queue.c hw/virtio/pci.c hw/virtio/state.c hw/virtio/blk.c hw/virtio/virtio.h

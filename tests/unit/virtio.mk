@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Unit tests of hw/virtio, with back ends in memory.
+virtio_fixture = tests/unit/virtio-fixture.c tests/unit/virtio-fixture.h tests/unit/fake-block.c tests/unit/fake-block.h
+check_PROGRAMS += tests/unit/test-virtio tests/unit/test-virtio-blk
+tests_unit_test_virtio_SOURCES = tests/unit/test-virtio.c $(virtio_fixture)
+tests_unit_test_virtio_CPPFLAGS = $(AM_CPPFLAGS)
+tests_unit_test_virtio_LDADD = libhwvirtio.la $(UNIT_LIBS)
+tests_unit_test_virtio_blk_SOURCES = tests/unit/test-virtio-blk.c $(virtio_fixture)
+tests_unit_test_virtio_blk_CPPFLAGS = $(AM_CPPFLAGS)
+tests_unit_test_virtio_blk_LDADD = libhwvirtio.la $(UNIT_LIBS)
+TESTS += tests/unit/test-virtio tests/unit/test-virtio-blk
