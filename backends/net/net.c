@@ -75,6 +75,16 @@ void net_connect(struct net *n, const struct net_device *device, void *opaque,
     }
 }
 
+void net_set_offloads(struct net *n, unsigned offloads)
+{
+    if (n && n->device && n->offloads != offloads) {
+        n->offloads = offloads;
+        if (n->driver->set_offloads) {
+            n->driver->set_offloads(n, offloads);
+        }
+    }
+}
+
 static void stop_announcing(struct net *n)
 {
     g_clear_handle_id(&n->announce_source, g_source_remove);

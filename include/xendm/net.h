@@ -73,6 +73,8 @@ struct net_device {
 void net_connect(struct net *n, const struct net_device *device, void *opaque,
                  const uint8_t mac[NET_MAC_LEN], unsigned offloads);
 void net_disconnect(struct net *n);
+/* The device's offloads change: its driver says what it understands. */
+void net_set_offloads(struct net *n, unsigned offloads);
 void net_set_mac(struct net *n, const uint8_t mac[NET_MAC_LEN]);
 
 /* The device runs or stands still (quiesce, resume): stopped it is not called. */

@@ -81,6 +81,13 @@ void net_disconnect(struct net *n)
     }
 }
 
+void net_set_offloads(struct net *n, unsigned offloads)
+{
+    if (n) {
+        n->offloads = offloads;
+    }
+}
+
 void net_set_mac(struct net *n, const uint8_t mac[NET_MAC_LEN])
 {
     if (n) {
@@ -153,6 +160,12 @@ bool net_mac_parse(const char *text, uint8_t mac[NET_MAC_LEN])
         mac[i] = (uint8_t)v[i];
     }
     return true;
+}
+
+void net_mac_format(const uint8_t mac[NET_MAC_LEN], char text[18])
+{
+    snprintf(text, 18, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
+             mac[5]);
 }
 
 /* Bit by bit, in the other order than the real one: a mistake in either shows. */
