@@ -2,4 +2,5 @@
 # Virtio devices over PCI.
 noinst_LTLIBRARIES += libhwvirtio.la
 HW_LIBS += libhwvirtio.la
-libhwvirtio_la_SOURCES = hw/virtio/queue.c hw/virtio/pci.c hw/virtio/state.c hw/virtio/blk.c hw/virtio/virtio.h
+libhwvirtio_la_SOURCES = hw/virtio/queue.c hw/virtio/pci.c hw/virtio/state.c hw/virtio/blk.c hw/virtio/net.c hw/virtio/rng.c \
+	hw/virtio/virtio.h

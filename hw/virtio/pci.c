@@ -208,15 +208,24 @@ static void driver_select_written(void *dev, unsigned index, uint64_t old, uint6
     virtio_show_selected(dev);
 }
 
+/* Before they are used; what follows from them is told to the back end with the first chain. */
+static void choose(struct virtio *v, uint64_t features)
+{
+    v->driver_features = features;
+    v->started = false;
+    if (v->type->chosen) {
+        v->type->chosen(v);
+    }
+}
+
 static void driver_feature_written(void *dev, unsigned index, uint64_t old, uint64_t value)
 {
     struct virtio *v = dev;
     unsigned shift = 32 * (v->driver_feature_select & 1);
 
     if (v->driver_feature_select <= 1 && !(v->status & VIRTIO_FEATURES_OK)) {
-        v->driver_features = (v->driver_features & ~((uint64_t)UINT32_MAX << shift)) |
-                             (uint64_t)v->driver_feature << shift;
-        v->started = false;
+        choose(v, (v->driver_features & ~((uint64_t)UINT32_MAX << shift)) |
+                      (uint64_t)v->driver_feature << shift);
     }
     virtio_show_selected(v);
 }
@@ -501,8 +510,7 @@ static void old_write_one(struct virtio *v, unsigned at, uint32_t value)
 {
     switch (at) {
     case OLD_DRIVER_FEATURES:
-        v->driver_features = value & virtio_offered(v) & UINT32_MAX;
-        v->started = false;
+        choose(v, value & virtio_offered(v) & UINT32_MAX);
         virtio_show_selected(v);
         break;
     case OLD_QUEUE_PAGE:

@@ -411,24 +411,38 @@ static void advance(const struct virtq *q, uint16_t *at, bool *wrap, unsigned sl
     *at = (uint16_t)to;
 }
 
+/* One look more after the driver was asked to notify: it may have been too early for that. */
+static bool available(struct virtio *v, unsigned n, unsigned *first)
+{
+    if (v->stopped || v->dead || !virtio_runs(v, &v->vq[n]) || !rings(v, n)) {
+        return false;
+    }
+    if (look(v, n, first)) {
+        return true;
+    }
+    if (v->broken) {
+        return false;
+    }
+    ask(v, n, true);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    return look(v, n, first);
+}
+
+bool virtq_ready(struct virtio *v, unsigned n)
+{
+    unsigned first;
+
+    return available(v, n, &first);
+}
+
 bool virtq_pop(struct virtio *v, unsigned n, struct virtio_chain *c)
 {
     struct virtq *q = &v->vq[n];
     bool packed = virtio_has(v, VIRTIO_F_PACKED);
     unsigned first;
 
-    if (v->stopped || v->dead || !virtio_runs(v, q) || !rings(v, n)) {
+    if (!available(v, n, &first)) {
         return false;
-    }
-    if (!look(v, n, &first)) {
-        if (v->broken) {
-            return false;
-        }
-        ask(v, n, true);
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
-        if (!look(v, n, &first)) {
-            return false;
-        }
     }
     *c = (struct virtio_chain){.piece = v->piece, .turn = q->taken};
     if (packed) {
@@ -786,6 +800,14 @@ int virtio_write(struct virtio *v, const struct virtio_chain *c, uint64_t skip, 
         len -= part;
     }
     return error;
+}
+
+uint64_t virtio_in_at(const struct virtio_chain *c, uint64_t skip)
+{
+    struct span s = span_at(c, true, skip);
+
+    XENDM_ASSERT(s.count > 0);
+    return s.piece->gpa + s.skip;
 }
 
 int64_t virtio_map(const struct virtio_chain *c, struct dma_list *l, enum dma_direction direction,

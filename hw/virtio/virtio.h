@@ -97,6 +97,8 @@ struct virtio_type {
     void (*config)(const struct virtio *v, uint8_t *to);
     /* One byte of it; NULL: nothing of it can be written. */
     void (*config_written)(struct virtio *v, unsigned at, uint8_t value);
+    /* The driver's features changed. NULL: nothing follows from them. */
+    void (*chosen)(struct virtio *v);
     /* The driver has chosen its features, or may have: called before the first chain is taken. */
     void (*started)(struct virtio *v);
     /*
@@ -184,6 +186,8 @@ bool virtio_runs(const struct virtio *v, const struct virtq *q);
  * asked to notify; or the device is broken.
  */
 bool virtq_pop(struct virtio *v, unsigned n, struct virtio_chain *c);
+/* Whether there is one; false: the driver was asked to notify, or the device is broken. */
+bool virtq_ready(struct virtio *v, unsigned n);
 /* One that was just popped was not used: it is the next again. Not of a packed ring's past. */
 void virtq_unpop(struct virtio *v, unsigned n, const struct virtio_chain *c);
 /* `written`: bytes of its buffers that the device wrote, from the start. */
@@ -206,6 +210,8 @@ int virtio_read(struct virtio *v, const struct virtio_chain *c, uint64_t skip, v
                 size_t len);
 int virtio_write(struct virtio *v, const struct virtio_chain *c, uint64_t skip, const void *buf,
                  size_t len);
+/* Where byte `skip` of those that the device writes is; it has to be there. */
+uint64_t virtio_in_at(const struct virtio_chain *c, uint64_t skip);
 /* Adds [skip, skip + len) of them to a list that was begun: how much, or dma_list_add()'s error. */
 int64_t virtio_map(const struct virtio_chain *c, struct dma_list *l, enum dma_direction direction,
                    uint64_t skip, uint64_t len);
@@ -241,7 +247,7 @@ void virtio_config_read(struct device *dev, unsigned reg, unsigned len);
 #define VIRTIO_BAR_MODERN 4
 
 /* pci_info of a type: its class code, and its id among the PCI devices of virtio 1.x (4.1.2). */
-#define VIRTIO_PCI_INFO(class_code, type_id) \
+#define VIRTIO_PCI_INFO(class_code, type_id, ...) \
     { \
         .vendor = 0x1af4, .device = 0x1040 + (type_id), .subsystem_vendor = 0x1af4, \
         .subsystem = 0x1100, .class = (class_code), .revision = 1, .intx_pin = 1, \
@@ -252,7 +258,7 @@ void virtio_config_read(struct device *dev, unsigned reg, unsigned len);
                 [VIRTIO_BAR_MODERN] = {.type = PCI_BAR_MEM64, \
                                        .prefetchable = true, \
                                        .regs = &virtio_block}}, \
-        .config_written = virtio_config_written, .config_read = virtio_config_read, \
+        .config_written = virtio_config_written, .config_read = virtio_config_read, __VA_ARGS__ \
     }
 
 /* Rows of a table of properties; `st` begins with struct virtio. */

@@ -13,6 +13,8 @@
     X(piix3_class)        /* hw/pc/piix3.c: ISA bridge, PIRQ routing, 0xCF9, port 92 */ \
     X(piix3_ide_class)    /* hw/ide/piix3-ide.c: bus-master IDE */ \
     X(ide_hd_class)       /* hw/ata/disk.c: ATA disk */ \
+    X(virtio_net_class)   /* hw/virtio/net.c: 1af4:1000, network card */ \
+    X(virtio_rng_class)   /* hw/virtio/rng.c: 1af4:1005, entropy */ \
     X(ide_cd_class)       /* hw/ata/atapi.c: ATAPI CD/DVD drive */ \
     X(ahci_class)         /* hw/ahci/ahci.c: ICH9 SATA adapter */ \
     X(piix4_pm_class)     /* hw/acpi/piix4-pm.c: PM1a control, GPE0, CPU map, PCI hot-plug */ \
