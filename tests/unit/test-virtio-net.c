@@ -128,7 +128,7 @@ static void test_no_room(void)
     net_end(&b);
 }
 
-/* 5.1.6.2: a checksum to be filled in, segments to be cut; hdr_len is a hint, which may be wrong. */
+/* 5.1.6.2: a checksum to be filled in, segments to be cut; hdr_len is only a hint. */
 static void test_send_offloads(void)
 {
     uint8_t frame[4000], header[12] = {1, 0, 0, 0, 0, 0, 34, 0, 16, 0};
