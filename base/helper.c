@@ -9,6 +9,7 @@
 
 #include <xendm/error.h>
 #include <xendm/helper.h>
+#include <xendm/turn.h>
 
 char *helper_program(const char *variable, const char *folder, const char *name)
 {
@@ -92,6 +93,7 @@ int helper_start(char *const argv[], int passed, GError **err)
     }
     close(pair[1]);
     if (pid > 0) {
+        turn_waits();
         waitpid(pid, &status, 0);
     }
     if (pid < 0 || status != 0) {

@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include <xendm/host-time.h>
+#include <xendm/recorder.h>
 #include <xendm/turn.h>
 
 #define LONG_NS 1000000 /* a turn that is worth a look */
@@ -51,6 +52,15 @@ void turn_of(const char *source)
 void turn_publish(struct turn_now *now)
 {
     t.published = now;
+}
+
+unsigned turn_accesses;
+
+void turn_waits(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+    XENDM_ASSERT(turn_accesses == 0);
+#endif
 }
 
 void turn_begin(void)

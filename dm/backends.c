@@ -172,6 +172,7 @@ void backends_await_io(struct daemon *d)
             log_warning(LOG_DM, "%u disk requests do not come back: not waiting for them", left);
             sandbox_end_as_it_is();
         }
+        turn_waits();
         if (!g_main_context_iteration(NULL, FALSE)) {
             g_usleep(1000);
         }

@@ -143,6 +143,7 @@ static void run(struct daemon *d)
     backend_set_hurry(d->backends, false);
     start(d);
     while (!d->started && d->machine && machine_busy(d->machine) && g_get_monotonic_time() < end) {
+        turn_waits();
         if (!block_poll()) {
             g_usleep(50);
         }

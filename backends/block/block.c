@@ -371,6 +371,7 @@ static int await_lock(struct block_medium *m, bool patient, GError **err)
             return e;
         }
         g_error_free(why);
+        turn_waits();
         g_usleep(LOOK_MS * 1000);
     }
 }

@@ -12,6 +12,7 @@
 #include <xendm/error.h>
 #include <xendm/log.h>
 #include <xendm/one-fd.h>
+#include <xendm/turn.h>
 
 #include "image-wire.h"
 #include "nbd.h"
@@ -308,6 +309,7 @@ static void wait_for_any(const struct nbd_link *l, int64_t until)
         p[1].events = (short)((direction & LIBNBD_AIO_DIRECTION_READ ? POLLIN : 0) |
                               (direction & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT : 0));
     }
+    turn_waits();
     poll(p, 2, (int)MIN(left, 100));
 }
 

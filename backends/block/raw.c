@@ -506,6 +506,7 @@ bool block_raw_wait(int timeout_ms)
     bool any = complete_at_once() || again_run();
 
     again_arm();
+    turn_waits();
     if (!any && !engine) {
         g_usleep((gulong)timeout_ms * 1000); /* there is no raw medium */
         return false;

@@ -217,6 +217,7 @@ static bool threads_wait(int timeout_ms)
     struct pollfd pfd = {.fd = wake_fd, .events = POLLIN};
 
     staff();
+    turn_waits();
     poll(&pfd, 1, timeout_ms);
     return threads_poll();
 }

@@ -331,6 +331,7 @@ static bool uring_wait(int timeout_ms)
 {
     struct pollfd pfd = {.fd = ring.ring_fd, .events = POLLIN};
 
+    turn_waits();
     flush_backlog();
     if (complete_ended()) {
         return true;

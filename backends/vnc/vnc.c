@@ -439,6 +439,7 @@ static void await_keeper(const struct vnc *v)
         if (waitpid(v->keeper, NULL, WNOHANG) != 0) {
             return;
         }
+        turn_waits();
         g_usleep(1000);
     }
 }

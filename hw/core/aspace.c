@@ -18,6 +18,7 @@
 #include <xendm/aspace.h>
 #include <xendm/device.h>
 #include <xendm/recorder.h>
+#include <xendm/turn.h>
 
 #include "core.h"
 
@@ -500,22 +501,29 @@ write_split(struct aspace *as, uint64_t addr, uint64_t value, unsigned size)
 uint64_t aspace_read(struct aspace *as, uint64_t addr, unsigned size)
 {
     struct region *r = lookup(as, addr);
+    uint64_t value;
 
+    turn_access_begin();
     if (__builtin_expect(r && size <= r->size && addr - r->base <= r->size - size, 1)) {
-        return region_read(as, r, addr - r->base, size);
+        value = region_read(as, r, addr - r->base, size);
+    } else {
+        value = read_split(as, addr, size);
     }
-    return read_split(as, addr, size);
+    turn_access_end();
+    return value;
 }
 
 void aspace_write(struct aspace *as, uint64_t addr, uint64_t value, unsigned size)
 {
     struct region *r = lookup(as, addr);
 
+    turn_access_begin();
     if (__builtin_expect(r && size <= r->size && addr - r->base <= r->size - size, 1)) {
         region_write(as, r, addr - r->base, value, size);
     } else {
         write_split(as, addr, value, size);
     }
+    turn_access_end();
 }
 
 /* The region whose block forms may serve units of `size` at `addr`, or NULL. */
@@ -544,8 +552,11 @@ size_t aspace_read_block(struct aspace *as, uint64_t addr, void *buf, unsigned s
         return 0;
     }
     if (r && r->ops->read_block) {
-        size_t done = r->ops->read_block(r->opaque, addr - r->base, buf, size, count);
+        size_t done;
 
+        turn_access_begin();
+        done = r->ops->read_block(r->opaque, addr - r->base, buf, size, count);
+        turn_access_end();
         XENDM_ASSERT(done <= count);
         r->reads += done;
         if (done > 0) {
@@ -567,8 +578,11 @@ size_t aspace_write_block(struct aspace *as, uint64_t addr, const void *buf, uns
         return 0;
     }
     if (r && r->ops->write_block) {
-        size_t done = r->ops->write_block(r->opaque, addr - r->base, buf, size, count);
+        size_t done;
 
+        turn_access_begin();
+        done = r->ops->write_block(r->opaque, addr - r->base, buf, size, count);
+        turn_access_end();
         XENDM_ASSERT(done <= count);
         r->writes += done;
         if (done > 0) {

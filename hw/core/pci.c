@@ -24,6 +24,7 @@
 #include <xendm/pci.h>
 #include <xendm/probe.h>
 #include <xendm/recorder.h>
+#include <xendm/turn.h>
 
 #include "core.h"
 #include "pci-regs.h"
@@ -614,17 +615,20 @@ uint32_t pci_config_read(struct pci_bus *bus, unsigned devfn, unsigned reg, unsi
     struct pci_device *pci = responder(bus, devfn);
     uint32_t value = (uint32_t)value_mask(len);
 
+    turn_access_begin();
     for (unsigned done = 0, part; pci && done < len && reg + done < PCI_CONFIG_SIZE; done += part) {
         part = dword_part(reg + done, len - done);
         value &= ~((uint32_t)value_mask(part) << (8 * done));
         value |= function_read(pci, reg + done, part) << (8 * done);
     }
+    turn_access_end();
     return value;
 }
 
 void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned reg, uint32_t value,
                       unsigned len)
 {
+    turn_access_begin();
     for (unsigned done = 0, part; done < len && reg + done < PCI_CONFIG_SIZE; done += part) {
         struct pci_device *pci = responder(bus, devfn); /* the first part may pull it out */
 
@@ -633,6 +637,7 @@ void pci_config_write(struct pci_bus *bus, unsigned devfn, unsigned reg, uint32_
             function_write(pci, reg + done, value >> (8 * done), part);
         }
     }
+    turn_access_end();
 }
 
 /* ---- capabilities ---- */

@@ -20,6 +20,22 @@ void turn_of(const char *source);
 /* From here on they count: there is a guest that waits. */
 void turn_start(void);
 
+/*
+ * A guest's access is served between these two, by a device that comes back at once or holds it
+ * (hold.h). Whoever waits for something outside of this process says turn_waits() before
+ * (tests/rules/may-wait.py looks), of which a build with sanitizers dies inside an access.
+ */
+extern unsigned turn_accesses;
+static inline void turn_access_begin(void)
+{
+    turn_accesses++;
+}
+static inline void turn_access_end(void)
+{
+    turn_accesses--;
+}
+void turn_waits(void);
+
 /* The turn that is under way, for who looks from outside; `source` is cut if need be. */
 struct turn_now {
     int64_t begin; /* CLOCK_MONOTONIC, ns; 0: the loop sleeps */

@@ -6,6 +6,7 @@
 
 #include <xendm/aspace.h>
 #include <xendm/device.h>
+#include <xendm/turn.h>
 
 #include "fakes.h"
 
@@ -543,6 +544,36 @@ static void test_random(gconstpointer data)
     g_rand_free(rand);
 }
 
+/* Whoever waits inside an access is found by a build with sanitizers. */
+static uint64_t impatient_read(void *opaque, uint64_t offset, unsigned size)
+{
+    turn_waits();
+    return 0;
+}
+
+static void test_nobody_waits(void)
+{
+    static const struct region_ops ops = {.read = impatient_read};
+    struct aspace *as = aspace_new("test", 16);
+    struct region r;
+
+    turn_waits();
+#ifndef __SANITIZE_ADDRESS__
+    g_test_skip("a build without sanitizers lets it be");
+#endif
+    if (g_test_subprocess()) {
+        region_init(&r, "impatient", &ops, NULL, 1);
+        region_place(as, &r, 0x100, NULL);
+        aspace_read(as, 0x100, 1);
+        return;
+    }
+#ifdef __SANITIZE_ADDRESS__
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_failed();
+#endif
+    aspace_free(as);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -556,5 +587,6 @@ int main(int argc, char **argv)
     g_test_add_func("/aspace/payload", test_payload);
     g_test_add_data_func("/aspace/random-pio", GUINT_TO_POINTER(16), test_random);
     g_test_add_data_func("/aspace/random-mmio", GUINT_TO_POINTER(48), test_random);
+    g_test_add_func("/aspace/nobody-waits", test_nobody_waits);
     return g_test_run();
 }
