@@ -11,6 +11,10 @@ xendm_SOURCES = \
 	dm/sandbox/program.c dm/sandbox/rules.c dm/sandbox/sandbox.h dm/status/page.c dm/status/status.h dm/status/topics.c dm/update/arrive.c dm/update/keep.c dm/update/leave.c dm/update/line.c \
 	dm/update/line.h dm/update/update.h \
 	backends/classes.c hw/classes.c
+if !SANITIZERS
+# Before others: most names that are looked up at the start are of these two, and the search is in the order of linking.
+xendm_LDFLAGS = $(AM_LDFLAGS) -Wl,--push-state,--no-as-needed,-lc,-lglib-2.0,--pop-state
+endif
 xendm_LDADD = \
 	libdmqmp.la libdmconfig.la libdmioreq.la libdmxen.la $(HW_LIBS) libhwcore.la libmapcache.la libxenstorewatch.la \
 	$(BACKEND_LIBS) libbackendsdisplay.la libdmsyscalls.la libbase.la \
