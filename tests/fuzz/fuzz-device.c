@@ -114,7 +114,6 @@ static const struct target targets[] = {
      {{&nvme_class, PCI_DEVFN(4, 0), .block = 0}},
      {guest_nvme_start, guest_nvme, guest_nvme, guest_nvme, guest_nvme_doorbell, guest_disk}},
     {"virtio-blk",
-     "virtio-net",
      {{&virtio_blk_class, PCI_DEVFN(4, 0), .block = 0,
        .settings = {"packed=on", "in_order=on", "num-queues=4"}}},
      {guest_virtio_start, guest_virtio, guest_virtio, guest_virtio, guest_virtio_ring,
@@ -148,8 +147,8 @@ static const struct target targets[] = {
 const char *const fuzz_targets[] = {"ide-disk", "ide-cd", "ahci",   "ac97",       "i6300esb",
                                     "vga",      "cirrus", "serial", "i8042",      "piix4-pm",
                                     "pci",      "cmos",   "fw_cfg", "i8257",      "rtl8139",
-                                    "e1000",    "usb",    "nvme",   "virtio-blk", "platform",
-                                    "state",    NULL};
+                                    "e1000",    "usb",    "nvme",   "virtio-blk", "virtio-net",
+                                    "platform", "state",  NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A guest whose only disk is a virtio one: SeaBIOS and Linux' driver, and moves with requests under way; then a driver from
-before virtio 1.0, by the legacy registers alone."""
+"""A guest whose only disk is a virtio one: SeaBIOS and Linux' driver, and moves with requests under way; then a driver
+from before virtio 1.0, by the legacy registers alone."""
 
 from labkit.suite import life
 from moving import Linux, put_ctl, update
+from network import bridge, cards, data, no_bridge, pings
 
 MOVES = 3
+NET = "10.9.3"
+MAC = "00:16:3e:00:10:41"
+CARD = "bridge=xenbr0,model=virtio-net,type=ioemu,mac=" + MAC
 
 STEPS = [
     "SeaBIOS boots from the disk, and Linux has its root on it",
     "a queue for each CPU, by MSI-X, and the features of virtio 1.2",
     "trim, flush, the write cache's switch",
+    "random bytes; model=virtio-net: ping both ways, data both ways",
     "%d x xendmctl update under load" % MOVES,
     "%d x xl save, xl restore under load" % MOVES,
     "%d x xl migrate under load" % MOVES,
+    "data both ways by the card, which has moved, too",
     "nothing was lost, repeated or wrong, and the driver has seen no error",
     "powers off",
 ]
@@ -54,41 +60,54 @@ class Virtio(Linux):
 def virtio(t):
     """One guest, moved all the time."""
     put_ctl(t.box)
-    mover = Virtio(t, "virtio", ",packed=on", vcpus=2)
+    mover = Virtio(t, "virtio", ",packed=on", vcpus=2, vif=[CARD])
     guest = mover.guest
+    guest.config["device_model_args_hvm"] += ["-device", "virtio-rng-pci"]
+    bridge(t.box, [NET])
     try:
         with t.step(STEPS[0], vital=True):
             mover.begin()
         with t.step(STEPS[1]):
             t.equal(guest.cmd("ls /sys/block/vda/mq | wc -l").split()[-1], "2", "queues")
             t.match(guest.cmd("cat /proc/interrupts"), r"virtio\d+-req\.1", "interrupts")
-            t.equal(set((9, 11, 12, 13, 14, 28, 29, 32, 34)) - set(mover.features()), set(), "features that are missing")
+            t.equal({9, 11, 12, 13, 14, 28, 29, 32, 34} - set(mover.features()), set(), "features that are missing")
         with t.step(STEPS[2]):
             guest.cmd("dd if=/dev/zero of=/work/hole bs=1M count=4 conv=fsync 2>/dev/null && rm /work/hole && fstrim /")
             t.equal(guest.cmd("cat /sys/block/vda/serial").split()[-1], "lab", "the serial number")
             guest.cmd("echo 'write through' >/sys/block/vda/cache_type && echo 'write back' >/sys/block/vda/cache_type")
-        with t.step(STEPS[3], vital=True):
+        with t.step(STEPS[3]):
+            guest.cmd("drivers", 120)
+            interface, address = cards(guest)["virtio_net"]
+            t.equal(address, MAC, "the card's address")
+            guest.cmd("ip addr add %s.2/24 dev %s; ip link set %s up" % (NET, interface, interface))
+            pings(t, guest, NET)
+            data(t, guest, NET)
+            guest.cmd("modprobe virtio_rng; head -c 100 /dev/hwrng | wc -c | grep -q 100")
+        with t.step(STEPS[4], vital=True):
             for _ in range(MOVES):
                 update(t.box, guest)
                 mover.goes_on()
-        with t.step(STEPS[4], vital=True):
+        with t.step(STEPS[5], vital=True):
             for _ in range(MOVES):
                 mover.save()
                 mover.restore()
                 mover.goes_on(1)
-        with t.step(STEPS[5], vital=True):
+        with t.step(STEPS[6], vital=True):
             for _ in range(MOVES):
                 mover.migrate()
                 mover.goes_on(1)
-        with t.step(STEPS[6]):
+        with t.step(STEPS[7]):
+            data(t, guest, NET)
+        with t.step(STEPS[8]):
             mover.verify()
             t.equal(guest.cmd("dmesg | grep -iE '(virtio|vda).*(timeout|error|reset)'; true"), "", "errors")
-        with t.step(STEPS[7]):
+        with t.step(STEPS[9]):
             guest.begin("poweroff -f")
             guest.wait_gone(120)
     finally:
         guest.cleanup()
         mover.close()
+        no_bridge(t.box)
 
 
 @life("virtio-legacy", LEGACY_STEPS, memory=512)
