@@ -44,11 +44,11 @@ static void try_start(struct nvme *n)
     if (!(n->cc & CC_EN) || (n->csts & (CSTS_RDY | CSTS_CFS)) || n->dead || n->stopped) {
         return;
     }
-    n->page_shift = 12 + CC_MPS(n->cc);
     if (!settings_fit(n) || !nvme_queue_start(n)) {
         nvme_fatal(n, "CC, AQA, ASQ or ACQ do not fit", n->asq);
         return;
     }
+    n->page_shift = 12 + CC_MPS(n->cc);
     n->csts |= CSTS_RDY;
 }
 
