@@ -207,6 +207,7 @@ static const struct scsi_opcode cd_opcodes[256] = {
     [0x51] = {cd_read_disc_information, NEEDS_MEDIUM},
     [0x55] = {cd_mode_select, 0},
     [0x5a] = {cd_mode_sense, 0},
+    [0xa0] = {scsi_report_luns, ALLOW_ATTENTION},
     [0xa8] = {cd_read12, NEEDS_MEDIUM},
     [0xad] = {cd_read_dvd_structure, NEEDS_MEDIUM},
     [0xbb] = {scsi_ok, NO_DATA}, /* SET CD SPEED: any is fine */

@@ -154,13 +154,6 @@ static enum scsi_step disk_service_in16(struct scsi_target *t)
     return scsi_reply(t, 32, load_be32(t->cdb + 10));
 }
 
-static enum scsi_step disk_report_luns(struct scsi_target *t)
-{
-    memset(t->buffer, 0, 16);
-    store_be32(t->buffer, 8); /* one: 0 */
-    return scsi_reply(t, 16, load_be32(t->cdb + 6));
-}
-
 /* ---- mode pages ---- */
 
 static uint8_t *mode_page(const struct scsi_target *t, uint8_t code, uint8_t *p, unsigned control)
@@ -302,12 +295,12 @@ static enum scsi_step unmap_parameters(struct scsi_target *t, uint32_t length)
 }
 
 /* They were checked; after a load, or with a smaller medium, they are looked at once more. */
-bool scsi_discard_next(const struct scsi_target *t, uint32_t *at, uint64_t *sector,
-                       uint32_t *sectors)
+bool scsi_discard_next(const struct scsi_target *t, const uint8_t *list, uint32_t length,
+                       uint32_t *at, uint64_t *sector, uint32_t *sectors)
 {
-    for (*at = MAX(*at, 8); *at + 16 <= t->length; *at += 16) {
-        *sector = load_be64(t->buffer + *at);
-        *sectors = load_be32(t->buffer + *at + 8);
+    for (*at = MAX(*at, 8); *at + 16 <= length; *at += 16) {
+        *sector = load_be64(list + *at);
+        *sectors = load_be32(list + *at + 8);
         if (*sectors && *sectors <= UNMAP_SECTORS && extent_inside(t, *sector, *sectors)) {
             *at += 16;
             return true;
@@ -382,7 +375,7 @@ static const struct scsi_opcode disk_opcodes[256] = {
     [0x8f] = {disk_verify, NEEDS_MEDIUM | NO_DATA},
     [0x91] = {disk_synchronize, NEEDS_MEDIUM | NO_DATA},
     [0x9e] = {disk_service_in16, NEEDS_MEDIUM},
-    [0xa0] = {disk_report_luns, ALLOW_ATTENTION},
+    [0xa0] = {scsi_report_luns, ALLOW_ATTENTION},
     [0xa8] = {disk_read, NEEDS_MEDIUM},
     [0xaa] = {disk_write, NEEDS_MEDIUM},
     [0xaf] = {disk_verify, NEEDS_MEDIUM | NO_DATA},

@@ -7,6 +7,7 @@
  *              cd-raw.c: the whole of a sector
  *   disk.c     disks
  *   task.c     moves a command's data, for initiators that do not do it themselves
+ *   unit.c     scsi-hd and scsi-cd, and the bus they are on
  */
 #ifndef XENDM_SCSI_INTERNAL_H
 #define XENDM_SCSI_INTERNAL_H
@@ -25,6 +26,7 @@
 #define ASC_ILLEGAL_OPCODE 0x2000
 #define ASC_OUT_OF_RANGE 0x2100
 #define ASC_INVALID_FIELD 0x2400
+#define ASC_NO_LOGICAL_UNIT 0x2500
 #define ASC_INVALID_PARAMETER 0x2600
 #define ASC_WRITE_PROTECTED 0x2700
 #define ASC_MEDIUM_CHANGED 0x2800
@@ -74,6 +76,7 @@ void scsi_text(uint8_t *to, size_t size, const char *text); /* padded with space
 enum scsi_step scsi_ok(struct scsi_target *t);
 enum scsi_step scsi_request_sense(struct scsi_target *t);
 enum scsi_step scsi_inquiry(struct scsi_target *t);
+enum scsi_step scsi_report_luns(struct scsi_target *t);
 
 /* cd-data.c, cd-raw.c */
 #define CD_SECTORS_PER_BLOCK (CD_BLOCK / SCSI_SECTOR)

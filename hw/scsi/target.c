@@ -10,6 +10,9 @@
 #include "scsi-internal.h"
 
 #define OPCODE_REQUEST_SENSE 0x03
+#define OPCODE_INQUIRY 0x12
+#define OPCODE_REPORT_LUNS 0xa0
+#define NO_UNIT 0x7f /* peripheral qualifier and type of INQUIRY (SPC-3 6.4.2) */
 #define INQUIRY_LENGTH 36u
 
 void scsi_text(uint8_t *to, size_t size, const char *text)
@@ -115,15 +118,20 @@ static enum scsi_step tell_attention(struct scsi_target *t)
     return t->type->attention ? t->type->attention(t) : SCSI_DONE;
 }
 
+static void take_command(struct scsi_target *t, const uint8_t *cdb, unsigned length)
+{
+    memset(t->cdb, 0, sizeof(t->cdb));
+    memcpy(t->cdb, cdb, MIN(length, SCSI_CDB_MAX));
+    t->raw = t->fua = false;
+    t->length = t->sectors = 0;
+}
+
 enum scsi_step scsi_command(struct scsi_target *t, const uint8_t *cdb, unsigned length,
                             bool can_move)
 {
     const struct scsi_opcode *o;
 
-    memset(t->cdb, 0, sizeof(t->cdb));
-    memcpy(t->cdb, cdb, MIN(length, SCSI_CDB_MAX));
-    t->raw = t->fua = false;
-    t->length = t->sectors = 0;
+    take_command(t, cdb, length);
     o = &t->type->opcodes[t->cdb[0]];
     if (t->cdb[0] != OPCODE_REQUEST_SENSE) {
         forget_sense(t);
@@ -143,6 +151,39 @@ enum scsi_step scsi_command(struct scsi_target *t, const uint8_t *cdb, unsigned 
                           t->tray_open ? ASC_NO_MEDIUM_TRAY_OPEN : ASC_NO_MEDIUM_TRAY_CLOSED);
     }
     return o->run(t);
+}
+
+static void absent_sense(struct scsi_target *t)
+{
+    scsi_error(t, SENSE_ILLEGAL_REQUEST, ASC_NO_LOGICAL_UNIT);
+}
+
+/*
+ * SPC-3 6.4.2, 6.27, 6.21: who asks whether the unit is there is told that it is not. The sense
+ * data of the unit that is there stay, but for a failure, which whoever carries the command tells.
+ */
+enum scsi_step scsi_absent_command(struct scsi_target *t, const uint8_t *cdb, unsigned length)
+{
+    uint8_t key = t->sense_key, asc = t->asc, ascq = t->ascq;
+
+    take_command(t, cdb, length);
+    switch (t->cdb[0]) {
+    case OPCODE_INQUIRY:
+        memset(t->buffer, 0, INQUIRY_LENGTH);
+        t->buffer[0] = NO_UNIT;
+        t->buffer[4] = INQUIRY_LENGTH - 5;
+        return scsi_reply(t, INQUIRY_LENGTH, load_be16(t->cdb + 3));
+    case OPCODE_REQUEST_SENSE:
+        absent_sense(t);
+        scsi_sense(t, t->buffer);
+        scsi_error(t, key, (uint16_t)(asc << 8 | ascq));
+        return scsi_reply(t, SCSI_SENSE, t->cdb[4]);
+    case OPCODE_REPORT_LUNS:
+        return scsi_report_luns(t);
+    default:
+        absent_sense(t);
+        return SCSI_FAILED;
+    }
 }
 
 enum scsi_step scsi_parameters(struct scsi_target *t, uint32_t length)
@@ -224,6 +265,13 @@ enum scsi_step scsi_inquiry(struct scsi_target *t)
     scsi_text(buf + 16, 16, t->model);
     scsi_text(buf + 32, 4, t->firmware);
     return scsi_reply(t, INQUIRY_LENGTH, room);
+}
+
+enum scsi_step scsi_report_luns(struct scsi_target *t)
+{
+    memset(t->buffer, 0, 16);
+    store_be32(t->buffer, 8); /* one: 0 */
+    return scsi_reply(t, 16, load_be32(t->cdb + 6));
 }
 
 /* ---- life ---- */

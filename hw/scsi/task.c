@@ -18,6 +18,7 @@
 #include "scsi-internal.h"
 
 #define CHUNK_MAX (1u << 20)
+#define AT_ONCE_MAX (128u << 10) /* bytes that a turn may copy out of the host's page cache */
 #define RAW_BLOCKS (SCSI_BOUNCE / CD_RAW)
 
 static void run(struct scsi_task *k);
@@ -88,6 +89,11 @@ static void end(struct scsi_task *k, uint8_t status)
 {
     k->phase = SCSI_TASK_ENDED;
     k->status = status;
+    if (status == SCSI_CHECK_CONDITION) {
+        k->sense_key = k->target->sense_key;
+        k->asc = k->target->asc;
+        k->ascq = k->target->ascq;
+    }
     k->niov = 0;
     k->bounce_at = k->bounce_end = 0;
 }
@@ -118,6 +124,8 @@ static void begin_step(struct scsi_task *k, enum scsi_step step)
     k->length = t->length;
     k->sector = t->sector;
     k->sectors = t->sectors;
+    k->raw = t->raw;
+    k->fua = t->fua;
     k->bounce_at = k->bounce_end = 0;
     switch (step) {
     case SCSI_DONE:
@@ -128,6 +136,7 @@ static void begin_step(struct scsi_task *k, enum scsi_step step)
         end(k, SCSI_CHECK_CONDITION);
         break;
     case SCSI_REPLY:
+        memcpy(k->bounce, t->buffer, t->length);
         k->phase = SCSI_TASK_DATA_IN;
         k->left = t->length;
         break;
@@ -137,15 +146,17 @@ static void begin_step(struct scsi_task *k, enum scsi_step step)
         break;
     case SCSI_READ:
         k->phase = SCSI_TASK_DATA_IN;
-        k->left = t->raw ? (uint64_t)(t->sectors / CD_SECTORS_PER_BLOCK) * CD_RAW
+        k->left = k->raw ? (uint64_t)(t->sectors / CD_SECTORS_PER_BLOCK) * CD_RAW
                          : (uint64_t)t->sectors * SCSI_SECTOR;
         break;
     case SCSI_WRITE:
         k->phase = SCSI_TASK_DATA_OUT;
         k->left = (uint64_t)t->sectors * SCSI_SECTOR;
         break;
-    case SCSI_FLUSH:
     case SCSI_DISCARD:
+        memcpy(k->bounce, t->buffer, t->length);
+        /* fall through */
+    case SCSI_FLUSH:
         k->phase = SCSI_TASK_WORKING;
         k->left = 0;
         run(k);
@@ -197,7 +208,7 @@ static void bounce_filled(struct scsi_task *k, uint32_t sectors)
 {
     k->bounce_at = 0;
     k->bounce_end = sectors * SCSI_SECTOR;
-    if (k->target->raw) {
+    if (k->raw) {
         uint32_t blocks = sectors / CD_SECTORS_PER_BLOCK;
 
         cd_raw_expand(k->bounce, (uint32_t)(k->sector / CD_SECTORS_PER_BLOCK), blocks);
@@ -209,9 +220,8 @@ static void bounce_filled(struct scsi_task *k, uint32_t sectors)
 /* True: it is full; else a request is under way, or the task has ended. */
 static bool fill_bounce(struct scsi_task *k)
 {
-    uint32_t n = k->target->raw
-                     ? MIN(k->sectors / CD_SECTORS_PER_BLOCK, RAW_BLOCKS) * CD_SECTORS_PER_BLOCK
-                     : MIN(k->sectors, SCSI_BOUNCE / SCSI_SECTOR);
+    uint32_t n = k->raw ? MIN(k->sectors / CD_SECTORS_PER_BLOCK, RAW_BLOCKS) * CD_SECTORS_PER_BLOCK
+                        : MIN(k->sectors, SCSI_BOUNCE / SCSI_SECTOR);
     int error;
 
     if (n == 0) {
@@ -238,27 +248,46 @@ static void from_bounce(struct scsi_task *k)
     count_moved(k, n);
 }
 
-/* Whole sectors, straight. False: there are none. */
-static bool move_direct(struct scsi_task *k, enum block_op op)
+enum moving { MOVED_NONE, MOVED, MOVING };
+
+/* What the host has in its page cache need not go round by the engine. */
+static bool read_at_once(struct scsi_task *k, uint32_t n, unsigned count)
+{
+    return n <= AT_ONCE_MAX && count == 1 && k->queue &&
+           block_read_now(k->queue, k->sector * SCSI_SECTOR, k->slice[0].iov_base, n) == 0;
+}
+
+/* Whole sectors, straight. */
+static enum moving move_direct(struct scsi_task *k, enum block_op op)
 {
     uint64_t most = MIN((uint64_t)k->sectors * SCSI_SECTOR, CHUNK_MAX);
     unsigned count;
     uint32_t n = make_slice(k, (uint32_t)MIN(k->want - k->moved, most), &count);
 
     if (n == 0) {
-        return false;
+        return MOVED_NONE;
+    }
+    if (op == BLOCK_READ && read_at_once(k, n, count)) {
+        sectors_done(k, n / SCSI_SECTOR);
+        count_moved(k, n);
+        return MOVED;
     }
     k->bouncing = false;
     submit(k, op, k->sector, n / SCSI_SECTOR, k->slice, count);
-    return true;
+    return MOVING;
 }
 
 static void run_read(struct scsi_task *k)
 {
     while (k->moved < k->want) {
+        enum moving direct;
+
         if (k->bounce_at < k->bounce_end) {
             from_bounce(k);
-        } else if ((!k->target->raw && move_direct(k, BLOCK_READ)) || !fill_bounce(k)) {
+            continue;
+        }
+        direct = k->raw ? MOVED_NONE : move_direct(k, BLOCK_READ);
+        if (direct == MOVING || (direct == MOVED_NONE && !fill_bounce(k))) {
             return;
         }
     }
@@ -273,7 +302,7 @@ static void run_read(struct scsi_task *k)
 
 static void written(struct scsi_task *k)
 {
-    if (k->target->write_cache && !k->target->fua) {
+    if (k->target->write_cache && !k->fua) {
         end(k, SCSI_GOOD);
     } else {
         k->step = SCSI_FLUSH;
@@ -287,7 +316,7 @@ static void run_write(struct scsi_task *k)
     while (k->moved < k->want) {
         uint32_t n;
 
-        if (k->bounce_end == 0 && move_direct(k, BLOCK_WRITE)) {
+        if (k->bounce_end == 0 && move_direct(k, BLOCK_WRITE) == MOVING) {
             return;
         }
         n = MIN(k->want - k->moved, SCSI_SECTOR - k->bounce_end);
@@ -312,17 +341,27 @@ static void run_write(struct scsi_task *k)
 
 /* ---- replies, parameters, flush, discard ---- */
 
+/* The parameters of the command are there, as far as they came. */
+static void take_parameters(struct scsi_task *k, uint32_t length)
+{
+    struct scsi_target *t = k->target;
+
+    memcpy(t->cdb, k->cdb, sizeof(t->cdb));
+    memcpy(t->buffer, k->bounce, length);
+    begin_step(k, scsi_parameters(t, length));
+}
+
 static void run_buffer(struct scsi_task *k, bool reply)
 {
     uint32_t n = MIN(k->want - k->moved, k->length - k->at);
 
-    copy(k, k->target->buffer + k->at, n, reply);
+    copy(k, k->bounce + k->at, n, reply);
     k->at += n;
     count_moved(k, n);
     if (k->left == 0 && reply) {
         end(k, SCSI_GOOD);
     } else if (k->left == 0) {
-        begin_step(k, scsi_parameters(k->target, k->length));
+        take_parameters(k, k->length);
     }
 }
 
@@ -331,7 +370,7 @@ static void run_discard(struct scsi_task *k)
     uint64_t sector;
     uint32_t sectors;
 
-    if (!scsi_discard_next(k->target, &k->at, &sector, &sectors)) {
+    if (!scsi_discard_next(k->target, k->bounce, k->length, &k->at, &sector, &sectors)) {
         end(k, SCSI_GOOD);
         return;
     }
@@ -448,21 +487,15 @@ static void request_done(struct block_request *req, int error)
 
 /* ---- the contract ---- */
 
-void scsi_task_init(struct scsi_task *k, struct scsi_target *target, void (*changed)(void *opaque),
-                    void *opaque)
+void scsi_task_init(struct scsi_task *k, void (*changed)(void *opaque), void *opaque)
 {
-    *k = (struct scsi_task){.target = target, .changed = changed, .opaque = opaque};
-    k->queue = target->block ? block_queue_new(target->block) : NULL;
-    k->bounce = g_malloc(SCSI_BOUNCE);
-    k->iov = g_new(struct iovec, BLOCK_IOV_MAX);
-    k->slice = g_new(struct iovec, BLOCK_IOV_MAX);
+    *k = (struct scsi_task){.changed = changed, .opaque = opaque};
     k->quiesced = true; /* until the first resume */
 }
 
 void scsi_task_fini(struct scsi_task *k)
 {
     XENDM_ASSERT(!k->in_flight); /* whoever frees a device waits until it is not busy */
-    block_queue_free(k->queue);
     g_free(k->bounce);
     g_free(k->iov);
     g_free(k->slice);
@@ -470,12 +503,55 @@ void scsi_task_fini(struct scsi_task *k)
     *k = (struct scsi_task){0};
 }
 
-void scsi_task_start(struct scsi_task *k, const uint8_t *cdb, unsigned length)
+void scsi_task_use(struct scsi_task *k, struct scsi_target *target, struct block_queue *queue)
 {
+    XENDM_ASSERT(!k->in_flight);
+    k->target = target;
+    k->queue = queue;
+}
+
+/* Of the many that an adapter can have most are never used. */
+static void need_memory(struct scsi_task *k)
+{
+    if (!k->bounce) {
+        k->bounce = g_malloc(SCSI_BOUNCE);
+        k->iov = g_new(struct iovec, BLOCK_IOV_MAX);
+        k->slice = g_new(struct iovec, BLOCK_IOV_MAX);
+    }
+}
+
+static void prepare(struct scsi_task *k)
+{
+    need_memory(k);
     XENDM_ASSERT(k->phase == SCSI_TASK_IDLE || k->phase == SCSI_TASK_ENDED);
     k->moved = k->want = 0;
     k->niov = 0;
-    begin_step(k, scsi_command(k->target, cdb, length, true));
+    k->sense_key = k->asc = k->ascq = 0;
+}
+
+static void begin(struct scsi_task *k, enum scsi_step step)
+{
+    memcpy(k->cdb, k->target->cdb, sizeof(k->cdb));
+    begin_step(k, step);
+}
+
+void scsi_task_start(struct scsi_task *k, const uint8_t *cdb, unsigned length)
+{
+    prepare(k);
+    begin(k, scsi_command(k->target, cdb, length, true));
+}
+
+void scsi_task_start_absent(struct scsi_task *k, const uint8_t *cdb, unsigned length)
+{
+    prepare(k);
+    begin(k, scsi_absent_command(k->target, cdb, length));
+}
+
+void scsi_task_tell_sense(struct scsi_task *k)
+{
+    if (k->status == SCSI_CHECK_CONDITION) {
+        scsi_error(k->target, k->sense_key, (uint16_t)(k->asc << 8 | k->ascq));
+    }
 }
 
 void scsi_task_move(struct scsi_task *k, const struct iovec *iov, unsigned niov, uint32_t length)
@@ -500,7 +576,7 @@ void scsi_task_cut(struct scsi_task *k)
     k->moved = k->want = 0;
     switch ((enum scsi_step)k->step) {
     case SCSI_PARAMETERS:
-        begin_step(k, scsi_parameters(k->target, k->at));
+        take_parameters(k, k->at);
         break;
     case SCSI_WRITE:
         written(k);
@@ -569,7 +645,7 @@ static void task_pre_save(void *base)
 
     g_free(k->saved);
     k->saved_length = bytes_to_save(k);
-    k->saved = g_memdup2(uses_bounce(k) ? k->bounce : k->target->buffer, k->saved_length);
+    k->saved = g_memdup2(k->bounce, k->saved_length);
 }
 
 static bool positions_fit(const struct scsi_task *k)
@@ -619,11 +695,13 @@ static void task_post_load(void *base)
 {
     struct scsi_task *k = base;
 
+    if (under_way(k)) {
+        need_memory(k);
+    }
     if (k->saved_length) {
-        memcpy(uses_bounce(k) ? k->bounce : k->target->buffer, k->saved, k->saved_length);
+        memcpy(k->bounce, k->saved, k->saved_length);
     }
     g_clear_pointer(&k->saved, g_free);
-    k->target->length = k->length;
     k->moved = k->want = 0;
     k->niov = 0;
 }
@@ -632,6 +710,12 @@ static const struct state_field task_fields[] = {
     STATE_FIELD_U8(struct scsi_task, phase, .max = SCSI_TASK_ENDED),
     STATE_FIELD_U8(struct scsi_task, status),
     STATE_FIELD_U8(struct scsi_task, step, .max = SCSI_DISCARD),
+    STATE_FIELD_U8(struct scsi_task, sense_key, .since = 2, .max = 15),
+    STATE_FIELD_U8(struct scsi_task, asc, .since = 2),
+    STATE_FIELD_U8(struct scsi_task, ascq, .since = 2),
+    STATE_FIELD_BYTES(struct scsi_task, cdb, .since = 2),
+    STATE_FIELD_BOOL(struct scsi_task, raw, .since = 2),
+    STATE_FIELD_BOOL(struct scsi_task, fua, .since = 2),
     STATE_FIELD_U64(struct scsi_task, left),
     STATE_FIELD_U64(struct scsi_task, sector, .max = UINT64_C(1) << 54),
     STATE_FIELD_U32(struct scsi_task, sectors),
@@ -649,7 +733,7 @@ static const struct state_field task_fields[] = {
 
 const struct state_desc scsi_task_state = {
     .name = "scsi-task",
-    .version = 1,
+    .version = 2, /* 2: what one of several of a target needs */
     .fields = task_fields,
     .pre_save = task_pre_save,
     .check = task_check,

@@ -43,6 +43,7 @@ struct usb_storage {
 
     struct scsi_target target;
     struct scsi_task task;
+    struct block_queue *queue;
     uint8_t *buffer; /* the target's */
 
     uint8_t mode;
@@ -323,7 +324,9 @@ static int storage_realize(struct device *dev, GError **err)
         .buffer = s->buffer,
     };
     scsi_target_init(&s->target);
-    scsi_task_init(&s->task, &s->target, on_change, s);
+    s->queue = block_queue_new(s->block);
+    scsi_task_init(&s->task, on_change, s);
+    scsi_task_use(&s->task, &s->target, s->queue);
     return 0;
 }
 
@@ -332,6 +335,7 @@ static void storage_unrealize(struct device *dev)
     struct usb_storage *s = DEVICE_CAST(struct usb_storage, dev);
 
     scsi_task_fini(&s->task);
+    block_queue_free(s->queue);
     scsi_target_fini(&s->target);
     g_free(s->buffer);
 }
@@ -385,6 +389,15 @@ static void storage_pre_save(void *base)
     }
 }
 
+/* The command is the target's last one, which is where it was before there could be several. */
+static void storage_post_load(void *base)
+{
+    struct usb_storage *s = base;
+
+    memcpy(s->task.cdb, s->target.cdb, sizeof(s->task.cdb));
+    s->task.fua = s->target.fua;
+}
+
 static bool storage_check(const void *base, GError **err)
 {
     const struct usb_storage *s = base;
@@ -419,6 +432,7 @@ static const struct state_desc storage_state = {
     .fields = storage_fields,
     .pre_save = storage_pre_save,
     .check = storage_check,
+    .post_load = storage_post_load,
 };
 
 static const struct property storage_properties[] = {

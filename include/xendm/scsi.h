@@ -6,11 +6,12 @@
  * Two layers, of which an initiator takes one.
  *
  * The target understands a command at once, without moving data or waiting: scsi_command() says
- * which step follows and leaves in the target what that is about. An initiator with an engine of
- * its own for media (ATAPI) does the step its way.
+ * which step follows and leaves in the target, until the next command, what that is about. An
+ * initiator with an engine of its own for media (ATAPI) does the step its way.
  *
- * The task does the steps for an initiator that has none. Data moves between the medium and memory
- * that the initiator names, in pieces of any length:
+ * The task does the steps for an initiator that has none. It keeps of its command what it needs, so
+ * that one target may have many at a time. Data moves between the medium and memory that the
+ * initiator names, in pieces of any length:
  *
  *   scsi_task_start → phase → (scsi_task_move → phase)* → SCSI_TASK_ENDED: status
  *
@@ -27,6 +28,7 @@
 #include <glib.h>
 
 #include <xendm/block.h>
+#include <xendm/bus.h>
 #include <xendm/device.h>
 
 #define SCSI_SECTOR 512u /* what steps are counted in, whatever a block of the target is */
@@ -82,7 +84,7 @@ struct scsi_target {
     struct device *dev;
     struct block *block;                   /* NULL: never a medium */
     const char *model, *firmware, *serial; /* the device's properties */
-    uint8_t *buffer;                       /* SCSI_BUFFER bytes of the device's */
+    uint8_t *buffer;                       /* SCSI_BUFFER bytes of the device's; see below */
     bool atapi;                            /* INQUIRY says so, and there are no VPD pages */
 
     uint8_t cdb[SCSI_CDB_MAX]; /* the command, zeros behind it */
@@ -117,9 +119,11 @@ enum scsi_step scsi_command(struct scsi_target *t, const uint8_t *cdb, unsigned 
                             bool can_move);
 /* The parameters have come into buffer[0, length). */
 enum scsi_step scsi_parameters(struct scsi_target *t, uint32_t length);
-/* Extents of SCSI_DISCARD from `*at` on, 0 at first. False: there are no more. */
-bool scsi_discard_next(const struct scsi_target *t, uint32_t *at, uint64_t *sector,
-                       uint32_t *sectors);
+/* The same for a logical unit that is not there, where `t` is another of its target's. */
+enum scsi_step scsi_absent_command(struct scsi_target *t, const uint8_t *cdb, unsigned length);
+/* Extents of SCSI_DISCARD from `*at` on, 0 at first, in its list. False: there are no more. */
+bool scsi_discard_next(const struct scsi_target *t, const uint8_t *list, uint32_t length,
+                       uint32_t *at, uint64_t *sector, uint32_t *sectors);
 /* The host failed: sense data. -errno. Returns SCSI_FAILED. */
 enum scsi_step scsi_medium_failed(struct scsi_target *t, enum block_op op, int error);
 /* Sense data in fixed format, SCSI_SENSE bytes. */
@@ -146,20 +150,27 @@ enum scsi_task_phase {
 };
 
 struct scsi_task {
-    struct scsi_target *target;
     void (*changed)(void *opaque); /* the phase is another than SCSI_TASK_WORKING */
     void *opaque;
+    struct scsi_target *target;
     struct block_queue *queue; /* NULL: no block */
 
     uint8_t phase, status, step;
     uint64_t left;  /* bytes that the command has still to move */
     uint32_t moved; /* bytes, by the last scsi_task_move() */
+    /* Of the CHECK CONDITION that it ended with. */
+    uint8_t sense_key, asc, ascq;
 
     /* Private from here on. */
+    uint8_t cdb[SCSI_CDB_MAX];
+    bool raw, fua;
     uint64_t sector;
     uint32_t sectors; /* not read, or not written, yet */
     uint32_t at;      /* in the reply, the parameters, the list of extents */
-    /* What is no whole sector of the initiator's memory, or not as it is on the medium. */
+    /*
+     * The reply, the parameters, the list; of the medium, what is no whole sector of the
+     * initiator's memory, or not there as it is on the medium.
+     */
     uint8_t *bounce; /* SCSI_BOUNCE bytes */
     uint32_t bounce_at, bounce_end;
     struct iovec *iov, *slice; /* of the move; of the request. BLOCK_IOV_MAX each */
@@ -169,19 +180,26 @@ struct scsi_task {
     struct iovec one;
     bool in_flight, bouncing, cancelled, quiesced;
     uint32_t failures; /* of the host */
-    uint32_t length;   /* saved: target->length, and what is in the target's buffer or the bounce */
-    void *saved;
+    uint32_t length;   /* of the reply, the parameters, the list */
+    void *saved;       /* for the state: what is in the bounce */
     uint32_t saved_length;
 };
 
-#define SCSI_BOUNCE 65536u
+#define SCSI_BOUNCE SCSI_BUFFER
 
-/* `target` is initialised. */
-void scsi_task_init(struct scsi_task *k, struct scsi_target *target, void (*changed)(void *opaque),
-                    void *opaque);
+void scsi_task_init(struct scsi_task *k, void (*changed)(void *opaque), void *opaque);
 void scsi_task_fini(struct scsi_task *k); /* not busy */
+/* Whose commands it does from now on; idle, or just loaded. `queue` is one of the target's block. */
+void scsi_task_use(struct scsi_task *k, struct scsi_target *target, struct block_queue *queue);
 
 void scsi_task_start(struct scsi_task *k, const uint8_t *cdb, unsigned length);
+/* The command is for a logical unit that the target does not have. */
+void scsi_task_start_absent(struct scsi_task *k, const uint8_t *cdb, unsigned length);
+/*
+ * With several tasks of one target: the initiator learns now that this one has failed, so that its
+ * sense data are the target's.
+ */
+void scsi_task_tell_sense(struct scsi_task *k);
 /*
  * Moves at most `length` bytes between the medium and the iovec of at most BLOCK_IOV_MAX elements,
  * whose array is copied and whose memory is in use until the phase is another than WORKING. `moved`
@@ -202,5 +220,51 @@ bool scsi_task_busy(const struct scsi_task *k);
 void scsi_task_resume(struct scsi_task *k);
 extern const struct state_desc scsi_task_state;
 #define STATE_SCSI_TASK(st, f) STATE_FIELD_STRUCT(st, f, 1, &scsi_task_state)
+
+/* ---- units (scsi-hd, scsi-cd) on the bus of a host adapter ---- */
+
+#define SCSI_IDS 16u
+#define SCSI_ANY_ID UINT32_MAX
+
+struct scsi_host;
+
+struct scsi_unit {
+    struct device dev;
+    /* Properties. */
+    struct block *block;
+    char *model, *firmware, *serial;
+    uint32_t id; /* SCSI_ANY_ID: the first that is free, until it is on a bus */
+
+    struct scsi_target target;
+    struct block_queue *queue; /* for the tasks; NULL without block */
+    struct scsi_host *host;    /* NULL: not on its bus, or gone */
+    unsigned tasks;            /* kept by the host: those that it has not freed */
+    bool unplugged;            /* by the guest's PV driver */
+
+    struct block_request flush;
+    bool flushing;
+    struct device *holder; /* of the guest's access that unplugs it */
+};
+
+struct scsi_host_ops {
+    /* `u` is gone: its tasks are to be cancelled. */
+    void (*gone)(struct scsi_host *h, struct scsi_unit *u);
+};
+
+/* Embedded in an adapter; one bus, whose own id no unit has. */
+struct scsi_host {
+    struct bus bus;
+    const struct scsi_host_ops *ops;
+    struct device *controller;
+    uint32_t ids, own_id;
+    struct scsi_unit *unit[SCSI_IDS];
+};
+
+extern const struct bus_class scsi_bus_class;
+
+/* In realize and unrealize of the adapter. `id` is the adapter's. */
+void scsi_host_init(struct scsi_host *h, struct device *controller, const char *id, uint32_t ids,
+                    uint32_t own_id, const struct scsi_host_ops *ops);
+void scsi_host_fini(struct scsi_host *h);
 
 #endif

@@ -20,6 +20,7 @@ struct scsi_test {
     uint8_t buffer[SCSI_BUFFER];
     struct scsi_target target;
     struct scsi_task task;
+    struct block_queue *queue;
     unsigned changes, errors;
 };
 
@@ -58,7 +59,9 @@ static void setup(struct scsi_test *t, gconstpointer type)
         .buffer = t->buffer,
     };
     scsi_target_init(&t->target);
-    scsi_task_init(&t->task, &t->target, on_change, t);
+    t->queue = block_queue_new(t->block);
+    scsi_task_init(&t->task, on_change, t);
+    scsi_task_use(&t->task, &t->target, t->queue);
     scsi_task_resume(&t->task);
     t->target.attention = 0;
 }
@@ -66,6 +69,7 @@ static void setup(struct scsi_test *t, gconstpointer type)
 static void teardown(struct scsi_test *t, gconstpointer type)
 {
     scsi_task_fini(&t->task);
+    block_queue_free(t->queue);
     scsi_target_fini(&t->target);
     fake_machine_free(t->m);
     fake_block_free(t->block);
@@ -403,6 +407,7 @@ static void test_hostile_state(struct scsi_test *t, gconstpointer type)
         {SCSI_TASK_DATA_OUT, SCSI_DONE, 0, 0, 0, 0, 1},
     };
 
+    start(t, (const uint8_t[]){0, 0, 0, 0, 0, 0}, 6);
     for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_autoptr(GByteArray) out = g_byte_array_new();
         GError *err = NULL;
