@@ -31,6 +31,9 @@
     X(nvme_class)         /* hw/nvme/nvme.c: NVM Express controller */ \
     X(nvme_ns_class)      /* hw/nvme/namespace.c: a namespace of one */ \
     X(virtio_blk_class)   /* hw/virtio/blk.c: 1af4:1001, disk */ \
+    X(scsi_hd_class)      /* hw/scsi/unit.c: SCSI disk */ \
+    X(scsi_cd_class)      /* hw/scsi/unit.c: SCSI CD/DVD drive */ \
+    X(lsi_class)          /* hw/lsi/lsi.c: LSI 53C895A SCSI host adapter */ \
     X(usb_uhci_class)     /* hw/usb/uhci.c: PIIX3 USB, two ports */ \
     X(usb_tablet_class)   /* hw/usb/hid.c: absolute pointer */ \
     X(usb_mouse_class)    /* hw/usb/hid.c: relative pointer */ \

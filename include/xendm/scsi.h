@@ -189,7 +189,7 @@ struct scsi_task {
 
 void scsi_task_init(struct scsi_task *k, void (*changed)(void *opaque), void *opaque);
 void scsi_task_fini(struct scsi_task *k); /* not busy */
-/* Whose commands it does from now on; idle, or just loaded. `queue` is one of the target's block. */
+/* Whose commands it does from now on; idle, or just loaded. `queue`: of the target's block. */
 void scsi_task_use(struct scsi_task *k, struct scsi_target *target, struct block_queue *queue);
 
 void scsi_task_start(struct scsi_task *k, const uint8_t *cdb, unsigned length);

@@ -122,6 +122,13 @@ static const struct target targets[] = {
      {{&virtio_net_class, PCI_DEVFN(4, 0), .settings = {"packed=on", "romfile="}}},
      {guest_virtio_start, guest_virtio, guest_virtio, guest_virtio, guest_virtio_ring,
       guest_virtio_reset, guest_cable, guest_cable}},
+    {"lsi",
+     {{&lsi_class, PCI_DEVFN(5, 0)},
+      {&scsi_hd_class, .block = 0, .settings = {"scsi-id=0"}, .bus = "lsi53c895a"},
+      {&scsi_cd_class, .block = 1, .settings = {"scsi-id=2"}, .bus = "lsi53c895a"}},
+     {guest_lsi_start, guest_lsi_command, guest_lsi_command, guest_lsi_script, guest_lsi_interrupt,
+      guest_disk, guest_disk},
+     .ms_max = 8},
     {"platform",
      {IDE,
       {&ide_hd_class, .block = 0, .bus = "ide.0"},
@@ -144,11 +151,11 @@ static const struct target targets[] = {
       {&std_vga_class, .settings = {"vgamem_mb=1"}}}},
 };
 
-const char *const fuzz_targets[] = {"ide-disk", "ide-cd", "ahci",   "ac97",       "i6300esb",
-                                    "vga",      "cirrus", "serial", "i8042",      "piix4-pm",
-                                    "pci",      "cmos",   "fw_cfg", "i8257",      "rtl8139",
-                                    "e1000",    "usb",    "nvme",   "virtio-blk", "virtio-net",
-                                    "platform", "state",  NULL};
+const char *const fuzz_targets[] = {"ide-disk", "ide-cd",   "ahci",   "ac97",       "i6300esb",
+                                    "vga",      "cirrus",   "serial", "i8042",      "piix4-pm",
+                                    "pci",      "cmos",     "fw_cfg", "i8257",      "rtl8139",
+                                    "e1000",    "usb",      "nvme",   "virtio-blk", "virtio-net",
+                                    "lsi",      "platform", "state",  NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {

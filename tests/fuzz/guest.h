@@ -77,6 +77,10 @@ void guest_virtio_start(struct fuzz_guest *g); /* guest-virtio.c: a device at 4.
 void guest_virtio(struct fuzz_guest *g);
 void guest_virtio_ring(struct fuzz_guest *g);
 void guest_virtio_reset(struct fuzz_guest *g);
+void guest_lsi_start(struct fuzz_guest *g); /* guest-lsi.c */
+void guest_lsi_command(struct fuzz_guest *g);
+void guest_lsi_script(struct fuzz_guest *g);
+void guest_lsi_interrupt(struct fuzz_guest *g);
 /* guest-rings.c: a network card at 4.0, the USB controller at 1.2 */
 void guest_e1000(struct fuzz_guest *g);
 void guest_rtl8139(struct fuzz_guest *g);

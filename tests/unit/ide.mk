@@ -25,3 +25,8 @@ check_PROGRAMS += tests/unit/test-scsi
 tests_unit_test_scsi_SOURCES = tests/unit/test-scsi.c
 tests_unit_test_scsi_LDADD = tests/unit/libidefixture.la libhwide.la libhwata.la libhwscsi.la $(UNIT_LIBS)
 TESTS += tests/unit/test-scsi
+
+check_PROGRAMS += tests/unit/test-lsi
+tests_unit_test_lsi_SOURCES = tests/unit/test-lsi.c
+tests_unit_test_lsi_LDADD = tests/unit/libidefixture.la libhwlsi.la libhwide.la libhwata.la libhwscsi.la $(UNIT_LIBS)
+TESTS += tests/unit/test-lsi

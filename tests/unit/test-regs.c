@@ -268,6 +268,8 @@ static const struct {
     {"virtio-blk-pci", "wants a back end; a virtio device without is among the others"},
     {"usb-hub", "wants a controller"},
     {"usb-storage", "wants a controller"},
+    {"scsi-hd", "wants a controller and a back end"},
+    {"scsi-cd", "wants a controller"},
     {"xen-pvdevice", "wants a device id"},
 };
 
