@@ -9,8 +9,8 @@ import subprocess
 import threading
 import time
 
+from labkit.box import CTL
 from labkit.suite import Skip
-from moving import CTL
 from viewer import Connection
 
 PORT = 5555

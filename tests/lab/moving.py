@@ -6,22 +6,12 @@ import os
 import re
 
 from labkit import extra
+from labkit.box import CTL
 from labkit.build import boot_sector
 from labkit.util import LabError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CTL = "/root/xendmctl"
 MORE = 70               # turns of count.S after each move: all its memory is looked at once
-
-
-def put_ctl(box):
-    """xendmctl of the build whose xendm is under test, into dom0."""
-    path = os.path.join(os.path.dirname(box.find_xendm()), "tools/xendmctl/xendmctl")
-    for place in (path, path.replace("/.libs", "")):
-        if os.path.exists(place):
-            extra.program(box, place, CTL)
-            return
-    raise LabError("no xendmctl at %s" % path)
 
 
 def update(box, guest, status=0, more=""):

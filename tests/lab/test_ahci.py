@@ -2,7 +2,7 @@
 """hdtype="ahci": SeaBIOS and Linux' driver on a disk of the ICH9's adapter, and moves with queued commands under way."""
 
 from labkit.suite import Skip, life
-from moving import Linux, put_ctl, update
+from moving import Linux, update
 from shared import SPARE_START, write_and_compare
 
 MOVES = 3
@@ -45,7 +45,7 @@ def disks(guest):
 def ahci(t):
     """One guest, moved all the time."""
     if t.box.dm != "qemu":
-        put_ctl(t.box)
+        t.box.put_ctl()
     mover = Ahci(t)
     guest = mover.guest
     try:

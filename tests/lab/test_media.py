@@ -6,7 +6,7 @@ through saving, migration, live update and the end of an image server."""
 from labkit import extra
 from labkit.suite import Skip, life
 from labkit.util import LabError
-from moving import Mover, put_ctl, update
+from moving import Mover, update
 from shared import NOTICE, SPARE_START
 
 MEBI = 1 << 20
@@ -198,7 +198,7 @@ def media(t):
     box = t.box
     extra.image_server(box)
     if box.dm != "qemu":
-        put_ctl(box)
+        box.put_ctl()
     box.run("qemu-img create -f raw /root/x.img 16M; qemu-img create -f qcow2 /root/x.qcow2 16M; head -c %d /dev/urandom >/root/cd-a.iso"
             % (CDS["a"] * MEBI))
     worker = Worker(t)

@@ -2,7 +2,7 @@
 """A guest whose only disk is an NVMe namespace: SeaBIOS and Linux' driver, and moves with commands under way."""
 
 from labkit.suite import life
-from moving import Linux, put_ctl, update
+from moving import Linux, update
 
 MOVES = 3
 
@@ -31,7 +31,7 @@ class Nvme(Linux):
 @life("nvme", STEPS, memory=512)
 def nvme(t):
     """One guest, moved all the time."""
-    put_ctl(t.box)
+    t.box.put_ctl()
     mover = Nvme(t)
     guest = mover.guest
     try:

@@ -3,7 +3,7 @@
 
 from labkit.suite import life
 from labkit.util import say
-from moving import Counter, Emulated, put_ctl, update
+from moving import Counter, Emulated, update
 
 UPDATES = 20
 
@@ -37,7 +37,7 @@ def update_often(t, mover):
 @life("update-count", COUNT)
 def update_count(t):
     """The guest of one sector: the BIOS's PIO, and a graphics mode."""
-    put_ctl(t.box)
+    t.box.put_ctl()
     mover = Counter(t, "upcount")
     guest = mover.guest
     try:
@@ -68,7 +68,7 @@ def update_count(t):
 def update_linux(t):
     """A real kernel on its emulated disks."""
     box = t.box
-    put_ctl(box)
+    box.put_ctl()
     mover = Emulated(t, "update", tty=True)
     guest = mover.guest
     try:

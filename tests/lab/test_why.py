@@ -3,8 +3,8 @@
 in firmware, boot sector and kernel."""
 
 from debugger import session
+from labkit.box import CTL
 from labkit.suite import life
-from moving import CTL, put_ctl
 
 STEPS = [
     "a disk without a boot sector: the firmware found nothing to boot",
@@ -69,7 +69,7 @@ def one_sector(t):
     box = t.box
     with t.step(STEPS[0]):
         guest = with_sector(t, "nosector", b"")
-        said = until(t, guest, "the firmware found nothing to boot: ide-768 has no boot sector")
+        said = until(t, guest, "the firmware found nothing to boot: ide0-hd0 has no boot sector")
         t.match(said[0], "real mode|16-bit|32-bit")
         guest.destroy()
     with t.step(STEPS[1]):
@@ -110,7 +110,7 @@ def one_sector(t):
 @life("why", STEPS, memory=512)
 def life_why(t):
     """Planted hangs, then a guest that is well."""
-    put_ctl(t.box)
+    t.box.put_ctl()
     one_sector(t)
     with t.step(STEPS[8], vital=True):
         guest = t.guest("well")
@@ -127,7 +127,7 @@ def life_why(t):
 @life("gdb", GDB, memory=512)
 def life_gdb(t):
     """A guest of one sector that was not started yet, and Debian's kernel."""
-    put_ctl(t.box)
+    t.box.put_ctl()
     with t.step(GDB[0]):
         guest = with_sector(t, "bare", SPINS, paused=True)
         said = session(t, guest, 16, "hbreak *0xffff0", "continue", 'printf "first %x:%x\\n", $cs, $ip', "x/i $pc", "stepi",

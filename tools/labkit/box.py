@@ -25,6 +25,7 @@ from .util import LabError, host, say
 
 QEMU_DM = "/usr/libexec/xen-qemu-system-i386"
 BOOT_TIMEOUT = 240
+CTL = "/root/xendmctl"    # in dom0, once put_ctl() was called
 # Why these CPUs: docs/xendm-lab.1, "THE BOX".
 TCG_CPU = "qemu64,+svm,+npt,-smap,-smep,-monitor"
 XEN_ARGS = ("dom0_mem=%dM,max:%dM dom0_max_vcpus=1 dom0_vcpus_pin console=com1 com1=115200,8n1 loglvl=all guest_loglvl=all "
@@ -399,6 +400,16 @@ class Box:
         os.unlink(path)
         return data
 
+    def put_ctl(self):
+        """xendmctl of the build whose xendm is there, into dom0 as CTL."""
+        path = os.path.join(os.path.dirname(self.find_xendm()), "tools/xendmctl/xendmctl")
+        for place in (path, path.replace("/.libs", "")):
+            if os.path.exists(place):
+                self.put(place, CTL)
+                self.run("chmod 755 " + CTL)
+                return
+        raise LabError("no xendmctl at %s" % path)
+
     # --- evidence -----------------------------------------------------------------------------
 
     def collect(self, target):
@@ -406,6 +417,7 @@ class Box:
         os.makedirs(target, exist_ok=True)
         self.save_host_logs(target)
         script = r"""
+ctl=%s
 cd /run && rm -rf evidence && mkdir evidence && cd evidence
 for pid in $(ps -o pid,args | awk -v dm='%s' '$2 == dm {print $1}'); do kill -USR1 $pid; done
 xl list -v >xl-list.txt 2>&1
@@ -415,6 +427,7 @@ for id in $(xl list | awk 'NR > 1 && $2 > 0 {print $2}'); do
         for vcpu in 0 1 2 3; do xenctx $id $vcpu; done >xenctx-$id-$round.txt 2>&1
         timeout 10 xen-hvmctx $id >hvmctx-$id-$round.txt 2>&1
     done
+    [ -x $ctl ] && timeout 20 $ctl why $id >why-$id.txt 2>&1 && timeout 20 $ctl recorder $id --last 200 >recorder-$id.txt 2>&1
     for topic in status irq ioreq block chardev pci devices; do
         echo "--- info $topic"
         timeout 10 xl qemu-monitor-command $id "info $topic"
@@ -435,7 +448,7 @@ sleep 1
 cp /var/log/xen/* . 2>/dev/null
 cp -r /var/log/xendm . 2>/dev/null
 rm -rf /share/evidence && cp -r /run/evidence /share/evidence && chmod -R a+rX /share/evidence
-""" % self.dm_path
+""" % (CTL, self.dm_path)
         if self.dm == "qemu":       # QEMU has no flight recorder: SIGUSR1 would end it
             script = "\n".join(line for line in script.splitlines() if "USR1" not in line)
         try:

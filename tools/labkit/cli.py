@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 
-from . import release, suite
+from . import matrix, release, suite
 from .box import Box
 from .util import LabError, say
 
@@ -121,8 +121,17 @@ def main():
     verb.add_argument("--list", action="store_true", help="list the tests and exit")
     verb.add_argument("--quick", action="store_true", help="only the short subset")
     verb.add_argument("--jobs", type=int, default=1, metavar="N", help="lives to run side by side (default 1)")
+    verb.add_argument("--evidence", action="store_true", help="keep consoles and screens of what passes, too")
     verb.add_argument("name", nargs="*", help="names of files, lives or tests (all by default)")
     verb.set_defaults(action=suite.do_test)
+    verb = verbs.add_parser("suite", help="run a matrix of boxes, and report on it")
+    verb.add_argument("--xendm-build", metavar="DIR", help="the build tree with xendm (default ./build, then PATH)")
+    verb.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto")
+    verb.add_argument("--jobs", type=int, default=0, metavar="N", help="boxes side by side, at most (default: what memory allows)")
+    verb.add_argument("--list", action="store_true", help="name the boxes and exit")
+    verb.add_argument("--results", metavar="DIR", help="where results are put (default: DIR/results)")
+    verb.add_argument("directory", metavar="DIR", help="where suite.ini is")
+    verb.set_defaults(action=matrix.do_suite)
     verb = verbs.add_parser("bench", help="device models side by side, with a quiet and a busy dom0")
     box_options(verb)
     verb.add_argument("--runs", type=int, default=3, metavar="N", help="guests that read ports, of each device model (default 3)")

@@ -89,8 +89,8 @@ class Report:
 class Context:
     """What a life function works with."""
 
-    def __init__(self, box, one, report, out):
-        self.box, self.life, self.report, self.out = box, one, report, out
+    def __init__(self, box, one, report, out, evidence=False):
+        self.box, self.life, self.report, self.out, self.evidence = box, one, report, out, evidence
         self.done = set()
         self.guests = []
         self.bad = False
@@ -133,7 +133,14 @@ class Context:
         self.bad = True
         target = os.path.join(self.out, re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-"))
         self.report.line(False, title, note + "\nlogs: " + target)
+        with contextlib.suppress(LabError):
+            self.box.put_ctl()
         self.box.collect(target)
+        self._keep_guests(target)
+
+    def _keep_guests(self, target):
+        """Screens of those that there are, and all consoles."""
+        os.makedirs(target, exist_ok=True)
         for guest in self.guests:
             with contextlib.suppress(LabError, OSError):
                 if guest.domid() is not None:
@@ -167,6 +174,8 @@ class Context:
     def finish(self):
         """Clean up and see what stayed behind."""
         domids = set()
+        if self.evidence and not self.bad:
+            self._keep_guests(os.path.join(self.out, "passed-" + self.life.name))
         with self.step(LAST):
             problems = []
             for guest in self.guests:
@@ -201,9 +210,9 @@ def load():
     return LIVES
 
 
-def run_life(box, one, report, out):
+def run_life(box, one, report, out, evidence):
     """One life, whatever happens in it."""
-    context = Context(box, one, report, out)
+    context = Context(box, one, report, out, evidence)
     say("%s (%s)" % (one.name, one.file))
     try:
         one.run(context)
@@ -248,7 +257,7 @@ def do_test(args):
                     if not waiting:
                         return
                     one = waiting.pop(0)
-                run_life(box, one, report, out)
+                run_life(box, one, report, out, args.evidence)
 
         threads = [threading.Thread(target=worker, daemon=True) for _ in range(max(1, args.jobs))]
         for thread in threads:

@@ -16,6 +16,9 @@
 #define VCPUS_MAX 128u
 #define LINE_HIGH_S 2.0
 
+/* ISA lines of what Xen itself emulates, the PIT and the clock: they are not ours to explain. */
+#define XEN_LINES (UINT64_C(1) << 0 | UINT64_C(1) << 8)
+
 enum { RFLAGS_IF = 1u << 9 };
 
 /* Registers of the local APIC (Intel's SDM, volume 3, 11.4.1). */
@@ -212,6 +215,7 @@ static void medium(void *opaque, const char *group, const char *id, JsonObject *
 /* True: nothing else is to be said of this vCPU. */
 static bool firmware(struct report *r, const struct look *look, const char *where)
 {
+    bool waits = look->blocked == LOOKS || look->high - look->low < SPIN_BYTES;
     uint64_t at = cpu_instruction(&look->regs);
     struct media m = {r, NULL, 0, 0};
 
@@ -220,7 +224,7 @@ static bool firmware(struct report *r, const struct look *look, const char *wher
     }
     m.text = g_string_new(NULL);
     page_foreach(r->page, "block", medium, &m);
-    if (m.busy == 0 && m.bootable == 0) {
+    if (m.busy == 0 && m.bootable == 0 && waits) {
         why_blame(r, "the firmware found nothing to boot: %s; it waits %s",
                   m.text->len ? m.text->str : "there is no disk", where);
     } else if (m.busy == 0) {
@@ -414,7 +418,7 @@ void why_lines(struct report *r)
     pci = XEN_STATE(state, PCI_IRQ, 0);
     isa = XEN_STATE(state, ISA_IRQ, 0);
     for (unsigned i = 0; isa && i < 16; i++) {
-        if (isa->pad[0] >> i & 1) {
+        if ((isa->pad[0] & ~XEN_LINES) >> i & 1) {
             g_autofree char *name = g_strdup_printf("interrupt line %u", i);
 
             line(r, state, name, i, high_since(r, i, 0));
