@@ -33,7 +33,7 @@ def why(t, guest):
     return t.box.run("%s why %s" % (CTL, guest.name), 60).splitlines()
 
 
-def until(t, guest, pattern, timeout=60):
+def until(t, guest, pattern, timeout=240):
     """The first sentence has this."""
     last = []
 

@@ -198,33 +198,48 @@ static bool has_open(int pid, const char *end)
     return found;
 }
 
-static bool works_on(int pid, GStrv command, const void *arg)
+/* "web", "7" or "/etc/xen/web.cfg". */
+static bool names(const char *word, const struct guest_names *guest)
+{
+    g_autofree char *base = g_path_get_basename(word);
+    size_t length = strlen(guest->name);
+
+    return strcmp(word, guest->name) == 0 || strcmp(word, guest->domid) == 0 ||
+           (strncmp(base, guest->name, length) == 0 && base[length] == '.');
+}
+
+/* xl create stays, and waits for the guest's end, with its log open: it is not at work then. */
+static bool watches(int pid, GStrv command, const void *guest)
+{
+    return strcmp(command[0], "xl") == 0 && has_open(pid, ((const struct guest_names *)guest)->log);
+}
+
+static bool works_on(int pid, GStrv command, const void *guest)
 {
     static const char *const programs[] = {"xl", "libxl-save-helper", "gdbsx", "xendmctl"};
-    const struct guest_names *guest = arg;
     unsigned i = 0;
 
     while (i < G_N_ELEMENTS(programs) && strcmp(command[0], programs[i]) != 0) {
         i++;
     }
-    if (i == G_N_ELEMENTS(programs) ||
+    if (i == G_N_ELEMENTS(programs) || watches(pid, command, guest) ||
         (strcmp(command[0], "xendmctl") == 0 && g_strcmp0(command[1], "gdb") != 0)) {
         return false;
     }
     for (char **word = command + 1; *word; word++) {
-        if (strcmp(*word, guest->name) == 0 || strcmp(*word, guest->domid) == 0) {
+        if (names(*word, guest)) {
             return true;
         }
     }
-    return strcmp(command[0], "xl") == 0 && has_open(pid, guest->log);
+    return false;
 }
 
-char *why_toolstack(const struct report *r)
+static char *toolstack(const struct report *r, bool (*is)(int pid, GStrv command, const void *arg))
 {
     g_autofree char *domid = g_strdup_printf("%u", r->page->raw.domid),
                     *log = g_strdup_printf("/xl-%s.log", r->page->raw.name);
     struct guest_names guest = {r->page->raw.name, domid, log};
-    int pid = find_process(works_on, &guest);
+    int pid = find_process(is, &guest);
     g_autofree char *number = g_strdup_printf("%d", pid), *words = NULL, *clean = NULL;
     g_auto(GStrv) command = pid ? command_of(number) : NULL;
 
@@ -234,6 +249,16 @@ char *why_toolstack(const struct report *r)
     words = g_strjoinv(" ", command);
     clean = page_clean(words);
     return g_strdup_printf("process %d (%.60s)", pid, clean);
+}
+
+char *why_toolstack(const struct report *r)
+{
+    return toolstack(r, works_on);
+}
+
+char *why_watcher(const struct report *r)
+{
+    return toolstack(r, watches);
 }
 
 /* ---- xenstore, by its wire protocol: libxenstore would wait for ever ---- */

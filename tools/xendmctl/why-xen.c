@@ -36,18 +36,22 @@ static void shut_down(struct report *r, unsigned reason)
         [SHUTDOWN_watchdog] = "its watchdog ran out",
         [SHUTDOWN_soft_reset] = "it asked for a soft reset (kexec)",
     };
-    g_autofree char *toolstack = why_toolstack(r), *messages = xen_messages(r->xen),
+    g_autofree char *toolstack = why_toolstack(r), *watcher = why_watcher(r),
+                    *messages = xen_messages(r->xen),
                     *who = g_strdup_printf("d%uv", r->page->raw.domid);
     const char *said = messages ? g_strrstr(messages, who) : NULL;
     g_autofree char *line = said ? g_strndup(said, MIN(strcspn(said, "\n"), 160)) : NULL;
     g_autofree char *clean = page_clean(line ? line : "");
 
-    why_blame(r, "the guest has shut down, and is kept: %s%s%s%s%s%s",
+    why_blame(r, "the guest has shut down, and is kept: %s%s%s; %s%s",
               reason < G_N_ELEMENTS(why) ? why[reason] : "for a reason of its own",
               *clean ? "; Xen says: " : "", clean,
-              toolstack ? "; at work on it, or keeping it (on_poweroff, on_reboot, on_crash), is "
-                        : "; no xl watches it, so that nobody removes it: xl destroy",
-              toolstack ? toolstack : "", "");
+              toolstack ? "at work on it is "
+              : watcher ? "xl keeps it (on_poweroff, on_reboot, on_crash): "
+                        : "no xl watches it, so that nobody removes it: xl destroy",
+              toolstack ? toolstack
+              : watcher ? watcher
+                        : "");
 }
 
 void why_domain(struct report *r)

@@ -39,6 +39,8 @@ void why_xenstore(struct report *r); /* is xenstored there? */
 void why_frontends(struct report *r);
 /* Who of the toolstack is at work on the guest: "xl, process 12 (xl save web …)". NULL: nobody. */
 char *why_toolstack(const struct report *r);
+/* … and who waits for its end, to remove it. */
+char *why_watcher(const struct report *r);
 /* Why there is nothing to boot from this file: "has no boot signature"; NULL: there is. */
 const char *host_not_bootable(const char *file);
 
