@@ -10,7 +10,7 @@ EXTRA_DIST += tools/build tools/check tools/demo tools/install-packages tools/la
     tools/labkit/dom0/profile tools/labkit/guest.py tools/labkit/guest/init \
     tools/labkit/guest/initrd-init tools/labkit/guest/lab.sh tools/labkit/guest/profile tools/labkit/guest/com1.S tools/labkit/guest/reads.S \
     tools/labkit/guest/tiny.S tools/labkit/kmods.py tools/labkit/packages.py tools/labkit/png.py tools/labkit/release.py \
-    tools/labkit/matrix.py tools/labkit/report.py tools/labkit/suite.py tools/labkit/util.py
+    tools/labkit/matrix.py tools/labkit/report.py tools/labkit/seat.py tools/labkit/suite.py tools/labkit/util.py
 TESTS += tests/cmdline/test-suite.py
 dist_check_SCRIPTS += tests/cmdline/test-suite.py
 EXTRA_DIST += tests/lab/suites/all/suite.ini tests/lab/suites/short/suite.ini tests/lab/debugger.py tests/lab/test_why.py tests/lab/server.py tests/lab/test_ahci.py tests/lab/test_installer.py tests/lab/test_xenpv.py

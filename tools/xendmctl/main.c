@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "page.h"
+#include "seat.h"
 #include "stream.h"
 #include "update.h"
 
@@ -23,6 +24,15 @@ static const struct {
      "           --perfetto | --diff GUEST|FILE]",
      recorder_main},
     {"gdb", NULL, "GUEST [--port PORT] [--bits 16|32|64]", gdb_main},
+    {"screen", NULL, "GUEST [FILE | --as-text]", seat_screen},
+    {"type", NULL, "GUEST TEXT", seat_type},
+    {"key", NULL, "GUEST KEY[-KEY]...", seat_key},
+    {"click", NULL, "GUEST X Y [--button left|middle|right]", seat_click},
+    {"wait-screen", NULL,
+     "GUEST FILE|--text PATTERN [--region X,Y,W,H] [--tolerance PERCENT] [--timeout S]",
+     seat_wait_screen},
+    {"wait-serial", NULL, "GUEST PATTERN [--timeout S]", seat_wait_serial},
+    {"film", NULL, "GUEST FILE [--seconds S] [--every S]", seat_film},
     {"state", "show", "FILE", state_show},
     {"state", "diff", "FILE FILE", state_diff},
     {"state", "extract", "XL-SAVE-FILE FILE", state_extract},

@@ -26,6 +26,25 @@ enum { LAPIC_LVTT = 0x320, LAPIC_TMICT = 0x380, LVT_MASKED = 1u << 16 };
 
 /* ---- the domain ---- */
 
+/* Xen's last message of one of its vCPUs, "d7v0 Triple fault …"; "". What it says of each record of
+ * a state that is asked for, when its messages are all on, is none. */
+static char *xens_word(const struct report *r)
+{
+    g_autofree char *messages = xen_messages(r->xen),
+                    *who = g_strdup_printf("d%uv", r->page->raw.domid), *last = g_strdup("");
+    g_auto(GStrv) lines = g_strsplit(messages ? messages : "", "\n", 0);
+
+    for (char **line = lines; *line; line++) {
+        const char *at = strstr(*line, who);
+
+        if (at && !strstr(at, " save: ") && !strstr(at, " restore: ")) {
+            g_free(last);
+            last = g_strdup_printf("%.160s", at);
+        }
+    }
+    return page_clean(last);
+}
+
 static void shut_down(struct report *r, unsigned reason)
 {
     static const char *const why[] = {
@@ -36,12 +55,7 @@ static void shut_down(struct report *r, unsigned reason)
         [SHUTDOWN_watchdog] = "its watchdog ran out",
         [SHUTDOWN_soft_reset] = "it asked for a soft reset (kexec)",
     };
-    g_autofree char *toolstack = why_toolstack(r), *watcher = why_watcher(r),
-                    *messages = xen_messages(r->xen),
-                    *who = g_strdup_printf("d%uv", r->page->raw.domid);
-    const char *said = messages ? g_strrstr(messages, who) : NULL;
-    g_autofree char *line = said ? g_strndup(said, MIN(strcspn(said, "\n"), 160)) : NULL;
-    g_autofree char *clean = page_clean(line ? line : "");
+    g_autofree char *toolstack = why_toolstack(r), *watcher = why_watcher(r), *clean = xens_word(r);
 
     why_blame(r, "the guest has shut down, and is kept: %s%s%s; %s%s",
               reason < G_N_ELEMENTS(why) ? why[reason] : "for a reason of its own",
