@@ -113,7 +113,7 @@ pre{background:#f4f4f4;padding:.6em;overflow:auto;max-height:28em;font-size:12px
 .pair{display:grid;grid-template-columns:1fr 1fr;gap:1.5em}summary{cursor:pointer}.note{white-space:pre-wrap}"""
 # what a directory of evidence may hold, most telling first
 EVIDENCE = (("why it waits", "why-*.txt"), ("serial console", "*.console.txt"), ("flight recorder", "recorder-*.txt"),
-            ("device model's log", "qemu-dm-*.log"), ("Xen", "console.log"))
+            ("device model's log", "qemu-dm-*.log"), ("Xen", "console.log"), ("the lab", "lab.log"))
 
 
 def tail(path):
