@@ -8,7 +8,8 @@ import sys
 import tempfile
 import time
 
-from . import access, default, disk, ide, instances, mapcache, memory, net, p9fs, qdisk, start, state, string, vcpus, vnc
+from . import (access, controllers, default, disk, ide, instances, mapcache, memory, net, p9fs, qdisk, start, state, string,
+               vcpus, vnc)
 from .guest import Guest
 from .result import Row, cell, judge, number
 
@@ -17,7 +18,8 @@ GROUPS = {"access": access.access, "string": string.string, "disk": disk.disk, "
           "start": start.start, "memory": memory.memory, "instances": instances.instances,
           "mapcache": mapcache.mapcache, "state": state.state, "default": default.default, "net": net.net,
           "vnc": vnc.vnc, "qdisk": qdisk.qdisk,
-          "qcow2": qdisk.qcow2, "9pfs": p9fs.p9fs}
+          "qcow2": qdisk.qcow2, "9pfs": p9fs.p9fs, "ahci": controllers.ahci, "nvme": controllers.nvme,
+          "lsi": controllers.lsi}
 NEED_RUNNING = ("access", "string", "disk", "vcpus")        # on guests that boot() starts, one after the other
 
 

@@ -78,6 +78,7 @@ static const struct {
     {"benchblk", cmd_benchblk, 11, WITH_DOMAIN},
     {"benchnic", cmd_benchnic, 9, WITH_DOMAIN},
     {"bench9p", cmd_bench9p, 8, WITH_DOMAIN},
+    {"benchdisk", cmd_benchdisk, 10, WITH_DOMAIN},
     {"blit", cmd_blit, 7, LOCKED | WITH_DOMAIN},
     {"poll", cmd_poll, 6, WITH_DOMAIN},
     {"sum", cmd_sum, 3, LOCKED | WITH_DOMAIN},

@@ -29,6 +29,7 @@ char *cmd_bench(struct cmd *c);
 char *cmd_benchblk(struct cmd *c);
 char *cmd_benchnic(struct cmd *c);
 char *cmd_bench9p(struct cmd *c);
+char *cmd_benchdisk(struct cmd *c);
 char *cmd_blit(struct cmd *c);
 char *cmd_benchseq(struct cmd *c);
 char *cmd_poll(struct cmd *c);

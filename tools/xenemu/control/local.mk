@@ -3,6 +3,7 @@
 tools_xenemu_libxenemuhost_la_SOURCES += \
     tools/xenemu/control/access.c \
     tools/xenemu/control/bench-blkif.c \
+    tools/xenemu/control/bench-disk.c \
     tools/xenemu/control/bench-nic.c \
     tools/xenemu/control/bench-p9.c \
     tools/xenemu/control/bench-sequence.c \
