@@ -6,7 +6,8 @@
  *
  * A message is taken when it is there whole; its answer goes into the same ring, whole, when there
  * is room. Indices are ours, and what the front end says of its own is held against them. When the
- * server is gone, requests fail with EIO until the guest mounts anew, for which another is started.
+ * server is gone, requests fail with EIO, those that it had among them, until the guest mounts
+ * anew, for which another is started.
  *
  * A front end that goes on after xl restore finds a server that knows nothing of its files: Linux'
  * does not try (its resume is "unsupported").
@@ -54,6 +55,8 @@ struct p9fs {
     bool stalled;    /* a request waits for a slot */
     struct slot {
         unsigned ring;
+        bool sent; /* the server has it */
+        uint16_t tag;
         uint32_t waits;   /* an answer of so many bytes, for room; 0: none does */
         uint64_t arrived; /* in this order */
     } slots[P9_SLOTS];
@@ -145,6 +148,7 @@ static void answered(void *opaque, unsigned slot, uint32_t length)
     struct p9fs *p = opaque;
     struct slot *s = &p->slots[slot];
 
+    s->sent = false;
     if (first_waiting(p, s->ring) ||
         !answer_put(p, s->ring, p9_slot_memory(p->link, slot), length)) {
         answer_waits(p, s, length);
@@ -171,11 +175,26 @@ static void put_waiting(struct p9fs *p, unsigned ring)
 
 /* ---- the server ---- */
 
-/* From inside of the link, which is freed when the loop comes round. */
+static uint32_t put_failure(uint8_t *to, uint16_t tag)
+{
+    const uint8_t answer[] = {11,  0, 0, 0, RLERROR, (uint8_t)tag, (uint8_t)(tag >> 8),
+                              EIO, 0, 0, 0};
+
+    memcpy(to, answer, sizeof(answer));
+    return sizeof(answer);
+}
+
+/* From inside of the link, which is freed when the loop comes round and all answers are put. */
 static void ended(void *opaque)
 {
     struct p9fs *p = opaque;
 
+    for (unsigned i = 0; i < P9_SLOTS; i++) {
+        if (p->slots[i].sent) {
+            p->failed++;
+            answered(p, i, put_failure(p9_slot_memory(p->link, i), p->slots[i].tag));
+        }
+    }
     log_warning(LOG_BACKEND,
                 "%s: the server of '%s' has ended: what is mounted fails until it is "
                 "mounted anew",
@@ -193,11 +212,22 @@ static void end_server(struct p9fs *p)
     p->ended = p->stalled = false;
 }
 
-static int start_server(struct p9fs *p, GError **err)
+/* False: answers of the one that has ended wait for room. */
+static bool forget_ended(struct p9fs *p)
 {
+    for (unsigned i = 0; p->ended && i < P9_SLOTS; i++) {
+        if (p->slots[i].waits) {
+            return false;
+        }
+    }
     if (p->ended) {
         end_server(p);
     }
+    return true;
+}
+
+static int start_server(struct p9fs *p, GError **err)
+{
     if (!p->link) {
         p->link = p9_link_new(p->path, p->model, &user, p, err);
         p->started += p->link != NULL;
@@ -213,11 +243,11 @@ static uint32_t u32_at(const uint8_t *bytes)
 }
 
 /* Instead of the server. False: there is no room for it now. */
-static bool fail_request(struct p9fs *p, unsigned ring, const uint8_t *header)
+static bool fail_request(struct p9fs *p, unsigned ring, uint16_t tag)
 {
-    const uint8_t answer[] = {11, 0, 0, 0, RLERROR, header[5], header[6], EIO, 0, 0, 0};
+    uint8_t answer[16];
 
-    return answer_put(p, ring, answer, sizeof(answer));
+    return answer_put(p, ring, answer, put_failure(answer, tag));
 }
 
 static void consumed(struct p9fs *p, unsigned ring, uint32_t len, bool was_full)
@@ -236,10 +266,14 @@ static void consumed(struct p9fs *p, unsigned ring, uint32_t len, bool was_full)
 static bool take(struct p9fs *p, unsigned ring, const uint8_t *header, uint32_t len, bool was_full)
 {
     struct p9_ring *r = &p->rings[ring];
+    uint16_t tag = (uint16_t)(header[5] | header[6] << 8);
     int slot;
 
+    if (!forget_ended(p)) {
+        return false;
+    }
     if (!p->link && (header[4] != TVERSION || start_server(p, NULL) < 0)) {
-        if (!fail_request(p, ring, header)) {
+        if (!fail_request(p, ring, tag)) {
             return false;
         }
         p->failed++;
@@ -251,7 +285,7 @@ static bool take(struct p9fs *p, unsigned ring, const uint8_t *header, uint32_t 
         p->stalled = true;
         return false;
     }
-    p->slots[slot] = (struct slot){.ring = (uint8_t)ring};
+    p->slots[slot] = (struct slot){.ring = ring, .tag = tag, .sent = true};
     copy_out(r, p9_slot_memory(p->link, (unsigned)slot), len);
     consumed(p, ring, len, was_full);
     p9_slot_send(p->link, (unsigned)slot, len, r->size);
@@ -304,9 +338,7 @@ static gboolean go_on(gpointer opaque)
 
     turn_of("9pfs");
     p->more = 0;
-    if (p->ended) {
-        end_server(p);
-    }
+    forget_ended(p);
     run(p);
     return G_SOURCE_REMOVE;
 }
@@ -330,6 +362,9 @@ static int p9fs_offer(struct pv_device *dev, GError **err)
         g_free(p->model);
         p->path = g_steal_pointer(&path);
         p->model = g_steal_pointer(&model);
+    }
+    if (p->ended) { /* what it had is of nobody any more */
+        end_server(p);
     }
     if (start_server(p, err) < 0) {
         return -EIO;

@@ -315,6 +315,9 @@ def test_server_ends(tmp):
     want("status: connected" in guest.qmp.hmp("info pv") or guest.qmp.hmp("info status"), "the monitor")
     os.kill(pid, signal.SIGKILL)
     guest.machine.await_log("the server of .* has ended")
+    for ring, tag in ((0, 1), (1, 2)):
+        answer = guest.rings[ring].receive()
+        want(answer == p9.message(p9.RLERROR, tag, struct.pack("<I", 5)), "the answer to what it had is", answer)
     fails(5, c.getattr, root)
     put(guest.tree + "/again", b"x")
     c = guest.client()
