@@ -21,8 +21,8 @@
 #include "virtio.h"
 
 #define REQUESTS 128u /* taken and not given back; the rest waits in the guest's queues */
-/* Of these requests together; enough for 32 pieces each, and for the longest there can be. */
-#define PIECES_MAX 16384u
+/* Of these requests together: 24 each (64 KiB in pages are 18), beside the longest there can be. */
+#define PIECES_MAX 4096u
 #define VIEWS 136u /* that a request's list holds: 512 KiB in pages, and some */
 #define TRANSFER_MAX (1u << 20)
 #define QUEUES_MAX 64u
