@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * benchdisk: the driver of a disk controller, repeated and timed in this process, with as many
- * register accesses for a request as Linux' drivers (ahci, nvme, sym53c8xx) need.
+ * register accesses for a request as Linux' drivers (ahci, nvme, sym53c8xx, virtio_blk) need.
  *
- *     benchdisk ahci|nvme|lsi read|write COUNT BYTES DEPTH BAR DEVICE rand|seq LIMIT
+ *     benchdisk ahci|nvme|lsi|virtio-blk read|write COUNT BYTES DEPTH BAR DEVICE rand|seq LIMIT
  *
  * COUNT requests of BYTES, DEPTH of them under way (AHCI has 32 at most). BAR: where the registers
  * are in memory, for the LSI its RAM 64 KiB behind them; DEVICE: its number on the bus, for its
  * line, which is waited for as a vCPU in HLT does. LIMIT: sectors of the disk.
  *
- * Sources: AHCI 1.3.1; NVM Express 1.4; LSI53C895A technical manual.
+ * Sources: AHCI 1.3.1; NVM Express 1.4; LSI53C895A technical manual; OASIS virtio 1.2.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -453,10 +453,110 @@ static void lsi_interrupt(struct disk_bench *b)
     }
 }
 
+/* ---- virtio: one split ring with indirect descriptors and event index, as Linux' ---- */
+
+#define VIRTIO_ENTRIES 64u
+#define VIRTIO_RING 0x1000u
+#define VIRTIO_DRIVER 0x2000u
+#define VIRTIO_DEVICE 0x3000u
+#define VIRTIO_USED_EVENT (VIRTIO_DRIVER + 4 + 2 * VIRTIO_ENTRIES)
+#define VIRTIO_AVAIL_EVENT (VIRTIO_DEVICE + 4 + 8 * VIRTIO_ENTRIES)
+#define VIRTIO_REQUESTS 0x4000u /* 64 bytes each: header, status */
+#define VIRTIO_TABLES 0x8000u   /* 512 bytes each */
+#define VIRTIO_STATUS 32u
+
+static volatile uint16_t *virtio_half(struct disk_bench *b, uint64_t at)
+{
+    return (volatile uint16_t *)(b->tables + at);
+}
+
+static void virtio_begin(struct disk_bench *b)
+{
+    set(b, 0x14, 1, 0);
+    until(b, 0x14, 0xff, 0);
+    memset(b->tables, 0, 0x10000);
+    set(b, 0x14, 1, 3);
+    set(b, 0x08, 4, 0);
+    set(b, 0x0c, 4, 0x30000200); /* event index, indirect descriptors, flush */
+    set(b, 0x08, 4, 1);
+    set(b, 0x0c, 4, 1);
+    set(b, 0x14, 1, 11);
+    set(b, 0x16, 2, 0);
+    set(b, 0x18, 2, VIRTIO_ENTRIES);
+    set(b, 0x20, 4, TABLES + VIRTIO_RING);
+    set(b, 0x24, 4, 0);
+    set(b, 0x28, 4, TABLES + VIRTIO_DRIVER);
+    set(b, 0x2c, 4, 0);
+    set(b, 0x30, 4, TABLES + VIRTIO_DEVICE);
+    set(b, 0x34, 4, 0);
+    set(b, 0x1c, 2, 1);
+    set(b, 0x14, 1, 15);
+    b->tail = b->head = b->given = 0;
+}
+
+static void virtio_desc(struct disk_bench *b, uint64_t at, uint64_t gpa, uint32_t len,
+                        uint32_t flags, uint32_t next)
+{
+    put64(b, at, gpa);
+    put32(b, at + 8, len);
+    put32(b, at + 12, flags | next << 16);
+}
+
+static void virtio_give(struct disk_bench *b, uint32_t slot, uint64_t lba)
+{
+    uint64_t r = VIRTIO_REQUESTS + 64u * slot, table = VIRTIO_TABLES + 512u * slot;
+    uint32_t i = 1, done = 0;
+
+    put32(b, r, b->write);
+    put64(b, r + 8, lba);
+    put32(b, r + VIRTIO_STATUS, 0xff);
+    virtio_desc(b, table, TABLES + r, 16, 1, 1);
+    for (; done < b->bytes; i++, done += 4096)
+        virtio_desc(b, table + 16u * i, data_of(slot) + done, MIN(b->bytes - done, 4096),
+                    b->write ? 1 : 3, i + 1);
+    virtio_desc(b, table + 16u * i, TABLES + r + VIRTIO_STATUS, 1, 2, 0);
+    virtio_desc(b, VIRTIO_RING + 16u * slot, TABLES + table, 16 * (i + 1), 4, 0);
+    *virtio_half(b, VIRTIO_DRIVER + 4 + 2 * (b->tail % VIRTIO_ENTRIES)) = (uint16_t)slot;
+    b->tail++;
+}
+
+static void virtio_kick(struct disk_bench *b)
+{
+    uint16_t before = (uint16_t)b->given, event;
+
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    *virtio_half(b, VIRTIO_DRIVER + 2) = (uint16_t)b->tail;
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    event = *virtio_half(b, VIRTIO_AVAIL_EVENT);
+    b->given = b->tail;
+    if ((uint16_t)(b->tail - event - 1) < (uint16_t)(b->tail - before))
+        set(b, 0x3000, 2, 0);
+}
+
+static void virtio_interrupt(struct disk_bench *b)
+{
+    get(b, 0x1000, 1);
+    do {
+        while (*virtio_half(b, VIRTIO_DEVICE + 2) != (uint16_t)b->head && !b->why) {
+            uint64_t at = VIRTIO_DEVICE + 4 + 8u * (b->head % VIRTIO_ENTRIES);
+            uint32_t slot = *(volatile uint32_t *)(b->tables + at);
+
+            if (slot < b->depth && b->tables[VIRTIO_REQUESTS + 64u * slot + VIRTIO_STATUS])
+                b->why = "a request failed";
+            else
+                ended(b, slot);
+            b->head++;
+        }
+        *virtio_half(b, VIRTIO_USED_EVENT) = (uint16_t)b->head;
+        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    } while (*virtio_half(b, VIRTIO_DEVICE + 2) != (uint16_t)b->head && !b->why);
+}
+
 static const struct disk disks[] = {
     {"ahci", 32, ahci_begin, ahci_give, ahci_kick, ahci_interrupt},
     {"nvme", DEPTH_MAX, nvme_begin, nvme_give, nvme_kick, nvme_interrupt},
     {"lsi", DEPTH_MAX, lsi_begin, lsi_give, lsi_kick, lsi_interrupt},
+    {"virtio-blk", DEPTH_MAX, virtio_begin, virtio_give, virtio_kick, virtio_interrupt},
 };
 
 /* ---- any of them ---- */
@@ -537,7 +637,7 @@ static const struct disk *disk_find(const char *name)
     return NULL;
 }
 
-/* benchdisk ahci|nvme|lsi read|write COUNT BYTES DEPTH BAR DEVICE rand|seq LIMIT */
+/* benchdisk ahci|nvme|lsi|virtio-blk read|write COUNT BYTES DEPTH BAR DEVICE rand|seq LIMIT */
 char *cmd_benchdisk(struct cmd *c)
 {
     struct disk_bench b = {.c = c,
@@ -560,8 +660,9 @@ char *cmd_benchdisk(struct cmd *c)
         b.bytes > BYTES_MAX || !b.depth || b.depth > DEPTH_MAX || b.device > 31 ||
         b.limit < b.bytes / SECTOR || !b.tables ||
         left < DATA - TABLES + (uint64_t)DEPTH_MAX * BYTES_MAX)
-        return fail("usage: benchdisk ahci|nvme|lsi read|write COUNT BYTES DEPTH BAR DEVICE "
-                    "rand|seq LIMIT");
+        return fail(
+            "usage: benchdisk ahci|nvme|lsi|virtio-blk read|write COUNT BYTES DEPTH BAR DEVICE "
+            "rand|seq LIMIT");
     b.depth = MIN(b.depth, b.disk->depth);
     b.ns = g_new(uint32_t, b.count + DEPTH_MAX);
     out = bench_run(&b);
