@@ -22,7 +22,8 @@ UPDATE = "evtchn-adopt".split()         # tests/update
 UNUSED = """evtchn-unbound evtchn-virq evtchn-port grant-map grant-unmap grant-notify grant-copy max-gpfn
     add-to-physmap remove-from-physmap logdirty param-get shutdown pause passthrough resource-size set-mem-type
     map-mem-type inject-event xs-control xs-get-perms xs-introduce xs-release xs-get-domain-path xs-mkdir
-    xs-rm xs-set-perms xs-transaction-start xs-transaction-end xs-unwatch""".split()
+    xs-rm xs-set-perms xs-transaction-start xs-transaction-end xs-unwatch
+    vcpu-info vcpu-get vcpu-set hvm-context debugging single-step console""".split()  # the last line: xendmctl's
 
 PROBE = """test it serves
 fault list -> hits
@@ -62,7 +63,7 @@ SERVES = {
     "xs-write": r"warning backend: cannot write /local/domain/0/backend/vkbd/1/0/[a-z-]+: " + REFUSED,
     "xs-read": r"(warning xenstore: cannot look at /local/domain/0/device-model/1: " + REFUSED + "|)",
     "xs-watch": r"(warning xenstore: cannot watch /local/domain/1/vm|error backend: .*cannot watch /local/domain/\S+): " + REFUSED,
-    "xs-directory": r"warning backend: cannot (look for (\w+ back ends|disks of image formats in \S+)|list /local/domain/0/backend/(vkbd|qdisk|console)/1): " + REFUSED,
+    "xs-directory": r"warning backend: cannot (look for (\w+ back ends|disks of image formats in \S+)|list /local/domain/0/backend/(vkbd|qdisk|console|9pfs|qnic|vif)/1): " + REFUSED,
 }
 CALLS = {"map-io-range": 34, "evtchn-bind": 3, "xs-watch": 4, "xs-write": 2, "xs-read": 2, "xs-directory": 7, "populate": 1}
 ALWAYS = r"info |warning display: -vnc|^xendm: "        # other lines that a log may have

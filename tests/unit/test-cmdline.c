@@ -124,7 +124,10 @@ static void test_fields(void)
 /* Of the back end that the command line below has of the kind. */
 static const char *backend_id(enum backend_kind kind)
 {
-    return kind == BACKEND_BLOCK ? "d" : kind == BACKEND_NET ? "n" : "c";
+    return kind == BACKEND_BLOCK   ? "d"
+           : kind == BACKEND_NET   ? "n"
+           : kind == BACKEND_AUDIO ? "a"
+                                   : "c";
 }
 
 static void test_every_class(void)
@@ -142,6 +145,8 @@ static void test_every_class(void)
                         "null,id=c",
                         "-netdev",
                         "socket,id=n,listen=:0",
+                        "-audiodev",
+                        "none,id=a",
                         "-drive",
                         "if=none,id=d,file=/x,format=raw",
                         "-device",
@@ -163,10 +168,10 @@ static void test_every_class(void)
                                    : p->type == PROP_STRING ? "t"
                                                             : number);
         }
-        argv[14] = value->str;
+        argv[16] = value->str;
         if (!drive) { /* a drive that nobody uses is refused */
-            argv[15] = (char *)"-device";
-            argv[16] = (char *)"ide-hd,drive=d";
+            argv[17] = (char *)"-device";
+            argv[18] = (char *)"ide-hd,drive=d";
         }
         desc = machine_desc_parse((int)g_strv_length(argv), argv, &done, &err);
         if ((*c)->built_in) {
