@@ -2,7 +2,7 @@
 """A guest whose disk is sda, of an LSI 53C895A: SeaBIOS and Linux' sym53c8xx, and moves with commands under way."""
 
 from labkit.suite import Skip, life
-from moving import Linux, put_ctl, update
+from moving import Linux, update
 from shared import SPARE_START, write_and_compare
 
 MOVES = 3
@@ -38,7 +38,7 @@ class Scsi(Linux):
 def scsi(t):
     """One guest, moved all the time."""
     if t.box.dm != "qemu":
-        put_ctl(t.box)
+        t.box.put_ctl()
     mover = Scsi(t)
     guest = mover.guest
     try:

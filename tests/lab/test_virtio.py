@@ -3,7 +3,7 @@
 from before virtio 1.0, by the legacy registers alone."""
 
 from labkit.suite import life
-from moving import Linux, put_ctl, update
+from moving import Linux, update
 from network import bridge, cards, data, no_bridge, pings
 
 MOVES = 3
@@ -59,7 +59,7 @@ class Virtio(Linux):
 @life("virtio", STEPS, memory=512)
 def virtio(t):
     """One guest, moved all the time."""
-    put_ctl(t.box)
+    t.box.put_ctl()
     mover = Virtio(t, "virtio", ",packed=on", vcpus=2, vif=[CARD])
     guest = mover.guest
     guest.config["device_model_args_hvm"] += ["-device", "virtio-rng-pci"]
@@ -113,7 +113,7 @@ def virtio(t):
 @life("virtio-legacy", LEGACY_STEPS, memory=512)
 def virtio_legacy(t):
     """The registers that drivers from before virtio 1.0 know, and nothing else."""
-    put_ctl(t.box)
+    t.box.put_ctl()
     mover = Virtio(t, "virtio-legacy", ",disable-modern=on")
     guest = mover.guest
     try:
