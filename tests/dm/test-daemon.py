@@ -161,7 +161,7 @@ def test_crash(tmp):
         m.do("outb 0x70 0x66")
         os.kill(m.pid(), signal.SIGSEGV)
         report("a fatal signal writes the recorder before the process dies",
-               m.wait_for(r"fatal signal\nflight recorder: (.*\n)*.*pio-write a=0x70 b=0x66"), m.text())
+               m.wait_for(r"fatal signal\nthe flight recorder is kept: .*\nflight recorder: (.*\n)*.*pio-write a=0x70 b=0x66"), m.text())
 
 
 @contextlib.contextmanager

@@ -344,3 +344,13 @@ class Hanging:
     def set(self, what):
         with open(self.flag, "r+" if os.path.exists(self.flag) else "w") as f:
             f.write(what.ljust(16))                 # it is mapped
+
+    def begun(self):
+        """Waits until a call of the host's hangs: before, a request may be taken back."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with open(self.flag) as f:
+                if f.read().endswith("!"):
+                    return
+            want(time.monotonic() < deadline, "nothing hangs")
+            time.sleep(.005)

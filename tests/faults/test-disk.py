@@ -292,6 +292,7 @@ def test_hang_reset(tmp):
         for give_up in ("outb 0x3f6 4", "outb 0xc000 0", "pciwrite 00:01.1 4 2 1"):
             h.set(what)
             begin_dma(disk, 64, 8, write)
+            h.begun()
             m.cpu.do(give_up)
             m.cpu.do("outb 0x3f6 0")
             want(m.cpu.do("inb 0x3f6") & 0x80, "not busy:", what, give_up)

@@ -19,7 +19,7 @@ WAITS = re.compile(r"(?<![\w.>])(poll|ppoll|select|pselect|epoll_wait|usleep|sle
                    r"fsync|fdatasync|syncfs|flock|g_main_context_iteration|g_thread_join|pthread_join|g_cond_wait|pthread_cond_wait|"
                    r"io_uring_wait_cqe|io_uring_submit_and_wait)\s*\(")
 # These look and go on.
-LOOKS = {"poll": r",\s*0\s*$", "g_main_context_iteration": r",\s*FALSE\s*$", "waitpid": "WNOHANG", "flock": "LOCK_NB"}
+LOOKS = {"poll": r",\s*0\s*$", "epoll_wait": r",\s*0\s*$", "g_main_context_iteration": r",\s*FALSE\s*$", "waitpid": "WNOHANG", "flock": "LOCK_NB"}
 FUNCTION = re.compile(r"^\w[^\n;{}]*?\b(\w+)\([^;{}]*\)\n\{\n(.*?)^\}", re.M | re.S)
 # Other processes, other threads, and what is before the guest or after it.
 ELSEWHERE = {
@@ -66,7 +66,7 @@ def self_test():
         return "static int f(int a)\n{\n    %s\n}\n" % body
 
     cases = [
-        ("poll(&p, 1, -1);", 1), ("poll(&p, 1, 0);", 0), ("poll(p ? p : q,\n         1, MIN(a, (b)));", 1),
+        ("poll(&p, 1, -1);", 1), ("poll(&p, 1, 0);", 0), ("epoll_wait(f, e, 2, 0);", 0), ("poll(p ? p : q,\n         1, MIN(a, (b)));", 1),
         ("turn_waits();\n    poll(&p, 1, -1);", 0), ("g_usleep(50);\n    turn_waits();", 1), ("waitpid(pid, NULL, WNOHANG);", 0),
         ("while (waitpid(pid, &s, 0) < 0) {\n    }", 1), ("fsync(fd);", 1), ("flock(fd, LOCK_EX | LOCK_NB);", 0),
         ("flock(fd, LOCK_EX);", 1), ("/* then poll(&p, 1, -1) */ g();", 0), ('g("poll(x)");', 0), ("backend_poll(x);", 0),
