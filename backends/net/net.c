@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <xendm/facts.h>
+#include <xendm/iov.h>
 #include <xendm/probe.h>
 #include <xendm/turn.h>
 
@@ -23,18 +24,6 @@ static size_t iov_bytes(const struct iovec *iov, unsigned niov)
         total += iov[i].iov_len;
     }
     return total;
-}
-
-static size_t iov_copy(const struct iovec *iov, unsigned niov, uint8_t *to, size_t max)
-{
-    size_t done = 0;
-
-    for (unsigned i = 0; i < niov && done < max; i++) {
-        size_t n = MIN(iov[i].iov_len, max - done);
-        memcpy(to + done, iov[i].iov_base, n);
-        done += n;
-    }
-    return done;
 }
 
 void net_init(struct net *n, const struct net_driver *driver)
@@ -190,7 +179,7 @@ static int send_in_software(struct net *n, const struct iovec *iov, unsigned nio
     g_autofree uint8_t *copy = g_malloc(len);
     int error;
 
-    iov_copy(iov, niov, copy, len);
+    iov_get(iov, niov, 0, copy, len);
     if (!(o->flags & (NET_TSO4 | NET_TSO6))) {
         error = net_fill_csum(copy, len, o);
         return error ? error : send_whole(n, copy, len);
@@ -212,7 +201,7 @@ int net_send(struct net *n, const struct iovec *iov, unsigned niov, const struct
     if (!n) {
         return 0;
     }
-    if (wanted && !net_offload_fits(o, head, iov_copy(iov, niov, head, sizeof(head)), len)) {
+    if (wanted && !net_offload_fits(o, head, iov_get(iov, niov, 0, head, sizeof(head)), len)) {
         return -EINVAL;
     }
     if (n->link_down) {

@@ -20,6 +20,7 @@
 #include <xendm/error.h>
 #include <xendm/facts.h>
 #include <xendm/handover.h>
+#include <xendm/iov.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
 
@@ -97,10 +98,7 @@ static int stream_send(struct net *n, const struct iovec *iov, unsigned niov,
     if (s->out_len) {
         return -EAGAIN;
     }
-    for (unsigned i = 0; i < niov; i++) {
-        memcpy(s->out + PREFIX + len, iov[i].iov_base, iov[i].iov_len);
-        len += iov[i].iov_len;
-    }
+    len = iov_get(iov, niov, 0, s->out + PREFIX, sizeof(s->out) - PREFIX);
     uint32_t prefix = GUINT32_TO_BE((uint32_t)len);
     memcpy(s->out, &prefix, PREFIX);
     s->out_len = PREFIX + len;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <xendm/bytes.h>
+#include <xendm/iov.h>
 #include <xendm/turn.h>
 
 #include "e1000.h"
@@ -169,13 +170,8 @@ static bool apply_wish(struct e1000 *s, struct tx_frame *f, const struct tx_wish
 static int loop_back(struct e1000 *s, const struct iovec *iov, unsigned niov)
 {
     g_autofree uint8_t *frame = g_malloc(NET_FRAME_MAX);
-    size_t len = 0;
 
-    for (unsigned i = 0; i < niov && len + iov[i].iov_len <= NET_FRAME_MAX; i++) {
-        memcpy(frame + len, iov[i].iov_base, iov[i].iov_len);
-        len += iov[i].iov_len;
-    }
-    e1000_receive(s, frame, len);
+    e1000_receive(s, frame, iov_get(iov, niov, 0, frame, NET_FRAME_MAX));
     return 0;
 }
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include <xendm/bytes.h>
+#include <xendm/iov.h>
 #include <xendm/machine.h>
 #include <xendm/turn.h>
 
@@ -54,11 +55,8 @@ static int send_frame(struct rtl8139 *s, const struct iovec *iov, unsigned niov,
 {
     if ((s->tcr & RTL_TCR_LBK) == RTL_TCR_LBK) {
         uint8_t frame[4096];
-        size_t len = 0;
-        for (unsigned i = 0; i < niov && len + iov[i].iov_len <= sizeof(frame); i++) {
-            memcpy(frame + len, iov[i].iov_base, iov[i].iov_len);
-            len += iov[i].iov_len;
-        }
+        size_t len = iov_get(iov, niov, 0, frame, sizeof(frame));
+
         if (len >= NET_HEADER_LEN) {
             rtl8139_receive(s, frame, len);
         }

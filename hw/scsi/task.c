@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include <xendm/iov.h>
 #include <xendm/machine.h>
 #include <xendm/recorder.h>
 
@@ -28,24 +29,10 @@ static void run(struct scsi_task *k);
 /* Copies between `buf` and the move's memory from `moved` on. */
 static void copy(struct scsi_task *k, uint8_t *buf, uint32_t len, bool to_initiator)
 {
-    uint32_t skip = k->moved;
-
-    for (unsigned i = 0; i < k->niov && len > 0; i++) {
-        size_t size = k->iov[i].iov_len, n;
-
-        if (skip >= size) {
-            skip -= (uint32_t)size;
-            continue;
-        }
-        n = MIN(size - skip, len);
-        if (to_initiator) {
-            memcpy((uint8_t *)k->iov[i].iov_base + skip, buf, n);
-        } else {
-            memcpy(buf, (uint8_t *)k->iov[i].iov_base + skip, n);
-        }
-        buf += n;
-        len -= (uint32_t)n;
-        skip = 0;
+    if (to_initiator) {
+        iov_put(k->iov, k->niov, k->moved, buf, len);
+    } else {
+        iov_get(k->iov, k->niov, k->moved, buf, len);
     }
 }
 
