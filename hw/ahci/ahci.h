@@ -171,7 +171,10 @@ void ahci_queue_call_back(struct ahci_port *p);
 void ahci_queue_log(struct ahci_port *p, uint8_t *page);
 
 /* prdt.c */
-/* Begins a chunk; then gather until it does not say -EINPROGRESS. See ata_host_ops. */
+/*
+ * Begins a chunk and puts all of it together: the result is that of ata_host_ops.gather(), but for
+ * -EINPROGRESS, since a chunk has AHCI_PIECES at most.
+ */
 int64_t ahci_gather(struct ahci_port *p, struct ahci_prd *prd, struct dma_list *list,
                     uint32_t want);
 int64_t ahci_copy(struct ahci_port *p, void *buf, uint32_t len, enum dma_direction direction,

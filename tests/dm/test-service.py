@@ -20,6 +20,7 @@ LINE = ["-xen-domid", "0", "-xen-attach", "-name", "dom0", "-nographic", "-M", "
 
 def start(host, pidfile, **env):
     """Its end, and what it said. Whoever reads its output is not kept waiting by the service."""
+    host.pidfiles.add(pidfile)
     return subprocess.run([XENDM, *LINE, pidfile], env=dict(host.env, **env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False)
 
@@ -55,9 +56,19 @@ def ends(pidfile, number):
 class Host(OurOwn):
     def __init__(self, tmp):
         super().__init__(tmp, "--pv")
+        self.pidfiles = set()
         RUNNING.append(self)
 
     def kill(self):
+        """Also the service, which nobody is the parent of: one that a test left behind half-way."""
+        for pidfile in filter(os.path.exists, self.pidfiles):
+            pid = int(read(pidfile))
+            try:
+                with open("/proc/%d/cmdline" % pid, "rb") as f:
+                    if pidfile.encode() in f.read().split(b"\0"):
+                        os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
         self.xenemu.terminate()
         self.xenemu.wait(PATIENCE)
         self.xenemu.stdout.close()
