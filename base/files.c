@@ -75,14 +75,9 @@ int files_open_write(const char *path)
     return by ? by->open_write(path) : open_image(path, O_RDWR);
 }
 
-int files_serve_image(const char *format, const char *path, int fd)
+int files_start_keeper(const char *driver, const char *file, int image, bool read_only)
 {
-    return by ? by->serve_image(format, path, fd) : -ENOSYS;
-}
-
-int files_start_keeper(const char *driver, const char *file, bool read_only)
-{
-    return by ? by->start_keeper(driver, file, read_only) : -ENOSYS;
+    return by ? by->start_keeper(driver, file, image, read_only) : -ENOSYS;
 }
 
 int files_serve_tree(const char *path, const char *model)

@@ -63,15 +63,8 @@ static void medium_close(struct block_medium *m)
  */
 static bool writes_lost(int error)
 {
-    static const int harmless[] = {ECANCELED, ENOMEDIUM, EBUSY,  EAGAIN, EINTR,
-                                   ENOMEM,    ENOBUFS,   EMFILE, ENFILE};
-
-    for (unsigned i = 0; i < G_N_ELEMENTS(harmless); i++) {
-        if (error == -harmless[i]) {
-            return false;
-        }
-    }
-    return error != 0;
+    return error != 0 && error != -ECANCELED && error != -ENOMEDIUM && error != -EBUSY &&
+           !error_is_of_the_moment(error);
 }
 
 static void request_end(struct block_queue *q, struct block_request *req, int error)
@@ -355,19 +348,26 @@ static const struct block_driver *find_driver(const char **format)
     return NULL;
 }
 
-static int await_lock(struct block_medium *m, bool patient, GError **err)
+/* Whether a lock that could not be had may be had in a moment. */
+static bool worth_waiting(const GError *why)
 {
-    int64_t deadline = g_get_monotonic_time() + (patient ? LOCK_PATIENCE_US : 0);
+    return why->code != ENOENT && why->code != EROFS && why->code != EINVAL;
+}
+
+/* Nobody is served yet. */
+static int await_lock(struct block_medium *m, GError **err)
+{
+    int64_t deadline = g_get_monotonic_time() + LOCK_PATIENCE_US;
 
     for (;;) {
         GError *why = NULL;
         int e = m->driver->lock(m, &why);
 
-        if (e == 0 || e == -ENOENT || e == -EROFS || e == -EINVAL ||
-            g_get_monotonic_time() >= deadline) {
-            if (e < 0) {
-                g_propagate_error(err, why);
-            }
+        if (e == 0) {
+            return 0;
+        }
+        if (!worth_waiting(why) || g_get_monotonic_time() >= deadline) {
+            g_propagate_error(err, why);
             return e;
         }
         g_error_free(why);
@@ -376,9 +376,9 @@ static int await_lock(struct block_medium *m, bool patient, GError **err)
     }
 }
 
-/* patient: nobody is served yet. */
-static struct block_medium *medium_open(struct block *b, const struct block_options *o,
-                                        bool patient, GError **err)
+/* Not locked yet. */
+static struct block_medium *medium_begin(struct block *b, const struct block_options *o,
+                                         GError **err)
 {
     const char *format = o->format ? o->format : "raw";
     const struct block_driver *driver = find_driver(&format);
@@ -390,17 +390,32 @@ static struct block_medium *medium_open(struct block *b, const struct block_opti
         return NULL;
     }
     m = driver->open(b, o, err);
-    if (!m) {
+    if (m) {
+        m->format = format;
+        m->flush_error = o->lost < 0 ? o->lost : 0;
+    }
+    return m;
+}
+
+/* `passed`: its descriptor stays the caller's. */
+static void medium_give_up(struct block_medium *m, bool passed)
+{
+    m->lent = passed;
+    medium_close(m);
+}
+
+static struct block_medium *medium_open(struct block *b, const struct block_options *o,
+                                        GError **err)
+{
+    struct block_medium *m = medium_begin(b, o, err);
+
+    if (m && b->active && await_lock(m, err) < 0) {
+        medium_give_up(m, o->fd >= 0);
         return NULL;
     }
-    if (b->active && await_lock(m, patient, err) < 0) {
-        m->lent = o->fd >= 0; /* it stays the caller's */
-        medium_close(m);
-        return NULL;
+    if (m) {
+        m->active = b->active;
     }
-    m->format = format;
-    m->active = b->active;
-    m->flush_error = o->lost < 0 ? o->lost : 0;
     return m;
 }
 
@@ -438,6 +453,109 @@ static void medium_out(struct block *b)
     m->out = true; /* its lock goes with its descriptor */
 }
 
+static void tell(struct block *b, bool resized)
+{
+    for (unsigned i = 0; i < b->listeners->len; i++) {
+        const struct listening *l = &g_array_index(b->listeners, struct listening, i);
+        void (*call)(void *) = resized ? l->listener->resized : l->listener->medium_changed;
+
+        if (call) {
+            call(l->opaque);
+        }
+    }
+}
+
+/* ---- a medium that comes ---- */
+
+static void coming_end(struct block *b, GError *err)
+{
+    struct block_medium *m = b->coming.m;
+
+    b->coming.m = NULL;
+    g_clear_handle_id(&b->coming.timer, g_source_remove);
+    if (err) {
+        medium_give_up(m, b->coming.passed);
+    } else {
+        m->active = b->active;
+        medium_out(b);
+        b->m = m;
+        tell(b, false);
+    }
+    b->coming.done(b->coming.opaque, err);
+}
+
+static void coming_cancel(struct block *b, const char *why)
+{
+    if (b->coming.m) {
+        coming_end(b, g_error_new(XENDM_ERROR, ECANCELED, "drive %s: '%s' is not opened: %s",
+                                  b->b.id, b->coming.m->file, why));
+    }
+}
+
+static void coming_lock(struct block *b)
+{
+    struct block_medium *m = b->coming.m;
+    GError *err = NULL;
+
+    if (b->active && m->driver->lock_soon) {
+        m->driver->lock_soon(m);
+        return;
+    }
+    if (b->active) {
+        m->driver->lock(m, &err);
+    }
+    block_medium_locked(m, err);
+}
+
+static gboolean coming_again(gpointer opaque)
+{
+    struct block *b = opaque;
+
+    turn_of("disk");
+    b->coming.timer = 0;
+    coming_lock(b);
+    return G_SOURCE_REMOVE;
+}
+
+void block_medium_locked(struct block_medium *m, GError *err)
+{
+    struct block *b = m->drive;
+
+    if (err && worth_waiting(err) && g_get_monotonic_time() < b->coming.until) {
+        g_error_free(err);
+        b->coming.timer = g_timeout_add(LOOK_MS, coming_again, b);
+        return;
+    }
+    coming_end(b, err);
+}
+
+void block_insert(struct block *b, const struct block_options *options,
+                  void (*done)(void *opaque, GError *err), void *opaque)
+{
+    GError *err = NULL;
+    struct block_medium *m;
+
+    if (b->coming.m) {
+        err = g_error_new(XENDM_ERROR, EBUSY, "drive %s: '%s' is being opened", b->b.id,
+                          b->coming.m->file);
+        done(opaque, err);
+        return;
+    }
+    m = medium_begin(b, options, &err);
+    if (!m) {
+        done(opaque, err);
+        return;
+    }
+    b->coming.m = m;
+    b->coming.passed = options->fd >= 0;
+    b->coming.until = options->patient ? g_get_monotonic_time() + LOCK_PATIENCE_US : 0;
+    b->coming.done = done;
+    b->coming.opaque = opaque;
+    coming_lock(b);
+}
+
+/* ---- the drive ---- */
+
 int block_start(struct block *b, const struct block_options *options, GError **err)
 {
     static uint16_t drives;
@@ -448,7 +566,7 @@ int block_start(struct block *b, const struct block_options *options, GError **e
     b->read_only = options->read_only;
     b->listeners = g_array_new(FALSE, FALSE, sizeof(struct listening));
     if (options->fd >= 0 || (options->file && options->file[0])) {
-        b->m = medium_open(b, options, true, err);
+        b->m = medium_open(b, options, err);
         if (!b->m) {
             g_array_free(b->listeners, TRUE);
             return -EINVAL;
@@ -475,6 +593,7 @@ void block_stop(struct block *b)
 {
     int64_t deadline = g_get_monotonic_time() + CLOSE_PATIENCE_US;
 
+    coming_cancel(b, "the drive is closed");
     gate_refuse_all(b, -ECANCELED);
     while (b->in_flight > 0) {
         if (g_get_monotonic_time() > deadline) {
@@ -504,20 +623,9 @@ void block_close(struct block *b)
     }
 }
 
-static void tell(struct block *b, bool resized)
-{
-    for (unsigned i = 0; i < b->listeners->len; i++) {
-        const struct listening *l = &g_array_index(b->listeners, struct listening, i);
-        void (*call)(void *) = resized ? l->listener->resized : l->listener->medium_changed;
-
-        if (call) {
-            call(l->opaque);
-        }
-    }
-}
-
 void block_eject(struct block *b)
 {
+    coming_cancel(b, "the drive was to be emptied");
     b->eject_waits = b->kept;
     if (b->m && !b->kept) {
         medium_out(b);
@@ -531,19 +639,6 @@ void block_keep(struct block *b, bool keep)
     if (!keep && b->eject_waits) {
         block_eject(b);
     }
-}
-
-int block_insert(struct block *b, const struct block_options *options, GError **err)
-{
-    struct block_medium *m = medium_open(b, options, false, err);
-
-    if (!m) {
-        return -EINVAL;
-    }
-    medium_out(b);
-    b->m = m;
-    tell(b, false);
-    return 0;
 }
 
 void block_listen(struct block *b, const struct block_listener *listener, void *opaque)
@@ -701,6 +796,7 @@ int block_activate(struct block *b, GError **err)
 
 void block_inactivate(struct block *b)
 {
+    coming_cancel(b, "the other side of a migration has the drive");
     if (b->active && b->m) {
         b->m->driver->unlock(b->m);
         b->m->active = false;

@@ -46,6 +46,8 @@ struct block_driver {
     /* Makes it so long; nothing is in flight if it shrinks. NULL: its size is somebody else's. */
     int (*truncate)(struct block_medium *m, uint64_t size, GError **err);
     int (*lock)(struct block_medium *m, GError **err);
+    /* The same in the loop: block_medium_locked() follows. NULL: lock() does not wait. */
+    void (*lock_soon)(struct block_medium *m);
     void (*unlock)(struct block_medium *m);
     void (*forget)(struct block_medium *m); /* what the host has cached of it */
     int (*fd)(const struct block_medium *m);
@@ -59,6 +61,8 @@ bool block_nbd_poll(void);
 /* The end of a request, from the main loop or block_poll(). */
 void block_request_done(struct block_medium *m, struct block_request *req, int error);
 void block_count_retry(struct block_medium *m);
+/* Of a medium that is not in its drive yet; NULL or why not, which is taken over. It may be gone. */
+void block_medium_locked(struct block_medium *m, GError *err);
 
 /* lock.c: QEMU's locks of image files. */
 int image_lock(int fd, bool write, const char *id, const char *file, GError **err);

@@ -23,6 +23,14 @@ struct block {
     struct block_gate gate;
     struct block_throttle limits; /* properties: to begin with */
     char *group;
+    struct { /* a medium that is being opened; m NULL: there is none */
+        struct block_medium *m;
+        bool passed;   /* its descriptor was */
+        int64_t until; /* monotonic µs: how long its lock is waited for */
+        guint timer;   /* tries that again; 0: not now */
+        void (*done)(void *opaque, GError *err);
+        void *opaque;
+    } coming;
     struct { /* waits for the medium's requests; done NULL: there is none */
         uint64_t size;
         void (*done)(void *opaque, GError *err);

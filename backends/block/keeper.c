@@ -43,6 +43,7 @@
 
 #define END_SECONDS 5 /* from SIGTERM to SIGKILL */
 #define CONNECT_SECONDS 5
+#define REPLY_TRIES 100 /* 10 ms apart */
 #define LISTEN_FD 3 /* SD_LISTEN_FDS_START */
 
 static const char *format, *file; /* of an image */
@@ -66,20 +67,38 @@ static time_t now(void)
     return t.tv_sec;
 }
 
+static void sleep_ms(long ms)
+{
+    const struct timespec moment = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+
+    nanosleep(&moment, NULL);
+}
+
+/* What the host lacks for a moment is no reason to keep xendm waiting for an answer for ever. */
 static void reply(uint32_t kind, uint32_t serial, int error, const char *text)
 {
     struct image_message m = {.kind = kind, .serial = serial, .error = error};
 
     snprintf(m.text, sizeof(m.text), "%s", text ? text : "");
-    send(IMAGE_FD_DAEMON, &m, sizeof(m), MSG_NOSIGNAL);
+    for (int i = 0; i < REPLY_TRIES; i++) {
+        if (send(IMAGE_FD_DAEMON, &m, sizeof(m), MSG_NOSIGNAL) == (ssize_t)sizeof(m) ||
+            errno == EPIPE || errno == ECONNRESET) {
+            return;
+        }
+        sleep_ms(10);
+    }
 }
 
 static void reply_connection(uint32_t kind, uint32_t serial, int fd)
 {
     struct image_message m = {.kind = kind, .serial = serial};
+    bool sent = one_fd_send(IMAGE_FD_DAEMON, &m, sizeof(m), fd, 0) == (ssize_t)sizeof(m);
+    int e = errno;
 
-    one_fd_send(IMAGE_FD_DAEMON, &m, sizeof(m), fd, 0);
     close(fd);
+    if (!sent) {
+        reply(IMAGE_FAILED, serial, e, "its connection could not be passed on");
+    }
 }
 
 /* ---- somebody's server ---- */
@@ -452,7 +471,10 @@ static bool hear(void)
     struct image_message m;
     ssize_t n = recv(IMAGE_FD_DAEMON, &m, sizeof(m), MSG_DONTWAIT);
 
-    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+    if (n < 0 && errno != ECONNRESET) {
+        if (errno != EAGAIN && errno != EINTR) {
+            sleep_ms(10);
+        }
         return true;
     }
     if (n == (ssize_t)sizeof(m) && m.kind >= IMAGE_CONNECT && m.kind <= IMAGE_STOP) {
@@ -466,9 +488,7 @@ static void end(void)
 {
     end_server();
     for (int i = 0; i < END_SECONDS * 100 && server; i++) {
-        const struct timespec moment = {.tv_nsec = 10000000};
-
-        nanosleep(&moment, NULL);
+        sleep_ms(10);
         reap();
     }
     if (server) {
@@ -524,7 +544,10 @@ int main(int argc, char **argv)
                               {.fd = output, .events = POLLIN}};
         const struct timespec second = {.tv_sec = 1};
 
-        ppoll(p, 2, kill_at ? &second : NULL, &open); /* SIGCHLD comes in here alone */
+        /* SIGCHLD comes in here alone. */
+        if (ppoll(p, 2, kill_at ? &second : NULL, &open) < 0 && errno != EINTR) {
+            sleep_ms(10);
+        }
         hear_output();
         reap();
         if (!hear()) {

@@ -20,7 +20,9 @@
 #define SHAKE_US (5 * G_TIME_SPAN_SECOND)
 #define PAUSE_FIRST_MS 20u
 #define PAUSE_MAX_MS 1000u
-#define REASON_MS 1000                /* how long the end of a server that refused is waited for */
+#define ASK_US (20 * G_TIME_SPAN_SECOND) /* the keeper ends a server and connects meanwhile */
+#define DEAF_US (20 * G_TIME_SPAN_MILLISECOND)
+#define KEEPER_GONE "its keeper has ended"
 #define TURNS_MAX 64u                 /* of libnbd in one step, so that others come to theirs */
 #define MESSAGES_MAX 16u              /* of the keeper, the same */
 #define RANGE_MAX (128u << 20)        /* bytes of one TRIM or ZERO */
@@ -61,7 +63,8 @@ void nbd_link_drop(struct nbd_link *l, int error, const char *why)
     close_handle(l);
     l->state = NBD_IDLE;
     l->pause_ms = l->pause_ms ? MIN(l->pause_ms * 2, PAUSE_MAX_MS) : PAUSE_FIRST_MS;
-    l->next_ask = g_get_monotonic_time() + l->pause_ms * G_TIME_SPAN_MILLISECOND;
+    l->failed_at = g_get_monotonic_time();
+    l->next_ask = l->failed_at + l->pause_ms * G_TIME_SPAN_MILLISECOND;
 }
 
 /* ---- the keeper ---- */
@@ -81,8 +84,9 @@ void nbd_link_want(struct nbd_link *l)
     }
     l->serial++;
     l->state = NBD_ASKED;
+    l->deadline = g_get_monotonic_time() + ASK_US;
     if (!tell(l, l->looking ? IMAGE_LOOK : IMAGE_CONNECT)) {
-        nbd_link_drop(l, EIO, "its keeper has ended");
+        nbd_link_drop(l, EIO, l->keeper < 0 ? KEEPER_GONE : "its keeper cannot be asked");
     }
 }
 
@@ -147,10 +151,15 @@ static void server_ended(struct nbd_link *l, const struct image_message *m)
 static void take_message(struct nbd_link *l, struct image_message *m, int fd)
 {
     bool ours = m->serial == l->serial && l->state == NBD_ASKED;
+    bool connected = m->kind == IMAGE_CONNECTED_NBD || m->kind == IMAGE_CONNECTED_VHOST;
 
     m->text[IMAGE_TEXT - 1] = '\0';
-    if ((m->kind == IMAGE_CONNECTED_NBD || m->kind == IMAGE_CONNECTED_VHOST) && fd >= 0 && ours) {
+    if (connected && ours && fd >= 0) {
         shake(l, m->kind, fd);
+        return;
+    }
+    if (connected && ours) { /* what was sent with it could not be taken */
+        nbd_link_drop(l, EMFILE, NULL);
         return;
     }
     if (fd >= 0) {
@@ -173,11 +182,16 @@ static bool hear(struct nbd_link *l)
     ssize_t n;
     int fd;
 
-    if (l->keeper < 0) {
+    if (l->keeper < 0 || g_get_monotonic_time() < l->deaf_until) {
         return false;
     }
+    l->deaf_until = 0;
     n = one_fd_receive(l->keeper, &m, sizeof(m), &fd, MSG_DONTWAIT);
     if (n < 0 && errno == EAGAIN) {
+        return false;
+    }
+    if (n < 0 && errno != ECONNRESET) { /* the host's want of something: it is there still */
+        l->deaf_until = g_get_monotonic_time() + DEAF_US;
         return false;
     }
     if (n == (ssize_t)sizeof(m)) {
@@ -191,7 +205,7 @@ static bool hear(struct nbd_link *l)
     l->keeper = -1;
     l->stopping = false;
     if (l->state == NBD_ASKED) {
-        nbd_link_drop(l, EIO, "its keeper has ended");
+        nbd_link_drop(l, EIO, KEEPER_GONE);
     }
     return true;
 }
@@ -290,8 +304,11 @@ bool nbd_link_step(struct nbd_link *l)
             break;
         }
     }
-    if (l->state == NBD_SHAKING && g_get_monotonic_time() >= l->deadline) {
-        nbd_link_drop(l, ETIMEDOUT, "its server does not answer");
+    if ((l->state == NBD_SHAKING || l->state == NBD_ASKED) &&
+        g_get_monotonic_time() >= l->deadline) {
+        nbd_link_drop(l, ETIMEDOUT,
+                      l->state == NBD_ASKED ? "its keeper does not answer"
+                                            : "its server does not answer");
     }
     return any;
 }
@@ -300,7 +317,7 @@ bool nbd_link_step(struct nbd_link *l)
 
 static void wait_for_any(const struct nbd_link *l, int64_t until)
 {
-    struct pollfd p[2] = {{.fd = l->keeper, .events = POLLIN}, {.fd = l->fd}};
+    struct pollfd p[2] = {{.fd = l->deaf_until ? -1 : l->keeper, .events = POLLIN}, {.fd = l->fd}};
     int64_t left = MAX(until - g_get_monotonic_time(), 0) / 1000 + 1;
 
     if (l->handle) {
@@ -310,22 +327,15 @@ static void wait_for_any(const struct nbd_link *l, int64_t until)
                               (direction & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT : 0));
     }
     turn_waits();
-    poll(p, 2, (int)MIN(left, 100));
+    poll(p, 2, (int)MIN(left, l->deaf_until ? DEAF_US / 1000 : 100));
 }
 
-/* A server that refuses says why on its way out. */
-static void hear_reason(struct nbd_link *l)
+bool nbd_link_awaits_reason(const struct nbd_link *l)
 {
-    int64_t until = g_get_monotonic_time() + REASON_MS * G_TIME_SPAN_MILLISECOND;
-
-    while (l->served && l->keeper >= 0 && l->error != EROFS && l->ended_serial != l->serial &&
-           g_get_monotonic_time() < until) {
-        wait_for_any(l, until);
-        nbd_link_step(l);
-    }
+    return l->error == EIO && l->served && l->keeper >= 0 && l->ended_serial != l->serial;
 }
 
-int nbd_link_wait(struct nbd_link *l, int timeout_ms)
+int nbd_link_wait(struct nbd_link *l, int timeout_ms, int reason_ms)
 {
     int64_t until = g_get_monotonic_time() + timeout_ms * G_TIME_SPAN_MILLISECOND;
 
@@ -341,8 +351,10 @@ int nbd_link_wait(struct nbd_link *l, int timeout_ms)
     if (l->state == NBD_READY) {
         return 0;
     }
-    if (l->error == EIO) {
-        hear_reason(l);
+    until = g_get_monotonic_time() + reason_ms * G_TIME_SPAN_MILLISECOND;
+    while (nbd_link_awaits_reason(l) && g_get_monotonic_time() < until) {
+        wait_for_any(l, until);
+        nbd_link_step(l);
     }
     return -l->error;
 }

@@ -115,28 +115,6 @@ int block_keeper_for(const char *format, int image)
     return helper_start(argv, image, NULL);
 }
 
-int nbd_keeper_by_broker(struct nbd_link *l, const char *format, const char *file, int image,
-                         GError **err)
-{
-    int fd = files_serve_image(format, file, image);
-
-    if (fd == -ENOSYS && image >= 0) {
-        fd = block_keeper_for(format, image);
-    }
-    if (fd == -ENOSYS) {
-        return fd;
-    }
-    if (fd < 0) {
-        g_set_error(err, XENDM_ERROR, -fd, "a server for '%s' cannot be started: %s",
-                    file ? file : "the descriptor", files_why(-fd));
-        return fd;
-    }
-    l->keeper = fd;
-    l->served = true;
-    l->export = g_strdup("");
-    return 0;
-}
-
 int block_start_keeper(const char *driver, const char *file, bool read_only, GError **err)
 {
     g_autofree char *keeper = helper_program("XENDM_IMAGE", "backends/block", "xendm-image");
@@ -157,21 +135,6 @@ int block_start_keeper(const char *driver, const char *file, bool read_only, GEr
     return rc;
 }
 
-/* By us, or by who may start programs still when we may not any more. */
-static int start_or_ask(const char *driver, const char *file, bool read_only, GError **err)
-{
-    int fd = files_start_keeper(driver, file, read_only);
-
-    if (fd == -ENOSYS) {
-        return block_start_keeper(driver, file, read_only, err);
-    }
-    if (fd < 0) {
-        g_set_error(err, XENDM_ERROR, -fd, "no server can be started for '%s': %s", file,
-                    files_why(-fd));
-    }
-    return fd;
-}
-
 static char *export_of(const char *file, GError **err)
 {
     struct place p = {0};
@@ -181,14 +144,33 @@ static char *export_of(const char *file, GError **err)
     return name;
 }
 
-int nbd_keeper_start(struct nbd_link *l, const char *format, const char *file, bool read_only,
-                     GError **err)
+/* By who may start programs still when we may not any more, or by us. */
+static int start_or_ask(const char *format, const char *file, int image, bool read_only,
+                        GError **err)
+{
+    int fd = files_start_keeper(format, file, image, read_only);
+
+    if (fd == -ENOSYS && image < 0) {
+        return block_start_keeper(format, file, read_only, err);
+    }
+    if (fd == -ENOSYS) {
+        fd = block_keeper_for(format, image);
+    }
+    if (fd < 0) {
+        g_set_error(err, XENDM_ERROR, -fd, "a server for '%s' cannot be started: %s",
+                    file ? file : "the descriptor", files_why(-fd));
+    }
+    return fd;
+}
+
+int nbd_keeper_start(struct nbd_link *l, const char *format, const char *file, int image,
+                     bool read_only, GError **err)
 {
     l->served = strcmp(format, "nbd") != 0;
     l->export = l->served ? g_strdup("") : export_of(file, err);
     if (!l->export) {
         return -EINVAL;
     }
-    l->keeper = start_or_ask(format, file, read_only, err);
+    l->keeper = start_or_ask(format, file, image, read_only, err);
     return MIN(l->keeper, 0);
 }

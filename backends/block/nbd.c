@@ -25,6 +25,7 @@
 #include <xendm/error.h>
 #include <xendm/file-size.h>
 #include <xendm/image-name.h>
+#include <xendm/iov.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
 
@@ -34,6 +35,7 @@
 #define CHUNK_MAX (1u << 20) /* bytes of one READ or WRITE, and of a copy of them */
 #define ZEROS_MAX 65536u     /* of zeros that are written as data */
 #define OPEN_MS 10000        /* for a server to be there when a medium is opened */
+#define REASON_MS 1000       /* for the end of one that refused, which says why */
 #define STOP_MS 3000         /* for one to end when the image is given away */
 #define STEADY_US (1 * G_TIME_SPAN_SECOND)
 #define SAY_US (5 * G_TIME_SPAN_SECOND)          /* between two breaks that the log tells of */
@@ -46,6 +48,8 @@ struct nbd {
     int image;                 /* that was passed, open while it is served; -1 */
     bool inherited;            /* connect when the guest asks for something, not before */
     bool closed;               /* freed at the end of the step that runs */
+    bool opening;              /* lock_soon() */
+    int64_t open_until;        /* … monotonic µs: waits so long for an answer, or for a reason */
     GQueue waiting;            /* struct flight: to be sent */
     GQueue flying;             /* sent */
     GQueue landed;             /* answered */
@@ -140,32 +144,6 @@ static uint8_t *in_place(const struct flight *f, uint64_t size)
     return NULL;
 }
 
-/* Between the request's memory at `f->done` and `buf`; NULL: zeros into that memory. */
-static void copy_bytes(const struct flight *f, uint8_t *buf, uint64_t size, bool from_request)
-{
-    uint64_t skip = f->done;
-
-    for (unsigned i = 0; i < f->req->niov && size > 0; i++) {
-        const struct iovec *v = &f->req->iov[i];
-        uint64_t part = v->iov_len > skip ? MIN(v->iov_len - skip, size) : 0;
-        uint8_t *at = (uint8_t *)v->iov_base + skip;
-
-        skip -= MIN(skip, v->iov_len);
-        if (part == 0) {
-            continue;
-        }
-        if (!buf) {
-            memset(at, 0, part);
-        } else if (from_request) {
-            memcpy(buf, at, part);
-        } else {
-            memcpy(at, buf, part);
-        }
-        buf = buf ? buf + part : NULL;
-        size -= part;
-    }
-}
-
 /* libnbd's callback: nothing of libnbd may be called from here. */
 static int answered(void *opaque, int *error)
 {
@@ -218,7 +196,7 @@ static bool make_buffer(struct nbd *n, struct flight *f)
         f->copy = g_malloc(MIN(f->req->length, CHUNK_MAX));
     }
     if (f->copy && f->req->op == BLOCK_WRITE) {
-        copy_bytes(f, f->copy, f->chunk, true);
+        iov_get(f->req->iov, f->req->niov, f->done, f->copy, f->chunk);
     } else if (f->copy && f->req->op == BLOCK_ZERO) {
         memset(f->copy, 0, f->chunk);
     }
@@ -276,7 +254,7 @@ static bool ends_here(struct nbd *n, struct flight *f)
         return false;
     }
     if (req->op == BLOCK_READ) {
-        copy_bytes(f, NULL, req->length - f->done, false);
+        iov_put(req->iov, req->niov, f->done, NULL, req->length - f->done);
     } else if (req->op == BLOCK_WRITE && f->done < req->length) {
         f->error = ENOSPC; /* behind the last byte of a server that has an odd number of them */
     }
@@ -346,7 +324,7 @@ static void again(struct nbd *n, struct flight *f)
 
 static bool of_the_moment(int error)
 {
-    return error == ENOMEM || error == ESHUTDOWN || error == EAGAIN || error == EINTR;
+    return error == ESHUTDOWN || error_is_of_the_moment(error);
 }
 
 static void land(struct nbd *n, struct flight *f)
@@ -355,7 +333,7 @@ static void land(struct nbd *n, struct flight *f)
 
     n->full = false;
     if (!f->error && req->op == BLOCK_READ && f->chunk && !f->in_place) {
-        copy_bytes(f, f->copy, f->chunk, false);
+        iov_put(f->req->iov, f->req->niov, f->done, f->copy, f->chunk);
     }
     give_back(f, true);
     if (f->error) {
@@ -485,6 +463,73 @@ static bool give_up(struct nbd *n)
     return any;
 }
 
+/* ---- opening in the loop ---- */
+
+static void take_limits(struct nbd *n)
+{
+    n->m.size = (n->link.size + BLOCK_SECTOR - 1) / BLOCK_SECTOR * BLOCK_SECTOR;
+    n->link.need_size = n->link.size;
+    n->m.limits = (struct block_limits){
+        .logical = BLOCK_SECTOR,
+        .physical = BLOCK_SECTOR,
+        .discard_align = BLOCK_SECTOR,
+        .can_discard = !n->m.read_only,
+        .can_zero = !n->m.read_only,
+        .rotational = n->link.rotational,
+    };
+}
+
+static GError *why_not(const struct nbd *n)
+{
+    return g_error_new(XENDM_ERROR, n->link.error, "drive %s: '%s': %s", block_id(n->m.drive),
+                       n->m.file, n->link.why);
+}
+
+static void connected(struct nbd *n)
+{
+    n->link.cut = n->link.unclean = false;
+    if (n->m.size == 0) {
+        take_limits(n); /* else block.c asks for it, and tells the listeners */
+    }
+}
+
+/* Whether it is over; then with `*err`, or it is connected. */
+static bool opened(struct nbd *n, GError **err)
+{
+    struct nbd_link *l = &n->link;
+    int64_t now = g_get_monotonic_time();
+
+    if (l->state == NBD_READY) {
+        connected(n);
+        return true;
+    }
+    if (l->state != NBD_IDLE) {
+        if (now < n->open_until) {
+            return false;
+        }
+        nbd_link_drop(l, ETIMEDOUT, "its server does not answer");
+    } else if (nbd_link_awaits_reason(l) && now < n->open_until) {
+        n->open_until = MIN(n->open_until, l->failed_at + REASON_MS * G_TIME_SPAN_MILLISECOND);
+        if (now < n->open_until) {
+            return false;
+        }
+    }
+    *err = why_not(n);
+    return true;
+}
+
+static bool step_opening(struct nbd *n)
+{
+    GError *err = NULL;
+
+    if (!n->opening || !opened(n, &err)) {
+        return false;
+    }
+    n->opening = false;
+    block_medium_locked(&n->m, err);
+    return true;
+}
+
 /* ---- the step ---- */
 
 static void nbd_free(struct nbd *n)
@@ -511,6 +556,9 @@ static bool step(struct nbd *n)
 
     stepping++;
     any = nbd_link_step(&n->link);
+    if (n->opening) {
+        any |= step_opening(n);
+    }
     if (n->link.unclean) {
         n->link.unclean = false;
         log_warning(LOG_BLOCK, "%s: the image server of '%s' ended: %s", block_id(n->m.drive),
@@ -528,7 +576,7 @@ static bool step(struct nbd *n)
         log_info(LOG_BLOCK, "%s: connected to a server of '%s' again", block_id(n->m.drive),
                  n->m.file);
     }
-    any |= land_all(n);
+    any |= !n->closed && land_all(n);
     any |= !n->closed && give_up(n);
     any |= !n->closed && send_waiting(n);
     if (--stepping == 0) {
@@ -570,14 +618,17 @@ static GIOCondition wanted(const struct nbd *n)
 static void watch(struct nbd *n)
 {
     GIOCondition events = n->link.handle ? wanted(n) : 0;
+    bool hears = n->link.keeper >= 0 && !n->link.deaf_until;
 
     if (n->fd_tag && n->watched != n->link.fd) {
         g_source_remove_unix_fd(n->source, n->fd_tag);
         n->fd_tag = NULL;
     }
-    if (n->keeper_tag && n->link.keeper < 0) {
+    if (n->keeper_tag && !hears) {
         g_source_remove_unix_fd(n->source, n->keeper_tag);
         n->keeper_tag = NULL;
+    } else if (!n->keeper_tag && hears) {
+        n->keeper_tag = g_source_add_unix_fd(n->source, n->link.keeper, G_IO_IN);
     }
     n->watched = n->link.fd;
     if (n->link.handle && !n->fd_tag) {
@@ -597,8 +648,14 @@ static int64_t due(const struct nbd *n)
     if (n->landed.length > 0 || (f && n->link.state == NBD_READY && !n->send_from && !n->full)) {
         return 0;
     }
-    if (n->link.state == NBD_SHAKING) {
+    if (n->link.state == NBD_SHAKING || n->link.state == NBD_ASKED) {
         at = n->link.deadline;
+    }
+    if (n->link.deaf_until) {
+        at = MIN(at, n->link.deaf_until);
+    }
+    if (n->opening) {
+        at = n->link.state == NBD_READY ? 0 : MIN(at, n->open_until);
     }
     if (f && n->link.state == NBD_IDLE) {
         at = MIN(at, n->link.next_ask);
@@ -658,7 +715,6 @@ static void attach(struct nbd *n)
     ((struct nbd_source *)n->source)->n = n;
     g_source_set_name(n->source, "block-nbd");
     g_source_set_can_recurse(n->source, TRUE);
-    n->keeper_tag = g_source_add_unix_fd(n->source, n->link.keeper, G_IO_IN);
     g_source_attach(n->source, NULL);
     media = media ? media : g_ptr_array_new();
     g_ptr_array_add(media, n);
@@ -666,35 +722,17 @@ static void attach(struct nbd *n)
 
 /* ---- the driver ---- */
 
-static void take_limits(struct nbd *n)
-{
-    n->m.size = (n->link.size + BLOCK_SECTOR - 1) / BLOCK_SECTOR * BLOCK_SECTOR;
-    n->link.need_size = n->link.size;
-    n->m.limits = (struct block_limits){
-        .logical = BLOCK_SECTOR,
-        .physical = BLOCK_SECTOR,
-        .discard_align = BLOCK_SECTOR,
-        .can_discard = !n->m.read_only,
-        .can_zero = !n->m.read_only,
-        .rotational = n->link.rotational,
-    };
-}
-
 static int connect_now(struct nbd *n, bool look, GError **err)
 {
     int e;
 
     n->link.looking = look;
-    e = nbd_link_wait(&n->link, OPEN_MS);
+    e = nbd_link_wait(&n->link, OPEN_MS, REASON_MS);
     if (e < 0) {
-        g_set_error(err, XENDM_ERROR, -e, "drive %s: '%s': %s", block_id(n->m.drive), n->m.file,
-                    n->link.why);
+        g_propagate_error(err, why_not(n));
         return e;
     }
-    n->link.cut = n->link.unclean = false;
-    if (n->m.size == 0) {
-        take_limits(n); /* else block.c asks for it, and tells the listeners */
-    }
+    connected(n);
     return 0;
 }
 
@@ -722,17 +760,6 @@ static bool is_image_format(const char *format)
     return strcmp(format, "nbd") != 0 && strcmp(format, "remote") != 0;
 }
 
-/* Behind the sandbox line a CD's server is started by the broker. */
-static int start_keeper(struct nbd *n, const struct block_options *o, GError **err)
-{
-    int e = -ENOSYS;
-
-    if (o->read_only && is_image_format(o->format)) {
-        e = nbd_keeper_by_broker(&n->link, o->format, o->file, -1, err);
-    }
-    return e == -ENOSYS ? nbd_keeper_start(&n->link, o->format, o->file, n->m.read_only, err) : e;
-}
-
 /* Of an image that was opened by whoever passed it. */
 static bool is_image(const struct block_options *o)
 {
@@ -740,14 +767,6 @@ static bool is_image(const struct block_options *o)
 
     return is_image_format(o->format) && o->read_only && fstat(o->fd, &st) == 0 &&
            (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
-}
-
-static int open_passed(struct nbd *n, const struct block_options *o, GError **err)
-{
-    int e = nbd_keeper_by_broker(&n->link, o->format, NULL, o->fd, err);
-
-    n->image = o->fd;
-    return e == 0 && o->inactive ? look(n, err) : e;
 }
 
 /* libnbd, where it is needed: in the sandbox none can be loaded. */
@@ -766,12 +785,12 @@ static int open_link(struct nbd *n, const struct block_options *o, GError **err)
     if (e < 0) {
         return e;
     }
-    if (o->fd < 0) {
-        e = start_keeper(n, o, err);
+    if (o->fd < 0 || is_image(o)) {
+        const char *file = o->fd < 0 ? o->file : NULL;
+
+        e = nbd_keeper_start(&n->link, o->format, file, o->fd, n->m.read_only, err);
+        n->image = o->fd;
         return e == 0 && o->inactive ? look(n, err) : e;
-    }
-    if (is_image(o)) {
-        return open_passed(n, o, err);
     }
     if (!is_socket(o->fd) || o->size < BLOCK_SECTOR || o->size > INT64_MAX - BLOCK_SECTOR) {
         g_set_error(err, XENDM_ERROR, ENOTSUP,
@@ -893,6 +912,18 @@ static int nbd_lock(struct block_medium *m, GError **err)
     return connect_now(n, false, err);
 }
 
+static void nbd_lock_soon(struct block_medium *m)
+{
+    struct nbd *n = (struct nbd *)m;
+
+    n->link.need_size = 0;
+    n->link.looking = false;
+    n->link.next_ask = 0;
+    n->opening = true;
+    n->open_until = g_get_monotonic_time() + OPEN_MS * G_TIME_SPAN_MILLISECOND;
+    nbd_link_want(&n->link);
+}
+
 static void nbd_unlock(struct block_medium *m)
 {
     struct nbd *n = (struct nbd *)m;
@@ -940,6 +971,7 @@ const struct block_driver block_nbd = {
     .read_now = nbd_read_now,
     .resize = nbd_resize,
     .lock = nbd_lock,
+    .lock_soon = nbd_lock_soon,
     .unlock = nbd_unlock,
     .forget = nbd_forget,
     .fd = nbd_fd,

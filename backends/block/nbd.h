@@ -19,6 +19,7 @@ enum nbd_state {
 struct nbd_link {
     const struct nbd_api *api;
     int keeper;         /* socket to it; -1: it is gone */
+    int64_t deaf_until; /* … which could not be read for want of something; monotonic µs */
     char *export;       /* name */
     bool served;        /* the keeper starts a server: its end says whether anything was lost */
     bool writable;      /* what the export must be, unless `looking` */
@@ -29,7 +30,8 @@ struct nbd_link {
     uint32_t serial;
     struct nbd_handle *handle;
     int fd;            /* its socket */
-    int64_t deadline;  /* of the handshake, monotonic µs */
+    int64_t deadline;  /* of what was asked of the keeper, of the handshake; monotonic µs */
+    int64_t failed_at; /* the last time that it was given up */
     int64_t ready_at;  /* since when the connection is of use */
     int64_t next_ask;  /* not before that */
     unsigned pause_ms; /* between two tries */
@@ -56,7 +58,9 @@ void nbd_link_want(struct nbd_link *l);
 /* Looks what has come; true if anything did. Never calls anybody back but libnbd's callbacks. */
 bool nbd_link_step(struct nbd_link *l);
 /* Until it is ready, or failed, or the time is over. 0 or -errno, with `why`. */
-int nbd_link_wait(struct nbd_link *l, int timeout_ms);
+int nbd_link_wait(struct nbd_link *l, int timeout_ms, int reason_ms);
+/* It failed; its server ends now, and says why on its way out. */
+bool nbd_link_awaits_reason(const struct nbd_link *l);
 /* Ends it in good order, and waits for the server's end, but not longer. */
 void nbd_link_stop(struct nbd_link *l, int timeout_ms);
 /* It does not do what it should: the connection ends. */
@@ -64,13 +68,11 @@ void nbd_link_drop(struct nbd_link *l, int error, const char *why);
 bool nbd_link_alive(const struct nbd_link *l); /* its handle */
 void nbd_link_free(struct nbd_link *l);
 
-/* nbd-place.c: starts the keeper of a medium. -1 with `err`. */
-int nbd_keeper_start(struct nbd_link *l, const char *format, const char *file, bool read_only,
-                     GError **err); /*
- * The same for an image alone, for reading, by files.h: `file`, or with NULL the open file
- * `image`, which stays the caller's. -ENOSYS without `err`: nobody does that for us.
+/*
+ * nbd-place.c: starts the keeper of a medium: of `file`, or with NULL of the open image `image`,
+ * which stays the caller's and is read only. -1: there is none. -errno with `err`.
  */
-int nbd_keeper_by_broker(struct nbd_link *l, const char *format, const char *file, int image,
-                         GError **err);
+int nbd_keeper_start(struct nbd_link *l, const char *format, const char *file, int image,
+                     bool read_only, GError **err);
 
 #endif

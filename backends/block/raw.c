@@ -420,8 +420,7 @@ static int raw_fd(const struct block_medium *m)
 
 static bool of_the_moment(ssize_t n)
 {
-    return n == -EAGAIN || n == -EINTR || n == -ENOMEM || n == -ECANCELED || n == -ENOBUFS ||
-           n == -EMFILE || n == -ENFILE;
+    return n < 0 && (n == -ECANCELED || error_is_of_the_moment((int)n));
 }
 
 static gboolean again_due(gpointer opaque);

@@ -22,6 +22,7 @@
 #include <xen/grant_table.h>
 #include <xen/io/blkif.h>
 
+#include <xendm/error.h>
 #include <xendm/grants.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
@@ -32,6 +33,10 @@
 /* What is taken from the ring in one turn of the loop; copying a MiB takes some 100 µs. */
 #define TURN_REQUESTS 64u
 #define TURN_BYTES (2u << 20)
+/* What the host cannot for a moment is tried again for so long; then it is the disk's error. */
+#define AGAIN_FIRST_MS 1u
+#define AGAIN_MAX_MS 100u
+#define PATIENCE_US (2 * G_TIME_SPAN_SECOND)
 #define ENTRY_MAX 112u
 #define RING_HEADER 64u
 #define SECTORS_PER_PAGE (GRANT_PAGE_SIZE / BLK_SECTOR)
@@ -62,6 +67,8 @@ struct request {
     struct request *next; /* in its batch */
     struct blk *b;
     int error;
+    bool uncopied;     /* … is of a copy */
+    int64_t first_try; /* of a copy that failed for a moment, µs; 0: none did */
     unsigned connection;
     uint64_t id;
     uint8_t op; /* as it is answered */
@@ -107,7 +114,9 @@ static void ring_set(struct blk *b)
 
     b->ring = b->dev.ring;
     b->entries = 1u << (31 - __builtin_clz(fit));
-    b->stalled = false;
+    b->stalled = b->impatient = false;
+    b->again_ms = AGAIN_FIRST_MS;
+    b->stuck_since = 0;
 }
 
 void blk_ring_resume_at(struct blk *b, uint32_t index)
@@ -218,7 +227,11 @@ static void copy_these(struct blk *b, struct request **of, struct grant_copy *pa
 {
     grants_copy(pv_host(&b->dev)->grants, part, count, to_guest);
     for (unsigned i = 0; i < count; i++) {
-        of[i]->error = of[i]->error ? of[i]->error : part[i].error;
+        if (!of[i]->error && part[i].error) {
+            of[i]->error = part[i].error;
+            of[i]->uncopied = true;
+        }
+        b->impatient = b->impatient && part[i].error;
     }
 }
 
@@ -251,6 +264,46 @@ static void batch_copy(struct blk *b, struct request *first, bool to_guest)
 
 static void submit(struct request *r);
 
+/* ---- what the host cannot for a moment ---- */
+
+static gboolean run_again(gpointer opaque);
+
+static void again_later(struct blk *b)
+{
+    if (!b->again) {
+        b->again = g_timeout_add(b->again_ms, run_again, b);
+        b->again_ms = MIN(b->again_ms * 2, AGAIN_MAX_MS);
+    }
+}
+
+/* Whether there is to be another try, which is arranged. `since`: of the first. */
+static bool again(struct blk *b, int error, int64_t *since)
+{
+    int64_t now = g_get_monotonic_time();
+
+    if (!error_is_of_the_moment(error) || b->impatient) {
+        return false;
+    }
+    *since = *since ? *since : now;
+    if (now - *since > PATIENCE_US) {
+        b->impatient = true;
+        return false;
+    }
+    again_later(b);
+    return true;
+}
+
+static bool copy_again(struct request *r, struct batch *batch)
+{
+    if (!r->uncopied || !again(r->b, r->error, &r->first_try)) {
+        return false;
+    }
+    r->error = 0;
+    r->uncopied = false;
+    batch_add(batch, r, true);
+    return true;
+}
+
 /* Its answer is in the ring, or nobody waits for one. */
 static void request_end(struct request *r)
 {
@@ -277,6 +330,7 @@ void blk_ring_end(struct blk *b)
     b->connection++;
     g_clear_handle_id(&b->more, g_source_remove);
     g_clear_handle_id(&b->finishing, g_source_remove);
+    g_clear_handle_id(&b->again, g_source_remove);
     batch_drop(&b->writes);
     batch_drop(&b->ended);
 }
@@ -292,6 +346,9 @@ static void finish(struct blk *b)
         struct request *r = all.first;
 
         all.first = r->next;
+        if (copy_again(r, &b->ended)) {
+            continue;
+        }
         b->errors += r->error != 0;
         answer(b, r->id, r->op, status_of(r->error));
         request_end(r);
@@ -352,6 +409,9 @@ static void writes_begin(struct blk *b)
         all.first = r->next;
         if (!r->error) {
             submit(r);
+            continue;
+        }
+        if (copy_again(r, &b->writes)) {
             continue;
         }
         b->refused++;
@@ -472,29 +532,36 @@ static uint64_t u64_at(const uint8_t *entry, unsigned offset)
     return v;
 }
 
-static void begun(struct request *r, int rc)
+/* False: it is to be taken from the ring once more, later. */
+static bool begun(struct request *r, int rc)
 {
     struct blk *b = r->b;
 
+    if (rc < 0 && again(b, rc, &b->stuck_since)) {
+        request_free(r);
+        return false;
+    }
+    b->stuck_since = 0;
     if (rc < 0) {
         b->refused++;
         answer(b, r->id, r->op, status_of(rc));
         request_free(r);
-        return;
+        return true;
     }
     b->in_flight++;
     b->memory += r->memory;
     if (r->then != BLOCK_WRITE) {
         submit(r);
-        return;
+        return true;
     }
     batch_add(&b->writes, r, true);
     if (b->writes.parts >= GRANTS_COPY_MAX) {
         writes_begin(b);
     }
+    return true;
 }
 
-static void take_indirect(struct blk *b, const uint8_t *e)
+static bool take_indirect(struct blk *b, const uint8_t *e)
 {
     const struct blk_protocol *p = b->protocol;
     uint8_t segments[BLK_INDIRECT_MAX * SEGMENT_BYTES];
@@ -508,16 +575,16 @@ static void take_indirect(struct blk *b, const uint8_t *e)
     /* Linux wants to be answered with the operation inside. */
     r = request_new(b, u64_at(e, p->id), op, count <= BLK_INDIRECT_MAX ? count : 0);
     if ((op != BLKIF_OP_READ && op != BLKIF_OP_WRITE) || r->nparts == 0) {
-        begun(r, -EINVAL);
-        return;
+        return begun(r, -EINVAL);
     }
     memcpy(&descriptors.ref, e + p->indirect_refs, sizeof(descriptors.ref));
     descriptors.len = (uint16_t)(r->nparts * SEGMENT_BYTES);
     rc = grants_copy(pv_host(&b->dev)->grants, &descriptors, 1, false);
-    begun(r, rc < 0 ? rc : begin_transfer(r, u64_at(e, p->sector), segments, op == BLKIF_OP_WRITE));
+    return begun(
+        r, rc < 0 ? rc : begin_transfer(r, u64_at(e, p->sector), segments, op == BLKIF_OP_WRITE));
 }
 
-static void take_plain(struct blk *b, const uint8_t *e)
+static bool take_plain(struct blk *b, const uint8_t *e)
 {
     const struct blk_protocol *p = b->protocol;
     uint8_t op = e[0], count = e[1];
@@ -526,23 +593,23 @@ static void take_plain(struct blk *b, const uint8_t *e)
         request_new(b, u64_at(e, p->id), op, count <= BLKIF_MAX_SEGMENTS_PER_REQUEST ? count : 0);
 
     if (r->nparts != count) {
-        begun(r, -EINVAL);
-    } else if (flush && count == 0) {
-        r->then = BLOCK_FLUSH;
-        begun(r, 0);
-    } else {
-        r->stage = flush ? FLUSH_FIRST : TRANSFER;
-        r->io.flags = op == BLKIF_OP_WRITE_BARRIER ? BLOCK_FUA : 0;
-        begun(r, begin_transfer(r, u64_at(e, p->sector), e + p->segments, op != BLKIF_OP_READ));
+        return begun(r, -EINVAL);
     }
+    if (flush && count == 0) {
+        r->then = BLOCK_FLUSH;
+        return begun(r, 0);
+    }
+    r->stage = flush ? FLUSH_FIRST : TRANSFER;
+    r->io.flags = op == BLKIF_OP_WRITE_BARRIER ? BLOCK_FUA : 0;
+    return begun(r, begin_transfer(r, u64_at(e, p->sector), e + p->segments, op != BLKIF_OP_READ));
 }
 
-static void take(struct blk *b, const uint8_t *e)
+/* False: not now. */
+static bool take(struct blk *b, const uint8_t *e)
 {
     const struct blk_protocol *p = b->protocol;
     struct request *r;
 
-    b->requests++;
     if (e[0] != BLKIF_OP_READ && e[0] != BLKIF_OP_WRITE && e[0] != BLKIF_OP_INDIRECT) {
         writes_begin(b); /* those go first */
     }
@@ -551,18 +618,15 @@ static void take(struct blk *b, const uint8_t *e)
     case BLKIF_OP_WRITE:
     case BLKIF_OP_WRITE_BARRIER:
     case BLKIF_OP_FLUSH_DISKCACHE:
-        take_plain(b, e);
-        break;
+        return take_plain(b, e);
     case BLKIF_OP_INDIRECT:
-        take_indirect(b, e);
-        break;
+        return take_indirect(b, e);
     case BLKIF_OP_DISCARD:
         r = request_new(b, u64_at(e, p->id), e[0], 0);
-        begun(r, begin_discard(r, e[1], u64_at(e, p->sector), u64_at(e, p->discard_sectors)));
-        break;
+        return begun(r,
+                     begin_discard(r, e[1], u64_at(e, p->sector), u64_at(e, p->discard_sectors)));
     default:
-        begun(request_new(b, u64_at(e, p->id), e[0], 0), -EOPNOTSUPP);
-        break;
+        return begun(request_new(b, u64_at(e, p->id), e[0], 0), -EOPNOTSUPP);
     }
 }
 
@@ -627,7 +691,12 @@ static void take_waiting(struct blk *b)
         }
         memcpy(copy, entry(b, b->req_cons++), b->protocol->entry);
         __atomic_signal_fence(__ATOMIC_SEQ_CST); /* from here on it is the copy */
-        take(b, copy);
+        if (!take(b, copy)) {
+            b->req_cons--;
+            return;
+        }
+        b->requests++;
+        b->again_ms = AGAIN_FIRST_MS;
     }
 }
 
@@ -636,4 +705,15 @@ void blk_ring_run(struct blk *b)
     take_waiting(b);
     writes_begin(b);
     answers_show(b);
+}
+
+static gboolean run_again(gpointer opaque)
+{
+    struct blk *b = opaque;
+
+    turn_of("PV disk");
+    b->again = 0;
+    finish(b);
+    blk_ring_run(b);
+    return G_SOURCE_REMOVE;
 }

@@ -155,6 +155,11 @@ static void use_drive(struct blk *b, struct block *drive, bool own)
     block_keep(drive, !b->cdrom);
 }
 
+static void drop_own(struct blk *b, struct block *drive)
+{
+    backend_remove(pv_host(&b->dev)->backends, block_backend(drive), NULL);
+}
+
 static void drop_drive(struct blk *b, bool close)
 {
     struct block *drive = b->drive;
@@ -170,7 +175,7 @@ static void drop_drive(struct blk *b, bool close)
         block_keep(drive, false);
     }
     if (b->own && close) {
-        backend_remove(pv_host(&b->dev)->backends, block_backend(drive), NULL);
+        drop_own(b, drive);
     }
 }
 
@@ -187,14 +192,68 @@ static struct block *make_drive(struct blk *b, const char *driver, const char *f
     return made ? block_of(made) : NULL;
 }
 
+/* The medium of a drive of its own is there, or cannot be had. */
+static void own_opened(void *opaque, GError *err)
+{
+    struct blk *b = opaque;
+    struct block *drive = g_steal_pointer(&b->opening);
+
+    if (!drive) { /* not wanted any more */
+        g_clear_error(&err);
+        return;
+    }
+    if (!err) {
+        use_drive(b, drive, true);
+    } else {
+        drop_own(b, drive);
+        b->not_opened = err;
+    }
+    if (!b->offering) {
+        pv_offer_again(&b->dev);
+    }
+}
+
+static void forget_opening(struct blk *b)
+{
+    struct block *drive = g_steal_pointer(&b->opening);
+
+    if (drive) {
+        drop_own(b, drive);
+    }
+    g_clear_error(&b->not_opened);
+}
+
+/* -EINPROGRESS: a server may have to start or to answer first. */
+static int open_own(struct blk *b, const char *driver, const char *file, GError **err)
+{
+    struct block_options options = {
+        .file = file, .format = driver, .read_only = b->read_only, .fd = -1, .patient = true};
+
+    b->opening = make_drive(b, driver, "", NULL, err);
+    if (!b->opening) {
+        return -EIO;
+    }
+    if (!file[0]) {
+        own_opened(b, NULL);
+        return 0;
+    }
+    block_insert(b->opening, &options, own_opened, b);
+    return b->drive ? 0 : -EINPROGRESS;
+}
+
 static int open_drive(struct blk *b, GError **err)
 {
     g_autofree char *file = NULL;
     struct block *drive;
     const char *driver;
+    int rc;
 
-    if (b->drive) {
-        return 0;
+    if (b->drive || b->opening) {
+        return b->drive ? 0 : -EINPROGRESS;
+    }
+    if (b->not_opened) {
+        g_propagate_error(err, g_steal_pointer(&b->not_opened));
+        return -EIO;
     }
     file = image_of(&b->dev, &driver);
     drive = find_twin(b, file);
@@ -210,12 +269,24 @@ static int open_drive(struct blk *b, GError **err)
         g_set_error(err, XENDM_ERROR, ENOENT, "there is no image in `params`");
         return -ENOENT;
     }
-    drive = make_drive(b, driver, file, NULL, err);
-    if (!drive) {
+    b->offering = true;
+    rc = open_own(b, driver, file, err);
+    b->offering = false;
+    if (b->not_opened) {
+        g_propagate_error(err, g_steal_pointer(&b->not_opened));
         return -EIO;
     }
-    use_drive(b, drive, true);
-    return 0;
+    return rc;
+}
+
+static void followed(void *opaque, GError *err)
+{
+    struct blk *b = opaque;
+
+    if (err) {
+        log_warning(LOG_BACKEND, "%s: the medium stays: %s", pv_name(&b->dev), err->message);
+        g_error_free(err);
+    }
 }
 
 /* The toolstack rewrote `params`: of a twin it changes the medium by QMP. */
@@ -233,8 +304,8 @@ static void follow_params(struct blk *b)
         return;
     } else if (!file[0]) {
         block_eject(b->drive);
-    } else if (block_insert(b->drive, &options, &err) < 0) {
-        log_warning(LOG_BACKEND, "%s: the medium stays: %s", pv_name(&b->dev), err->message);
+    } else {
+        block_insert(b->drive, &options, followed, b);
     }
 }
 
@@ -247,6 +318,7 @@ static void blk_changed(struct pv_device *dev, const char *key)
         return;
     }
     if (!b->drive) { /* what could not be opened, perhaps can be now */
+        forget_opening(b);
         pv_offer_again(dev);
     } else if (b->own && b->cdrom) {
         follow_params(b);
@@ -379,6 +451,7 @@ static bool blk_busy(const struct pv_device *dev)
 
 static void blk_removed(struct pv_device *dev, bool gone)
 {
+    forget_opening(blk_of(dev));
     drop_drive(blk_of(dev), gone);
     g_clear_pointer(&blk_of(dev)->tried, g_free);
 }

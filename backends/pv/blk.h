@@ -34,6 +34,9 @@ struct blk {
     struct block *drive; /* NULL: not open */
     struct block_queue *queue;
     char *tried; /* `params`, as they were when it was opened or could not be */
+    struct block *opening; /* its own, whose medium is on the way */
+    GError *not_opened;    /* why that failed; the next offer tells */
+    bool offering;         /* open_drive() is under way, and looks itself */
     bool own;    /* the drive is this device's alone, else an emulated one has it, too */
     bool cdrom, read_only;
 
@@ -48,6 +51,10 @@ struct blk {
     struct batch writes; /* to be copied from the guest before this turn ends */
     struct batch ended;  /* to be copied to the guest, and answered */
     guint finishing;     /* answers them; 0: nothing ended, or it is answered already */
+    guint again;         /* tries what the host could not for a moment; 0: nothing */
+    unsigned again_ms;   /* … so much later, the next time */
+    int64_t stuck_since; /* the request that is to be taken; µs, 0: it is not stuck */
+    bool impatient;      /* that went on for too long, and nothing went well since */
 
     unsigned in_flight;
     size_t memory; /* bytes of their buffers */

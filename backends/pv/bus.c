@@ -13,6 +13,7 @@
 #include <xendm/handover.h>
 #include <xendm/log.h>
 #include <xendm/numbers.h>
+#include <xendm/turn.h>
 #include <xendm/xenstore.h>
 
 #include "internal.h"
@@ -95,6 +96,21 @@ static void entry_changed(struct pv_kind *kind, const char *entry)
     }
 }
 
+#define LIST_AGAIN_MS 100u
+#define LIST_TRIES 100u
+
+static void look_at_all(struct pv_kind *kind);
+
+static gboolean list_again(gpointer opaque)
+{
+    struct pv_kind *kind = opaque;
+
+    turn_of("PV states");
+    kind->timer = 0;
+    look_at_all(kind);
+    return G_SOURCE_REMOVE;
+}
+
 static void look_at_all(struct pv_kind *kind)
 {
     struct pv_bus *bus = kind->bus;
@@ -102,8 +118,12 @@ static void look_at_all(struct pv_kind *kind)
 
     if (!names && errno != ENOENT) {
         log_warning(LOG_BACKEND, "cannot list %s: %s", kind->path, g_strerror(errno));
+        if (!kind->timer && kind->tries++ < LIST_TRIES) {
+            kind->timer = g_timeout_add(LIST_AGAIN_MS, list_again, kind);
+        }
         return;
     }
+    kind->tries = 0;
     for (guint i = bus->devices->len; i-- > 0;) {
         struct pv_device *dev = g_ptr_array_index(bus->devices, i);
         g_autofree char *name = g_strdup_printf("%u", dev->devid);
@@ -147,6 +167,9 @@ static void kind_free(void *opaque)
 {
     struct pv_kind *kind = opaque;
 
+    if (kind->timer) {
+        g_source_remove(kind->timer);
+    }
     xenstore_unwatch(kind->watch);
     g_free(kind->path);
     g_free(kind);

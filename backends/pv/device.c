@@ -24,6 +24,11 @@
 #define LOOKS_MAX 40u           /* of one device … */
 #define LOOKS_WINDOW_US 1000000 /* … in this time; a front end that connects needs about five */
 
+/* What the host or xenstored cannot for a moment: then a front end would give up for good. */
+#define RETRY_FIRST_MS 10u
+#define RETRY_MAX_MS 1000u
+#define PATIENCE_US (10 * G_TIME_SPAN_SECOND)
+
 const struct pv_host *pv_host(const struct pv_device *dev)
 {
     return &dev->bus->host;
@@ -37,6 +42,39 @@ const char *pv_name(const struct pv_device *dev)
 bool pv_paused(const struct pv_device *dev)
 {
     return dev->bus->paused;
+}
+
+/* ---- trying again ---- */
+
+static gboolean look_again(gpointer opaque);
+
+/* Looks again later. False: that went on for too long. */
+static bool later(struct pv_device *dev)
+{
+    struct pv_link *link = dev->link;
+    int64_t now = g_get_monotonic_time();
+
+    if (!link->first_try) {
+        link->first_try = now;
+        link->pause_ms = RETRY_FIRST_MS;
+    } else if (now - link->first_try > PATIENCE_US) {
+        return false;
+    }
+    if (!link->timer) {
+        link->timer = g_timeout_add(link->pause_ms, look_again, dev);
+        link->pause_ms = MIN(link->pause_ms * 2, RETRY_MAX_MS);
+    }
+    return true;
+}
+
+static bool later_if_of_the_moment(struct pv_device *dev, const GError *err)
+{
+    return err && err->domain == XENDM_ERROR && error_is_of_the_moment(err->code) && later(dev);
+}
+
+static void went_well(struct pv_device *dev)
+{
+    dev->link->first_try = 0;
 }
 
 /* ---- keys ---- */
@@ -85,6 +123,7 @@ int pv_write(struct pv_device *dev, const char *key, const char *fmt, ...)
     rc = xenstore_write(dev->bus->host.xs, path, value);
     if (rc < 0) {
         log_warning(LOG_BACKEND, "cannot write %s: %s", path, g_strerror(-rc));
+        dev->link->write_error = rc;
     }
     return rc;
 }
@@ -110,17 +149,26 @@ static bool read_state(struct pv_device *dev, bool front, enum pv_state *state)
     return rc == 0 || rc == -ENOENT || rc == -EINVAL || rc == -ERANGE;
 }
 
+/* A front end waits for our state, for ever. */
+static void say_state(struct pv_device *dev)
+{
+    dev->link->unsaid = pv_write(dev, "state", "%u", (unsigned)dev->state) < 0;
+    if (dev->link->unsaid && !later(dev)) {
+        dev->link->unsaid = false;
+    }
+}
+
 static void set_state(struct pv_device *dev, enum pv_state state)
 {
     if (dev->state != state) {
         dev->state = state;
-        pv_write(dev, "state", "%u", (unsigned)state);
+        say_state(dev);
     }
 }
 
 void pv_say_again(struct pv_device *dev)
 {
-    pv_write(dev, "state", "%u", (unsigned)dev->state);
+    say_state(dev);
 }
 
 /* ---- the connection ---- */
@@ -337,13 +385,32 @@ void pv_fail(struct pv_device *dev, const char *fmt, ...)
 
 /* ---- the states ---- */
 
+static int write_offer(struct pv_device *dev, GError **err)
+{
+    int rc;
+
+    dev->link->write_error = 0;
+    rc = dev->class->offer ? dev->class->offer(dev, err) : 0;
+    if (rc == 0 && dev->link->write_error) {
+        rc = dev->link->write_error;
+        g_set_error(err, XENDM_ERROR, -rc, "its keys cannot be written: %s", g_strerror(-rc));
+    }
+    return rc;
+}
+
 static void offer(struct pv_device *dev)
 {
     g_autoptr(GError) err = NULL;
+    int rc;
 
     dev->link->failed = false;
     dev->link->refused = false;
-    if (dev->class->offer && dev->class->offer(dev, &err) < 0) {
+    rc = write_offer(dev, &err);
+    if (rc == -EINPROGRESS || (rc < 0 && later_if_of_the_moment(dev, err))) {
+        return;
+    }
+    went_well(dev);
+    if (rc < 0) {
         log_guest(LOG_BACKEND, "%s cannot be served: %s", pv_name(dev), err->message);
         dev->link->refused = true;
         set_state(dev, PV_CLOSED);
@@ -363,11 +430,16 @@ static void connect_front(struct pv_device *dev)
     g_autoptr(GError) err = NULL;
 
     if (dev->class->connect(dev, &err) < 0) {
+        if (later_if_of_the_moment(dev, err)) {
+            return;
+        }
+        went_well(dev);
         log_guest(LOG_BACKEND, "%s: %s", pv_name(dev), err->message);
         dev->link->failed = true;
         set_state(dev, PV_CLOSING);
         return;
     }
+    went_well(dev);
     dev->link->connections++;
     log_guest(LOG_BACKEND, "%s: connected, ring of %u page%s", pv_name(dev), dev->ring_pages,
               dev->ring_pages == 1 ? "" : "s");
@@ -456,6 +528,8 @@ static bool find_front(struct pv_device *dev)
     link->watch = xenstore_watch(dev->bus->host.xs, state, front_changed, dev);
     if (!link->watch) {
         log_error(LOG_BACKEND, "cannot watch %s: %s", state, g_strerror(errno));
+        link->front[0] = '\0'; /* found again then */
+        return !later(dev);
     }
     return true;
 }
@@ -471,8 +545,16 @@ static void look_now(struct pv_device *dev)
         }
         return;
     }
-    if (!find_front(dev) || !read_state(dev, false, &ours) || !read_state(dev, true, &front)) {
-        return; /* what is not known changes nothing */
+    if (!find_front(dev)) {
+        return;
+    }
+    if (!read_state(dev, false, &ours) || !read_state(dev, true, &front)) {
+        later(dev); /* what is not known changes nothing */
+        return;
+    }
+    if (dev->link->unsaid) {
+        say_state(dev);
+        return; /* what stands there is not our word */
     }
     pv_read_uint(dev, false, "online", UINT32_MAX, &online);
     if (ours != PV_CLOSED || front != PV_INITIALISING) { /* somebody begins anew */

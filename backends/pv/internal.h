@@ -18,6 +18,8 @@ struct pv_kind {
     const struct pv_class *class;
     char *path; /* /local/domain/<ours>/backend/<kind>/<domid> */
     struct xenstore_watch *watch;
+    guint timer; /* looks at the directories again; 0: none */
+    unsigned tries;
 };
 
 /* Pages beside the ring's. */
@@ -48,6 +50,10 @@ struct pv_link {
     unsigned looks; /* since `window` began, see LOOKS_MAX */
     int64_t window; /* µs */
     guint timer;    /* looks again; 0: none */
+    int64_t first_try; /* of what failed for a moment, µs; 0: nothing did */
+    unsigned pause_ms; /* until the next try */
+    int write_error;   /* of our keys, since it was cleared */
+    bool unsaid;       /* our state is not in xenstore */
     unsigned connections;
 };
 

@@ -150,6 +150,22 @@ static char *name_of_passed_file(const char *path, const char *opaque)
     return g_strdup(colon && colon[1] ? colon + 1 : path);
 }
 
+struct change {
+    struct qmp_call *call;
+    int fd; /* that was passed; -1 */
+};
+
+static void medium_changed(void *opaque, GError *err)
+{
+    struct change *c = opaque;
+
+    if (err && c->fd >= 0) { /* else the back end's now */
+        close(c->fd);
+    }
+    qmp_call_finish(c->call, err);
+    g_free(c);
+}
+
 static void run_change_medium(struct qmp_call *call, JsonObject *args)
 {
     const char *file = qmp_arg_string(args, "filename");
@@ -158,6 +174,7 @@ static void run_change_medium(struct qmp_call *call, JsonObject *args)
     struct block_options options = {.format = format ? format : "raw", .read_only = true, .fd = -1};
     g_autofree char *opaque = NULL, *name = NULL;
     struct drive_info drive;
+    struct change *change;
     GError *err = NULL;
 
     if (!find_cd(call, args, &drive)) {
@@ -179,15 +196,13 @@ static void run_change_medium(struct qmp_call *call, JsonObject *args)
     name = name_of_passed_file(file, opaque);
     options.id = drive.id;
     options.file = name;
-    if (ide_cd_ask_eject(drive.device, qmp_arg_bool(args, "force", false), &err) == 0) {
-        if (block_insert(drive.block, &options, &err) == 0) {
-            options.fd = -1; /* the back end's now */
-        }
+    change = g_new(struct change, 1);
+    *change = (struct change){.call = call, .fd = options.fd};
+    if (ide_cd_ask_eject(drive.device, qmp_arg_bool(args, "force", false), &err) < 0) {
+        medium_changed(change, err);
+    } else {
+        block_insert(drive.block, &options, medium_changed, change);
     }
-    if (options.fd >= 0) {
-        close(options.fd);
-    }
-    qmp_call_finish(call, err);
 }
 
 /* "-f" in front: *force. The rest. */

@@ -11,7 +11,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <xendm/block.h>
 #include <xendm/files.h>
 #include <xendm/one-fd.h>
 
@@ -91,26 +90,7 @@ static void reap(struct broker *b)
 }
 
 /* A socket. */
-static int serve_image(struct broker *b, const char *format, const char *path, int passed)
-{
-    int image, keeper;
-
-    reap(b);
-    if (b->keepers >= KEEPERS_MAX) {
-        return -EBUSY;
-    }
-    image = rules_open_image(b->rules, format, path, passed);
-    if (image < 0) {
-        return image;
-    }
-    keeper = block_keeper_for(format, image);
-    b->keepers += keeper >= 0;
-    close(image);
-    return keeper;
-}
-
-/* The same for a disk that the toolstack has given. */
-static int start_keeper(struct broker *b, const struct broker_request *q)
+static int start_keeper(struct broker *b, const struct broker_request *q, int passed)
 {
     int keeper;
 
@@ -118,7 +98,7 @@ static int start_keeper(struct broker *b, const struct broker_request *q)
     if (b->keepers >= KEEPERS_MAX) {
         return -EBUSY;
     }
-    keeper = rules_start_keeper(b->rules, q->format, q->path, q->argument != 0);
+    keeper = rules_start_keeper(b->rules, q->format, q->path, passed, q->argument != 0);
     b->keepers += keeper >= 0;
     return keeper;
 }
@@ -173,7 +153,7 @@ static int answer(struct broker *b, const struct broker_request *q, int fd, int 
         *give = rules_open_write(b->rules, q->path);
         return *give < 0 ? *give : 0;
     case BROKER_START_KEEPER:
-        *give = start_keeper(b, q);
+        *give = start_keeper(b, q, fd);
         return *give < 0 ? *give : 0;
     case BROKER_SERVE_TREE:
         *give = serve_tree(b, q);
@@ -196,9 +176,6 @@ static int answer(struct broker *b, const struct broker_request *q, int fd, int 
         return program_ended(b, value);
     case BROKER_KILL_PROGRAM:
         return kill_program(b);
-    case BROKER_SERVE_IMAGE:
-        *give = serve_image(b, q->format, q->path, fd);
-        return *give < 0 ? *give : 0;
     }
     return -ENOSYS;
 }

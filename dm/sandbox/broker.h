@@ -25,10 +25,10 @@ enum broker_op {
     BROKER_EXECUTE, /* with the line */
     BROKER_PROGRAM_ENDED,
     BROKER_KILL_PROGRAM,
-    BROKER_SERVE_IMAGE, /* by name, or with its descriptor and no name */
     BROKER_OPEN_WRITE,
-    BROKER_START_KEEPER, /* of `format`; argument: for reading only */
-    BROKER_SERVE_TREE,   /* `format`: the security model */
+    /* Of `format`, by name, or with its descriptor and no name. Argument: for reading only. */
+    BROKER_START_KEEPER,
+    BROKER_SERVE_TREE, /* `format`: the security model */
 };
 
 struct broker_request {
@@ -58,14 +58,19 @@ struct broker_rules *rules_new(const struct machine_desc *desc, bool locked_up,
 
 /* A descriptor or -errno. */
 int rules_open_read(const struct broker_rules *r, const char *path);
-/* A descriptor that was passed, or one of what has that name, or -errno: it may be served. */
-int rules_open_image(const struct broker_rules *r, const char *format, const char *path, int fd);
 int rules_open_write(const struct broker_rules *r, const char *path);
-/* The socket of the keeper that was started, or -errno. */
+/*
+ * The socket of the keeper that was started, or -errno: of what has that name, or was passed (-1:
+ * nothing was).
+ */
 int rules_start_keeper(const struct broker_rules *r, const char *driver, const char *file,
+<<<<<<< HEAD
                        bool read_only);
 /* The socket of the server that was started for a directory, or -errno. */
 int rules_serve_tree(const struct broker_rules *r, const char *path, const char *model);
+=======
+                       int passed, bool read_only);
+>>>>>>> 8a8d160 (Disks: a medium that comes is opened in the loop; what the host cannot for a moment is tried again, PV devices included)
 /* `*dir`: the directory to make it in, to be closed; 0 or -errno. */
 int rules_picture_place(const struct broker_rules *r, const char *path, int *dir);
 bool rules_is_socket(const struct broker_rules *r, const char *path);

@@ -43,12 +43,17 @@ static int call(struct broker_request *q, const char *path, int *fd, int32_t *va
     return reply.result;
 }
 
-/* The descriptor that comes, or -errno: as the broker could not say it, EMFILE. */
-static int call_for_fd(struct broker_request *q, const char *path, int32_t *value)
+/* `fd` goes along, -1: none. The one that comes, or -errno: as the broker could not say it, EMFILE. */
+static int call_with_fd(struct broker_request *q, const char *path, int fd, int32_t *value)
 {
-    int fd = -1, rc = call(q, path, &fd, value);
+    int rc = call(q, path, &fd, value);
 
     return rc < 0 ? rc : fd < 0 ? -EMFILE : fd;
+}
+
+static int call_for_fd(struct broker_request *q, const char *path, int32_t *value)
+{
+    return call_with_fd(q, path, -1, value);
 }
 
 /* ---- files.h ---- */
@@ -60,18 +65,6 @@ static int open_read(const char *path)
     return call_for_fd(&q, path, NULL);
 }
 
-static int serve_image(const char *format, const char *path, int fd)
-{
-    struct broker_request q = {.op = BROKER_SERVE_IMAGE};
-    int rc;
-
-    if (g_strlcpy(q.format, format, sizeof(q.format)) >= sizeof(q.format)) {
-        return -EINVAL;
-    }
-    rc = call(&q, path, &fd, NULL);
-    return rc < 0 ? rc : fd < 0 ? -EMFILE : fd;
-}
-
 static int open_write(const char *path)
 {
     struct broker_request q = {.op = BROKER_OPEN_WRITE};
@@ -79,12 +72,14 @@ static int open_write(const char *path)
     return call_for_fd(&q, path, NULL);
 }
 
-static int start_keeper(const char *driver, const char *file, bool read_only)
+static int start_keeper(const char *driver, const char *file, int image, bool read_only)
 {
     struct broker_request q = {.op = BROKER_START_KEEPER, .argument = read_only};
 
-    g_strlcpy(q.format, driver, sizeof(q.format));
-    return call_for_fd(&q, file, NULL);
+    if (g_strlcpy(q.format, driver, sizeof(q.format)) >= sizeof(q.format)) {
+        return -EINVAL;
+    }
+    return call_with_fd(&q, file, image, NULL);
 }
 
 static int serve_tree(const char *path, const char *model)
@@ -130,7 +125,6 @@ static int drop_cache(int fd)
 
 static const struct files_ops ops = {
     .open_read = open_read,
-    .serve_image = serve_image,
     .open_write = open_write,
     .start_keeper = start_keeper,
     .serve_tree = serve_tree,

@@ -202,19 +202,15 @@ int rules_open_read(const struct broker_rules *r, const char *path)
 }
 
 /*
- * The server of an image reads nothing but the image (backends/block/image-confine.c), so who may
- * read it may have it served. A descriptor says that of itself: but for one that is for writing
+ * The server of an open image reads nothing but that image (backends/block/image-confine.c), so who
+ * may read it may have it served. A descriptor says that of itself: but for one that is for writing
  * only, since the server opens it anew.
  */
-int rules_open_image(const struct broker_rules *r, const char *format, const char *path, int fd)
+static int open_image(const struct broker_rules *r, const char *path, int fd)
 {
-    static const char *const formats[] = {"qcow2", "vpc", "qed", "vmdk", NULL};
     struct stat st;
     int flags;
 
-    if (!g_strv_contains(formats, format)) {
-        return -EACCES;
-    }
     if (fd < 0) {
         return path[0] ? rules_open_read(r, path) : -EBADF;
     }
@@ -225,6 +221,19 @@ int rules_open_image(const struct broker_rules *r, const char *format, const cha
     }
     fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     return fd < 0 ? -errno : fd;
+}
+
+static int serve_open_image(const struct broker_rules *r, const char *format, const char *path,
+                            int passed)
+{
+    static const char *const formats[] = {"qcow2", "vpc", "qed", "vmdk", NULL};
+    int image = g_strv_contains(formats, format) ? open_image(r, path, passed) : -EACCES;
+    int keeper = image < 0 ? image : block_keeper_for(format, image);
+
+    if (image >= 0) {
+        close(image);
+    }
+    return keeper;
 }
 
 /* ---- writing ---- */
@@ -242,14 +251,18 @@ int rules_open_write(const struct broker_rules *r, const char *path)
     return fd;
 }
 
+/*
+ * What the toolstack gave the domain as a PV disk is served with whatever its metadata names; what
+ * only may be read, by itself.
+ */
 int rules_start_keeper(const struct broker_rules *r, const char *driver, const char *file,
-                       bool read_only)
+                       int passed, bool read_only)
 {
-    if (r->locked_up || strcmp(driver, "raw") == 0 ||
-        !images_is_served(r->domid, driver, file, !read_only)) {
-        return -EACCES;
+    if (passed < 0 && !r->locked_up && strcmp(driver, "raw") != 0 &&
+        images_is_served(r->domid, driver, file, !read_only)) {
+        return block_start_keeper(driver, file, read_only, NULL);
     }
-    return block_start_keeper(driver, file, read_only, NULL);
+    return read_only ? serve_open_image(r, driver, file, passed) : -EACCES;
 }
 
 int rules_serve_tree(const struct broker_rules *r, const char *path, const char *model)

@@ -136,6 +136,7 @@ struct block_options {
      * block_activate().
      */
     bool inactive;
+    bool patient; /* with block_insert(): who has its lock may be on the way out, for a second */
 };
 struct block *block_open(const struct block_options *options, GError **err);
 /*
@@ -163,7 +164,10 @@ bool block_active(const struct block *b);
 
 /*
  * Medium change. After an eject the back end is there but not present; requests in flight end as
- * they do. block_insert() opens the new medium first: when that fails, the old one stays.
+ * they do. block_insert() opens the new medium first, for which a server may have to start or to
+ * answer: `done` is called once, maybe inside, with an error that is its to free. After one the old
+ * medium stays, and options->fd the caller's. One at a time; an eject, another owner and the end of
+ * the drive end it (ECANCELED).
  */
 void block_eject(struct block *b);
 /*
@@ -171,7 +175,8 @@ void block_eject(struct block *b);
  * unplugs.
  */
 void block_keep(struct block *b, bool keep);
-int block_insert(struct block *b, const struct block_options *options, GError **err);
+void block_insert(struct block *b, const struct block_options *options,
+                  void (*done)(void *opaque, GError *err), void *opaque);
 
 /* Whoever shows this back end to a guest; several may listen. */
 struct block_listener {
@@ -236,7 +241,7 @@ const struct block_stats *block_stats(const struct block *b);
 const char *block_engine(void);
 
 /*
- * For whoever starts keepers for a daemon that cannot (files_serve_image()): one that serves the
+ * For whoever starts keepers for a daemon that cannot (files_start_keeper()): one that serves the
  * open file `image` for reading. Its socket, or -errno.
  */
 int block_keeper_for(const char *format, int image);

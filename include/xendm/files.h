@@ -21,17 +21,12 @@ int files_open_read(const char *path);
 int files_open_write(const char *path);
 
 /*
- * The keeper of an image server or of connections to an NBD server (backends/block/keeper.c), for
- * writing, too: its socket. -ENOSYS: nobody starts it for us.
+ * The keeper of an image server or of connections to an NBD server (backends/block/keeper.c): its
+ * socket. By name, or, with `file` NULL, of the open file `image`, for reading, which stays the
+ * caller's. What is not a PV disk of the domain's is served for reading, and the image alone: not
+ * what its metadata may name. -ENOSYS: nobody starts it for us.
  */
-int files_start_keeper(const char *driver, const char *file, bool read_only);
-
-/*
- * The socket of a keeper (backends/block/keeper.c) with a server for that image, for reading, and
- * the image alone: not what its metadata may name. By its name, or, with `path` NULL, by a
- * descriptor, which stays the caller's. -ENOSYS: nobody does it for us.
- */
-int files_serve_image(const char *format, const char *path, int fd);
+int files_start_keeper(const char *driver, const char *file, int image, bool read_only);
 
 /*
  * The socket of a server for a directory (xendm/p9.h), by a security model. -ENOSYS: nobody does it
@@ -57,9 +52,8 @@ const char *files_why(int error);
 
 struct files_ops {
     int (*open_read)(const char *path);
-    int (*serve_image)(const char *format, const char *path, int fd);
     int (*open_write)(const char *path);
-    int (*start_keeper)(const char *driver, const char *file, bool read_only);
+    int (*start_keeper)(const char *driver, const char *file, int image, bool read_only);
     int (*serve_tree)(const char *path, const char *model);
     int (*picture_begin)(const char *path, unsigned *picture);
     int (*picture_end)(unsigned picture, bool complete);

@@ -50,9 +50,12 @@ struct pv_class {
 
     /* Whether it is one of ours, by the front end's keys; else it is left alone. NULL: all are. */
     bool (*ours)(struct pv_device *dev);
-    /* Writes our keys, for the front end to see. NULL: there are none. */
+    /*
+     * Writes our keys, for the front end to see. -EINPROGRESS: not yet, pv_offer_again() follows.
+     * NULL: there are none. An error of the moment (xendm/error.h) is tried again.
+     */
     int (*offer)(struct pv_device *dev, GError **err);
-    /* Reads the front end's keys and calls pv_attach(). */
+    /* Reads the front end's keys and calls pv_attach(). What is of the moment is tried again. */
     int (*connect)(struct pv_device *dev, GError **err);
     /*
      * Live update, before attached(); also of a device that is not connected: what hand_over() put.

@@ -23,6 +23,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "dm/sandbox/broker.h"
+
 static char victim[4096], only[64];
 static pid_t parent;
 
@@ -145,25 +147,7 @@ static int try_typing(void)
     return result(ioctl(0, TIOCSTI, &c));
 }
 
-/* ---- by the broker: dm/sandbox/broker.h ---- */
-
-struct request {
-    uint32_t op, argument, picture, reserved;
-    uint64_t device, inode;
-    char format[16];
-    char path[4096];
-};
-
-enum {
-    OPEN_READ,
-    PICTURE_BEGIN,
-    PICTURE_END,
-    REMOVE_SOCKET,
-    DROP_CACHE,
-    EXECUTE,
-    OPEN_WRITE = 9,
-    START_KEEPER
-};
+/* ---- by the broker ---- */
 
 /* The first pair of sockets of packets that we made ourselves. */
 static int find_broker(void)
@@ -184,7 +168,7 @@ static int find_broker(void)
 
 static int ask(uint32_t op, const char *path)
 {
-    static struct request q;
+    static struct broker_request q;
     union {
         struct cmsghdr head;
         char space[CMSG_SPACE(sizeof(int))];
@@ -193,74 +177,74 @@ static int ask(uint32_t op, const char *path)
                           .cmsg_type = SCM_RIGHTS}};
     struct iovec iov = {&q, sizeof(q)};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    int32_t reply[2] = {-EPIPE, 0};
+    struct broker_reply reply = {.result = -EPIPE};
     int fd = find_broker(), line = 2;
 
     memset(&q, 0, sizeof(q));
     q.op = op;
     strncpy(q.path, path, sizeof(q.path) - 1);
     strcpy(q.format, "qcow2");
-    if (op == EXECUTE) { /* it comes with a line */
+    if (op == BROKER_EXECUTE) { /* it comes with a line */
         msg.msg_control = &control;
         msg.msg_controllen = sizeof(control);
         memcpy(CMSG_DATA(&control.head), &line, sizeof(line));
     }
     if (fd < 0 || sendmsg(fd, &msg, MSG_NOSIGNAL) != sizeof(q) ||
-        recv(fd, reply, sizeof(reply), 0) != sizeof(reply)) {
+        recv(fd, &reply, sizeof(reply), 0) != sizeof(reply)) {
         return EPIPE;
     }
-    return -reply[0];
+    return -reply.result;
 }
 
 static int ask_allowed(void)
 {
-    return ask(OPEN_READ, "/etc/passwd");
+    return ask(BROKER_OPEN_READ, "/etc/passwd");
 }
 
 static int ask_shadow(void)
 {
-    return ask(OPEN_READ, "/etc/shadow");
+    return ask(BROKER_OPEN_READ, "/etc/shadow");
 }
 
 static int ask_victim(void)
 {
-    return ask(OPEN_READ, victim);
+    return ask(BROKER_OPEN_READ, victim);
 }
 
 /* No PV disk has it. */
 static int ask_write(void)
 {
-    return ask(OPEN_WRITE, victim);
+    return ask(BROKER_OPEN_WRITE, victim);
 }
 
 static int ask_for_server(void)
 {
-    return ask(START_KEEPER, victim);
+    return ask(BROKER_START_KEEPER, victim);
 }
 
 static int ask_environ(void)
 {
-    return ask(OPEN_READ, "/proc/1/environ");
+    return ask(BROKER_OPEN_READ, "/proc/1/environ");
 }
 
 static int ask_status(void)
 {
-    return ask(OPEN_READ, "/proc/1/status");
+    return ask(BROKER_OPEN_READ, "/proc/1/status");
 }
 
 static int ask_picture(void)
 {
-    return ask(PICTURE_BEGIN, "/etc/intruder");
+    return ask(BROKER_PICTURE_BEGIN, "/etc/intruder");
 }
 
 static int ask_socket(void)
 {
-    return ask(REMOVE_SOCKET, victim);
+    return ask(BROKER_REMOVE_SOCKET, victim);
 }
 
 static int ask_program(void)
 {
-    return ask(EXECUTE, victim);
+    return ask(BROKER_EXECUTE, victim);
 }
 
 /* ---- the end ---- */

@@ -10,5 +10,6 @@ CLEANFILES += tests/dm/hang.so tests/dm/intruder.so
 # Preloaded into any program: neither libtool's nor sanitized.
 tests/dm/hang.so: tests/dm/hang.c
 	$(AM_V_CCLD)$(MKDIR_P) tests/dm && $(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared -o $@ $(srcdir)/tests/dm/hang.c
-tests/dm/intruder.so: tests/dm/intruder.c
-	$(AM_V_CCLD)$(MKDIR_P) tests/dm && $(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared -o $@ $(srcdir)/tests/dm/intruder.c
+tests/dm/intruder.so: tests/dm/intruder.c dm/sandbox/broker.h
+	$(AM_V_CCLD)$(MKDIR_P) tests/dm && $(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra $(GLIB_CFLAGS) -I$(srcdir) -I$(srcdir)/include \
+		-fPIC -shared -o $@ $(srcdir)/tests/dm/intruder.c

@@ -530,7 +530,7 @@ void guest_medium(struct fuzz_guest *g)
             block_eject(g->block[i]);
         }
     } else if (!g->block[i]->present) {
-        block_insert(g->block[i], NULL, NULL);
+        block_insert(g->block[i], NULL, NULL, NULL);
     }
 }
 

@@ -274,13 +274,14 @@ void block_eject(struct block *b)
     }
 }
 
-int block_insert(struct block *b, const struct block_options *options, GError **err)
+void block_insert(struct block *b, const struct block_options *options,
+                  void (*done)(void *opaque, GError *err), void *opaque)
 {
-    (void)options;
-    (void)err;
     b->present = true;
     changed(b);
-    return 0;
+    if (done) {
+        done(opaque, NULL);
+    }
 }
 
 void block_listen(struct block *b, const struct block_listener *listener, void *opaque)

@@ -125,11 +125,6 @@ void fake_qmp_unuse(struct backend_set *set)
     backend_foreach(set, forget_user, NULL);
 }
 
-GQuark xendm_error_quark(void)
-{
-    return g_quark_from_static_string("xendm-error");
-}
-
 struct device *machine_find(struct machine *m, const char *id)
 {
     return strcmp(id, "fake-pci") == 0 ? &functions[0].dev : NULL;

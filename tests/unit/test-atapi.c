@@ -419,7 +419,7 @@ static void test_change(struct ide_test *t, gconstpointer data)
     g_assert_cmphex(code, ==, 0);
     g_assert_cmphex(state, ==, 1);
     /* And puts another in: first "none", then "changed", then ready; the event comes once. */
-    block_insert(t->disc, NULL, NULL);
+    block_insert(t->disc, NULL, NULL, NULL);
     g_assert_cmpuint(t->trays, ==, 2);
     g_assert_false(t->tray_open);
     g_assert_cmpint(ready(t), ==, -1);
@@ -511,7 +511,7 @@ static void test_state(struct ide_test *t, gconstpointer data)
     g_assert_cmphex(rd(t, COUNT) & 3, ==, 3);
     /* A change that the guest has not heard of yet. */
     block_eject(t->disc);
-    block_insert(t->disc, NULL, NULL);
+    block_insert(t->disc, NULL, NULL, NULL);
     fake_state_round_trip(t->cd, other.cd);
     control(&other, 4);
     control(&other, 0);

@@ -11,6 +11,7 @@
 #include <glib/gstdio.h>
 
 #include <xendm/block.h>
+#include <xendm/error.h>
 
 struct wait {
     struct block_request req;
@@ -291,6 +292,32 @@ static void medium_changed(void *opaque)
     changes++;
 }
 
+struct inserting {
+    bool done;
+    GError *err;
+};
+
+static void inserted(void *opaque, GError *err)
+{
+    struct inserting *i = opaque;
+
+    g_assert_false(i->done);
+    *i = (struct inserting){true, err};
+}
+
+/* A raw file's is over at once. */
+static bool insert(struct block *b, const struct block_options *o)
+{
+    struct inserting i = {false, NULL};
+    bool good;
+
+    block_insert(b, o, inserted, &i);
+    g_assert_true(i.done);
+    good = !i.err;
+    g_clear_error(&i.err);
+    return good;
+}
+
 static void test_media(void)
 {
     static const struct block_listener listener = {.medium_changed = medium_changed};
@@ -305,26 +332,24 @@ static void test_media(void)
     g_assert_cmpuint(block_size(b), ==, 0);
     attach(b);
     block_listen(b, &listener, NULL);
-    g_assert_cmpint(block_insert(b, &o, &err), ==, 0);
+    g_assert_true(insert(b, &o));
     g_assert_cmpstr(block_file(b), ==, file);
     g_assert_cmpstr(block_format(b), ==, "raw");
     /* What cannot be opened leaves the old one in. */
     o.file = "/nonexistent/disc.iso";
-    g_assert_cmpint(block_insert(b, &o, &err), <, 0);
-    g_assert_nonnull(err);
-    g_clear_error(&err);
+    g_assert_false(insert(b, &o));
     g_assert_cmpstr(block_file(b), ==, file);
     o.file = file;
     block_eject(b);
     block_eject(b);
     g_assert_cmpstr(block_file(b), ==, "");
     o.fd = open(file, O_RDONLY);
-    g_assert_cmpint(block_insert(b, &o, &err), ==, 0);
+    g_assert_true(insert(b, &o));
     g_assert_cmpuint(block_size(b), ==, 20480);
     g_assert_cmpuint(changes, ==, 3);
     /* In place of it: one change. */
     o.fd = -1;
-    g_assert_cmpint(block_insert(b, &o, &err), ==, 0);
+    g_assert_true(insert(b, &o));
     g_assert_cmpuint(changes, ==, 4);
     block_unlisten(b, &listener, NULL);
     block_eject(b);
@@ -499,9 +524,69 @@ static void test_lost(void)
     block_eject(b);
     o.fd = -1;
     o.lost = 0;
-    g_assert_cmpint(block_insert(b, &o, &err), ==, 0);
+    g_assert_true(insert(b, &o));
     g_assert_cmpint(transfer(b, BLOCK_FLUSH, 0, NULL, 0), ==, 0);
     shut(b);
+    g_unlink(file);
+}
+
+static void let_go(int fd)
+{
+    struct flock all = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+
+    g_assert_cmpint(fcntl(fd, F_OFD_SETLK, &all), ==, 0);
+}
+
+/* Who is patient gets an image from whoever is on the way out; nobody waits for it but the loop. */
+static void test_insert_locked(void)
+{
+    g_autofree char *file = make_file(1 << 20);
+    int other = open(file, O_RDWR);
+    struct flock all = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    GError *err = NULL;
+    struct block *b = block_open(&(struct block_options){.id = "d", .fd = -1}, &err);
+    struct block_options o = {.id = "d", .file = file, .fd = -1};
+    struct inserting i = {false, NULL}, second = {false, NULL};
+
+    g_assert_no_error(err);
+    attach(b);
+    g_assert_cmpint(fcntl(other, F_OFD_SETLK, &all), ==, 0);
+    g_assert_false(insert(b, &o));
+    o.patient = true;
+    block_insert(b, &o, inserted, &i);
+    g_assert_false(i.done);
+    block_insert(b, &o, inserted, &second); /* one at a time */
+    g_assert_error(second.err, XENDM_ERROR, EBUSY);
+    g_clear_error(&second.err);
+    g_assert_false(block_present(b));
+    let_go(other);
+    while (!i.done) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    g_assert_no_error(i.err);
+    g_assert_cmpuint(block_size(b), ==, 1 << 20);
+    block_eject(b);
+    g_assert_cmpint(fcntl(other, F_OFD_SETLK, &all), ==, 0);
+    for (unsigned how = 0; how < 2; how++) { /* taken back; not to be had in a second */
+        i = (struct inserting){false, NULL};
+        block_insert(b, &o, inserted, &i);
+        if (how == 0) {
+            block_eject(b);
+            g_assert_error(i.err, XENDM_ERROR, ECANCELED);
+        }
+        while (!i.done) {
+            g_main_context_iteration(NULL, TRUE);
+        }
+        g_assert_nonnull(i.err);
+        g_clear_error(&i.err);
+        g_assert_false(block_present(b));
+    }
+    i = (struct inserting){false, NULL};
+    block_insert(b, &o, inserted, &i);
+    shut(b); /* … and the end of the drive */
+    g_assert_error(i.err, XENDM_ERROR, ECANCELED);
+    g_clear_error(&i.err);
+    close(other);
     g_unlink(file);
 }
 
@@ -515,6 +600,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/many-and-drain", test_many_and_drain);
     g_test_add_func("/block/open-errors", test_open_errors);
     g_test_add_func("/block/media", test_media);
+    g_test_add_func("/block/insert-locked", test_insert_locked);
     g_test_add_func("/block/hang", test_hang);
     g_test_add_func("/block/no-space", test_no_space);
     g_test_add_func("/block/file-limit", test_file_limit);

@@ -800,7 +800,7 @@ static void test_fuzz(struct ide_test *t, gconstpointer data)
                 block_eject(t->disc);
             } else if ((x >> 8 & 255) == 2) {
                 if (!t->disc->present) {
-                    block_insert(t->disc, NULL, NULL);
+                    block_insert(t->disc, NULL, NULL, NULL);
                 }
             }
             break;

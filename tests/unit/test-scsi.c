@@ -466,7 +466,7 @@ static void test_cd_tray(struct scsi_test *t, gconstpointer type)
     g_assert_cmpint(scsi_cd_request_eject(&t->target, false, &err), ==, 0);
     start(t, CDB(0x00, 0, 0, 0, 0, 0));
     assert_sense(t, SENSE_NOT_READY, 0x3a02);
-    block_insert(t->block, NULL, NULL);
+    block_insert(t->block, NULL, NULL, NULL);
     start(t, CDB(0x00, 0, 0, 0, 0, 0));
     assert_sense(t, SENSE_NOT_READY, 0x3a00);
     start(t, CDB(0x00, 0, 0, 0, 0, 0));
