@@ -97,9 +97,10 @@ static void run_long(uint32_t seed, long seconds)
     gint64 start = cpu_time();
     unsigned done = run_random(seed, 0, g_get_monotonic_time() + seconds * G_USEC_PER_SEC);
 
-    printf("%s: seed %u, %u inputs, %.0f a second, the longest %.1f ms, nothing found\n",
-           fuzz_targets[target], seed, done, done / ((double)(cpu_time() - start) / G_USEC_PER_SEC),
-           (double)longest / 1000);
+    printf("%s: seed %u, %u inputs with %" G_GUINT64_FORMAT
+           " accesses or messages, %.0f inputs a second, the longest %.1f ms, nothing found\n",
+           fuzz_targets[target], seed, done, fuzz_steps,
+           done / ((double)(cpu_time() - start) / G_USEC_PER_SEC), (double)longest / 1000);
 }
 
 static void run_short(uint32_t seed)

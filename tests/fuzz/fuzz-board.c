@@ -234,6 +234,7 @@ static void request(struct world *w, struct ioreq r)
 {
     unsigned vcpu = w->g.in.left % VCPUS;
 
+    fuzz_steps++;
     r.state = STATE_IOREQ_READY;
     w->slot[vcpu] = r;
     serve(w, vcpu);
@@ -587,6 +588,8 @@ static void one_op(struct world *w)
 void fuzz_choose(unsigned target)
 {
 }
+
+uint64_t fuzz_steps;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -182,6 +182,7 @@ static const struct target *target;
 
 static void pio_write(struct fuzz_guest *g, uint32_t port, uint64_t value, unsigned size)
 {
+    fuzz_steps++;
     aspace_write(g->m->pio, port, value, size);
     guest_settle(g); /* a device that holds is left alone, as the ioreq core leaves it */
 }
@@ -190,6 +191,7 @@ static uint64_t pio_read(struct fuzz_guest *g, uint32_t port, unsigned size)
 {
     uint64_t value = aspace_read(g->m->pio, port, size);
 
+    fuzz_steps++;
     guest_settle(g);
     return value;
 }
@@ -364,7 +366,7 @@ static void reset_back_ends(void)
 
         reset_drive(b);
         if (!b->present) {
-            block_insert(b, NULL, NULL);
+            block_insert(b, NULL, NULL, NULL);
         }
         world.twin_block[i]->present = true;
     }
@@ -461,10 +463,12 @@ static void op_access(struct fuzz_guest *g)
     r = &world.reach[which % world.reaches];
     size = 1u << (how >> 1 & 3);
     size = r->space == g->m->pio && size == 8 ? 1 : size;
+    fuzz_steps++;
     address = r->base + fuzz_uint(&g->in, r->size <= 256 ? 1 : r->size <= 65536 ? 2 : 3) % r->size;
     if (how >= 0xe0) {
         unsigned count = fuzz_u8(&g->in) + 1u;
 
+        fuzz_steps += count - 1;
         if (how & 1) {
             fake_string_in(r->space, address, buf, size, count);
         } else {
@@ -490,6 +494,7 @@ static void op_config(struct fuzz_guest *g)
         return;
     }
     devfn = world.devfn[which % world.functions];
+    fuzz_steps++;
     if (how & 1) {
         pci_config_read(g->m->pci, devfn, reg, size);
         return;
@@ -633,6 +638,8 @@ void fuzz_choose(unsigned which)
     target = &targets[which];
     g_assert_cmpstr(target->name, ==, fuzz_targets[which]);
 }
+
+uint64_t fuzz_steps;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -392,6 +392,7 @@ static void step(struct world *w, struct fuzz_input *in)
 {
     unsigned what = fuzz_u8(in);
 
+    fuzz_steps++;
     switch (what % 16) {
     case 0 ... 3:
         set_number(w, true, "state", what / 16 < 8 ? 3 : what / 16 % 8);
@@ -430,6 +431,8 @@ static void step(struct world *w, struct fuzz_input *in)
     }
     fake_pv_settle();
 }
+
+uint64_t fuzz_steps;
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

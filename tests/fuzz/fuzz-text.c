@@ -110,6 +110,7 @@ static void fuzz_qmp(struct fuzz_input *in)
 
         bool up;
 
+        fuzz_steps++;
         fuzz_bytes(in, buf, len);
         if (how < 16) {
             int fds[2] = {open("/dev/null", how & 1 ? O_RDONLY : O_WRONLY),
@@ -263,6 +264,8 @@ void fuzz_choose(unsigned which)
     chosen = true;
 }
 
+uint64_t fuzz_steps;
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input in = {data, size};
@@ -271,6 +274,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!chosen) {
         fuzz_choose_by_name();
     }
+    fuzz_steps += target != TEXT_QMP;
     run[target](&in);
     return 0;
 }

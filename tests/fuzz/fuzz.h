@@ -41,6 +41,9 @@ static inline void fuzz_choose_by_name(void)
 extern const unsigned fuzz_short_run;
 void fuzz_generate(GRand *rand, GByteArray *out);
 
+/* What the inputs came to: accesses of a guest, messages. The targets count, the driver tells. */
+extern uint64_t fuzz_steps;
+
 /* Reads an input from its begin; behind the end there are zeros. */
 struct fuzz_input {
     const uint8_t *data;

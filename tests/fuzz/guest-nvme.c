@@ -25,6 +25,7 @@ static void reg(struct fuzz_guest *g, uint32_t offset, uint64_t value, unsigned 
     uint64_t bar = guest_bar(g->m, DEVFN, 0);
 
     if (bar) {
+        fuzz_steps++;
         aspace_write(g->m->mmio, bar + offset, value, size);
         guest_settle(g);
     }

@@ -30,6 +30,7 @@ static void put32(struct fuzz_guest *g, uint64_t at, const uint32_t *words, unsi
 
 static void mmio(struct fuzz_guest *g, uint64_t at, uint32_t value)
 {
+    fuzz_steps++;
     aspace_write(g->m->mmio, at, value, 4);
     guest_settle(g);
 }
