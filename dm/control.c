@@ -35,6 +35,7 @@ struct control {
     int64_t rtc_offset, rtc_stored;
     char *rtc_path;   /* NULL: there is none, or we may not */
     guint rtc_source; /* while it is too early to store again */
+    guint vm_source;  /* until it is known where */
     bool rtc_failed;  /* logged */
     struct xenstore_watch *vm_watch;
 };
@@ -141,6 +142,11 @@ static int update_hand_over(void *opaque, bool check, struct handover *h, GError
     return qmp_hand_over(c->qmp, c->d->update_call, h, err);
 }
 
+static char *update_ranges(void *opaque)
+{
+    return origin_ranges(((struct control *)opaque)->d);
+}
+
 static int update_forward(void *opaque, const char *ranges, GError **err)
 {
     struct control *c = opaque;
@@ -198,6 +204,7 @@ static const struct update_ops update_ops = {
     .go_on = update_go_on,
     .save = update_save,
     .hand_over = update_hand_over,
+    .ranges = update_ranges,
     .forward = update_forward,
     .is_ending = update_is_ending,
     .let_go = update_let_go,
@@ -265,6 +272,35 @@ static const struct qmp_ops ops = {
 
 /* ---- events ---- */
 
+/* Known beforehand: in an access of the guest nothing may wait for xenstored. */
+static void vm_changed(void *opaque, const char *key)
+{
+    struct control *c = opaque;
+    g_autofree char *vm = xenstore_read(c->d->xenstore, key);
+
+    if (!vm && errno != ENOENT && c->rtc_path) {
+        return; /* not known now: the one from before is the best guess */
+    }
+    g_free(c->rtc_path);
+    c->rtc_path = vm ? g_strdup_printf("%s/rtc/timeoffset", vm) : NULL;
+}
+
+static void watch_vm(struct control *c)
+{
+    g_autofree char *key = g_strdup_printf("/local/domain/%u/vm", c->desc->domid);
+
+    g_clear_handle_id(&c->vm_source, g_source_remove);
+    if (c->d->xenstore) {
+        vm_changed(c, key);
+        c->vm_watch = xenstore_watch(c->d->xenstore, key, vm_changed, c);
+        if (!c->vm_watch) {
+            log_warning(LOG_XENSTORE,
+                        "cannot watch %s: %s; should it change, clock offsets are lost", key,
+                        g_strerror(errno));
+        }
+    }
+}
+
 /*
  * The guest set its clock. By convention the toolstack keeps the offset in the VM's rtc/timeoffset,
  * so that the next start of this VM has it.
@@ -276,7 +312,12 @@ static const struct qmp_ops ops = {
 static void rtc_store(struct control *c)
 {
     g_autofree char *value = g_strdup_printf("%" G_GINT64_FORMAT, c->rtc_offset);
-    bool failed = !c->rtc_path || xenstore_write_later(c->d->xenstore, c->rtc_path, value) < 0;
+    bool failed;
+
+    if (c->vm_source) {
+        watch_vm(c);
+    }
+    failed = !c->rtc_path || xenstore_write_later(c->d->xenstore, c->rtc_path, value) < 0;
 
     c->rtc_stored = c->rtc_offset;
     if (failed && !c->rtc_failed) {
@@ -404,32 +445,15 @@ struct control *control_new(struct daemon *d, const struct machine_desc *desc, G
     return c;
 }
 
-/* Known beforehand: in an access of the guest nothing may wait for xenstored. */
-static void vm_changed(void *opaque, const char *key)
+/* A guest waits for the end of a live update: then is time. */
+static gboolean watch_vm_soon(gpointer opaque)
 {
     struct control *c = opaque;
-    g_autofree char *vm = xenstore_read(c->d->xenstore, key);
 
-    if (!vm && errno != ENOENT && c->rtc_path) {
-        return; /* not known now: the one from before is the best guess */
-    }
-    g_free(c->rtc_path);
-    c->rtc_path = vm ? g_strdup_printf("%s/rtc/timeoffset", vm) : NULL;
-}
-
-static void watch_vm(struct control *c)
-{
-    g_autofree char *key = g_strdup_printf("/local/domain/%u/vm", c->desc->domid);
-
-    if (c->d->xenstore) {
-        vm_changed(c, key);
-        c->vm_watch = xenstore_watch(c->d->xenstore, key, vm_changed, c);
-        if (!c->vm_watch) {
-            log_warning(LOG_XENSTORE,
-                        "cannot watch %s: %s; should it change, clock offsets are lost", key,
-                        g_strerror(errno));
-        }
-    }
+    turn_of("clock offset");
+    c->vm_source = 0;
+    watch_vm(c);
+    return G_SOURCE_REMOVE;
 }
 
 /* ---- viewers ---- */
@@ -457,8 +481,10 @@ static const struct vnc_events vnc_events = {
 
 void control_attach(struct control *c)
 {
-    if (c->d->machine) { /* whose clock the guest may set */
+    if (c->d->machine && !origin_is_inherited(&c->d->origin)) { /* whose clock the guest may set */
         watch_vm(c);
+    } else if (c->d->machine) {
+        c->vm_source = g_idle_add(watch_vm_soon, c);
     }
     c->target.machine = c->d->machine;
     c->target.display = c->d->display;
@@ -487,6 +513,7 @@ void control_free(struct control *c)
         c->d->machine->events = NULL;
     }
     qmp_free(c->qmp);
+    g_clear_handle_id(&c->vm_source, g_source_remove);
     xenstore_unwatch(c->vm_watch);
     g_free(c->rtc_path);
     g_free(c);

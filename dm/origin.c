@@ -45,17 +45,33 @@ bool origin_is_inherited(const struct origin *o)
 
 /* ---- Xen ---- */
 
-int origin_receive(struct origin *o, struct xen_handles *xen, GError **err)
+int origin_receive(struct origin *o, GError **err)
+{
+    o->left = update_receive(o->arrival, err);
+    return o->left ? 0 : -1;
+}
+
+int origin_receive_rest(struct origin *o, struct xen_handles *xen, struct ioreq_server *ioreq,
+                        GError **err)
 {
     int events;
 
-    o->left = update_receive(o->arrival, err);
+    if (!o->arrival) {
+        return 0;
+    }
+    o->left = update_receive_rest(o->arrival, err);
     if (!o->left) {
         return -1;
     }
     service_take_over(o->left);
     events = xen ? handover_fd(o->left, "xen", "evtchn") : -1;
-    return events >= 0 ? xen_handles_take_events(xen, events, err) : 0;
+    if (events >= 0 && xen_handles_take_events(xen, events, err) < 0) {
+        return -1;
+    }
+    if (ioreq) {
+        ioreq_server_listen(ioreq, xen);
+    }
+    return 0;
 }
 
 struct hv_server *origin_open_server(const struct origin *o, struct hypervisor *hv, GError **err)
@@ -221,14 +237,15 @@ void origin_take_over(struct daemon *d)
     d->was_running = handover_int(left, "machine", "running", 0);
     log_dirty = handover_int(left, "xen", "log-dirty", 0);
     seen = handover_int(left, "xenstore", "directory-seen", 0);
-    update_take_over(d->origin.arrival, ranges, &d->keeper, &result);
-    d->origin.arrival = NULL;
-    d->origin.left = NULL;
+    d->keeper = update_take_over(d->origin.arrival, ranges);
     if (d->hv) {
         xen_hypervisor_adopted(d->hv);
         xen_hypervisor_set_log_dirty(d->hv, log_dirty);
     }
     daemon_go_on(d);
+    update_end(d->origin.arrival, &result);
+    d->origin.arrival = NULL;
+    d->origin.left = NULL;
     daemon_set_log_levels(d->desc);
     xenstore_expect(d->xenstore, seen);
     update_watch(d->keeper, keeper_end, keeper_dump, d);

@@ -41,8 +41,11 @@ void origin_init(struct origin *o, const struct machine_desc *desc);
 bool origin_is_restored(const struct origin *o);
 bool origin_is_inherited(const struct origin *o);
 
-/* Behind the sandbox line: what the program before us leaves, event channels included. */
-int origin_receive(struct origin *o, struct xen_handles *xen, GError **err);
+/* Behind the sandbox line: what the program before us leaves; maybe only what can be built from. */
+int origin_receive(struct origin *o, GError **err);
+/* That is built. What the program before us leaves in the end, event channels included. */
+int origin_receive_rest(struct origin *o, struct xen_handles *xen, struct ioreq_server *ioreq,
+                        GError **err);
 
 struct hv_server *origin_open_server(const struct origin *o, struct hypervisor *hv, GError **err);
 /* Into the set, as described or as the program before us left it. */

@@ -95,8 +95,12 @@ static int inherit(struct daemon *d, GError **err)
     if (!origin_is_inherited(&d->origin)) {
         return 0;
     }
-    return parts_drop_privileges(d, err) < 0 || origin_receive(&d->origin, d->xen, err) < 0 ? -1
-                                                                                            : 0;
+    return parts_drop_privileges(d, err) < 0 || origin_receive(&d->origin, err) < 0 ? -1 : 0;
+}
+
+static int inherit_rest(struct daemon *d, GError **err)
+{
+    return origin_receive_rest(&d->origin, d->xen, d->ioreq, err);
 }
 
 /* The program before us has one that goes on. */
@@ -255,6 +259,7 @@ static const struct part {
     {INSTANCE_MACHINE, build_machine, close_machine},
     {INSTANCE_DOMAIN, attach_vnc, close_vnc},
     {INSTANCE_ACCESSES, open_ioreq, NULL},
+    {INSTANCE_DOMAIN, inherit_rest, NULL},
     {INSTANCE_DOMAIN, daemon_pv_build, daemon_pv_close},
 };
 

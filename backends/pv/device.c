@@ -617,8 +617,9 @@ void pv_device_look(struct pv_device *dev)
 
 void pv_idle(struct pv_device *dev)
 {
-    if (dev->link->draining && !dev->link->timer) {
+    if (dev->link->draining) {
         dev->link->draining = false;
+        g_clear_handle_id(&dev->link->timer, g_source_remove); /* of something less urgent */
         dev->link->timer = g_timeout_add(0, look_again, dev);
     }
 }

@@ -32,11 +32,13 @@ struct ioreq_server *ioreq_server_open(const struct xen_handles *xen, struct mac
 void ioreq_server_close(struct ioreq_server *server);
 
 /*
- * Live update: goes on with a server that is enabled and whose event channels are bound to the
- * descriptor that was inherited. ports: local ports, of the buffered ring first, then one per vCPU.
+ * Live update: goes on with a server that is enabled and whose event channels are bound to a
+ * descriptor that is inherited, and that ioreq_server_listen() takes, once. ports: local ports, of
+ * the buffered ring first, then one per vCPU.
  */
 struct ioreq_server *ioreq_server_adopt(const struct xen_handles *xen, struct machine *machine,
                                         const unsigned *ports, size_t count, GError **err);
+void ioreq_server_listen(struct ioreq_server *server, const struct xen_handles *xen);
 unsigned *ioreq_server_ports(const struct ioreq_server *server, size_t *count); /* g_free() */
 /* Closes our side of it: the server and its event channels go on, another program has them. */
 void ioreq_server_leave(struct ioreq_server *server);

@@ -534,10 +534,11 @@ static struct ioreq_server *server_new(const struct xen_handles *xen, struct mac
     return s;
 }
 
-static void server_listen(struct ioreq_server *s)
+void ioreq_server_listen(struct ioreq_server *s, const struct xen_handles *xen)
 {
     int flags;
 
+    s->evtchn = xen_evtchn(xen);
     /*
      * We read only what poll announced; should the kernel have changed its mind meanwhile, that
      * must not block us.
@@ -579,7 +580,7 @@ struct ioreq_server *ioreq_server_open(const struct xen_handles *xen, struct mac
         ioreq_server_close(s);
         return NULL;
     }
-    server_listen(s);
+    ioreq_server_listen(s, xen);
     return s;
 }
 
@@ -617,7 +618,6 @@ struct ioreq_server *ioreq_server_adopt(const struct xen_handles *xen, struct ma
         s->masked[s->masked_count++] = ports[i];
     }
     s->enabled = true;
-    server_listen(s);
     return s;
 }
 

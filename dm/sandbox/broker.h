@@ -64,13 +64,9 @@ int rules_open_write(const struct broker_rules *r, const char *path);
  * nothing was).
  */
 int rules_start_keeper(const struct broker_rules *r, const char *driver, const char *file,
-<<<<<<< HEAD
-                       bool read_only);
+                       int passed, bool read_only);
 /* The socket of the server that was started for a directory, or -errno. */
 int rules_serve_tree(const struct broker_rules *r, const char *path, const char *model);
-=======
-                       int passed, bool read_only);
->>>>>>> 8a8d160 (Disks: a medium that comes is opened in the loop; what the host cannot for a moment is tried again, PV devices included)
 /* `*dir`: the directory to make it in, to be closed; 0 or -errno. */
 int rules_picture_place(const struct broker_rules *r, const char *path, int *dir);
 bool rules_is_socket(const struct broker_rules *r, const char *path);

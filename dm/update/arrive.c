@@ -29,6 +29,7 @@
 struct arrival {
     int line; /* to the program before us */
     bool twin;
+    bool early; /* may be told to build before the other one stands still */
     pid_t child; /* the twin, seen from us */
     struct handover *left;
 };
@@ -77,7 +78,7 @@ static void die_with_parent(void)
 /* The twin's line comes over ours. Forked before anything is opened, it shares nothing with us. */
 static bool fork_twin(struct arrival *a, GError **err)
 {
-    int line = line_receive_fd(a->line, err);
+    int line = line_receive_fd(a->line, &a->early, err);
     pid_t child;
 
     if (line < 0) {
@@ -99,6 +100,7 @@ static bool fork_twin(struct arrival *a, GError **err)
     close(a->line);
     a->line = line;
     a->twin = true;
+    a->early = false;
     return true;
 }
 
@@ -165,9 +167,27 @@ static void adopt_stdio(const struct handover *h)
 const struct handover *update_receive(struct arrival *a, GError **err)
 {
     die_with_parent(); /* a change of user took it away */
-    if (!line_say(a->line, LINE_HELLO)) {
+    if (!line_say(a->line, a->early ? LINE_HELLO_EARLY : LINE_HELLO)) {
         give_up(a);
     }
+    a->left = handover_receive(a->line, err);
+    a->early = a->left && handover_int(a->left, "update", "early", 0);
+    if (a->left && !a->early) {
+        adopt_stdio(a->left);
+    }
+    return a->left;
+}
+
+const struct handover *update_receive_rest(struct arrival *a, GError **err)
+{
+    if (!a->early) {
+        return a->left;
+    }
+    a->early = false;
+    if (!line_say(a->line, LINE_BUILT)) {
+        give_up(a);
+    }
+    handover_free(a->left);
     a->left = handover_receive(a->line, err);
     if (a->left) {
         adopt_stdio(a->left);
@@ -175,13 +195,22 @@ const struct handover *update_receive(struct arrival *a, GError **err)
     return a->left;
 }
 
-void update_take_over(struct arrival *a, const char *ranges, int *keeper,
-                      struct update_result *result)
+/* Xen forwards already what we want: nobody has anything to do before we serve. */
+static bool may_serve(const struct arrival *a, const char *ranges)
+{
+    g_autofree char *forwarded = handover_text(a->left, "update", "ranges");
+
+    return g_strcmp0(forwarded, ranges) == 0;
+}
+
+static void await_word(struct arrival *a, const char *ranges)
 {
     g_autofree char *ready = g_strconcat(LINE_READY, ranges, NULL);
     g_autofree char *word = NULL;
-    int64_t now;
 
+    if (!a->twin && may_serve(a, ranges)) {
+        return;
+    }
     if (!line_say(a->line, ready) || a->twin) {
         _exit(EXIT_SUCCESS);
     }
@@ -189,21 +218,31 @@ void update_take_over(struct arrival *a, const char *ranges, int *keeper,
     if (!word || strcmp(word, LINE_GO) != 0) {
         give_up(a);
     }
+}
+
+int update_take_over(struct arrival *a, const char *ranges)
+{
+    await_word(a, ranges);
     signal(SIGCHLD, SIG_DFL);
     prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
     if (!line_say(a->line, LINE_SERVING)) {
         give_up(a); /* it did not wait for us */
     }
-    close(a->line);
+    return handover_fd(a->left, "update", "keeper");
+}
+
+void update_end(struct arrival *a, struct update_result *result)
+{
+    int64_t now = g_get_monotonic_time();
+
     log_set_level("all", "info");
-    now = g_get_monotonic_time();
-    *keeper = handover_fd(a->left, "update", "keeper");
     *result = (struct update_result){
         .binary = handover_text(a->left, "update", "binary"),
         .check_us = handover_int(a->left, "update", "check-pause-us", 0),
         .pause_us = now - handover_int(a->left, "update", "held-us", now),
         .total_us = now - handover_int(a->left, "update", "begin-us", now),
     };
+    close(a->line);
     handover_free(a->left);
     g_free(a);
 }

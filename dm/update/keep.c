@@ -68,11 +68,10 @@ static void await_children(void)
     }
 }
 
-void update_keep(int keeper, int signal_fd)
+void update_keep(int keeper, int signal_fd, bool ending)
 {
     struct pollfd pfd[] = {{.fd = keeper, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
-    bool ending = false;
-    char word;
+    char word = KEEP_END;
 
     /*
      * Who serves is a grandchild, of the broker, which ends when it hears that we have closed its
@@ -83,6 +82,9 @@ void update_keep(int keeper, int signal_fd)
     close_others(keeper, signal_fd);
     prctl(PR_SET_NAME, "xendm-keeper", 0, 0, 0);
     malloc_trim(0);
+    if (ending) {
+        send(keeper, &word, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
     for (;;) {
         if (poll(pfd, G_N_ELEMENTS(pfd), -1) < 0) {
             continue;

@@ -3,9 +3,14 @@
  * Live update: the side that goes; see update.h.
  *
  * Two steps. The rehearsal: the machine stands still for as long as its state takes to be saved,
- * and goes on while the twin of the new program builds itself one from it. The change: the machine
- * stands still, and until the new program serves or has failed, nothing else happens in this
- * process: no client is read, no console, no event of the guest's. What was handed on stays true.
+ * and goes on while the twin of the new program builds itself one from it, and the new program one
+ * without state. The change: the machine stands still, and until the new program serves or has
+ * failed, nothing else happens in this process: no client is read, no console, no event of the
+ * guest's. What was handed on stays true.
+ *
+ * What the new program has built stands on what was handed on early. Should anything of that be
+ * otherwise by the time of the change (a medium, a connection), it is started once more, and builds
+ * in the change.
  */
 #include <errno.h>
 #include <poll.h>
@@ -47,6 +52,10 @@ struct update {
     int line;      /* to the new program */
     int twin_line; /* to its twin, while that tries */
     bool ours;     /* we started it, and have not heard of its end */
+    bool plain;    /* it builds in the change */
+    bool early;    /* it builds before */
+    bool built;    /* … and has */
+    char *digest;  /* of what it built from */
     bool still;    /* the machine stands still, or is about to */
     bool greeted;  /* it is there and waits for what is left to it */
     bool tried;    /* its twin could */
@@ -80,6 +89,7 @@ static void update_free(struct update *u)
     drop_source(&u->timeout_source);
     drop_fd(&u->line);
     drop_fd(&u->twin_line);
+    g_free(u->digest);
     g_free(u->refusal);
     g_free(u->binary);
     g_free(u);
@@ -199,7 +209,7 @@ static int open_lines(struct update *u, int given, GError **err)
     }
     u->line = given >= 0 ? given : pair[0];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, twin) < 0 ||
-        !line_send_fd(u->line, twin[1])) {
+        !line_send_fd(u->line, twin[1], !u->plain)) {
         g_set_error(err, XENDM_ERROR, errno, "cannot send it a socket: %s", g_strerror(errno));
         rc = -1;
     }
@@ -231,29 +241,49 @@ static int save(struct update *u, GError **err)
     return fd;
 }
 
-/* `keeper`: its end of that pair; -1 for the twin. */
-static int hand_over(struct update *u, int line, bool check, int keeper, GError **err)
-{
-    struct handover *h = handover_new();
-    int stream = save(u, err), rc = -1;
+/* What of it may be otherwise in the end than when it was handed on early. */
+static const char *const not_early[] = {"manifest", "update", "machine", "xen",   "xenstore",
+                                        "monitor",  "client", "fdset",   "pv",    NULL};
 
-    if (stream >= 0) {
-        handover_put_fd(h, "update", "stream", stream);
-        handover_put_fd(h, "update", "keeper", keeper);
-        handover_put_fd(h, "update", "stdin", STDIN_FILENO);
-        handover_put_fd(h, "update", "stdout", STDOUT_FILENO);
-        handover_put_fd(h, "update", "stderr", STDERR_FILENO);
-        handover_put_text(h, "update", "binary", u->binary);
-        handover_put_int(h, "update", "begin-us", u->begin_us);
-        handover_put_int(h, "update", "held-us", u->held_us);
-        handover_put_int(h, "update", "check-pause-us", u->check_us);
-        rc = u->ops->hand_over(u->opaque, check, h, err);
-        if (rc == 0) {
-            rc = handover_send(h, line, err);
-        }
-        close(stream);
+/* `keeper`: its end of that pair; -1 for the twin. NULL with err. */
+static struct handover *put_together(struct update *u, bool check, int keeper, int stream,
+                                     GError **err)
+{
+    g_autofree char *ranges = u->ops->ranges(u->opaque);
+    struct handover *h = handover_new();
+
+    handover_put_fd(h, "update", "stream", stream);
+    handover_put_fd(h, "update", "keeper", keeper);
+    handover_put_fd(h, "update", "stdin", STDIN_FILENO);
+    handover_put_fd(h, "update", "stdout", STDOUT_FILENO);
+    handover_put_fd(h, "update", "stderr", STDERR_FILENO);
+    handover_put_text(h, "update", "binary", u->binary);
+    handover_put_text(h, "update", "ranges", ranges);
+    handover_put_int(h, "update", "begin-us", u->begin_us);
+    handover_put_int(h, "update", "held-us", u->held_us);
+    handover_put_int(h, "update", "check-pause-us", u->check_us);
+    if (u->ops->hand_over(u->opaque, check, h, err) < 0) {
+        g_clear_pointer(&h, handover_free);
+    }
+    return h;
+}
+
+/* To the twin, and to the new one if it builds early. */
+static int hand_over_early(struct update *u, GError **err)
+{
+    int stream = save(u, err), rc = -1;
+    struct handover *h = stream >= 0 ? put_together(u, true, -1, stream, err) : NULL;
+
+    if (h) {
+        rc = handover_send(h, u->twin_line, err);
+    }
+    if (rc == 0 && u->early) {
+        u->digest = handover_digest(h, not_early);
+        handover_put_int(h, "update", "early", 1);
+        rc = handover_send(h, u->line, err);
     }
     handover_free(h);
+    drop_fd(&stream);
     return rc;
 }
 
@@ -293,61 +323,107 @@ static char *await(struct update *u, int ms, bool signals, GError **err)
     return said;
 }
 
-/* Whether it serves, once it was told to go. Whatever it is: it is that for good. */
+/*
+ * What it says, or has said just now: once we have waited in vain it cannot say any more that it
+ * serves, and then does not. So whatever it is, it is that for good.
+ */
+static char *await_for_good(struct update *u, int ms, bool signals, GError **err)
+{
+    char *said = await(u, ms, signals, err);
+
+    if (!said) {
+        shutdown(u->line, SHUT_RDWR);
+        said = line_hear(u->line);
+        if (g_strcmp0(said, LINE_SERVING) != 0) {
+            g_clear_pointer(&said, g_free);
+        }
+    }
+    return said;
+}
+
+/* Whether it serves, once it was told to go. */
 static bool serves(struct update *u, GError **err)
 {
     g_autofree char *said = NULL;
 
     if (line_say(u->line, LINE_GO)) {
-        said = await(u, SERVE_MS, false, err);
+        said = await_for_good(u, SERVE_MS, false, err);
     } else {
         g_set_error(err, XENDM_ERROR, EPIPE, "it crashed");
-    }
-    if (!said) {
-        /* From here on it cannot say so any more, and then does not; or it has said it just now. */
-        shutdown(u->line, SHUT_RDWR);
-        said = line_hear(u->line);
     }
     return g_strcmp0(said, LINE_SERVING) == 0;
 }
 
-/* The other serves. */
-static void leave(struct update *u, int keeper) __attribute__((noreturn));
-static void leave(struct update *u, int keeper)
+/* The other serves. `ending`: it came between us and a signal that we have heard. */
+static void leave(struct update *u, int keeper, bool ending) __attribute__((noreturn));
+static void leave(struct update *u, int keeper, bool ending)
 {
     int signal_fd = u->signal_fd;
 
+    if (u->keeper >= 0 && ending) {
+        sandbox_kill_program();
+    }
     if (u->keeper >= 0) {
         _exit(EXIT_SUCCESS); /* the first process is somebody else already */
     }
     u->ops->let_go(u->opaque);
-    update_keep(keeper, signal_fd);
+    update_keep(keeper, signal_fd, ending);
 }
+
+/* It is in what it has said whether it serves already, wants to be told to, or cannot. */
+static void take_word(struct update *u, int keeper, GError **err)
+{
+    g_autofree char *said = await_for_good(u, BUILD_MS, true, err);
+
+    if (g_strcmp0(said, LINE_SERVING) == 0) {
+        leave(u, keeper, *err && (*err)->code == EINTR);
+    }
+    if (!said) {
+        return;
+    }
+    if (!g_str_has_prefix(said, LINE_READY)) {
+        g_set_error(err, XENDM_ERROR, EPROTO, "it said '%s'", said);
+    } else if (u->ops->forward(u->opaque, said + strlen(LINE_READY), err) == 0) {
+        if (serves(u, err)) {
+            leave(u, keeper, false);
+        }
+        u->ops->forward(u->opaque, NULL, NULL);
+    }
+}
+
+static void begin_anew(struct update *u);
 
 static void change(struct update *u)
 {
-    int keepers[2] = {-1, -1};
+    int keepers[2] = {-1, -1}, stream = -1;
+    struct handover *h = NULL;
     GError *err = NULL;
-    g_autofree char *said = NULL;
+    bool same = true;
 
     u->during_change = true;
     if (u->keeper < 0 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, keepers) < 0) {
         g_set_error(&err, XENDM_ERROR, errno, "no sockets for it: %s", g_strerror(errno));
-    } else if (hand_over(u, u->line, false, u->keeper >= 0 ? u->keeper : keepers[1], &err) == 0 &&
-               (said = await(u, BUILD_MS, true, &err))) {
-        if (!g_str_has_prefix(said, LINE_READY)) {
-            g_set_error(&err, XENDM_ERROR, EPROTO, "it said '%s'", said);
-        } else if (u->ops->forward(u->opaque, said + strlen(LINE_READY), &err) == 0) {
-            log_info(LOG_DM, "live update: %s takes over", u->binary);
-            if (serves(u, &err)) {
-                leave(u, keepers[0]);
-            }
-            u->ops->forward(u->opaque, NULL, NULL);
-        }
+    } else if ((stream = save(u, &err)) >= 0) {
+        h = put_together(u, false, u->keeper >= 0 ? u->keeper : keepers[1], stream, &err);
     }
+    if (h && u->early) {
+        g_autofree char *digest = handover_digest(h, not_early);
+
+        same = strcmp(digest, u->digest) == 0;
+    }
+    if (h && same && handover_send(h, u->line, &err) == 0) {
+        log_info(LOG_DM, "live update: %s takes over", u->binary);
+        take_word(u, keepers[0], &err);
+    }
+    handover_free(h);
+    drop_fd(&stream);
     drop_fd(&keepers[0]);
     drop_fd(&keepers[1]);
-    fail_with(u, err ? err : g_error_new(XENDM_ERROR, EPROTO, "it did not take over"));
+    if (same) {
+        fail_with(u, err ? err : g_error_new(XENDM_ERROR, EPROTO, "it did not take over"));
+    } else {
+        begin_anew(u);
+    }
 }
 
 /* ---- the rehearsal ---- */
@@ -371,20 +447,29 @@ static void still_for_change(void *opaque)
 
 static void go_if_ready(struct update *u)
 {
-    if (u->greeted && u->tried) {
+    if (u->tried && (u->built || !u->early)) {
         drop_source(&u->line_source);
         stand_still(u, still_for_change);
     }
 }
 
+static void still_for_rehearsal(void *opaque);
+
 static gboolean line_ready(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct update *u = opaque;
     g_autofree char *said = line_hear(fd);
+    bool early = g_strcmp0(said, LINE_HELLO_EARLY) == 0;
 
     turn_of("update");
-    if (g_strcmp0(said, LINE_HELLO) == 0 && !u->greeted) {
+    if (!u->greeted && (early || g_strcmp0(said, LINE_HELLO) == 0)) {
         u->greeted = true;
+        u->early = early && !u->plain;
+        stand_still(u, still_for_rehearsal);
+        return G_SOURCE_CONTINUE;
+    }
+    if (u->early && !u->built && g_strcmp0(said, LINE_BUILT) == 0) {
+        u->built = true;
         go_if_ready(u);
         return u->line_source != 0;
     }
@@ -431,7 +516,7 @@ static void still_for_rehearsal(void *opaque)
     GError *err = NULL;
 
     drop_source(&u->timeout_source);
-    if (hand_over(u, u->twin_line, true, -1, &err) < 0) {
+    if (hand_over_early(u, &err) < 0) {
         if (g_error_matches(err, XENDM_ERROR, EPIPE)) {
             g_error_free(err);
             fail_early(u);
@@ -441,10 +526,45 @@ static void still_for_rehearsal(void *opaque)
         return;
     }
     go_on(u);
-    u->check_us = g_get_monotonic_time() - u->held_us;
-    u->line_source = g_unix_fd_add(u->line, G_IO_IN | G_IO_HUP | G_IO_ERR, line_ready, u);
+    u->check_us += g_get_monotonic_time() - u->held_us;
     u->twin_source = g_unix_fd_add(u->twin_line, G_IO_IN | G_IO_HUP | G_IO_ERR, twin_ready, u);
     u->timeout_source = g_timeout_add_seconds(TRY_SECONDS, took_too_long, u);
+}
+
+/* ---- once more ---- */
+
+static gboolean start_again(gpointer opaque)
+{
+    struct update *u = opaque;
+    int status = 0, ended = sandbox_program_ended(&status);
+    GError *err = NULL;
+
+    turn_of("update");
+    if (ended == 0 && u->looks++ < REAP_GIVE_UP_LOOKS) {
+        return G_SOURCE_CONTINUE;
+    }
+    u->timeout_source = 0;
+    u->looks = 0;
+    u->ours = false;
+    if (open_lines(u, -1, &err) < 0) {
+        fail_with(u, err);
+    } else {
+        update_begin(u);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+/* Something is not what it was when it was handed on early. The guest is served meanwhile. */
+static void begin_anew(struct update *u)
+{
+    log_info(LOG_DM, "live update: what %s has built from has changed: once more", u->binary);
+    u->plain = true;
+    u->early = u->built = u->greeted = u->tried = u->during_change = false;
+    g_clear_pointer(&u->digest, g_free);
+    drop_fd(&u->line);
+    go_on(u);
+    sandbox_kill_program();
+    u->timeout_source = g_timeout_add(REAP_MS, start_again, u);
 }
 
 struct update *update_new(const struct update_ops *ops, void *opaque,
@@ -457,6 +577,7 @@ struct update *update_new(const struct update_ops *ops, void *opaque,
     u->binary = g_strdup(r->binary);
     u->signal_fd = r->signal_fd;
     u->keeper = r->keeper;
+    u->plain = r->socket >= 0; /* somebody else started it: it cannot be started again */
     u->line = u->twin_line = -1;
     u->begin_us = g_get_monotonic_time();
     if (open_lines(u, r->socket, err) < 0) {
@@ -469,5 +590,6 @@ struct update *update_new(const struct update_ops *ops, void *opaque,
 
 void update_begin(struct update *u)
 {
-    stand_still(u, still_for_rehearsal);
+    u->line_source = g_unix_fd_add(u->line, G_IO_IN | G_IO_HUP | G_IO_ERR, line_ready, u);
+    u->timeout_source = g_timeout_add_seconds(TRY_SECONDS, took_too_long, u);
 }

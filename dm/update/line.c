@@ -34,17 +34,25 @@ char *line_hear(int line)
     return g_strdup(text);
 }
 
-bool line_send_fd(int line, int fd)
+/* Up to format 3's beginnings four bytes of it were read. */
+#define WORD "line"
+#define WORD_EARLY "line early"
+
+bool line_send_fd(int line, int fd, bool early)
 {
-    return one_fd_send(line, "line", 4, fd, MSG_DONTWAIT) == 4;
+    const char *word = early ? WORD_EARLY : WORD;
+
+    return one_fd_send(line, word, strlen(word), fd, MSG_DONTWAIT) == (ssize_t)strlen(word);
 }
 
-int line_receive_fd(int line, GError **err)
+int line_receive_fd(int line, bool *early, GError **err)
 {
-    char text[4];
+    char text[sizeof(WORD_EARLY)];
     int fd;
+    ssize_t n = one_fd_receive(line, text, sizeof(text), &fd, 0);
 
-    if (one_fd_receive(line, text, sizeof(text), &fd, 0) > 0 && fd >= 0) {
+    if (n > 0 && fd >= 0) {
+        *early = n == sizeof(WORD_EARLY) - 1 && memcmp(text, WORD_EARLY, (size_t)n) == 0;
         return fd;
     }
     g_set_error(err, XENDM_ERROR, EPROTO, "--update-from: whoever is there does not update");

@@ -337,6 +337,49 @@ void handover_put_text(struct handover *h, const char *group, const char *key, c
     }
 }
 
+static bool begins_with_any(const char *text, const char *const *prefixes)
+{
+    for (; *prefixes; prefixes++) {
+        if (g_str_has_prefix(text, *prefixes)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void digest_fd(GString *text, const struct handover *h, int place)
+{
+    struct stat st;
+
+    if (place >= 0 && (unsigned)place < h->nfds && fstat(h->fds[place], &st) == 0) {
+        g_string_append_printf(text, "%d %" G_GUINT64_FORMAT ":%" G_GUINT64_FORMAT "\n",
+                               h->fds[place], (guint64)st.st_dev, (guint64)st.st_ino);
+    }
+}
+
+char *handover_digest(const struct handover *h, const char *const *but)
+{
+    g_auto(GStrv) groups = g_key_file_get_groups(h->file, NULL);
+    GString *text = g_string_new(NULL);
+
+    for (char **g = groups; *g; g++) {
+        g_auto(GStrv) keys =
+            begins_with_any(*g, but) ? NULL : g_key_file_get_keys(h->file, *g, NULL, NULL);
+
+        for (char **k = keys; k && *k; k++) {
+            g_autofree char *value = g_key_file_get_value(h->file, *g, *k, NULL);
+
+            g_string_append_printf(text, "[%s] %s=", *g, *k);
+            if (g_str_has_prefix(*k, FD_PREFIX)) {
+                digest_fd(text, h, g_key_file_get_integer(h->file, *g, *k, NULL));
+            } else {
+                g_string_append_printf(text, "%s\n", value);
+            }
+        }
+    }
+    return g_string_free(text, FALSE);
+}
+
 bool handover_has(const struct handover *h, const char *group)
 {
     return g_key_file_has_group(h->file, group);

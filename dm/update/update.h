@@ -4,10 +4,9 @@
  * story and the manifest.
  *
  * In short: the new program is started beside us. A twin of it builds itself a machine from a copy
- * of our state and says whether it could; then our machine stands still, the new program gets its
- * state and everything that is open, builds, and says "ready". Only when it has been told to go and
- * has answered "serving" do we let go. Until then we are all there, and go on whatever becomes of
- * it. Afterwards the first process of all stays as the keeper of the process id that the toolstack
+ * of our state and says whether it could, and it itself one without state; then our machine stands
+ * still, and the new program gets the state and everything that is open. Only when it has said
+ * "serving" do we let go. Until then we are all there, and go on whatever becomes of it. Afterwards the first process of all stays as the keeper of the process id that the toolstack
  * knows: it passes signals on, and ends with the one that serves.
  *
  * This room knows processes, sockets and the order of things. What is handed on, it does not know.
@@ -33,8 +32,10 @@ struct update_ops {
     void (*go_on)(void *opaque);
     /* While it stands still. The state, written to `fd`. */
     int (*save)(void *opaque, int fd, GError **err);
-    /* All but "update". `check`: for the twin, which shares nothing that has one owner. */
+    /* All but "update". `check`: for the twin, and early: without what has one owner. */
     int (*hand_over)(void *opaque, bool check, struct handover *h, GError **err);
+    /* What Xen forwards to us, as text. g_free(). */
+    char *(*ranges)(void *opaque);
     /* Xen forwards what the successor wants, or (NULL) what we do. */
     int (*forward)(void *opaque, const char *ranges, GError **err);
     /* Looks for signals; true: the process is to end. */
@@ -74,8 +75,14 @@ struct arrival *update_arrive(int argc, char **argv, GError **err);
 void update_refuse(struct arrival *a, const char *why) __attribute__((noreturn));
 bool update_is_twin(const struct arrival *a);
 
-/* All is open that needs a name, and privileges are dropped: waits for what is left to us. */
+/*
+ * All is open that needs a name, and privileges are dropped: waits for what is left to us. It may
+ * be early: without what has one owner, and with the rest as it was at that time, which is good to
+ * build from. When that is done update_receive_rest() waits for the whole, where all that was good to build
+ * from is the same; what was received before is gone. If it was whole, it is the result.
+ */
 const struct handover *update_receive(struct arrival *a, GError **err);
+const struct handover *update_receive_rest(struct arrival *a, GError **err);
 
 struct update_result {
     char *binary;
@@ -83,17 +90,21 @@ struct update_result {
 };
 
 /*
- * All is built; the twin ends here. Waits for the word, says that it serves, and returns: now it
- * does. `ranges`: what it wants forwarded, as text. `keeper`: a descriptor for update_watch().
- * Frees the arrival and what was received.
+ * All is built and loaded; the twin ends here. Waits for the word if there is one to wait for, says
+ * that it serves, and returns: now it does. `ranges`: what it wants forwarded, as text. A descriptor
+ * for update_watch().
  */
-void update_take_over(struct arrival *a, const char *ranges, int *keeper,
-                      struct update_result *result);
+int update_take_over(struct arrival *a, const char *ranges);
+/* The guest goes on. Frees the arrival and what was received. */
+void update_end(struct arrival *a, struct update_result *result);
 
 /* ---- the process that the toolstack knows ---- */
 
-/* Stays: passes signals on to who serves, ends with it. Closes everything else. */
-void update_keep(int keeper, int signal_fd) __attribute__((noreturn));
+/*
+ * Stays: passes signals on to who serves, ends with it. Closes everything else. `ending`: one that
+ * ends was heard already.
+ */
+void update_keep(int keeper, int signal_fd, bool ending) __attribute__((noreturn));
 
 /* For who serves: `end` when the keeper is gone or was told to end, `dump` for SIGUSR1. */
 void update_watch(int keeper, void (*end)(void *opaque, const char *why),

@@ -34,6 +34,12 @@ void handover_put_bytes(struct handover *h, const char *group, const char *key, 
                         size_t len);
 void handover_put_text(struct handover *h, const char *group, const char *key, const char *text);
 
+/*
+ * What of a manifest that is put together says the same as another one: all groups but those whose
+ * name begins so (NULL-terminated); of descriptors, what they are open on. g_free().
+ */
+char *handover_digest(const struct handover *h, const char *const *but);
+
 bool handover_has(const struct handover *h, const char *group);
 /* -1 when it is not there; else the caller's from now on, close-on-exec. */
 int handover_fd(const struct handover *h, const char *group, const char *key);

@@ -155,11 +155,14 @@ static void assert_outside(struct p9_test *t)
     }
 }
 
+uint64_t fuzz_steps;
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input in = {data, size};
     struct p9_test t;
 
+    fuzz_steps++;
     if (!model) {
         fuzz_choose_by_name();
     }

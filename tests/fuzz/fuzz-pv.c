@@ -2,7 +2,12 @@
 /*
  * PV front ends that do anything: states, keys and shared pages in any order and with any values, a
  * toolstack that takes devices away and gives them back, stops, and somebody at the other end. A
- * target for each kind. fake-pv.c dies when something stays bound or mapped.
+ * target for each kind. fake-pv.c dies when something stays bound or mapped, fake-block.c when a
+ * request is no whole number of sectors or its pieces are not its length.
+ *
+ * The disk's front end lies about its indices, its references, sizes and indirect descriptors, and
+ * changes them while they are looked at: whenever Xen copies, its other CPU has written to the ring
+ * and to the descriptors. The disk ends requests in any order, or with errors.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -20,6 +25,7 @@
 #include <xendm/input.h>
 #include <xendm/log.h>
 
+#include "../unit/fake-block.h"
 #include "../unit/fake-p9.h"
 #include "../unit/fake-pv.h"
 #include "fuzz.h"
@@ -29,19 +35,21 @@
 #define STEPS_MAX 400u
 
 const unsigned fuzz_short_run = 400;
-const char *const fuzz_targets[] = {"console", "vfb", "vkbd", "9pfs", "qnic", NULL};
+const char *const fuzz_targets[] = {"console", "vfb", "vkbd", "9pfs", "qnic", "qdisk", NULL};
 static const char *kind;
+static bool is_disk;
 
 void fuzz_choose(unsigned target)
 {
     kind = fuzz_targets[target];
+    is_disk = strcmp(kind, "qdisk") == 0;
     log_set_level("all", "error");
 }
 
 const struct backend_class *const *backend_classes(void)
 {
-    static const struct backend_class *const classes[] = {&chardev_socket_class,
-                                                          &backend_net_socket, NULL};
+    static const struct backend_class *const classes[] = {
+        &chardev_socket_class, &backend_net_socket, &fake_block_own_class, NULL};
 
     return classes;
 }
@@ -53,9 +61,11 @@ struct world {
     struct pv_bus *bus;
     char *back, *front;
     struct display_watch *watch;
-    char *dir, *path;
-    int client, cable;
+    int client, cable; /* -1: none */
     bool paused;
+    struct block *drive; /* of the disk; own: not this one */
+    bool narrow;         /* its ring is a 32-bit guest's */
+    uint32_t prod;
 };
 
 static void set(struct world *w, bool front, const char *key, const char *value)
@@ -74,6 +84,11 @@ static void set_number(struct world *w, bool front, const char *key, uint64_t va
 
 static void toolstack_adds(struct world *w)
 {
+    if (is_disk) {
+        set(w, false, "device-type", "disk");
+        set(w, false, "mode", "w");
+        set(w, false, "params", w->drive ? "aio:fake.img" : "aio:own.img");
+    }
     set(w, true, "type", "ioemu");
     set(w, true, "output", "chardev:c");
     set(w, true, "state", "1");
@@ -146,6 +161,11 @@ static void front_prepares(struct world *w)
     if (strcmp(kind, "qnic") == 0) {
         frames_prepare(w);
     }
+    if (is_disk) {
+        fake_grant(PAGE + PAGES - 1, true);
+        set(w, true, "protocol", w->narrow ? "x86_32-abi" : "x86_64-abi");
+        w->prod = 0;
+    }
 }
 
 static void nothing_resized(void *opaque, unsigned width, unsigned height)
@@ -159,17 +179,32 @@ static void nothing_damaged(void *opaque, unsigned x, unsigned y, unsigned width
 static const struct display_viewer viewer = {.resized = nothing_resized,
                                              .damaged = nothing_damaged};
 
+static char *socket_dir, *socket_path;
+
+static void end_socket(void)
+{
+    g_rmdir(socket_dir);
+    g_free(socket_dir);
+    g_free(socket_path);
+}
+
 static void add_channel(struct world *w)
 {
-    struct object_desc *o = object_desc_make(OBJECT_BACKEND, BACKEND_CHAR, "socket", "c", "path",
-                                             w->path, "server", "on", "wait", "off", NULL);
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    struct object_desc *o;
 
+    if (!socket_dir) {
+        socket_dir = g_dir_make_tmp("xendm-fuzz-XXXXXX", NULL);
+        socket_path = g_build_filename(socket_dir, "s", NULL);
+        atexit(end_socket);
+    }
+    o = object_desc_make(OBJECT_BACKEND, BACKEND_CHAR, "socket", "c", "path", socket_path, "server",
+                         "on", "wait", "off", NULL);
     if (!backend_add(w->host.backends, o, NULL, NULL)) {
         g_error("no channel");
     }
     object_desc_free(o);
-    g_strlcpy(addr.sun_path, w->path, sizeof(addr.sun_path));
+    g_strlcpy(addr.sun_path, socket_path, sizeof(addr.sun_path));
     w->client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (connect(w->client, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
         g_error("connect");
@@ -195,15 +230,47 @@ static void add_net(struct world *w)
     object_desc_free(o);
 }
 
-static void world_open(struct world *w)
+/* The ring's other end, and what it is to find there. */
+static struct world *racing;
+
+static void other_cpu(void)
+{
+    unsigned at = racing->prod * 37u % 4096;
+    uint8_t *ring = fake_grant_page(PAGE), *descriptors = fake_grant_page(PAGE + 1);
+
+    ring[at] ^= (uint8_t)(racing->prod + at);
+    descriptors[at] ^= 0x81;
+}
+
+static void open_disk(struct world *w, struct fuzz_input *in)
+{
+    unsigned how = fuzz_u8(in);
+
+    w->narrow = how & 1;
+    if (how & 6) { /* else its own */
+        w->drive = fake_block_new("ide-832", FAKE_BLOCK_SECTORS * 512);
+        w->drive->limits = fake_block_limits;
+        w->drive->hold = how & 8;
+        backend_set_put(w->host.backends, block_backend(w->drive));
+    }
+    racing = w;
+    fake_grant_copying = how & 16 ? other_cpu : NULL;
+}
+
+static void world_open(struct world *w, struct fuzz_input *in)
 {
     fake_pv_host_open(&w->host);
     w->back = g_strdup_printf("/local/domain/0/backend/%s/7/1", kind);
-    w->front = g_strdup_printf("/local/domain/7/device/%s/1", kind);
-    w->dir = g_dir_make_tmp("xendm-fuzz-XXXXXX", NULL);
-    w->path = g_build_filename(w->dir, "s", NULL);
-    add_channel(w);
-    add_net(w);
+    w->front = g_strdup_printf("/local/domain/7/device/%s/1", is_disk ? "vbd" : kind);
+    if (strcmp(kind, "console") == 0) {
+        add_channel(w);
+    }
+    if (strcmp(kind, "qnic") == 0) {
+        add_net(w);
+    }
+    if (is_disk) {
+        open_disk(w, in);
+    }
     w->watch = display_watch(w->host.display, &viewer, w);
     w->bus = pv_bus_new(&w->host, pv_classes());
     toolstack_adds(w);
@@ -219,12 +286,19 @@ static void world_close(struct world *w)
     }
     display_unwatch(w->watch);
     fake_xenstore_remove(w->host.xs, w->back);
+    if (w->drive) {
+        fake_pv_settle();
+        w->drive->hold = false;
+        fake_block_complete_all(w->drive);
+    }
+    fake_grant_copying = NULL;
     fake_pv_host_close(&w->host, w->bus);
-    close(w->client);
-    close(w->cable);
-    g_rmdir(w->dir);
-    g_free(w->dir);
-    g_free(w->path);
+    if (w->client >= 0) {
+        close(w->client);
+    }
+    if (w->cable >= 0) {
+        close(w->cable);
+    }
     g_free(w->back);
     g_free(w->front);
 }
@@ -350,8 +424,8 @@ static void other_end_of_cable(struct world *w, unsigned how)
 {
     uint8_t frame[4 + 4200] = {0, 0, (uint8_t)(how >> 4), (uint8_t)(how << 4)};
 
-    if (send(w->cable, frame, 4 + (how << 4), MSG_NOSIGNAL) < 0 ||
-        recv(w->cable, frame, sizeof(frame), 0) < 0) {
+    if (w->cable >= 0 && (send(w->cable, frame, 4 + (how << 4), MSG_NOSIGNAL) < 0 ||
+        recv(w->cable, frame, sizeof(frame), 0) < 0)) {
         errno = 0;
     }
 }
@@ -372,8 +446,8 @@ static void other_end(struct world *w, struct fuzz_input *in)
     }
     other_end_of_cable(w, how);
     memset(bytes, (int)how, sizeof(bytes));
-    if (send(w->client, bytes, how, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ||
-        recv(w->client, bytes, sizeof(bytes), MSG_DONTWAIT) < 0) {
+    if (w->client >= 0 && (send(w->client, bytes, how, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ||
+                           recv(w->client, bytes, sizeof(bytes), MSG_DONTWAIT) < 0)) {
         errno = 0;
     }
 }
@@ -386,6 +460,139 @@ static void stop_or_go(struct world *w)
     } else {
         pv_bus_resume(w->bus);
     }
+}
+
+/* ---- the disk ---- */
+
+static uint32_t some_ref(struct fuzz_input *in)
+{
+    unsigned how = fuzz_u8(in);
+
+    return how < 240 ? PAGE + how % (PAGES + 2) : (uint32_t)fuzz_uint(in, 4);
+}
+
+static void put_segments(uint8_t *at, unsigned count, struct fuzz_input *in)
+{
+    for (unsigned i = 0; i < count; i++, at += 8) {
+        uint32_t ref = some_ref(in);
+        unsigned how = fuzz_u8(in);
+
+        memcpy(at, &ref, sizeof(ref));
+        at[4] = how & 0xc0 ? 0 : how & 7;
+        at[5] = how & 0x80 ? 7 : how >> 3 & 15;
+    }
+}
+
+/* One request, more or less as it should be. */
+static void put_request(struct world *w, struct fuzz_input *in)
+{
+    static const uint8_t ops[] = {0, 1, 0, 1, 2, 3, 5, 6, 6, 6, 6, 255};
+    unsigned size = w->narrow ? 108 : 112, id_at = w->narrow ? 4 : 8, how = fuzz_u8(in);
+    uint8_t *e = (uint8_t *)fake_grant_page(PAGE) + 64 + w->prod++ % 32 * size;
+    uint64_t sector = how & 0xe0 ? fuzz_u8(in) * 8u : fuzz_uint(in, 8), id = fuzz_u8(in);
+    unsigned count = fuzz_u8(in);
+    uint32_t ref;
+
+    memset(e, 0, size);
+    e[0] = ops[how % G_N_ELEMENTS(ops)];
+    memcpy(e + id_at, &id, sizeof(id));
+    memcpy(e + id_at + 8, &sector, sizeof(sector));
+    switch (e[0]) {
+    case 6: /* indirect; up to 512 segments are spoken of */
+        e[1] = count & 1;
+        e[2] = (uint8_t)(count >> 3);
+        e[3] = (count & 7) == 7;
+        ref = some_ref(in);
+        memcpy(e + id_at + 20, &ref, sizeof(ref));
+        put_segments(fake_grant_page(PAGE + 1), MIN(count >> 3, 12u), in);
+        break;
+    case 5: /* discard */
+        e[1] = (count & 15) == 1;
+        memcpy(e + id_at + 16, &(uint64_t){count & 0x80 ? fuzz_uint(in, 8) : count}, 8);
+        break;
+    default:
+        e[1] = count < 248 ? (uint8_t)(count % 12) : (uint8_t)count;
+        put_segments(e + id_at + 16, MIN(e[1], 11u), in);
+    }
+    ((uint32_t *)fake_grant_page(PAGE))[0] = w->prod;
+    if (how & 3) {
+        fake_evtchn_ring(5);
+    }
+}
+
+/* What the disk does: ends something, fails from now on, changes. */
+static void disk(struct world *w, struct fuzz_input *in)
+{
+    static const int errors[] = {0, 0, -EIO, -ENOSPC, -EAGAIN};
+    unsigned how = fuzz_u8(in), op = how >> 4 & 3;
+    struct block *b = w->drive;
+
+    if (!b) {
+        return;
+    }
+    switch (how % 8) {
+    case 0:
+        b->fail[op] = errors[fuzz_u8(in) % G_N_ELEMENTS(errors)];
+        b->bad_sector = fuzz_u8(in) * 8u;
+        break;
+    case 1:
+        block_eject(b);
+        break;
+    case 2:
+        block_insert(b, NULL, NULL, NULL);
+        break;
+    case 3:
+        b->read_only = how & 0x80;
+        break;
+    default:
+        fake_block_complete(b, op);
+    }
+}
+
+static void step_disk(struct world *w, struct fuzz_input *in)
+{
+    unsigned what = fuzz_u8(in);
+
+    fuzz_steps++;
+    switch (what % 32) {
+    case 0 ... 14:
+        put_request(w, in);
+        break;
+    case 15 ... 18:
+        disk(w, in);
+        break;
+    case 19:
+        write_index(in);
+        break;
+    case 20:
+        write_page(in);
+        break;
+    case 21:
+    case 22:
+        fake_evtchn_ring(5);
+        break;
+    case 23:
+        stop_or_go(w);
+        break;
+    case 24:
+        toolstack(w, in);
+        break;
+    case 25:
+        write_key(w, in);
+        break;
+    case 26:
+        fake_grant_end(some_ref(in) % (PAGES + 1));
+        break;
+    case 27:
+        fake_evtchn_fail = what & 32 ? -EINVAL : -ENOMEM;
+        break;
+    case 28:
+        front_prepares(w);
+        break;
+    default:
+        set_number(w, true, "state", what & 0xe0 ? 3 : fuzz_u8(in) % 8);
+    }
+    fake_pv_settle();
 }
 
 static void step(struct world *w, struct fuzz_input *in)
@@ -437,14 +644,18 @@ uint64_t fuzz_steps;
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input in = {data, size};
-    struct world w = {.client = -1};
+    struct world w = {.client = -1, .cable = -1};
 
     if (!kind) {
         fuzz_choose_by_name();
     }
-    world_open(&w);
+    world_open(&w, &in);
+    if (is_disk) {
+        set_number(&w, true, "state", 3);
+        fake_pv_settle();
+    }
     for (unsigned i = 0; in.left > 0 && i < STEPS_MAX; i++) {
-        step(&w, &in);
+        (is_disk ? step_disk : step)(&w, &in);
     }
     world_close(&w);
     return 0;
@@ -452,7 +663,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 void fuzz_generate(GRand *rand, GByteArray *out)
 {
-    unsigned len = (unsigned)g_rand_int_range(rand, 20, 400);
+    unsigned len = (unsigned)g_rand_int_range(rand, 20, is_disk ? 250 : 400);
 
     g_byte_array_set_size(out, len);
     for (unsigned i = 0; i < len; i++) {

@@ -296,3 +296,49 @@ void block_unlisten(struct block *b, const struct block_listener *listener, void
     g_assert_true(b->listener == listener && b->listener_opaque == opaque);
     b->listener = NULL;
 }
+
+/* ---- drives that belong to a device alone ---- */
+
+struct own {
+    struct block b;
+    char *file;
+    bool read_only;
+};
+unsigned fake_block_own_open;
+const struct block_limits fake_block_limits = {
+    .logical = 512, .physical = 4096, .can_discard = true};
+
+static int open_own(struct backend *backend, const struct handover *from, GError **err)
+{
+    struct own *o = (struct own *)backend;
+
+    o->b.size = FAKE_BLOCK_SECTORS * 512;
+    o->b.limits = fake_block_limits;
+    o->b.present = o->file != NULL;
+    o->b.read_only = o->read_only;
+    o->b.data = g_malloc0(o->b.size + 1);
+    o->b.bad_sector = UINT64_MAX;
+    o->b.log = g_string_new(NULL);
+    g_queue_init(&o->b.pending);
+    fake_block_own_open++;
+    return 0;
+}
+
+static void close_own(struct backend *backend)
+{
+    fake_block_close(backend);
+    fake_block_own_open--;
+}
+
+static const struct property own_properties[] = {
+    {.name = "file", .type = PROP_STRING, .offset = offsetof(struct own, file)},
+    {.name = "read-only", .type = PROP_BOOL, .offset = offsetof(struct own, read_only)},
+    {.name = NULL},
+};
+
+const struct backend_class fake_block_own_class = {.kind = BACKEND_BLOCK,
+                                                   .driver = "raw",
+                                                   .size = sizeof(struct own),
+                                                   .properties = own_properties,
+                                                   .open = open_own,
+                                                   .close = close_own};

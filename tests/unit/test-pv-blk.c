@@ -26,58 +26,9 @@
 #define DATA 1u /* references of data pages */
 #define SECTORS 4096u
 
-static const struct block_limits limits = {.logical = 512, .physical = 4096, .can_discard = true};
-
-/* ---- drives that belong to the device alone ---- */
-
-struct own {
-    struct block b;
-    char *file;
-    bool read_only;
-};
-static unsigned own_open;
-
-static int open_own(struct backend *backend, const struct handover *from, GError **err)
-{
-    struct own *o = (struct own *)backend;
-
-    o->b.size = SECTORS * 512;
-    o->b.limits = limits;
-    o->b.present = o->file != NULL;
-    o->b.read_only = o->read_only;
-    o->b.data = g_malloc0(o->b.size + 1);
-    o->b.bad_sector = UINT64_MAX;
-    o->b.log = g_string_new(NULL);
-    g_queue_init(&o->b.pending);
-    own_open++;
-    return 0;
-}
-
-static void close_own(struct backend *backend)
-{
-    struct own *o = (struct own *)backend;
-
-    g_string_free(o->b.log, TRUE);
-    g_free(o->b.data);
-    own_open--;
-}
-
-static const struct property own_properties[] = {
-    {.name = "file", .type = PROP_STRING, .offset = offsetof(struct own, file)},
-    {.name = "read-only", .type = PROP_BOOL, .offset = offsetof(struct own, read_only)},
-    {.name = NULL},
-};
-
-static const struct backend_class own_class = {.kind = BACKEND_BLOCK,
-                                               .driver = "raw",
-                                               .size = sizeof(struct own),
-                                               .properties = own_properties,
-                                               .open = open_own,
-                                               .close = close_own};
-
 const struct backend_class *const *backend_classes(void)
 {
-    static const struct backend_class *const classes[] = {&own_class, NULL};
+    static const struct backend_class *const classes[] = {&fake_block_own_class, NULL};
 
     return classes;
 }
@@ -133,7 +84,7 @@ static struct world *world_empty(void)
 
     fake_pv_host_open(&w->host);
     w->drive = fake_block_new("ide-5632", SECTORS * 512);
-    w->drive->limits = limits;
+    w->drive->limits = fake_block_limits;
     backend_set_put(w->host.backends, block_backend(w->drive));
     bus_new(w);
     g_assert_cmpint(pv_bus_start(w->bus, NULL), ==, 0);
@@ -145,7 +96,7 @@ static void world_free(struct world *w)
 {
     fake_xenstore_remove(w->host.xs, BACK);
     fake_pv_host_close(&w->host, w->bus);
-    g_assert_cmpuint(own_open, ==, 0);
+    g_assert_cmpuint(fake_block_own_open, ==, 0);
     fake_grant_copying = NULL;
     g_free(w);
 }
@@ -359,7 +310,7 @@ static void test_keys(void)
     expect(w, BACK "/feature-discard", "1");
     expect(w, BACK "/max-ring-page-order", "4");
     expect(w, BACK "/feature-max-indirect-segments", "256");
-    g_assert_cmpuint(own_open, ==, 0); /* it is the emulated drive's image */
+    g_assert_cmpuint(fake_block_own_open, ==, 0); /* it is the emulated drive's image */
     world_free(w);
 }
 
@@ -723,7 +674,7 @@ static void test_cd(void)
     expect(w, BACK "/state", "2");
     expect(w, BACK "/sectors", "0");
     expect(w, BACK "/info", "7");
-    g_assert_cmpuint(own_open, ==, 0);
+    g_assert_cmpuint(fake_block_own_open, ==, 0);
     front_prepares(w, false, 0);
     front_state(w, 3);
     expect(w, BACK "/state", "4");
@@ -745,11 +696,11 @@ static void test_own(void)
 
     toolstack_adds(w, "disk", "w", "aio:/other.img");
     expect(w, BACK "/state", "2");
-    g_assert_cmpuint(own_open, ==, 1);
+    g_assert_cmpuint(fake_block_own_open, ==, 1);
     g_assert_nonnull(backend_find(w->host.backends, BACKEND_BLOCK, "qdisk-5632"));
     fake_xenstore_remove(w->host.xs, BACK);
     fake_pv_settle();
-    g_assert_cmpuint(own_open, ==, 0);
+    g_assert_cmpuint(fake_block_own_open, ==, 0);
     toolstack_adds(w, "disk", "w", "qcow2:/other.img");
     expect(w, BACK "/state", "6");
     set(w, BACK "/params", "aio:/other.img");
@@ -800,7 +751,7 @@ static void test_live_update(gconstpointer own)
     expect(w, BACK "/state", "4");
     expect_answer(w, 3, BLKIF_OP_READ, own ? BLKIF_RSP_ERROR : BLKIF_RSP_OKAY); /* own: no medium */
     expect_silence(w);
-    g_assert_cmpuint(own_open, ==, own != NULL);
+    g_assert_cmpuint(fake_block_own_open, ==, own != NULL);
     handover_free(h);
     world_free(w);
 }
