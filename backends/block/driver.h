@@ -61,7 +61,7 @@ bool block_nbd_poll(void);
 /* The end of a request, from the main loop or block_poll(). */
 void block_request_done(struct block_medium *m, struct block_request *req, int error);
 void block_count_retry(struct block_medium *m);
-/* Of a medium that is not in its drive yet; NULL or why not, which is taken over. It may be gone. */
+/* Of a medium that is on its way; NULL or why not, which is taken over. Then it may be gone. */
 void block_medium_locked(struct block_medium *m, GError *err);
 
 /* lock.c: QEMU's locks of image files. */

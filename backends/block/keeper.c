@@ -44,7 +44,7 @@
 #define END_SECONDS 5 /* from SIGTERM to SIGKILL */
 #define CONNECT_SECONDS 5
 #define REPLY_TRIES 100 /* 10 ms apart */
-#define LISTEN_FD 3 /* SD_LISTEN_FDS_START */
+#define LISTEN_FD 3     /* SD_LISTEN_FDS_START */
 
 static const char *format, *file; /* of an image */
 static bool writable, remote;

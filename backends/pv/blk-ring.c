@@ -580,8 +580,9 @@ static bool take_indirect(struct blk *b, const uint8_t *e)
     memcpy(&descriptors.ref, e + p->indirect_refs, sizeof(descriptors.ref));
     descriptors.len = (uint16_t)(r->nparts * SEGMENT_BYTES);
     rc = grants_copy(pv_host(&b->dev)->grants, &descriptors, 1, false);
-    return begun(
-        r, rc < 0 ? rc : begin_transfer(r, u64_at(e, p->sector), segments, op == BLKIF_OP_WRITE));
+    return begun(r, rc < 0
+                        ? rc
+                        : begin_transfer(r, u64_at(e, p->sector), segments, op == BLKIF_OP_WRITE));
 }
 
 static bool take_plain(struct blk *b, const uint8_t *e)

@@ -33,11 +33,11 @@ struct blk {
 
     struct block *drive; /* NULL: not open */
     struct block_queue *queue;
-    char *tried; /* `params`, as they were when it was opened or could not be */
+    char *tried;           /* `params`, as they were when it was opened or could not be */
     struct block *opening; /* its own, whose medium is on the way */
     GError *not_opened;    /* why that failed; the next offer tells */
     bool offering;         /* open_drive() is under way, and looks itself */
-    bool own;    /* the drive is this device's alone, else an emulated one has it, too */
+    bool own;              /* the drive is this device's alone, else an emulated one has it, too */
     bool cdrom, read_only;
 
     const struct blk_protocol *protocol;

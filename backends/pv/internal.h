@@ -42,14 +42,14 @@ struct pv_link {
     unsigned nmaps;
     int ports[PV_CHANNELS_MAX]; /* of ours */
     unsigned nports;
-    bool draining;  /* it was disconnected and is busy still */
-    bool look;      /* when the bus goes on */
-    bool failed;    /* until the front end begins anew */
-    bool refused;   /* offering it failed: until somebody begins anew */
-    bool leaving;   /* its directory is gone; freed when it is not busy */
-    unsigned looks; /* since `window` began, see LOOKS_MAX */
-    int64_t window; /* µs */
-    guint timer;    /* looks again; 0: none */
+    bool draining;     /* it was disconnected and is busy still */
+    bool look;         /* when the bus goes on */
+    bool failed;       /* until the front end begins anew */
+    bool refused;      /* offering it failed: until somebody begins anew */
+    bool leaving;      /* its directory is gone; freed when it is not busy */
+    unsigned looks;    /* since `window` began, see LOOKS_MAX */
+    int64_t window;    /* µs */
+    guint timer;       /* looks again; 0: none */
     int64_t first_try; /* of what failed for a moment, µs; 0: nothing did */
     unsigned pause_ms; /* until the next try */
     int write_error;   /* of our keys, since it was cleared */

@@ -43,7 +43,7 @@ static int call(struct broker_request *q, const char *path, int *fd, int32_t *va
     return reply.result;
 }
 
-/* `fd` goes along, -1: none. The one that comes, or -errno: as the broker could not say it, EMFILE. */
+/* `fd` goes along, if it is one. What comes, or -errno: as the broker could not say it, EMFILE. */
 static int call_with_fd(struct broker_request *q, const char *path, int fd, int32_t *value)
 {
     int rc = call(q, path, &fd, value);

@@ -29,7 +29,7 @@
 struct arrival {
     int line; /* to the program before us */
     bool twin;
-    bool early; /* may be told to build before the other one stands still */
+    bool early;  /* may be told to build before the other one stands still */
     pid_t child; /* the twin, seen from us */
     struct handover *left;
 };

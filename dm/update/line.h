@@ -13,7 +13,7 @@
 #define LINE_HELLO "hello"
 #define LINE_HELLO_EARLY "hello early" /* if it may build from an early manifest */
 #define LINE_BUILT "built"             /* … and that it did */
-#define LINE_READY "ready " /* and the ranges that it wants, as in the manifest */
+#define LINE_READY "ready "            /* and the ranges that it wants, as in the manifest */
 #define LINE_SERVING "serving"
 #define LINE_NO "no " /* and why */
 /* By the one that goes. */
@@ -23,7 +23,7 @@ bool line_say(int line, const char *text);
 /* Waits; NULL: nobody is there any more. g_free(). */
 char *line_hear(int line);
 
-/* A descriptor, by itself. `early`: an early manifest may follow; who knows of none does not see it. */
+/* A descriptor. `early`: an early manifest may follow; who knows of none does not see that. */
 bool line_send_fd(int line, int fd, bool early);
 int line_receive_fd(int line, bool *early, GError **err);
 

@@ -6,8 +6,9 @@
  * In short: the new program is started beside us. A twin of it builds itself a machine from a copy
  * of our state and says whether it could, and it itself one without state; then our machine stands
  * still, and the new program gets the state and everything that is open. Only when it has said
- * "serving" do we let go. Until then we are all there, and go on whatever becomes of it. Afterwards the first process of all stays as the keeper of the process id that the toolstack
- * knows: it passes signals on, and ends with the one that serves.
+ * "serving" do we let go. Until then we are all there, and go on whatever becomes of it. Afterwards
+ * the first process of all stays as the keeper of the process id that the toolstack knows: it
+ * passes signals on, and ends with the one that serves.
  *
  * This room knows processes, sockets and the order of things. What is handed on, it does not know.
  */
@@ -78,8 +79,8 @@ bool update_is_twin(const struct arrival *a);
 /*
  * All is open that needs a name, and privileges are dropped: waits for what is left to us. It may
  * be early: without what has one owner, and with the rest as it was at that time, which is good to
- * build from. When that is done update_receive_rest() waits for the whole, where all that was good to build
- * from is the same; what was received before is gone. If it was whole, it is the result.
+ * build from. When that is done update_receive_rest() waits for the whole, where all that was good
+ * to build from is the same; what was received before is gone. If it was whole, it is the result.
  */
 const struct handover *update_receive(struct arrival *a, GError **err);
 const struct handover *update_receive_rest(struct arrival *a, GError **err);
@@ -91,8 +92,8 @@ struct update_result {
 
 /*
  * All is built and loaded; the twin ends here. Waits for the word if there is one to wait for, says
- * that it serves, and returns: now it does. `ranges`: what it wants forwarded, as text. A descriptor
- * for update_watch().
+ * that it serves, and returns: now it does. `ranges`: what it wants forwarded, as text. A
+ * descriptor for update_watch().
  */
 int update_take_over(struct arrival *a, const char *ranges);
 /* The guest goes on. Frees the arrival and what was received. */

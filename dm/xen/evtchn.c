@@ -13,7 +13,7 @@
 #include <xendm/turn.h>
 
 #define PORTS_PER_TURN 16u
-/* What the host refuses for a moment is tried again: a ring that is not told of is a disk that hangs. */
+/* What is refused for a moment is tried again: an answer not told of is a disk that hangs. */
 #define AGAIN_MS 10u
 #define AGAIN_TRIES 1000u
 
@@ -29,11 +29,11 @@ struct evtchn {
     GSource *source;
     gpointer tag;
     bool paused;
-    GHashTable *owed;    /* port → what of it is to be tried again */
-    guint again;         /* … then; 0: nothing is owed */
-    unsigned tries;      /* in a row */
-    uint32_t failures;   /* of reading */
-    bool deaf;           /* reading failed: not watched until `again` */
+    GHashTable *owed;  /* port → what of it is to be tried again */
+    guint again;       /* … then; 0: nothing is owed */
+    unsigned tries;    /* in a row */
+    uint32_t failures; /* of reading */
+    bool deaf;         /* reading failed: not watched until `again` */
 };
 
 enum { OWE_NOTIFY = 1, OWE_UNMASK = 2 };

@@ -305,8 +305,9 @@ struct own {
     bool read_only;
 };
 unsigned fake_block_own_open;
-const struct block_limits fake_block_limits = {
-    .logical = 512, .physical = 4096, .can_discard = true};
+const struct block_limits fake_block_limits = {.logical = 512,
+                                               .physical = 4096,
+                                               .can_discard = true};
 
 static int open_own(struct backend *backend, const struct handover *from, GError **err)
 {

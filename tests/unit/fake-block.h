@@ -33,7 +33,7 @@ struct block {
 /* Drives that a device opens itself: property file, read-only; of FAKE_BLOCK_SECTORS. */
 #define FAKE_BLOCK_SECTORS 4096u
 extern const struct backend_class fake_block_own_class;
-extern unsigned fake_block_own_open; /* how many are open */
+extern unsigned fake_block_own_open;                /* how many are open */
 extern const struct block_limits fake_block_limits; /* of those; a drive that discards */
 
 struct block_queue {
