@@ -21,7 +21,6 @@
 #define PAUSE_FIRST_MS 20u
 #define PAUSE_MAX_MS 1000u
 #define ASK_US (20 * G_TIME_SPAN_SECOND) /* the keeper ends a server and connects meanwhile */
-#define DEAF_US (20 * G_TIME_SPAN_MILLISECOND)
 #define KEEPER_GONE "its keeper has ended"
 #define TURNS_MAX 64u                 /* of libnbd in one step, so that others come to theirs */
 #define MESSAGES_MAX 16u              /* of the keeper, the same */
@@ -191,9 +190,11 @@ static bool hear(struct nbd_link *l)
         return false;
     }
     if (n < 0 && errno != ECONNRESET) { /* the host's want of something: it is there still */
-        l->deaf_until = g_get_monotonic_time() + DEAF_US;
+        l->deaf_ms = l->deaf_ms ? MIN(l->deaf_ms * 2, PAUSE_MAX_MS) : PAUSE_FIRST_MS;
+        l->deaf_until = g_get_monotonic_time() + l->deaf_ms * G_TIME_SPAN_MILLISECOND;
         return false;
     }
+    l->deaf_ms = 0;
     if (n == (ssize_t)sizeof(m)) {
         take_message(l, &m, fd);
         return true;
@@ -327,7 +328,7 @@ static void wait_for_any(const struct nbd_link *l, int64_t until)
                               (direction & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT : 0));
     }
     turn_waits();
-    poll(p, 2, (int)MIN(left, l->deaf_until ? DEAF_US / 1000 : 100));
+    poll(p, 2, (int)MIN(left, l->deaf_until ? PAUSE_FIRST_MS : 100));
 }
 
 bool nbd_link_awaits_reason(const struct nbd_link *l)

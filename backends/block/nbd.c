@@ -658,7 +658,7 @@ static int64_t due(const struct nbd *n)
         at = n->link.state == NBD_READY ? 0 : MIN(at, n->open_until);
     }
     if (f && n->link.state == NBD_IDLE) {
-        at = MIN(at, n->link.next_ask);
+        at = MIN(at, MAX(n->link.next_ask, n->send_from));
     }
     if (f && n->link.state == NBD_READY && !n->full) {
         at = MIN(at, n->send_from);

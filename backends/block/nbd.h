@@ -19,6 +19,7 @@ enum nbd_state {
 struct nbd_link {
     const struct nbd_api *api;
     int keeper;         /* socket to it; -1: it is gone */
+    unsigned deaf_ms;   /* … the last pause of */
     int64_t deaf_until; /* … which could not be read for want of something; monotonic µs */
     char *export;       /* name */
     bool served;        /* the keeper starts a server: its end says whether anything was lost */

@@ -5,3 +5,9 @@ dist_check_SCRIPTS += tests/faults/test-start.py tests/faults/test-service.py te
 EXTRA_DIST += tests/faults/faults.py tests/faults/front.py
 TESTS += tests/faults/test-attach.py tests/faults/test-image.py
 dist_check_SCRIPTS += tests/faults/test-attach.py tests/faults/test-image.py
+check_DATA += tests/faults/fail-call.so
+EXTRA_DIST += tests/faults/fail-call.c
+CLEANFILES += tests/faults/fail-call.so
+# Preloaded into any program: neither libtool's nor sanitized.
+tests/faults/fail-call.so: tests/faults/fail-call.c
+	$(AM_V_CCLD)$(MKDIR_P) tests/faults && $(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -fPIC -shared -o $@ $(srcdir)/tests/faults/fail-call.c

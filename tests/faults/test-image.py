@@ -5,6 +5,7 @@ stop, refuse and lie. With the real servers (the packages qemu-system-common, qe
 and a toy server that says what it should not. TAP."""
 import glob
 import http.server
+import errno
 import os
 import re
 import shutil
@@ -239,6 +240,52 @@ def test_killed_for_good(tmp):
     os.rename(path + ".away", path)
     want(disk.dma(100, 8) == FINE + (4,), "after")
     m.end()
+
+
+class Failing:
+    """A machine whose keeper's calls fail: "NUMBER CALL ERRNO FROM UNTIL"."""
+
+    def __init__(self, tmp, path):
+        library = os.path.join(os.path.dirname(XENDM), "tests/faults/fail-call.so")
+        keeper = os.path.join(os.path.dirname(XENDM), "backends/block/xendm-image")
+        if sanitized() or not os.path.exists(library):
+            raise Skip("no preloading: sanitized, or not built")
+        self.file, self.number = tmp + "/fail", 0
+        self.plan("none", 0, 0, 0)
+        for name, text in (("keeper", 'FAIL_FILE=%s LD_PRELOAD=%s exec %s "$@"' % (self.file, library, keeper)),
+                           ("dm", 'XENDM_IMAGE=%s/keeper exec %s "$@"' % (tmp, XENDM))):
+            with open(tmp + "/" + name, "w") as f:
+                f.write("#!/bin/sh\n" + text + "\n")
+            os.chmod(tmp + "/" + name, 0o755)
+        self.m, self.disk = start(tmp, path, "qcow2", dm=tmp + "/dm")
+
+    def plan(self, call, error, first, last):
+        self.number += 1
+        with open(self.file, "r+" if os.path.exists(self.file) else "w") as f:
+            f.write(("%d %s %d %d %d" % (self.number, call, error, first, last)).ljust(64))     # it is mapped
+
+
+def test_keeper_calls(tmp):
+    """each call of the keeper's fails, the first time or the second: another server comes, the guest notices nothing"""
+    path = make(tmp, "qcow2")
+    f = Failing(tmp, path)
+    want(f.disk.dma(8, 8) == FINE + (4,), "before")
+    for call, error in (("fork", errno.EAGAIN), ("pipe2", errno.EMFILE), ("mkdtemp", errno.ENOSPC), ("socket", errno.ENFILE),
+                        ("bind", errno.ENOMEM), ("listen", errno.ENOMEM), ("connect", errno.EAGAIN), ("sendmsg", errno.ENOBUFS),
+                        ("send", errno.ENOMEM), ("recv", errno.ENOMEM), ("ppoll", errno.ENOMEM), ("recv", errno.EINTR)):
+        for first in (1, 2):
+            f.plan(call, error, first, first)
+            os.kill(server(path), signal.SIGKILL)
+            want(f.disk.dma(8 * first, 8) == FINE + (4,), "with", call, "failing with", errno.errorcode[error], "time", first)
+            f.m.cpu.expect("readl 0x%x" % f.disk.buffer, 8 * first)
+    f.plan("fork", errno.EAGAIN, 1, 1 << 30)
+    os.kill(server(path), signal.SIGKILL)
+    want(f.disk.dma(8, 8)[0] & 1, "no server can be started, and the disk answers")
+    f.plan("none", 0, 0, 0)
+    deadline = time.monotonic() + PATIENCE
+    while f.disk.dma(8, 8) != FINE + (4,):
+        want(time.monotonic() < deadline, "it does not work again")
+    f.m.end()
 
 
 def test_stopped(tmp):
@@ -720,7 +767,7 @@ def test_silent(tmp):
 
 
 TESTS = [test_qcow2, test_vpc, test_qed, test_vmdk, test_names, test_idle, test_lock, test_absent, test_killed_clean, test_killed_dirty,
-         test_killed_for_good, test_stopped, test_update, test_migration, test_restricted, test_change, test_change_restricted,
+         test_killed_for_good, test_keeper_calls, test_stopped, test_update, test_migration, test_restricted, test_change, test_change_restricted,
          test_change_backing, test_nbd, test_https, test_toy, test_sizes, test_read_only, test_hello, test_error,
          test_cookies, test_short, test_magic, test_structured, test_shrinks, test_silent]
 

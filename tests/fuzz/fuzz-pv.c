@@ -48,8 +48,9 @@ void fuzz_choose(unsigned target)
 
 const struct backend_class *const *backend_classes(void)
 {
-    static const struct backend_class *const classes[] = {
-        &chardev_socket_class, &backend_net_socket, &fake_block_own_class, NULL};
+    static const struct backend_class *const classes[] = {&chardev_socket_class,
+                                                          &backend_net_socket,
+                                                          &fake_block_own_class, NULL};
 
     return classes;
 }
@@ -425,7 +426,7 @@ static void other_end_of_cable(struct world *w, unsigned how)
     uint8_t frame[4 + 4200] = {0, 0, (uint8_t)(how >> 4), (uint8_t)(how << 4)};
 
     if (w->cable >= 0 && (send(w->cable, frame, 4 + (how << 4), MSG_NOSIGNAL) < 0 ||
-        recv(w->cable, frame, sizeof(frame), 0) < 0)) {
+                          recv(w->cable, frame, sizeof(frame), 0) < 0)) {
         errno = 0;
     }
 }

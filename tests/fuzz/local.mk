@@ -40,8 +40,14 @@ tests_fuzz_fuzz_p9_CPPFLAGS = $(AM_CPPFLAGS)
 tests_fuzz_fuzz_p9_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
 tests_fuzz_fuzz_p9_LDADD = libbase.la $(GLIB_LIBS)
 
+check_PROGRAMS += tests/fuzz/fuzz-image
+tests_fuzz_fuzz_image_SOURCES = tests/fuzz/fuzz-image.c $(fuzz_driver) $(nbd_test_sources)
+tests_fuzz_fuzz_image_CPPFLAGS = $(nbd_test_cppflags)
+tests_fuzz_fuzz_image_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
+tests_fuzz_fuzz_image_LDADD = $(nbd_test_libs)
+
 if !FUZZER
-TESTS += tests/fuzz/fuzz-pv tests/fuzz/fuzz-p9
+TESTS += tests/fuzz/fuzz-pv tests/fuzz/fuzz-p9 tests/fuzz/fuzz-image
 endif
 
 if !FUZZER

@@ -53,3 +53,14 @@ tests_unit_test_scroll_SOURCES = tests/unit/test-scroll.c backends/vnc/scroll.c 
 tests_unit_test_scroll_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(VNCSERVER_CFLAGS)
 tests_unit_test_scroll_LDADD = $(VNCSERVER_LIBS) $(GLIB_LIBS)
 TESTS += tests/unit/test-scroll
+# Behind an image server and its keeper, which are the test's own, as libnbd and the clock are.
+nbd_test_sources = tests/unit/fake-nbd.c tests/unit/fake-nbd.h backends/block/block.c backends/block/drive.c backends/block/gate.c \
+	backends/block/lock.c backends/block/nbd-link.c backends/block/nbd-place.c backends/block/nbd.c backends/block/raw.c \
+	backends/block/threads.c backends/block/throttle.c backends/block/uring.c backends/block/vhost-blk.c
+nbd_test_cppflags = $(AM_CPPFLAGS) -I$(top_srcdir) -I$(top_srcdir)/backends $(NBD_CFLAGS) $(URING_CFLAGS)
+nbd_test_libs = libbackends.la libdmupdate.la libbase.la $(URING_LIBS) $(GLIB_LIBS)
+check_PROGRAMS += tests/unit/test-image-link
+tests_unit_test_image_link_SOURCES = tests/unit/test-image-link.c $(nbd_test_sources)
+tests_unit_test_image_link_CPPFLAGS = $(nbd_test_cppflags)
+tests_unit_test_image_link_LDADD = $(nbd_test_libs)
+TESTS += tests/unit/test-image-link

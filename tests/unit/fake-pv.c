@@ -12,6 +12,20 @@
 
 #include "fake-pv.h"
 
+struct fake_pv_fault fake_pv_fault;
+
+static bool fails(enum fake_pv_call call)
+{
+    struct fake_pv_fault *f = &fake_pv_fault;
+
+    if (!f->from || f->call != call) {
+        return false;
+    }
+    f->calls++;
+    errno = f->error;
+    return f->calls >= f->from && f->calls <= f->until;
+}
+
 /* ---- grants ---- */
 
 static int memory = -1;
@@ -96,7 +110,7 @@ void *grants_map(struct grants *g, const uint32_t *refs, unsigned count, bool wr
 {
     uint8_t *at;
 
-    *error = count == 0 || count > GRANTS_MAP_MAX ? -EINVAL : 0;
+    *error = count == 0 || count > GRANTS_MAP_MAX ? -EINVAL : fails(FAKE_PV_MAP) ? -errno : 0;
     for (unsigned i = 0; !*error && i < count; i++) {
         *error = usable(refs[i], write);
     }
@@ -121,7 +135,7 @@ unsigned grants_mapped(const struct grants *g)
 
 int grants_copy(struct grants *g, struct grant_copy *parts, unsigned count, bool to_guest)
 {
-    int error = 0;
+    int error = 0, all = fails(FAKE_PV_COPY) ? -errno : 0;
 
     fake_grant_copies++;
     if (fake_grant_copying) {
@@ -132,7 +146,7 @@ int grants_copy(struct grants *g, struct grant_copy *parts, unsigned count, bool
         struct grant_copy *p = &parts[i];
 
         g_assert_cmpuint(p->offset + p->len, <=, GRANT_PAGE_SIZE);
-        p->error = usable(p->ref, to_guest);
+        p->error = all ? all : usable(p->ref, to_guest);
         error = error ? error : p->error;
         if (!p->error) {
             uint8_t *theirs = (uint8_t *)fake_grant_page(p->ref) + p->offset;
@@ -238,7 +252,7 @@ int evtchn_adopt(struct evtchn *e, unsigned port, void (*rang)(void *opaque), vo
 
 int evtchn_bind(struct evtchn *e, uint32_t remote, void (*rang)(void *opaque), void *opaque)
 {
-    int error = fake_evtchn_fail;
+    int error = fails(FAKE_PV_BIND) ? -errno : fake_evtchn_fail;
 
     fake_evtchn_fail = 0;
     if (error || remote >= PORTS || ports[remote].rang) {
@@ -410,6 +424,9 @@ char *xenstore_read(struct xenstore *xs, const char *path)
     const char *value = g_tree_lookup(xs->values, path);
 
     fake_xenstore_reads++;
+    if (fails(FAKE_PV_READ)) {
+        return NULL;
+    }
     errno = fake_xenstore_fail ? fake_xenstore_fail : ENOENT;
     return value && !fake_xenstore_fail ? g_strdup(value) : NULL;
 }
@@ -421,10 +438,18 @@ int xenstore_read_uint(struct xenstore *xs, const char *path, uint64_t max, uint
     return text ? number_parse(text, 0, max, value) : -errno;
 }
 
-int xenstore_write(struct xenstore *xs, const char *path, const char *value)
+static void put_value(struct xenstore *xs, const char *path, const char *value)
 {
     g_tree_replace(xs->values, g_strdup(path), g_strdup(value));
     fire(xs, path, false);
+}
+
+int xenstore_write(struct xenstore *xs, const char *path, const char *value)
+{
+    if (fails(FAKE_PV_WRITE)) {
+        return -errno;
+    }
+    put_value(xs, path, value);
     return 0;
 }
 
@@ -458,6 +483,10 @@ char **xenstore_list(struct xenstore *xs, const char *path)
     gpointer name;
     guint n = 0;
 
+    if (fails(FAKE_PV_LIST)) {
+        g_hash_table_destroy(l.names);
+        return NULL;
+    }
     g_tree_foreach(xs->values, list_one, &l);
     if (g_hash_table_size(l.names) > 0) {
         names = g_new0(char *, g_hash_table_size(l.names) + 1);
@@ -474,8 +503,12 @@ char **xenstore_list(struct xenstore *xs, const char *path)
 struct xenstore_watch *xenstore_watch(struct xenstore *xs, const char *path,
                                       void (*changed)(void *opaque, const char *path), void *opaque)
 {
-    struct xenstore_watch *w = g_new0(struct xenstore_watch, 1);
+    struct xenstore_watch *w;
 
+    if (fails(FAKE_PV_WATCH)) {
+        return NULL;
+    }
+    w = g_new0(struct xenstore_watch, 1);
     w->xs = xs;
     w->path = g_strdup(path);
     w->changed = changed;
@@ -509,7 +542,7 @@ void fake_xenstore_set(struct xenstore *xs, const char *path, const char *fmt, .
     va_start(ap, fmt);
     value = g_strdup_vprintf(fmt, ap);
     va_end(ap);
-    xenstore_write(xs, path, value);
+    put_value(xs, path, value);
 }
 
 struct removal {

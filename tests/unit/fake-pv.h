@@ -47,6 +47,24 @@ void fake_xenstore_set(struct xenstore *xs, const char *path, const char *fmt, .
     __attribute__((format(printf, 3, 4)));
 void fake_xenstore_remove(struct xenstore *xs, const char *path); /* and what is below */
 
+/* ---- what fails: calls of this kind from the so manieth on (1; 0: none) up to another ---- */
+enum fake_pv_call {
+    FAKE_PV_MAP,
+    FAKE_PV_COPY, /* as a whole */
+    FAKE_PV_BIND,
+    FAKE_PV_READ, /* of xenstore */
+    FAKE_PV_WRITE,
+    FAKE_PV_WATCH,
+    FAKE_PV_LIST,
+};
+struct fake_pv_fault {
+    enum fake_pv_call call;
+    int error; /* errno */
+    unsigned from, until;
+    unsigned calls; /* of that kind, since it was set */
+};
+extern struct fake_pv_fault fake_pv_fault;
+
 /* Runs the loop until nothing more happens. */
 void fake_pv_settle(void);
 

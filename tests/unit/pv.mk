@@ -22,3 +22,9 @@ tests_unit_test_pv_vif_SOURCES = tests/unit/test-pv-vif.c tests/unit/fake-pv.c t
 tests_unit_test_pv_vif_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
 tests_unit_test_pv_vif_LDADD = libbackendspv.la libbackendsp9.la libbackendsnet.la libbackendschar.la libbackendsblock.la $(UNIT_LIBS)
 TESTS += tests/unit/test-pv-vif
+# On Xen's libraries, which are the test's own.
+check_PROGRAMS += tests/unit/test-pv-host
+tests_unit_test_pv_host_SOURCES = tests/unit/test-pv-host.c dm/xen/evtchn.c dm/xen/grants.c
+tests_unit_test_pv_host_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
+tests_unit_test_pv_host_LDADD = libbase.la $(GLIB_LIBS)
+TESTS += tests/unit/test-pv-host

@@ -756,6 +756,138 @@ static void test_live_update(gconstpointer own)
     world_free(w);
 }
 
+/* ---- what the host cannot for a moment ---- */
+
+#define TRIES_MAX 60u /* of one kind of call, in the two seconds that a request waits */
+
+static void await_state(struct world *w, const char *state)
+{
+    while (strcmp(fake_xenstore_get(w->host.xs, BACK "/state"), state) != 0) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    fake_pv_settle();
+}
+
+static void await_answers(struct world *w, unsigned count)
+{
+    while (header()[2] - w->cons < count) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+}
+
+static void plan(enum fake_pv_call call, int error, unsigned from, unsigned until)
+{
+    fake_pv_fault =
+        (struct fake_pv_fault){.call = call, .error = error, .from = from, .until = until};
+}
+
+/* A write, an indirect read, a flush. */
+static void ask_all(struct world *w)
+{
+    static const uint32_t descriptors = DATA + 2;
+    uint8_t *e;
+
+    add_segment(w, request(w, BLKIF_OP_WRITE, 1, 8), DATA, 0, 7);
+    e = request(w, BLKIF_OP_INDIRECT, 2, 64);
+    e[1] = BLKIF_OP_READ;
+    e[2] = 1;
+    memcpy(e + 28, &descriptors, sizeof(descriptors));
+    segment(fake_grant_page(descriptors), DATA + 1, 0, 7);
+    request(w, BLKIF_OP_FLUSH_DISKCACHE, 3, 0);
+    push(w);
+    await_answers(w, 3);
+}
+
+static void connected(struct world *w)
+{
+    toolstack_adds(w, "disk", "w", "aio:fake.img");
+    await_state(w, "2");
+    front_prepares(w, false, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        fake_grant(DATA + i, false);
+    }
+    front_state(w, 3);
+    await_state(w, "4");
+}
+
+/* Each call × errors × the first time, the second, three times: the front end notices nothing. */
+static void test_moments(void)
+{
+    static const int errors[] = {EAGAIN, ENOMEM, EINTR, EMFILE};
+    static const unsigned when[][2] = {{1, 1}, {2, 2}, {1, 3}};
+
+    for (enum fake_pv_call call = FAKE_PV_MAP; call <= FAKE_PV_WATCH; call++) {
+        for (unsigned i = 0; i < G_N_ELEMENTS(errors) * G_N_ELEMENTS(when); i++) {
+            const unsigned *range = when[i % G_N_ELEMENTS(when)];
+            struct world *w = world_empty();
+            unsigned answers[4] = {0};
+
+            plan(call, errors[i / G_N_ELEMENTS(when)], range[0], range[1]);
+            connected(w);
+            ask_all(w);
+            for (unsigned n = 0; n < 3; n++) {
+                const uint8_t *a = entry(w, w->cons + n);
+
+                g_assert_cmpuint(a[0], <=, 3);
+                answers[a[0]]++;
+                g_assert_cmpint(a[10] | a[11], ==, 0);
+            }
+            g_assert_cmpuint(answers[1] + answers[2] + answers[3], ==, 3);
+            g_assert_cmpuint(sector_in(DATA + 1, 7), ==, 71);
+            g_assert_cmpuint(fake_pv_fault.calls, <, TRIES_MAX);
+            plan(0, 0, 0, 0);
+            world_free(w);
+        }
+    }
+}
+
+/* … and always: it is the disk's error after so long, then at once, until something goes well. */
+static void test_no_end(void)
+{
+    struct world *w = world_new(false, 0);
+    gint64 start = g_get_monotonic_time();
+
+    for (unsigned i = 0; i < 3; i++) {
+        fake_grant(DATA + i, false);
+    }
+    plan(FAKE_PV_COPY, ENOMEM, 1, UINT32_MAX);
+    add_segment(w, request(w, BLKIF_OP_READ, 1, 8), DATA, 0, 7);
+    push(w);
+    await_answers(w, 1);
+    expect_answer(w, 1, BLKIF_OP_READ, BLKIF_RSP_ERROR);
+    g_assert_cmpint(g_get_monotonic_time() - start, >, G_USEC_PER_SEC);
+    g_assert_cmpuint(fake_pv_fault.calls, <, TRIES_MAX);
+    one(w, BLKIF_OP_WRITE, 8, 0, 7, BLKIF_RSP_ERROR);
+    plan(0, 0, 0, 0);
+    one(w, BLKIF_OP_WRITE, 8, 0, 7, BLKIF_RSP_OKAY);
+    plan(FAKE_PV_COPY, EAGAIN, 1, 2);
+    add_segment(w, request(w, BLKIF_OP_READ, 2, 8), DATA, 0, 7);
+    push(w);
+    await_answers(w, 1);
+    expect_answer(w, 2, BLKIF_OP_READ, BLKIF_RSP_OKAY);
+    plan(FAKE_PV_COPY, EFAULT, 1, 1); /* not of the moment */
+    one(w, BLKIF_OP_READ, 8, 0, 7, BLKIF_RSP_ERROR);
+    plan(0, 0, 0, 0);
+    world_free(w);
+}
+
+/* A disk that goes while its requests are tried again. */
+static void test_gone_in_a_moment(void)
+{
+    struct world *w = world_new(false, 0);
+
+    fake_grant(DATA, false);
+    plan(FAKE_PV_COPY, ENOMEM, 1, UINT32_MAX);
+    add_segment(w, request(w, BLKIF_OP_READ, 1, 8), DATA, 0, 7);
+    add_segment(w, request(w, BLKIF_OP_WRITE, 2, 8), DATA, 0, 7);
+    push(w);
+    expect_silence(w);
+    front_state(w, 6);
+    plan(0, 0, 0, 0);
+    expect(w, BACK "/state", "6");
+    world_free(w);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -779,6 +911,9 @@ int main(int argc, char **argv)
     g_test_add_func("/pv/blk/closing-in-flight", test_closing_in_flight);
     g_test_add_func("/pv/blk/removed-in-flight", test_removed_in_flight);
     g_test_add_func("/pv/blk/errors", test_errors);
+    g_test_add_func("/pv/blk/moments", test_moments);
+    g_test_add_func("/pv/blk/no-end", test_no_end);
+    g_test_add_func("/pv/blk/gone-in-a-moment", test_gone_in_a_moment);
     g_test_add_func("/pv/blk/cd", test_cd);
     g_test_add_func("/pv/blk/own", test_own);
     g_test_add_data_func("/pv/blk/live-update", NULL, test_live_update);
