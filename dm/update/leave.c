@@ -268,22 +268,16 @@ static struct handover *put_together(struct update *u, bool check, int keeper, i
     return h;
 }
 
-/* To the twin, and to the new one if it builds early. */
-static int hand_over_early(struct update *u, GError **err)
+/* To the twin, and to the new one if it builds early. The guest goes on: to be woken takes time. */
+static int hand_over_early(struct update *u, struct handover *h, GError **err)
 {
-    int stream = save(u, err), rc = -1;
-    struct handover *h = stream >= 0 ? put_together(u, true, -1, stream, err) : NULL;
+    int rc = handover_send(h, u->twin_line, err);
 
-    if (h) {
-        rc = handover_send(h, u->twin_line, err);
-    }
     if (rc == 0 && u->early) {
         u->digest = handover_digest(h, not_early);
         handover_put_int(h, "update", "early", 1);
         rc = handover_send(h, u->line, err);
     }
-    handover_free(h);
-    drop_fd(&stream);
     return rc;
 }
 
@@ -513,10 +507,23 @@ static void fail_early(struct update *u)
 static void still_for_rehearsal(void *opaque)
 {
     struct update *u = opaque;
+    struct handover *h = NULL;
     GError *err = NULL;
+    int stream, rc = -1;
 
     drop_source(&u->timeout_source);
-    if (hand_over_early(u, &err) < 0) {
+    stream = save(u, &err);
+    if (stream >= 0) {
+        h = put_together(u, true, -1, stream, &err);
+    }
+    go_on(u);
+    u->check_us += g_get_monotonic_time() - u->held_us;
+    if (h) {
+        rc = hand_over_early(u, h, &err);
+    }
+    handover_free(h);
+    drop_fd(&stream);
+    if (rc < 0) {
         if (g_error_matches(err, XENDM_ERROR, EPIPE)) {
             g_error_free(err);
             fail_early(u);
@@ -525,8 +532,6 @@ static void still_for_rehearsal(void *opaque)
         }
         return;
     }
-    go_on(u);
-    u->check_us += g_get_monotonic_time() - u->held_us;
     u->twin_source = g_unix_fd_add(u->twin_line, G_IO_IN | G_IO_HUP | G_IO_ERR, twin_ready, u);
     u->timeout_source = g_timeout_add_seconds(TRY_SECONDS, took_too_long, u);
 }
