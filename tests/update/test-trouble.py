@@ -5,6 +5,7 @@ its way; the guest, the host and the toolstack do something in between. There is
 no process is left over. TAP."""
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../faults"))
-from faults import CTL, PATIENCE, XENDM, Disk, Machine, Skip, image, note, tap, want    # noqa: E402
+from faults import CTL, PATIENCE, XENDM, Disk, Machine, Qmp, Skip, image, note, tap, want    # noqa: E402
 
 BUILD = os.environ.get("XENDM_BUILDDIR", ".")
 TROUBLE = os.path.join(BUILD, "tests/update/trouble.so")
@@ -198,6 +199,55 @@ def test_hanging_disk(tmp):
     m.kill()
 
 
+def test_end_meanwhile(tmp):
+    """SIGHUP while an update is on its way and a disk does not answer: it ends, no crash, and no process outlives it"""
+    if is_sanitized() or not os.path.exists(BUILD + "/tests/dm/hang.so"):
+        raise Skip("no preloading: sanitized, or not built")
+    dm = script(tmp, "dm", "LD_PRELOAD=%s/tests/dm/hang.so XENDM_BLOCK_ENGINE=threads exec %s \"$@\"" % (BUILD, XENDM))
+    slow = script(tmp, "new", 'sleep .8\nexec %s "$@"' % XENDM)
+    for number, (binary, awaited) in enumerate(((slow, None), (XENDM, 3))):
+        sub = "%s/%d" % (tmp, number)
+        os.mkdir(sub)
+        m = Machine(sub, "--disk", image(sub + "/hda", 1 << 20), "--access-timeout", "500", dm=dm)
+        pid = m.pid()
+        Disk(m.cpu)
+        for command in ("writel 0x1000 0x2000", "writel 0x1004 0x80000200", "outl 0xc004 0x1000", "outb 0x1f6 0xe0", "outb 0x1f2 1",
+                        "outb 0x1f3 0", "outb 0x1f4 0", "outb 0x1f5 0", "outb 0x1f7 0xc8", "outb 0xc000 9"):
+            m.cpu.do(command)
+        begin(m, binary)
+        m.await_log("asking it first")
+        if awaited:         # old, new and twin: it stands still for them, or tries to
+            until(lambda: len(processes(sub)) == awaited, "processes:", processes(sub))
+        os.kill(pid, signal.SIGHUP)
+        until(lambda: not processes(sub, True), "left over:", processes(sub, True))
+        want("fatal signal" not in m.log(), "it crashed:", m.log()[-2000:])
+        m.kill()
+
+
+def test_once_more(tmp):
+    """what the new program has built from changes before the guest stands still: it is started once more, and takes over"""
+    m = Machine(tmp, "--disk", image(tmp + "/hda", 1 << 20), "--cdrom", image(tmp + "/cd", 1 << 20), "--serial",
+                "unix:%s/com,server=on,wait=off" % tmp)
+    pid, other = m.pid(), Qmp(m.dir + "/qmp-libxl-1")
+    again = 0
+    for i in range(40):
+        begin(m, XENDM)
+        # At some moment of its way, which takes some ten milliseconds.
+        time.sleep(i % 20 * .002)
+        other.say(json.dumps({"execute": "eject", "arguments": {"id": "ide-5632", "force": True}} if i % 2 else
+                             {"execute": "blockdev-change-medium",
+                              "arguments": {"id": "ide-5632", "filename": tmp + "/cd", "format": "raw"}}) + "\n")
+        reply = m.qmp.receive()
+        want("return" in reply, reply)
+        want("return" in other.receive(), "the CD")
+        serves(m)
+        want(m.pid() == pid, "the process id changed")
+        again = len(re.findall("once more", m.log()))
+    note("%d of 40 were started once more" % again)
+    until(lambda: len(processes(tmp)) == 2, "processes:", processes(tmp))
+    m.end()
+
+
 def test_restricted(tmp):
     """under dm_restrict: updated, as locked up as before; and one that fails is refused"""
     m = Machine(tmp, "--restrict", "--disk", image(tmp + "/hda", 1 << 20), "--cdrom", "")
@@ -248,4 +298,5 @@ def test_many(tmp):
 
 
 if __name__ == "__main__":
-    sys.exit(tap([test_each_point, test_guest_meanwhile, test_mappings, test_signals, test_keeper, test_hanging_disk, test_restricted, test_many]))
+    sys.exit(tap([test_each_point, test_guest_meanwhile, test_mappings, test_signals, test_keeper, test_hanging_disk, test_end_meanwhile, test_once_more, test_restricted,
+                  test_many]))
