@@ -6,6 +6,7 @@ and a toy server that says what it should not. TAP."""
 import glob
 import http.server
 import errno
+import json
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import PATIENCE, XENDM, Disk, Machine, Skip, image, tap, want
+from faults import PATIENCE, XENDM, Disk, Machine, Qmp, Skip, image, tap, want
 from client import sanitized     # noqa: E402, found through faults
 
 SERVER = "qemu-storage-daemon"
@@ -436,6 +437,44 @@ def test_change(tmp):
     m.end()
 
 
+class Other:
+    """As a machine, for another client."""
+
+    def __init__(self, qmp):
+        self.qmp = qmp
+
+
+def test_change_slow(tmp):
+    """a CD whose server takes its time: QMP and the guest are served meanwhile, and an eject takes the change back"""
+    path, go = make(tmp, "qcow2", "a.qcow2"), tmp + "/go"
+    image_server = os.path.join(os.path.dirname(XENDM), "backends/block/xendm-image")
+    for name, text in (("keeper", 'while [ ! -e %s ]; do sleep .02; done\nexec %s "$@"' % (go, image_server)),
+                       ("dm", 'XENDM_IMAGE=%s/keeper exec %s "$@"' % (tmp, XENDM))):
+        with open(tmp + "/" + name, "w") as f:
+            f.write("#!/bin/sh\n" + text + "\n")
+        os.chmod(tmp + "/" + name, 0o755)
+    os.chmod(tmp, 0o755)
+    m = Machine(tmp, "--cdrom", "", dm=tmp + "/dm")
+    ask = {"execute": "blockdev-change-medium", "id": "c", "arguments": {"id": "ide-5632", "filename": path, "format": "qcow2"}}
+    with Qmp(m.dir + "/qmp-libxl-1") as other:
+        m.qmp.say(json.dumps(ask))
+        want(other.ok("query-status")["running"] and medium(Other(other)) is None, "the medium is there before its server")
+        m.cpu.do("outb 0x3ff 0x5a")
+        m.cpu.expect("inb 0x3ff", 0x5a)
+        want("is being opened" in change(Other(other), path, "qcow2").get("error", {}).get("desc", ""), "a second change")
+        other.ok("eject", id="ide-5632", force=True)
+        reply = m.qmp.receive()
+        want(reply["id"] == "c" and "was to be emptied" in reply["error"]["desc"], reply)
+        m.qmp.say(json.dumps(ask))
+        other.ok("query-status")
+        with open(go, "w"):
+            pass
+        reply = m.qmp.receive()
+        want("return" in reply and medium(m) == (path, "qcow2"), reply, medium(m))
+    want(cd_block(m, 3) == 12, "the CD")
+    m.end()
+
+
 def test_change_restricted(tmp):
     """dm_restrict=1: by descriptor, as libxl does, and by no name that the command line has not"""
     if sanitized():
@@ -767,7 +806,7 @@ def test_silent(tmp):
 
 
 TESTS = [test_qcow2, test_vpc, test_qed, test_vmdk, test_names, test_idle, test_lock, test_absent, test_killed_clean, test_killed_dirty,
-         test_killed_for_good, test_keeper_calls, test_stopped, test_update, test_migration, test_restricted, test_change, test_change_restricted,
+         test_killed_for_good, test_keeper_calls, test_stopped, test_update, test_migration, test_restricted, test_change, test_change_slow, test_change_restricted,
          test_change_backing, test_nbd, test_https, test_toy, test_sizes, test_read_only, test_hello, test_error,
          test_cookies, test_short, test_magic, test_structured, test_shrinks, test_silent]
 
