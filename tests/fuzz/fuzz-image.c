@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What an NBD server and its keeper may say, and the drive behind them, with requests under way, taken back and tried again; connections come, agree, answer and break in any order, the
- * keeper answers what was not asked, and time passes. What is read is what the server has, each
- * request ends once, and all of them when nobody is there any more.
+ * What an NBD server and its keeper may say, and the drive behind them: with requests under way,
+ * taken back and tried again; connections come, agree, answer and break in any order, the keeper
+ * answers what was not asked, and time passes. What is read is what the server has, each request
+ * ends once, and all of them when nobody is there any more.
  */
 #include <errno.h>
 #include <stdlib.h>
