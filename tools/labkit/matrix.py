@@ -146,6 +146,17 @@ def run_one(box, memory, run_directory, passed_on, settings):
         memory.give(box.memory)
 
 
+def new_directory(results):
+    """Named by the second, so that names sort by time; who comes in the same second waits for the next."""
+    while True:
+        run = time.strftime("%Y-%m-%d-%H%M%S")
+        try:
+            os.mkdir(os.path.join(results, run))
+            return run
+        except FileExistsError:
+            time.sleep(.1)
+
+
 def do_suite(args):
     """Verb suite."""
     settings, boxes = read(os.path.join(args.directory, "suite.ini"))
@@ -154,8 +165,8 @@ def do_suite(args):
             print(box.name)
         return 0
     results = os.path.abspath(args.results or os.path.join(args.directory, "results"))
-    run = time.strftime("%Y-%m-%d-%H%M%S")
-    os.makedirs(os.path.join(results, run))
+    os.makedirs(results, exist_ok=True)
+    run = new_directory(results)
     passed_on = ["--accel", args.accel] + (["--xendm-build", os.path.abspath(args.xendm_build)] if args.xendm_build else [])
     memory = Memory(max(available_mb() - HOST_MB, 1))
     waiting, lock = list(boxes), threading.Lock()

@@ -169,11 +169,12 @@ static void continue_packet(struct session *s, const char *p)
 {
     int step = -1;
 
-    while (*p == ';') {
+    while (*p == ';' && p[1]) {
         char action = p[1];
         unsigned thread = s->vcpu + 1;
 
-        p += 2 + (action == 'C' || action == 'S' ? 2 : 0);
+        p += 2;
+        p += action == 'C' || action == 'S' ? strnlen(p, 2) : 0; /* a signal, that no guest has */
         if (*p == ':') {
             thread = (unsigned)strtoul(p + 1, (char **)(uintptr_t)&p, 16);
         }
@@ -432,7 +433,7 @@ static void query(struct session *s, const char *p)
 /* 0 and -1 are any thread: the one that there is. */
 static void choose_thread(struct session *s, const char *p)
 {
-    long thread = strtol(p + 1, NULL, 16);
+    long thread = *p ? strtol(p + 1, NULL, 16) : 0; /* behind the letter of what it is for */
 
     if (thread <= 0) {
         reply(s, "OK");
