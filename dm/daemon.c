@@ -137,7 +137,9 @@ int daemon_serve(struct daemon *d, GError **err)
 {
     if (instance_has(d->desc->type, INSTANCE_DOMAIN)) {
         if (!origin_is_inherited(&d->origin)) {
-            daemon_pv_close_absent(d);
+            if (instance_has(d->desc->type, INSTANCE_PRIMARY)) {
+                daemon_pv_close_absent(d);
+            }
             if (parts_drop_privileges(d, err) < 0) {
                 return -1;
             }

@@ -6,6 +6,7 @@
 #include <xendm/block.h>
 #include <xendm/clock.h>
 #include <xendm/error.h>
+#include <xendm/instance.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
 #include <xendm/xenstore.h>
@@ -84,7 +85,7 @@ int daemon_tell_running(struct daemon *d, GError **err)
 {
     int rc;
 
-    if (d->ready || d->desc->restrict_domid) {
+    if (d->ready || d->desc->restrict_domid || !instance_has(d->desc->type, INSTANCE_PRIMARY)) {
         return 0;
     }
     rc = xenstore_write(d->xenstore, "state", "running");

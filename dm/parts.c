@@ -247,9 +247,9 @@ static const struct part {
 } parts[] = {
     {INSTANCE_GUEST, open_xen, close_xen},
     {INSTANCE_DOMAIN, open_xenstore, close_xenstore},
-    {INSTANCE_DOMAIN, daemon_pv_open, NULL},
+    {INSTANCE_PRIMARY, daemon_pv_open, NULL},
     {INSTANCE_DOMAIN, inherit, NULL},
-    {INSTANCE_DOMAIN, open_status, close_status},
+    {INSTANCE_PRIMARY, open_status, close_status},
     {INSTANCE_DOMAIN, open_clock, NULL},
     {INSTANCE_GUEST, open_guest, close_guest},
     {INSTANCE_ACCESSES, open_server, close_server},
@@ -260,7 +260,7 @@ static const struct part {
     {INSTANCE_DOMAIN, attach_vnc, close_vnc},
     {INSTANCE_ACCESSES, open_ioreq, NULL},
     {INSTANCE_DOMAIN, inherit_rest, NULL},
-    {INSTANCE_DOMAIN, daemon_pv_build, daemon_pv_close},
+    {INSTANCE_PRIMARY, daemon_pv_build, daemon_pv_close},
 };
 
 int parts_open(struct daemon *d, GError **err)

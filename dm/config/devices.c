@@ -383,11 +383,30 @@ static bool link_backend(struct args *a, const struct device_arg *arg, const str
     return true;
 }
 
+/*
+ * Without a chipset of its own: another device model has the ISA side and the slots not asked for.
+ */
+static bool check_secondary(const struct device_arg *arg, const struct device_class *class,
+                            GError **err)
+{
+    const char *why = NULL;
+
+    if (arg->rank == RANK_IDE || arg->rank == RANK_USB || (!class->pci && !class->bus)) {
+        why = "-machine secondary has PCI functions, and what hangs on them, alone";
+    } else if (class->pci && !object_option(arg->object, "addr")) {
+        why = "addr= is missing: which slots are free only the domain's other device model knows";
+    }
+    return !why || args_refuse(arg->from.option, arg->from.value, why, err);
+}
+
 static bool link_device(struct args *a, const struct device_arg *arg, GError **err)
 {
     const struct device_class *class = device_class_find(arg->object->driver);
     const char *id = arg->object->id;
 
+    if (!instance_has(a->desc->type, INSTANCE_CHIPSET) && !check_secondary(arg, class, err)) {
+        return false;
+    }
     if (property_check(class->properties, arg->object,
                        class->pci   ? pci_option
                        : class->bus ? place_option

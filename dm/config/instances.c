@@ -6,7 +6,8 @@
 
 #include <xendm/instance.h>
 
-#define PC (INSTANCE_DOMAIN | INSTANCE_GUEST | INSTANCE_MACHINE | INSTANCE_ACCESSES)
+#define SECONDARY (INSTANCE_DOMAIN | INSTANCE_GUEST | INSTANCE_MACHINE | INSTANCE_ACCESSES)
+#define PC (SECONDARY | INSTANCE_CHIPSET | INSTANCE_PRIMARY)
 
 /* No frame buffer: the head is the graphics card's. */
 static const char *const beside_a_machine[] = {"qdisk", "vkbd", "console", "9pfs", "qnic", NULL};
@@ -22,9 +23,13 @@ static const struct instance_kind kinds[] = {
     [MACHINE_PC] = {.name = "pc", .help = "a PC without it", .parts = PC, .pv = beside_a_machine},
     [MACHINE_XENPV] = {.name = "xenpv",
                        .help = "back ends alone, for PV and PVH guests and for domain 0",
-                       .parts = INSTANCE_DOMAIN | INSTANCE_SEAT,
+                       .parts = INSTANCE_DOMAIN | INSTANCE_SEAT | INSTANCE_PRIMARY,
                        .pv = all,
                        .of_control_domain = true},
+    [MACHINE_SECONDARY] = {.name = "secondary",
+                           .help = "the PCI functions of -device, beside the domain's device model",
+                           .parts = SECONDARY,
+                           .pv = none},
     /* libxl 4.20 asks it what the command line offers, without a domain (toolstack.md 1.9). */
     [MACHINE_NONE] = {.name = "none", .help = "QMP alone", .pv = none},
 };

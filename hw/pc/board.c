@@ -6,7 +6,7 @@
  *   00:00.0 i440fx   00:01.0 piix3   00:01.1 piix3-ide   00:01.3 piix4-pm (with ACPI)
  * and on the ISA side DMA controllers, CMOS, keyboard controller. Then the description's devices in
  * its order, PCI functions in the next free slot: xen-platform is 00:02.0, VGA 00:03.0. Order of
- * creation is order of reset and of saved state.
+ * creation is order of reset and of saved state. A secondary has the description's devices alone.
  *
  * Sources: QEMU's hw/i386/pc_piix.c and pc.c for the order and the CMOS contents; SeaBIOS (boot.c,
  * block.c) and hvmloader for who reads which CMOS byte.
@@ -229,10 +229,9 @@ static int fill_cmos(struct machine *m, const struct machine_desc *desc, struct 
 
 /* ---- the whole ---- */
 
-static int build(struct machine *m, struct board *b, const struct machine_desc *desc, GError **err)
+static int make_chipset(struct machine *m, struct board *b, const struct machine_desc *desc,
+                        GError **err)
 {
-    int rc = 0;
-
     if (!make(m, &i440fx_class, PCI_DEVFN(0, 0), err) ||
         !make(m, &piix3_class, PCI_DEVFN(1, 0), err)) {
         return -EINVAL;
@@ -251,12 +250,20 @@ static int build(struct machine *m, struct board *b, const struct machine_desc *
     if (!b->cmos || !make(m, &i8257_class, 0, err) || !make(m, &i8042_class, 0, err)) {
         return -EINVAL;
     }
+    return 0;
+}
+
+static int build(struct machine *m, struct board *b, const struct machine_desc *desc, GError **err)
+{
+    bool secondary = desc->type == MACHINE_SECONDARY;
+    int rc = secondary ? 0 : make_chipset(m, b, desc, err);
+
     for (guint i = 0; rc == 0 && i < desc->objects->len; i++) {
         const struct object_desc *o = g_ptr_array_index(desc->objects, i);
 
         rc = o->what == OBJECT_DEVICE ? make_object(m, o, err) : 0;
     }
-    return rc == 0 ? fill_cmos(m, desc, b, err) : rc;
+    return rc == 0 && !secondary ? fill_cmos(m, desc, b, err) : rc;
 }
 
 int board_build(struct machine *m, const struct machine_desc *desc, GError **err)
@@ -264,7 +271,7 @@ int board_build(struct machine *m, const struct machine_desc *desc, GError **err
     struct board *b;
     int rc;
 
-    if (desc->type != MACHINE_XENFV && desc->type != MACHINE_PC) {
+    if (desc->type == MACHINE_XENPV || desc->type == MACHINE_NONE) {
         return 0; /* no emulated hardware */
     }
     b = g_new0(struct board, 1);
@@ -342,7 +349,7 @@ struct device *board_drive(struct machine *m, const char *id)
     if (dev && (dev->class == &ide_hd_class || dev->class == &ide_cd_class)) {
         return dev;
     }
-    if (id[0] >= '0' && id[0] <= '3' && id[1] == '\0') {
+    if (b->ide && id[0] >= '0' && id[0] <= '3' && id[1] == '\0') {
         return ide_drive_at(b->ide, (unsigned)(id[0] - '0'));
     }
     return NULL;

@@ -20,6 +20,9 @@ enum instance_part {
         1 << 2, /* a screen and keys of the instance's own; else they are the machine's */
     INSTANCE_MACHINE = 1 << 3,  /* emulated hardware: clock, address spaces, devices */
     INSTANCE_ACCESSES = 1 << 4, /* an ioreq server: Xen forwards the guest's accesses */
+    INSTANCE_CHIPSET = 1 << 5,  /* the board's own chips, and what hangs on them */
+    /* The domain's device model: the toolstack hears of it in xenstore, tools by the domid. */
+    INSTANCE_PRIMARY = 1 << 6,
 };
 
 struct instance_kind {

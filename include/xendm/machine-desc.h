@@ -22,8 +22,9 @@ enum machine_type {
     MACHINE_XENFV, /* i440FX with the Xen platform device */
     /* the same without it ("-machine pc,accel=xen": xen_platform_pci=0) */
     MACHINE_PC,
-    MACHINE_XENPV, /* back ends only, for PV and PVH guests */
-    MACHINE_NONE,  /* libxl's probe run (4.20+): QMP only */
+    MACHINE_XENPV,     /* back ends only, for PV and PVH guests */
+    MACHINE_SECONDARY, /* PCI functions only, beside another device model of the same domain */
+    MACHINE_NONE,      /* libxl's probe run (4.20+): QMP only */
 };
 
 struct monitor_desc {

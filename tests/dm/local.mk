@@ -2,8 +2,8 @@
 # The daemon itself, on xenemu.
 TESTS += tests/dm/test-daemon.py tests/dm/test-sandbox.py tests/dm/test-words.py
 dist_check_SCRIPTS += tests/dm/test-daemon.py tests/dm/test-sandbox.py tests/dm/test-words.py
-TESTS += tests/dm/test-9pfs.py tests/dm/test-service.py tests/dm/test-xenpv.py
-dist_check_SCRIPTS += tests/dm/test-9pfs.py tests/dm/test-service.py tests/dm/test-xenpv.py
+TESTS += tests/dm/test-9pfs.py tests/dm/test-secondary.py tests/dm/test-service.py tests/dm/test-xenpv.py
+dist_check_SCRIPTS += tests/dm/test-9pfs.py tests/dm/test-secondary.py tests/dm/test-service.py tests/dm/test-xenpv.py
 check_DATA += tests/dm/hang.so tests/dm/intruder.so
 EXTRA_DIST += tests/dm/hang.c tests/dm/intruder.c
 CLEANFILES += tests/dm/hang.so tests/dm/intruder.so

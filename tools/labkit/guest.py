@@ -37,6 +37,7 @@ class Guest:
         self.script = ". /etc/lab.sh; serve\n" if script == "serve" else script
         self.serial = serial
         self.directory = "/root/" + name
+        self.chatter = None     # lines that something in the guest prints beside its commands, as a pattern
         self.domids = []
         self._past = ""
         self._seen = ""
@@ -100,20 +101,20 @@ class Guest:
             return "[%s]" % ", ".join(Guest._value(item) for item in value)
         return str(value) if isinstance(value, int) else '"%s"' % value
 
-    def try_create(self, timeout=120):
-        """(exit status, output) of xl create."""
+    def try_create(self, timeout=120, paused=False):
+        """(exit status, output) of xl create; `paused`: it does not begin to run."""
         self.prepare()
         if self.serial == "pty" and self._pump is None:
             self._pump = self.box.spawn(self._pump_script())
-        status, text = self.box.call("xl create /share/guest/%s.cfg" % self.name, timeout)
+        status, text = self.box.call("xl create %s/share/guest/%s.cfg" % ("-p " if paused else "", self.name), timeout)
         if status == 0:
             self.domid()
         return status, text
 
-    def create(self, timeout=120):
+    def create(self, timeout=120, paused=False):
         """xl create, which has to work."""
         say("  creating guest %s" % self.name)
-        status, text = self.try_create(timeout)
+        status, text = self.try_create(timeout, paused)
         if status != 0:
             raise LabError("xl create %s: exit status %d: %s" % (
                 self.name, status, " / ".join(text.strip().splitlines()[-6:])))
@@ -280,7 +281,10 @@ done""" % {"name": self.name}
         """(exit status, output) of a command given with begin()."""
         start = self._cursor
         found = self.wait_for(r"^LAB done %d (\d+)\n" % number, timeout)
-        return int(found.group(1)), self.text[start:found.start()].strip("\n")
+        output = self.text[start:found.start()]
+        if self.chatter:
+            output = re.sub(self.chatter, "", output, flags=re.M)
+        return int(found.group(1)), output.strip("\n")
 
     def cmd(self, command, timeout=60):
         """The output of a command in a serving guest; the command has to succeed."""
