@@ -140,6 +140,7 @@ class Linux(Mover):
     def __init__(self, t, name, append="xen_emul_unplug=never", disks=(), **more):
         super().__init__(t, name, media="disk", append=append + " no_console_suspend", script=WORK,
                          disks=["format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/lab/cd.iso"] + list(disks), **more)
+        self.guest.chatter = r"^COUNT \d+\n"
 
     def count(self):
         """Where the loop is; every number has to have come once."""

@@ -25,7 +25,7 @@ class Ahci(Linux):
     def __init__(self, t):
         self.second = "/root/ahci-b.img"
         t.box.run("truncate -s 32M " + self.second)
-        super().__init__(t, "ahci", memory=400, vcpus=2, append="xen_emul_unplug=never",
+        super().__init__(t, "ahci", memory=400, vcpus=1, append="xen_emul_unplug=never",
                          disks=["format=raw,vdev=hdb,access=rw,backendtype=qdisk,target=" + self.second], hdtype="ahci")
 
     def close(self):

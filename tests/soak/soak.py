@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""tests/soak/soak.py [-t SECONDS] [-s SEED] [--old PROGRAM] [--dir DIR] [-v]
+"""tests/soak/soak.py [-t SECONDS] [-u UPDATES] [-s SEED] [--old PROGRAM] [--dir DIR] [-v]
 
 Guests come and go on one disk image that is checked word by word against what the guest was told, while at random, by a seed
 that is printed: the device model is updated by the same program, by another one (--old), by one that refuses, crashes or hangs;
@@ -484,13 +484,17 @@ class Soak:
         os.chmod(path, 0o700)
         return path
 
-    def run(self, seconds):
+    def run(self, seconds, updates):
         deadline = time.monotonic() + seconds
         names, weights = zip(*self.EVENTS)
-        while time.monotonic() < deadline and not self.model.mismatches:
+
+        def goes_on():
+            return (time.monotonic() < deadline or self.counts["updates"] < updates) and not self.model.mismatches
+
+        while goes_on():
             life = Life(self)
             try:
-                while time.monotonic() < deadline and not life.over and not self.model.mismatches:
+                while goes_on() and not life.over:
                     life.progress(self.random.randint(1, 10))
                     name = self.random.choices(names, weights)[0]
                     if self.verbose:
@@ -507,6 +511,7 @@ class Soak:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-t", "--seconds", type=float, default=float(os.environ.get("XENDM_SOAK_SECONDS", "30")))
+    parser.add_argument("-u", "--updates", type=int, default=0, help="go on until there were as many updates, too")
     parser.add_argument("-s", "--seed", type=int, default=int(os.environ.get("XENDM_SOAK_SEED") or time.time_ns() & 0xffffff))
     parser.add_argument("--old", help="another program to update to")
     parser.add_argument("--dir", help="where the image is (default: the place for temporary files)")
@@ -525,7 +530,7 @@ def main():
     failure = None
     try:
         self_test(soak.tmp)
-        soak.run(args.seconds)
+        soak.run(args.seconds, args.updates)
     except Exception as e:      # any is a failure; the counts are wanted all the same
         failure = "%s: %s" % (type(e).__name__, e)
     for name, count in sorted(soak.counts.items()):
