@@ -14,6 +14,7 @@
 #define OPCODE_REPORT_LUNS 0xa0
 #define NO_UNIT 0x7f /* peripheral qualifier and type of INQUIRY (SPC-3 6.4.2) */
 #define INQUIRY_LENGTH 36u
+#define INQUIRY_CMDQUE 0x02 /* full task set management (SPC-3 6.4.2) */
 
 void scsi_text(uint8_t *to, size_t size, const char *text)
 {
@@ -261,6 +262,7 @@ enum scsi_step scsi_inquiry(struct scsi_target *t)
     buf[2] = t->atapi ? 0 : 5;    /* SPC-3 */
     buf[3] = t->atapi ? 0x21 : 2; /* ATAPI, SFF-8020i or MMC answers; else SPC's format */
     buf[4] = INQUIRY_LENGTH - 5;
+    buf[7] = t->atapi ? 0 : INQUIRY_CMDQUE;
     scsi_text(buf + 8, 8, "XENDM");
     scsi_text(buf + 16, 16, t->model);
     scsi_text(buf + 32, 4, t->firmware);

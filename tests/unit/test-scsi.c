@@ -218,6 +218,7 @@ static void test_tables(struct scsi_test *t, gconstpointer type)
     start(t, CDB(0x12, 0, 0, 0, 36, 0));
     g_assert_cmpuint(move(t, buf, sizeof(buf), sizeof(buf)), ==, 36);
     g_assert_cmphex(buf[0], ==, 0);
+    g_assert_cmpint(buf[7], ==, 2); /* CMDQUE: or Linux sends one command at a time */
     g_assert_cmpmem(buf + 8, 13, "XENDM   MODEL", 13);
     start(t, CDB(0x12, 1, 0, 0, 255, 0));
     g_assert_cmpuint(move(t, buf, sizeof(buf), 10), ==, 10);
