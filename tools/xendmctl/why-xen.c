@@ -26,12 +26,14 @@ enum { LAPIC_LVTT = 0x320, LAPIC_TMICT = 0x380, LVT_MASKED = 1u << 16 };
 
 /* ---- the domain ---- */
 
-/* Xen's last message of one of its vCPUs, "d7v0 Triple fault …"; "". What it says of each record of
- * a state that is asked for, when its messages are all on, is none. */
+/*
+ * Xen's last message that begins with one of its vCPUs, "d7v0 Triple fault …"; "". What it says of
+ * each record of a state that is asked for, when its messages are all on, is none.
+ */
 static char *xens_word(const struct report *r)
 {
     g_autofree char *messages = xen_messages(r->xen),
-                    *who = g_strdup_printf("d%uv", r->page->raw.domid), *last = g_strdup("");
+                    *who = g_strdup_printf(" d%uv", r->page->raw.domid), *last = g_strdup("");
     g_auto(GStrv) lines = g_strsplit(messages ? messages : "", "\n", 0);
 
     for (char **line = lines; *line; line++) {
@@ -39,7 +41,7 @@ static char *xens_word(const struct report *r)
 
         if (at && !strstr(at, " save: ") && !strstr(at, " restore: ")) {
             g_free(last);
-            last = g_strdup_printf("%.160s", at);
+            last = g_strdup_printf("%.160s", at + 1);
         }
     }
     return page_clean(last);
@@ -48,7 +50,7 @@ static char *xens_word(const struct report *r)
 static void shut_down(struct report *r, unsigned reason)
 {
     static const char *const why[] = {
-        [SHUTDOWN_poweroff] = "it powered itself off",
+        [SHUTDOWN_poweroff] = "it powered itself off, or its last vCPU halted with interrupts off",
         [SHUTDOWN_reboot] = "it asked for a reboot, or a vCPU met a triple fault",
         [SHUTDOWN_suspend] = "it was suspended, for a save or a migration",
         [SHUTDOWN_crash] = "it crashed",
