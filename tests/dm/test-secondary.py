@@ -23,7 +23,7 @@ BACK_END = "/local/domain/0/backend/qdisk/1/51728"
 class Secondary:
     """One NVMe controller in slot 16 of the machine's domain."""
 
-    def __init__(self, m, incoming=None, number=0):
+    def __init__(self, m, *options, incoming=None, number=0):
         self.m, self.socket = m, "%s/secondary%d" % (m.dir, number)
         self.image = m.dir + "/namespace"
         if not os.path.exists(self.image):
@@ -31,7 +31,7 @@ class Secondary:
         self.log = m.dir + "/secondary.log"
         line = ["-xen-domid", "1", "-machine", "secondary", "-m", "512", "-chardev",
                 "socket,id=q,path=%s,server=on,wait=off" % self.socket, "-mon", "chardev=q,mode=control",
-                "-drive", "file=%s,if=none,id=a,format=raw" % self.image, "-device", "nvme,id=nvme,drive=a,serial=a,addr=0x10"]
+                "-drive", "file=%s,if=none,id=a,format=raw" % self.image, "-device", "nvme,id=nvme,drive=a,serial=a,addr=0x10", *options]
         fds = []
         if incoming is not None:
             line += ["-incoming", "fd:%d" % incoming]
@@ -145,6 +145,20 @@ def test_update(tmp):
     m.end()
 
 
+def test_restricted(tmp):
+    """It gives its rights up, as under dm_restrict, and serves."""
+    m = Machine(tmp)
+    os.mkdir(tmp + "/root")
+    other = Secondary(m, "-xen-domid-restrict", "-chroot", tmp + "/root", "-runas", "65000:65000")
+    with open("/proc/%d/status" % other.process.pid, encoding="ascii") as f:
+        status = dict(line.rstrip("\n").split(":\t", 1) for line in f)
+    want(status["Uid"].split() == ["65000"] * 4 and int(status["CapEff"], 16) == 0 and status["Seccomp"] == "2", status)
+    enable(m.cpu)
+    is_served(m.cpu)
+    other.end()
+    m.end()
+
+
 def test_refused(tmp):
     """What needs the chips of a PC, or a slot that nobody named, is refused in one line."""
     for words, why in ((("-device", "nvme,drive=a,serial=a"), "addr= is missing"),
@@ -160,4 +174,4 @@ def test_refused(tmp):
         want(done.returncode == 1 and len(lines) == 1 and words[0] in lines[0] and why in lines[0], words, done)
 
 
-sys.exit(tap([test_beside_ours, test_beside_qemu, test_update, test_refused]))
+sys.exit(tap([test_beside_ours, test_beside_qemu, test_update, test_restricted, test_refused]))
