@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -887,6 +888,19 @@ const char *chardev_filename(const struct chardev *cd)
 bool chardev_connected(const struct chardev *cd)
 {
     return cd->connected;
+}
+
+bool chardev_size(const struct chardev *cd, uint16_t *cols, uint16_t *rows)
+{
+    struct winsize size = {0};
+
+    if ((cd->kind != CHARDEV_PTY && cd->kind != CHARDEV_STDIO) || cd->in_fd < 0 ||
+        ioctl(cd->in_fd, TIOCGWINSZ, &size) < 0 || !size.ws_col || !size.ws_row) {
+        return false;
+    }
+    *cols = size.ws_col;
+    *rows = size.ws_row;
+    return true;
 }
 
 const struct chardev_stats *chardev_stats(const struct chardev *cd)

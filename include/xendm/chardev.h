@@ -62,6 +62,9 @@ const char *chardev_label(const struct chardev *cd);
 const char *chardev_filename(const struct chardev *cd);
 bool chardev_connected(const struct chardev *cd);
 
+/* Of a terminal: its columns and rows, both above 0; false: it has none, or they are not known. */
+bool chardev_size(const struct chardev *cd, uint16_t *cols, uint16_t *rows);
+
 struct chardev_stats {
     uint64_t bytes_in, bytes_out, dropped;
 };

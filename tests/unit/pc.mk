@@ -27,7 +27,7 @@ tests_unit_test_pm_LDADD = libhwacpi.la libhwpc.la $(UNIT_LIBS)
 TESTS += tests/unit/test-pm
 
 check_PROGRAMS += tests/unit/test-serial
-tests_unit_test_serial_SOURCES = tests/unit/test-serial.c tests/unit/pc-common.h
+tests_unit_test_serial_SOURCES = tests/unit/test-serial.c tests/unit/fake-chardev.c tests/unit/fake-chardev.h tests/unit/pc-common.h
 tests_unit_test_serial_LDADD = libhwchar.la $(UNIT_LIBS)
 TESTS += tests/unit/test-serial
 

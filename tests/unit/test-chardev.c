@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -118,10 +119,14 @@ static struct chardev *must_open(const char *spec, struct front *f)
 
 static void test_pty(void)
 {
+    struct winsize size = {.ws_col = 132, .ws_row = 43};
+    uint16_t cols = 0, rows = 0;
     struct front f = {0};
     struct chardev *cd = must_open("pty", &f);
     uint8_t buf[16];
     int fd;
+
+    g_assert_false(chardev_size(cd, &cols, &rows)); /* nobody has said */
 
     g_assert_true(g_str_has_prefix(chardev_filename(cd), "pty:/dev/pts/"));
     g_assert_cmpstr(chardev_label(cd), ==, "pty");
@@ -133,6 +138,10 @@ static void test_pty(void)
         g_assert_cmpint(fd, >=, 0);
         WAIT_FOR(chardev_connected(cd));
         g_assert_cmpuint(f.opened, ==, round);
+        g_assert_cmpint(ioctl(fd, TIOCSWINSZ, &size), ==, 0);
+        g_assert_true(chardev_size(cd, &cols, &rows));
+        g_assert_cmpuint(cols, ==, 132);
+        g_assert_cmpuint(rows, ==, 43);
         g_assert_cmpuint(chardev_write(cd, (const uint8_t *)"hello\n", 6), ==, 6);
         g_assert_cmpint(read(fd, buf, sizeof(buf)), ==, 6);
         g_assert_cmpmem(buf, 6, "hello\n", 6);

@@ -4,95 +4,13 @@
 #include <xendm/backend.h>
 #include <xendm/chardev.h>
 
+#include "fake-chardev.h"
 #include "pc-common.h"
 
 #define BASE 0x3f8
 #define IRQ 4
 
 static const struct fuzz_range ranges[] = {{BASE, 8}, {0}};
-
-/* ---- a character back end whose other end is the test ---- */
-
-struct chardev {
-    struct backend b;
-    const struct chardev_frontend *frontend;
-    void *opaque;
-    GString *out;
-    size_t room; /* how many bytes the host takes */
-    bool connected;
-    unsigned writes, accepts;
-    GString *in; /* waits until the device takes it */
-};
-
-static void deliver(struct chardev *cd)
-{
-    while (cd->in->len > 0 && cd->frontend) {
-        size_t n = MIN(cd->frontend->can_receive(cd->opaque), cd->in->len);
-        g_autofree char *copy = NULL;
-
-        if (n == 0) {
-            return;
-        }
-        copy = g_memdup2(cd->in->str, n);
-        g_string_erase(cd->in, 0, (gssize)n);
-        cd->frontend->receive(cd->opaque, (const uint8_t *)copy, n);
-    }
-}
-
-void chardev_set_frontend(struct chardev *cd, const struct chardev_frontend *frontend, void *opaque)
-{
-    cd->frontend = frontend;
-    cd->opaque = opaque;
-}
-
-size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
-{
-    size_t n = MIN(len, cd->room);
-
-    cd->writes++;
-    cd->room -= n;
-    g_string_append_len(cd->out, (const char *)buf, (gssize)n);
-    return n;
-}
-
-void chardev_accept_input(struct chardev *cd)
-{
-    cd->accepts++;
-    deliver(cd);
-}
-
-bool chardev_connected(const struct chardev *cd)
-{
-    return cd->connected;
-}
-
-const char *chardev_filename(const struct chardev *cd)
-{
-    return "test";
-}
-
-static struct chardev *chardev_new(void)
-{
-    struct chardev *cd = g_new0(struct chardev, 1);
-
-    cd->out = g_string_new(NULL);
-    cd->in = g_string_new(NULL);
-    cd->room = SIZE_MAX;
-    return cd;
-}
-
-static void chardev_done(struct chardev *cd)
-{
-    g_string_free(cd->out, TRUE);
-    g_string_free(cd->in, TRUE);
-    g_free(cd);
-}
-
-static void type(struct chardev *cd, const char *text)
-{
-    g_string_append(cd->in, text);
-    deliver(cd);
-}
 
 /* ---- fixture ---- */
 
@@ -120,14 +38,14 @@ static struct machine *machine_with(struct chardev *cd, const char *index, const
 
 static void setup(struct fixture *f, gconstpointer carrier)
 {
-    f->cd = chardev_new();
+    f->cd = fake_chardev_new("serial");
     f->m = machine_with(f->cd, "0", carrier ? carrier : "off", &f->dev);
 }
 
 static void teardown(struct fixture *f, gconstpointer data)
 {
     fake_machine_free(f->m);
-    chardev_done(f->cd);
+    fake_chardev_free(f->cd);
 }
 
 static uint8_t rd(struct fixture *f, unsigned reg)
@@ -262,7 +180,7 @@ static void test_input(struct fixture *f, gconstpointer data)
 {
     /* Without FIFO: one at a time, the rest waits outside. */
     wr(f, 1, 0x01);
-    type(f->cd, "ab");
+    fake_chardev_type(f->cd, "ab");
     g_assert_true(line(f));
     g_assert_cmphex(rd(f, 2), ==, 0x04);
     g_assert_cmphex(rd(f, 5), ==, 0x61);
@@ -289,7 +207,7 @@ static void test_trigger_and_timeout(struct fixture *f, gconstpointer data)
         wr(f, 2, (uint8_t)(i << 6 | 0x03));
         for (unsigned n = 1; n <= level[i]; n++) {
             g_assert_false(line(f));
-            type(f->cd, "z");
+            fake_chardev_type(f->cd, "z");
         }
         g_assert_true(line(f));
         g_assert_cmphex(rd(f, 2), ==, 0xc4);
@@ -313,7 +231,7 @@ static void test_trigger_and_timeout(struct fixture *f, gconstpointer data)
     /* No timer for a driver that polls. */
     wr(f, 1, 0x00);
     wr(f, 2, 0xc1);
-    type(f->cd, "q");
+    fake_chardev_type(f->cd, "q");
     g_assert_cmpint(vclock_next_deadline(f->m->clock), ==, VTIMER_OFF);
     g_assert_cmphex(rd(f, 5), ==, 0x61);
 }
@@ -323,7 +241,7 @@ static void test_back_pressure(struct fixture *f, gconstpointer data)
     g_autoptr(GString) got = g_string_new(NULL);
 
     wr(f, 2, 0x01);
-    type(f->cd, "The quick brown fox jumps over the lazy dog");
+    fake_chardev_type(f->cd, "The quick brown fox jumps over the lazy dog");
     g_assert_cmpuint(f->cd->in->len, ==, 43 - 16);
     while (rd(f, 5) & 1) {
         g_string_append_c(got, (char)rd(f, 0));
@@ -337,7 +255,7 @@ static void test_priorities(struct fixture *f, gconstpointer data)
     wr(f, 2, 0x01);
     wr(f, 1, 0x0f);
     wr(f, 4, 0x10); /* loopback: all lines fall: modem status */
-    type(f->cd, "x");
+    fake_chardev_type(f->cd, "x");
     g_assert_cmpuint(f->cd->in->len, ==, 1);
     wr(f, 4, 0x00);
     f->cd->frontend->event(f->cd->opaque, CHARDEV_BREAK);
@@ -380,7 +298,7 @@ static void test_loopback(struct fixture *f, gconstpointer data)
     }
     g_assert_cmphex(rd(f, 5), ==, 0x60);
     /* What came from outside meanwhile comes when the loop is open. */
-    type(f->cd, "late");
+    fake_chardev_type(f->cd, "late");
     g_assert_cmphex(rd(f, 5), ==, 0x60);
     wr(f, 4, 0x03);
     g_assert_cmphex(rd(f, 0), ==, 'l');
@@ -422,7 +340,7 @@ static void test_stopped(struct fixture *f, gconstpointer data)
     changes = f->m->hv->isa_changes[IRQ];
     f->cd->room = SIZE_MAX;
     f->cd->frontend->writable(f->cd->opaque);
-    type(f->cd, "in");
+    fake_chardev_type(f->cd, "in");
     f->cd->frontend->event(f->cd->opaque, CHARDEV_BREAK);
     g_assert_cmpuint(f->m->hv->isa_changes[IRQ], ==, changes);
     g_assert_cmpuint(f->cd->out->len, ==, 0);
@@ -440,7 +358,7 @@ static void test_four_ports(void)
 
     for (unsigned i = 0; i < 4; i++) {
         char index[2] = {(char)('0' + i), 0};
-        struct chardev *cd = chardev_new();
+        struct chardev *cd = fake_chardev_new("serial");
         struct device *dev;
         struct machine *m = machine_with(cd, index, "off", &dev);
 
@@ -451,7 +369,7 @@ static void test_four_ports(void)
         g_assert_cmpstr(cd->out->str, ==, "p");
         fake_machine_free(m);
         g_assert_null(cd->frontend);
-        chardev_done(cd);
+        fake_chardev_free(cd);
     }
 }
 
@@ -480,7 +398,7 @@ static void test_bad_index(void)
 
 static void test_state(struct fixture *f, gconstpointer data)
 {
-    struct chardev *cd = chardev_new();
+    struct chardev *cd = fake_chardev_new("serial");
     struct device *other;
     struct machine *m2 = machine_with(cd, "0", "off", &other);
 
@@ -489,7 +407,7 @@ static void test_state(struct fixture *f, gconstpointer data)
     wr(f, 3, 0x1b);
     wr(f, 2, 0x81);
     wr(f, 1, 0x03);
-    type(f->cd, "abc");
+    fake_chardev_type(f->cd, "abc");
     f->cd->room = 0;
     wr(f, 0, 'T');
     rd(f, 5);
@@ -503,20 +421,20 @@ static void test_state(struct fixture *f, gconstpointer data)
     g_assert_cmphex(inb(m2, BASE + 2), ==, 0xcc);
     g_assert_cmphex(inb(m2, BASE), ==, 'a');
     fake_machine_free(m2);
-    chardev_done(cd);
+    fake_chardev_free(cd);
 }
 
 static void test_fuzz(struct fixture *f, gconstpointer data)
 {
     GRand *rand = g_rand_new_with_seed(0x16550);
-    struct chardev *cd = chardev_new();
+    struct chardev *cd = fake_chardev_new("serial");
     struct device *other;
     struct machine *m2 = machine_with(cd, "0", "off", &other);
 
     for (unsigned i = 0; i < FUZZ_STEPS; i++) {
         switch (g_rand_int(rand) % 64) {
         case 0:
-            type(f->cd, "0123456789abcdefghij");
+            fake_chardev_type(f->cd, "0123456789abcdefghij");
             break;
         case 1:
             f->cd->frontend->event(f->cd->opaque, g_rand_int(rand) % 3);
@@ -537,7 +455,7 @@ static void test_fuzz(struct fixture *f, gconstpointer data)
     fuzz_state(other, 0x16550, ranges, -1);
     g_rand_free(rand);
     fake_machine_free(m2);
-    chardev_done(cd);
+    fake_chardev_free(cd);
 }
 
 int main(int argc, char **argv)
