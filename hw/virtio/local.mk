@@ -3,4 +3,4 @@
 noinst_LTLIBRARIES += libhwvirtio.la
 HW_LIBS += libhwvirtio.la
 libhwvirtio_la_SOURCES = hw/virtio/queue.c hw/virtio/pci.c hw/virtio/state.c hw/virtio/blk.c hw/virtio/net.c hw/virtio/rng.c \
-	hw/virtio/virtio.h
+	hw/virtio/serial.c hw/virtio/serial-port.c hw/virtio/serial.h hw/virtio/virtio.h

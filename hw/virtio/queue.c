@@ -708,14 +708,20 @@ void virtio_notify(struct virtio *v, unsigned n)
     }
 }
 
-/* All may have something: the driver is ready, the machine was resumed. */
+void virtio_feed(struct virtio *v, unsigned n)
+{
+    if (virtio_runs(v, &v->vq[n])) {
+        start(v);
+        set_hungry(v, &v->vq[n], true);
+        virtio_run(v);
+    }
+}
+
+/* The driver is ready, the machine was resumed. */
 void virtio_feed_all(struct virtio *v)
 {
     for (unsigned n = 0; n < v->queues; n++) {
-        if (virtio_runs(v, &v->vq[n])) {
-            start(v);
-            set_hungry(v, &v->vq[n], true);
-        }
+        virtio_feed(v, n);
     }
     virtio_run(v);
 }

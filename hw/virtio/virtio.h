@@ -218,6 +218,8 @@ int64_t virtio_map(const struct virtio_chain *c, struct dma_list *l, enum dma_di
 
 void virtio_notify(struct virtio *v, unsigned n);
 void virtio_run(struct virtio *v); /* there may be something to do for hungry queues: soon */
+/* Queue `n` may have something to do, or all: soon. */
+void virtio_feed(struct virtio *v, unsigned n);
 void virtio_feed_all(struct virtio *v);
 void virtio_sources_stop(struct virtio *v);
 

@@ -31,6 +31,9 @@
     X(nvme_class)         /* hw/nvme/nvme.c: NVM Express controller */ \
     X(nvme_ns_class)      /* hw/nvme/namespace.c: a namespace of one */ \
     X(virtio_blk_class)   /* hw/virtio/blk.c: 1af4:1001, disk */ \
+    X(virtio_con_class)   /* hw/virtio/serial.c: 1af4:1003, console */ \
+    X(virtconsole_class)  /* hw/virtio/serial-port.c: a terminal of it */ \
+    X(virtport_class)     /* hw/virtio/serial-port.c: another port of it */ \
     X(scsi_hd_class)      /* hw/scsi/unit.c: SCSI disk */ \
     X(scsi_cd_class)      /* hw/scsi/unit.c: SCSI CD/DVD drive */ \
     X(lsi_class)          /* hw/lsi/lsi.c: LSI 53C895A SCSI host adapter */ \

@@ -122,6 +122,12 @@ static const struct target targets[] = {
      {{&virtio_net_class, PCI_DEVFN(4, 0), .settings = {"packed=on", "romfile="}}},
      {guest_virtio_start, guest_virtio, guest_virtio, guest_virtio, guest_virtio_ring,
       guest_virtio_reset, guest_cable, guest_cable}},
+    {"virtio-serial",
+     {{&virtio_con_class, PCI_DEVFN(4, 0), .settings = {"packed=on", "console-size=on"}},
+      {&virtconsole_class},
+      {&virtport_class, .settings = {"name=agent"}}},
+     {guest_virtio_start, guest_virtio, guest_virtio, guest_virtio_console, guest_virtio_console,
+      guest_virtio_ring, guest_virtio_reset, guest_serial}},
     {"lsi",
      {{&lsi_class, PCI_DEVFN(5, 0)},
       {&scsi_hd_class, .block = 0, .settings = {"scsi-id=0"}, .bus = "lsi53c895a"},
@@ -151,11 +157,11 @@ static const struct target targets[] = {
       {&std_vga_class, .settings = {"vgamem_mb=1"}}}},
 };
 
-const char *const fuzz_targets[] = {"ide-disk", "ide-cd",   "ahci",   "ac97",       "i6300esb",
-                                    "vga",      "cirrus",   "serial", "i8042",      "piix4-pm",
-                                    "pci",      "cmos",     "fw_cfg", "i8257",      "rtl8139",
-                                    "e1000",    "usb",      "nvme",   "virtio-blk", "virtio-net",
-                                    "lsi",      "platform", "state",  NULL};
+const char *const fuzz_targets[] = {
+    "ide-disk", "ide-cd",   "ahci",     "ac97", "i6300esb",   "vga",        "cirrus",
+    "serial",   "i8042",    "piix4-pm", "pci",  "cmos",       "fw_cfg",     "i8257",
+    "rtl8139",  "e1000",    "usb",      "nvme", "virtio-blk", "virtio-net", "virtio-serial",
+    "lsi",      "platform", "state",    NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {
@@ -234,7 +240,7 @@ static int attach(struct machine *m, struct device *dev, const struct part *part
 
         return pci_device_attach(m->pci, (struct pci_device *)dev, devfn, err);
     }
-    if (part->class->usb || part->bus) {
+    if (part->class->bus) {
         struct bus *bus = bus_find(m, part->class->bus, part->bus, err);
 
         return bus ? bus->class->take(bus, dev, err) : -ENODEV;

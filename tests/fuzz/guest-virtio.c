@@ -11,12 +11,12 @@
 
 #define DEVFN PCI_DEVFN(4, 0)
 #define ENTRIES 16u
-#define QUEUES 5u
+#define QUEUES 6u
 #define RING(q) (0x1000u + 0x3000u * (q))
 #define DRIVER(q) (RING(q) + 0x1000u)
 #define DEVICE(q) (RING(q) + 0x2000u)
-#define TABLES 0x11000u
-#define BUFFERS 0x14000u
+#define TABLES 0x14000u
+#define BUFFERS 0x17000u
 
 enum { NEXT = 1, WRITE = 2, INDIRECT = 4 };
 
@@ -211,6 +211,26 @@ void guest_virtio(struct fuzz_guest *g)
     } else {
         put(g, q, p, count, driver.indirect && how & 0x80);
     }
+    notify(g, q);
+}
+
+/* A message about a port, buffers for those that come, bytes of a port, room for its host's. */
+void guest_virtio_console(struct fuzz_guest *g)
+{
+    static const uint16_t events[] = {0, 3, 3, 6, 6, 6, 7, 1};
+    unsigned how = fuzz_u8(&g->in), q = how % 8;
+    uint64_t at = BUFFERS + (how >> 3 & 15) * 512;
+    struct {
+        uint32_t id;
+        uint16_t event, value;
+    } message = {fuzz_u8(&g->in) % 4, events[how >> 3 & 7], !(how & 0x80)};
+    struct piece p = {at, q == 3 ? 8 : 1 + fuzz_u8(&g->in), q % 2 ? 0 : WRITE};
+
+    if (q == 3) {
+        guestmem_write(g->m->memory, at, &message, sizeof(message));
+    }
+    q = MIN(q, QUEUES - 1u);
+    put(g, q, &p, 1, driver.indirect && how & 0x40);
     notify(g, q);
 }
 

@@ -97,6 +97,18 @@ bool chardev_connected(const struct chardev *cd)
     return cd->connected;
 }
 
+const char *chardev_label(const struct chardev *cd)
+{
+    return cd->b.id;
+}
+
+bool chardev_size(const struct chardev *cd, uint16_t *cols, uint16_t *rows)
+{
+    *cols = 80;
+    *rows = (uint16_t)(cd->takes + 1);
+    return cd->connected;
+}
+
 uint64_t guest_bar(struct machine *m, unsigned devfn, unsigned bar)
 {
     struct pci_device *pci = pci_device_at(m->pci, devfn);
@@ -555,6 +567,9 @@ void guest_serial(struct fuzz_guest *g)
     uint8_t buf[32];
     size_t room;
 
+    if (!cd->frontend) {
+        return; /* of a port that was pulled out */
+    }
     switch (how >> 1 & 3) {
     case 0:
         room = cd->frontend->can_receive(cd->opaque);

@@ -75,6 +75,7 @@ void guest_nvme(struct fuzz_guest *g);
 void guest_nvme_doorbell(struct fuzz_guest *g);
 void guest_virtio_start(struct fuzz_guest *g); /* guest-virtio.c: a device at 4.0 */
 void guest_virtio(struct fuzz_guest *g);
+void guest_virtio_console(struct fuzz_guest *g);
 void guest_virtio_ring(struct fuzz_guest *g);
 void guest_virtio_reset(struct fuzz_guest *g);
 void guest_lsi_start(struct fuzz_guest *g); /* guest-lsi.c */

@@ -9,6 +9,7 @@ static const char *const plain[] = {"serial=abc", "num-queues=2", NULL};
 static void blk_new(struct box *b)
 {
     b->connect = NULL;
+    b->populate = NULL;
     box_new(b, &virtio_blk_class, plain);
 }
 

@@ -36,6 +36,7 @@ static void net_new(struct box *b)
 {
     cables = g_ptr_array_new_with_free_func(free_cable);
     b->connect = connect_cable;
+    b->populate = NULL;
     box_new(b, &virtio_net_class, plain);
 }
 

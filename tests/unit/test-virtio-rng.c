@@ -5,6 +5,7 @@
 static void rng_new(struct box *b)
 {
     b->connect = NULL;
+    b->populate = NULL;
     box_new(b, &virtio_rng_class, NULL);
     start(b, 0, 1);
 }

@@ -13,6 +13,7 @@ static const char *const all[] = {"serial=abc", "packed=on", "in_order=on", "num
 static void blk_new(struct box *b, const char *const *settings)
 {
     b->connect = NULL;
+    b->populate = NULL;
     box_new(b, &virtio_blk_class, settings);
 }
 

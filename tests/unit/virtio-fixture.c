@@ -24,6 +24,9 @@ static void open_machine(struct box *b)
     pci_device_attach(b->m->pci, (struct pci_device *)b->dev, DEVFN, &err);
     device_realize(b->dev, &err);
     g_assert_no_error(err);
+    if (b->populate) {
+        b->populate(b);
+    }
     machine_complete(b->m);
 }
 
@@ -38,9 +41,10 @@ void box_place(struct box *b)
 
 void box_new(struct box *b, const struct device_class *class, const char *const *settings)
 {
-    void (*connect)(struct box *, struct device *) = b->connect;
-
-    *b = (struct box){.class = class, .settings = settings, .connect = connect};
+    *b = (struct box){.class = class,
+                      .settings = settings,
+                      .connect = b->connect,
+                      .populate = b->populate};
     b->disk = fake_block_new("disk", SECTORS * 512);
     b->disk->limits.can_discard = true;
     open_machine(b);

@@ -21,7 +21,7 @@
 #define MSIX_BAR UINT64_C(0xf0100000)
 #define PORT 0xc000u
 #define ENTRIES 16u
-#define QUEUES 4u
+#define QUEUES 8u
 #define RING(q) (0x10000u + (q)*0x4000u)
 #define DRIVER(q) (RING(q) + 0x1000u)
 #define DEVICE(q) (RING(q) + 0x2000u)
@@ -58,6 +58,7 @@ struct box {
     const struct device_class *class;
     const char *const *settings;                        /* "name=value", ends with NULL */
     void (*connect)(struct box *b, struct device *dev); /* back ends */
+    void (*populate)(struct box *b);                    /* what is on its bus */
     uint64_t features;
     struct driver_queue q[QUEUES];
     unsigned slot; /* of the next request of blk() */
