@@ -19,6 +19,7 @@
 #include "qmp/qmp.h"
 #include "sandbox/sandbox.h"
 #include "status/status.h"
+#include "tape/tape.h"
 #include "update/update.h"
 #include "xen/xen.h"
 
@@ -223,6 +224,7 @@ static void op_update(void *opaque, const char *binary, int socket, struct qmp_c
     };
     GError *err = NULL;
 
+    recording_stop("a live update begins");
     if (c->d->update) { /* of a client that has left: QMP alone would let two through */
         g_set_error(&err, XENDM_ERROR, EBUSY, "an update is under way");
     } else if (socket < 0 && path[0] != '/') {
@@ -236,6 +238,30 @@ static void op_update(void *opaque, const char *binary, int socket, struct qmp_c
     }
     c->d->update_call = call;
     update_begin(c->d->update);
+}
+
+static void recording_begun(void *opaque, GError *err)
+{
+    qmp_call_finish(opaque, err);
+}
+
+static void op_record(void *opaque, int fd, uint64_t limit, struct qmp_call *call)
+{
+    struct control *c = opaque;
+
+    recording_begin(c->d, fd, limit ? limit : RECORDING_LIMIT_DEFAULT, recording_begun, call);
+}
+
+static void op_record_stop(void *opaque)
+{
+    recording_stop("it was stopped");
+}
+
+static void recording_ended(void *opaque, const struct recording_result *result)
+{
+    struct control *c = opaque;
+
+    qmp_event_recording_ended(c->qmp, result->why, result->bytes, result->entries);
 }
 
 static void op_quit(void *opaque)
@@ -267,6 +293,8 @@ static const struct qmp_ops ops = {
     .set_log_dirty = op_set_log_dirty,
     .quit = op_quit,
     .update = op_update,
+    .record = op_record,
+    .record_stop = op_record_stop,
     .describe = op_describe,
 };
 
@@ -499,6 +527,7 @@ void control_attach(struct control *c)
     if (c->d->machine) {
         c->d->machine->events = &machine_events;
         c->d->machine->events_opaque = c;
+        recording_set_listener(recording_ended, c);
     }
 }
 

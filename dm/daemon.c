@@ -15,6 +15,7 @@
 #include "sandbox/sandbox.h"
 #include "service/service.h"
 #include "status/status.h"
+#include "tape/tape.h"
 #include "update/update.h"
 #include "xen/xen.h"
 
@@ -130,6 +131,9 @@ static int serve_domain(struct daemon *d, GError **err)
         origin_take_over(d);
         return 0;
     }
+    if (d->desc->replay_fd >= 0) {
+        return replay_begin(d, d->desc->replay_fd, d->desc->replay_trap, err);
+    }
     return serve_fresh(d, err);
 }
 
@@ -158,6 +162,7 @@ int daemon_serve(struct daemon *d, GError **err)
 void daemon_let_go(struct daemon *d)
 {
     loop_set_before_sleep(NULL, NULL);
+    recording_close("a live update");
     status_close(d->status, false);
     d->status = NULL;
     parts_let_go(d);
@@ -166,6 +171,7 @@ void daemon_let_go(struct daemon *d)
 /* Nobody is served any more, and nothing is in flight. */
 static void come_to_rest(struct daemon *d)
 {
+    recording_close("xendm ends");
     g_clear_pointer(&d->update, update_cancel);
     if (d->stop_source) {
         g_source_remove(d->stop_source);

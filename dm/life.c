@@ -8,6 +8,7 @@
 #include <xendm/error.h>
 #include <xendm/instance.h>
 #include <xendm/log.h>
+#include <xendm/tape.h>
 #include <xendm/turn.h>
 #include <xendm/xenstore.h>
 
@@ -32,10 +33,37 @@ static void set_state(struct daemon *d, enum machine_state now)
     }
 }
 
+/* Events of a recording (xendm/tape.h). */
+static void start_machine(struct machine *m)
+{
+    bool taped = tape_on() && m->state == MACHINE_STOPPED;
+
+    if (taped) {
+        tape_begin_event(TAPE_START, NULL, NULL, NULL, 0);
+    }
+    machine_start(m);
+    if (taped) {
+        tape_end_event();
+    }
+}
+
+static void stop_machine(struct machine *m)
+{
+    bool taped = tape_on() && m->state != MACHINE_STOPPED;
+
+    if (taped) {
+        tape_begin_event(TAPE_STOP, NULL, NULL, NULL, 0);
+    }
+    machine_stop(m);
+    if (taped) {
+        tape_end_event();
+    }
+}
+
 static void start(struct daemon *d)
 {
     if (d->machine) {
-        machine_start(d->machine);
+        start_machine(d->machine);
     } else {
         if (d->clock) { /* keys are held by it */
             vclock_start(d->clock);
@@ -60,7 +88,7 @@ static void stop(struct daemon *d)
     }
     daemon_pv_pause(d);
     if (d->machine) {
-        machine_stop(d->machine);
+        stop_machine(d->machine);
     } else {
         if (d->clock) {
             vclock_stop(d->clock);

@@ -8,7 +8,7 @@ xendm_SOURCES = \
 	dm/origin.c dm/origin.h dm/parts.c dm/parts.h dm/service/service.c dm/service/service.h \
 	dm/state/state-file.c dm/state/state.h \
 	dm/sandbox/begin.c dm/sandbox/broker.c dm/sandbox/broker.h dm/sandbox/client.c dm/sandbox/images.c dm/sandbox/privileges.c \
-	dm/sandbox/program.c dm/sandbox/rules.c dm/sandbox/sandbox.h dm/status/page.c dm/status/status.h dm/status/topics.c dm/update/arrive.c dm/update/keep.c dm/update/leave.c dm/update/line.c \
+	dm/sandbox/program.c dm/sandbox/rules.c dm/sandbox/sandbox.h dm/status/page.c dm/status/status.h dm/status/topics.c dm/tape/play.c dm/tape/record.c dm/tape/tape.h dm/update/arrive.c dm/update/keep.c dm/update/leave.c dm/update/line.c \
 	dm/update/line.h dm/update/update.h \
 	backends/classes.c hw/classes.c
 if !SANITIZERS

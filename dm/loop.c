@@ -16,9 +16,11 @@
 #include <xendm/device.h>
 #include <xendm/log.h>
 #include <xendm/recorder.h>
+#include <xendm/tape.h>
 #include <xendm/turn.h>
 
 #include "loop.h"
+#include "tape/tape.h"
 
 static const struct loop_handlers *signal_handlers;
 static void *signal_opaque;
@@ -60,6 +62,7 @@ static void fatal_signal(int number)
 
     (void)ignored;
     recorder_last_words(STDERR_FILENO);
+    recording_last_words();
     raise(number);
 }
 
@@ -174,11 +177,18 @@ static void clock_rearm(void *opaque, int64_t delay)
 static gboolean clock_ready(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct clock_timer *t = opaque;
+    bool taped = tape_on();
     uint64_t expirations;
 
     turn_of("timers");
-    if (read(fd, &expirations, sizeof(expirations)) == sizeof(expirations)) {
+    if (read(fd, &expirations, sizeof(expirations)) == sizeof(expirations) && !tape_plays()) {
+        if (taped) {
+            tape_begin_event(TAPE_TIMERS, NULL, NULL, NULL, 0);
+        }
         vclock_run(t->clock);
+        if (taped) {
+            tape_end_event();
+        }
     }
     return G_SOURCE_CONTINUE;
 }

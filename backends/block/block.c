@@ -14,6 +14,7 @@
 #include <xendm/log.h>
 #include <xendm/probe.h>
 #include <xendm/recorder.h>
+#include <xendm/tape.h>
 #include <xendm/turn.h>
 
 #include "engine.h"
@@ -67,7 +68,7 @@ static bool writes_lost(int error)
            !error_is_of_the_moment(error);
 }
 
-static void request_end(struct block_queue *q, struct block_request *req, int error)
+static void request_ended(struct block_queue *q, struct block_request *req, int error)
 {
     struct block *b = q->b;
 
@@ -100,6 +101,27 @@ static void request_end(struct block_queue *q, struct block_request *req, int er
         return;
     }
     req->done(req, error);
+}
+
+static void request_end(struct block_queue *q, struct block_request *req, int error)
+{
+    bool taped = tape_on() && block_tape_done(req, error);
+
+    request_ended(q, req, error);
+    if (taped) {
+        tape_end_event();
+    }
+}
+
+bool block_play_done(uint64_t number, int error, const void *data, size_t len)
+{
+    struct block_request *req = block_tape_take(number, data, len);
+
+    if (!req) {
+        return false;
+    }
+    request_ended(queue_of(req), req, error);
+    return true;
 }
 
 static void resize_now(struct block *b);
@@ -257,6 +279,12 @@ void block_submit(struct block_queue *q, struct block_request *req)
     }
     b->in_flight++;
     q->in_flight++;
+    if (tape_on() && tape_inside()) {
+        block_tape_submit(b, req);
+        if (tape_plays()) {
+            return;
+        }
+    }
     if (!gate_is_free(b) && check_request(b, req) == 0 && gate_hold(b, req)) {
         b->stats.held++;
         return;
@@ -268,6 +296,9 @@ void block_cancel(struct block_queue *q, struct block_request *req)
 {
     struct block_medium *m = req->driver[2];
 
+    if (tape_plays() && block_tape_has(req)) {
+        return; /* the tape knows when it is back */
+    }
     if (q->in_flight > 0 && m) {
         m->driver->cancel(m, req);
     } else if (!gate_is_free(q->b) && gate_take_back(q->b, req)) {
@@ -275,7 +306,7 @@ void block_cancel(struct block_queue *q, struct block_request *req)
     }
 }
 
-int block_read_now(struct block_queue *q, uint64_t offset, void *buf, size_t length)
+static int read_now(struct block_queue *q, uint64_t offset, void *buf, size_t length)
 {
     struct block *b = q->b;
     struct block_medium *m = b->m;
@@ -296,6 +327,17 @@ int block_read_now(struct block_queue *q, uint64_t offset, void *buf, size_t len
         b->stats.bytes[BLOCK_READ] += length;
     }
     return e;
+}
+
+int block_read_now(struct block_queue *q, uint64_t offset, void *buf, size_t length)
+{
+    int e = tape_plays() ? 0 : read_now(q, offset, buf, length);
+    uint64_t n[] = {offset, length, (uint64_t)-e};
+
+    if (tape_on() && tape_inside()) {
+        tape_fact(TAPE_READ_NOW, block_id(q->b), n, buf, e == 0 ? length : 0);
+    }
+    return -(int)n[2];
 }
 
 bool block_poll(void)
@@ -455,6 +497,7 @@ static void medium_out(struct block *b)
 
 static void tell(struct block *b, bool resized)
 {
+    tape_unrecorded("a medium changes");
     for (unsigned i = 0; i < b->listeners->len; i++) {
         const struct listening *l = &g_array_index(b->listeners, struct listening, i);
         void (*call)(void *) = resized ? l->listener->resized : l->listener->medium_changed;

@@ -41,4 +41,13 @@ struct block {
 int block_start(struct block *b, const struct block_options *options, GError **err);
 void block_stop(struct block *b);
 
+/*
+ * tape.c; in a recording or a replay. block_tape_done() is true if an event began, and
+ * block_tape_take() NULL if the recording has another request.
+ */
+void block_tape_submit(const struct block *b, struct block_request *req);
+bool block_tape_has(const struct block_request *req);
+bool block_tape_done(const struct block_request *req, int error);
+struct block_request *block_tape_take(uint64_t number, const void *data, size_t len);
+
 #endif

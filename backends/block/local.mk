@@ -5,7 +5,7 @@ libbackendsblock_la_CPPFLAGS = $(AM_CPPFLAGS) $(URING_CFLAGS) $(NBD_CFLAGS)
 libbackendsblock_la_SOURCES = backends/block/block.c backends/block/drive.c backends/block/driver.h backends/block/engine.h backends/block/gate.c backends/block/gate.h \
 	backends/block/image-wire.h backends/block/internal.h backends/block/job-list.h backends/block/lock.c backends/block/nbd-api.c backends/block/nbd-api.h \
 	backends/block/nbd-link.c backends/block/nbd-place.c backends/block/nbd.c backends/block/nbd.h backends/block/vhost-blk.c \
-	backends/block/raw.c backends/block/threads.c backends/block/throttle.c backends/block/throttle.h backends/block/uring.c
+	backends/block/raw.c backends/block/tape.c backends/block/threads.c backends/block/throttle.c backends/block/throttle.h backends/block/uring.c
 libbackendsblock_la_LIBADD = $(URING_LIBS) $(GLIB_LIBS)
 
 pkglibexec_PROGRAMS += backends/block/xendm-image

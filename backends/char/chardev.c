@@ -34,6 +34,7 @@
 #include <xendm/handover.h>
 #include <xendm/host-time.h>
 #include <xendm/log.h>
+#include <xendm/tape.h>
 #include <xendm/turn.h>
 
 #define RECEIVE_MAX 512u
@@ -81,6 +82,58 @@ static void source_remove(guint *source)
     }
 }
 
+/* ---- what the device is told: events of a recording (xendm/tape.h) ---- */
+
+static bool is_taped(const struct chardev *cd)
+{
+    return tape_on() && cd->frontend && cd->frontend->taped;
+}
+
+static void tell(struct chardev *cd, enum tape_kind kind, uint64_t event, const uint8_t *buf,
+                 size_t len)
+{
+    const struct chardev_frontend *f = cd->frontend;
+    bool taped = is_taped(cd);
+
+    if (!f || (taped && !tape_begin_event(kind, cd->b.id, &event, buf, len))) {
+        return;
+    }
+    if (kind == TAPE_CHAR_IN) {
+        f->receive(cd->opaque, buf, len);
+    } else if (kind == TAPE_CHAR_EVENT && f->event) {
+        f->event(cd->opaque, (enum chardev_event)event);
+    } else if (kind == TAPE_CHAR_ROOM && f->writable) {
+        f->writable(cd->opaque);
+    }
+    if (taped) {
+        tape_end_event();
+    }
+}
+
+bool chardev_play_input(struct chardev *cd, const uint8_t *buf, size_t len)
+{
+    if (!cd->frontend || !cd->frontend->receive || !cd->frontend->can_receive ||
+        cd->frontend->can_receive(cd->opaque) < len) {
+        return false;
+    }
+    cd->frontend->receive(cd->opaque, buf, len);
+    return true;
+}
+
+void chardev_play_event(struct chardev *cd, enum chardev_event event)
+{
+    if (cd->frontend && cd->frontend->event) {
+        cd->frontend->event(cd->opaque, event);
+    }
+}
+
+void chardev_play_room(struct chardev *cd)
+{
+    if (cd->frontend && cd->frontend->writable) {
+        cd->frontend->writable(cd->opaque);
+    }
+}
+
 static void set_connected(struct chardev *cd, bool connected)
 {
     if (cd->connected == connected) {
@@ -94,12 +147,10 @@ static void set_connected(struct chardev *cd, bool connected)
         source_remove(&cd->hup_source);
         source_remove(&cd->out_source);
     }
-    if (cd->frontend && cd->frontend->event) {
-        cd->frontend->event(cd->opaque, connected ? CHARDEV_OPENED : CHARDEV_CLOSED);
-    }
+    tell(cd, TAPE_CHAR_EVENT, connected ? CHARDEV_OPENED : CHARDEV_CLOSED, NULL, 0);
     /* What was held back for a reader that is gone need not be. */
-    if (!connected && cd->frontend && cd->frontend->writable) {
-        cd->frontend->writable(cd->opaque);
+    if (!connected) {
+        tell(cd, TAPE_CHAR_ROOM, 0, NULL, 0);
     }
 }
 
@@ -176,7 +227,7 @@ static gboolean input_ready(gint fd, GIOCondition condition, gpointer opaque)
     n = read(fd, buf, room < sizeof(buf) ? room : sizeof(buf));
     if (n > 0) {
         cd->stats.bytes_in += (uint64_t)n;
-        cd->frontend->receive(cd->opaque, buf, (size_t)n);
+        tell(cd, TAPE_CHAR_IN, 0, buf, (size_t)n);
         return G_SOURCE_CONTINUE;
     }
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -200,7 +251,9 @@ static void input_start(struct chardev *cd)
 
 void chardev_accept_input(struct chardev *cd)
 {
-    input_start(cd);
+    if (!tape_plays()) {
+        input_start(cd);
+    }
 }
 
 /* ---- output ---- */
@@ -226,9 +279,7 @@ static gboolean output_ready(gint fd, GIOCondition condition, gpointer opaque)
 
     turn_of("character output");
     cd->out_source = 0;
-    if (cd->frontend && cd->frontend->writable) {
-        cd->frontend->writable(cd->opaque);
-    }
+    tell(cd, TAPE_CHAR_ROOM, 0, NULL, 0);
     return G_SOURCE_REMOVE;
 }
 
@@ -255,7 +306,7 @@ static ssize_t write_some(struct chardev *cd, const uint8_t *buf, size_t len)
     }
 }
 
-size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
+static size_t write_out(struct chardev *cd, const uint8_t *buf, size_t len)
 {
     size_t done = 0;
 
@@ -293,13 +344,29 @@ size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
         }
         cd->stats.dropped += len - done;
         done = len;
-        if (cd->kind != CHARDEV_FILE) {
+        /* In the middle of an event a recording could not have another; the input will notice. */
+        if (cd->kind != CHARDEV_FILE && !(is_taped(cd) && tape_inside())) {
             output_ended(cd);
         }
         return len;
     }
     cd->stats.bytes_out += done;
     return done;
+}
+
+size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len)
+{
+    uint64_t done;
+
+    if (tape_plays()) {
+        done = 0;
+    } else {
+        done = write_out(cd, buf, len);
+    }
+    if (is_taped(cd) && tape_inside()) {
+        tape_fact(TAPE_CHAR_OUT, cd->b.id, &done, (void *)(uintptr_t)buf, len);
+    }
+    return (size_t)MIN(done, len);
 }
 
 /* ---- ptys ---- */
@@ -887,7 +954,12 @@ const char *chardev_filename(const struct chardev *cd)
 
 bool chardev_connected(const struct chardev *cd)
 {
-    return cd->connected;
+    uint64_t connected = cd->connected;
+
+    if (is_taped(cd) && tape_inside()) {
+        tape_fact(TAPE_CARRIER, cd->b.id, &connected, NULL, 0);
+    }
+    return connected;
 }
 
 bool chardev_size(const struct chardev *cd, uint16_t *cols, uint16_t *rows)

@@ -108,11 +108,26 @@ void input_unwatch(struct input *in, const struct input_viewer *viewer, void *op
     }
 }
 
+bool input_begin(enum tape_kind kind, const uint64_t *n, const void *data, size_t len)
+{
+    return !tape_on() || tape_begin_event(kind, NULL, n, data, len);
+}
+
+void input_end(void)
+{
+    if (tape_on()) {
+        tape_end_event();
+    }
+}
+
 void input_relative(struct input *in, int dx, int dy, int wheel)
 {
     const struct attached *a = INPUT_FIND(in, relative);
-    if (a) {
+    uint64_t n[] = {(uint64_t)dx, (uint64_t)dy, (uint64_t)wheel};
+
+    if (a && input_begin(TAPE_RELATIVE, n, NULL, 0)) {
         a->device->relative(a->opaque, dx, dy, wheel);
+        input_end();
     }
 }
 
@@ -122,8 +137,9 @@ void input_absolute(struct input *in, int x, int y)
 
     in->x = CLAMP(x, 0, INPUT_ABS_MAX);
     in->y = CLAMP(y, 0, INPUT_ABS_MAX);
-    if (a) {
+    if (a && input_begin(TAPE_ABSOLUTE, (uint64_t[]){(uint64_t)in->x, (uint64_t)in->y}, NULL, 0)) {
         a->device->absolute(a->opaque, in->x, in->y);
+        input_end();
     }
 }
 
@@ -135,20 +151,26 @@ void input_absolute_axis(struct input *in, bool vertical, int value)
 void input_button(struct input *in, unsigned code, bool down)
 {
     const struct attached *a = INPUT_FIND(in, button);
-    if (a) {
+
+    if (a && input_begin(TAPE_BUTTON, (uint64_t[]){code, down}, NULL, 0)) {
         a->device->button(a->opaque, code, down);
+        input_end();
     }
 }
 
 /* A report may have parts for several devices: each ends its own. */
 void input_sync(struct input *in)
 {
+    if (!input_begin(TAPE_SYNC, NULL, NULL, 0)) {
+        return;
+    }
     for (guint i = 0; i < in->devices->len; i++) {
         const struct attached *a = &g_array_index(in->devices, struct attached, i);
         if (a->device->sync) {
             a->device->sync(a->opaque);
         }
     }
+    input_end();
 }
 
 bool input_is_absolute(const struct input *in)
@@ -180,6 +202,7 @@ void input_foreach_pointer(const struct input *in,
 
 int input_choose_pointer(struct input *in, unsigned number)
 {
+    tape_unrecorded("a pointer is chosen");
     for (guint i = 0; i < in->devices->len; i++) {
         struct attached a = g_array_index(in->devices, struct attached, i);
 

@@ -83,7 +83,7 @@ typedef bool option_fn(struct args *a, const char *option, const char *value, GE
 /* process.c */
 option_fn process_domid, process_name, process_stopped, process_incoming, process_restrict,
     process_chroot, process_user, process_run_with, process_sandbox, process_daemonize,
-    process_pid_file, process_log, process_dump;
+    process_pid_file, process_log, process_dump, process_replay;
 /* drives.c */
 option_fn drives_drive;
 bool drives_link(struct args *a, GError **err);

@@ -38,7 +38,7 @@ struct machine_desc *machine_desc_new(void)
 
     desc->vcpus = desc->vcpus_online = 1;
     desc->acpi = true;
-    desc->incoming_fd = -1;
+    desc->incoming_fd = desc->replay_fd = -1;
     desc->objects = g_ptr_array_new_with_free_func(object_free);
     desc->monitors = g_ptr_array_new_with_free_func(monitor_free);
     return desc;
@@ -167,6 +167,8 @@ char *machine_desc_to_json(const struct machine_desc *desc)
     add_string(b, "pid-file", desc->pid_file);
     add_string(b, "sandbox", sandbox_names[desc->sandbox]);
     add_string(b, "log-levels", desc->log_levels);
+    json_builder_set_member_name(b, "replay-fd");
+    json_builder_add_int_value(b, desc->replay_fd);
     json_builder_end_object(b);
     root = json_builder_get_root(b);
     return json_to_string(root, TRUE);

@@ -251,6 +251,8 @@ static const struct option options[] = {
 
     {"log", ARG | ONCE | OWN, process_log,
      "SUBSYSTEM=LEVEL[,…]: error, warning, info, debug; subsystem all"},
+    {"replay", ARG | ONCE | OWN, process_replay,
+     "fd:N[,trap]: play a recording (docs/recording.md); not for people"},
     {"update-from", ARG | ONCE | OWN, accept,
      "FD: of a live update (docs/live-update.md); not for people"},
     {"dump-machine", OWN, process_dump, "print what was understood as JSON and exit"},
@@ -412,6 +414,9 @@ static bool check_complete(struct args *a, GError **err)
     if (a->desc->restrict_domid && !machine) {
         return args_refuse("-machine", kind->name,
                            "back ends need rights that -xen-domid-restrict gives up", err);
+    }
+    if (a->desc->replay_fd >= 0 && a->desc->incoming_fd < 0) {
+        return args_refuse("--replay", "fd", "the state in front of it comes by -incoming", err);
     }
     if (a->desc->incoming_fd >= 0 && !machine) {
         return args_refuse("-machine", kind->name, "there is no state to restore", err);

@@ -49,6 +49,20 @@ bool process_incoming(struct args *a, const char *option, const char *value, GEr
     return true;
 }
 
+bool process_replay(struct args *a, const char *option, const char *value, GError **err)
+{
+    g_auto(GStrv) parts = g_strsplit(value, ",", 2);
+    uint64_t fd;
+
+    if (!g_str_has_prefix(value, "fd:") || number_parse(parts[0] + 3, 0, INT_MAX, &fd) < 0 ||
+        (parts[1] && strcmp(parts[1], "trap") != 0)) {
+        return args_refuse(option, value, "only fd:<number>[,trap] is implemented", err);
+    }
+    a->desc->replay_fd = (int)fd;
+    a->desc->replay_trap = parts[1] != NULL;
+    return true;
+}
+
 bool process_restrict(struct args *a, const char *option, const char *value, GError **err)
 {
     a->desc->restrict_domid = true;

@@ -19,6 +19,7 @@
 #include <xendm/pci.h>
 #include <xendm/probe.h>
 #include <xendm/recorder.h>
+#include <xendm/tape.h>
 
 #include "request.h"
 
@@ -70,7 +71,7 @@ static uint64_t unit_load(const uint8_t *p, unsigned size)
 
 /* ---- what a request may address ---- */
 
-static uint64_t target_read(struct ioreq_core *core, const struct ioreq *r, uint64_t addr)
+static uint64_t machine_read(struct ioreq_core *core, const struct ioreq *r, uint64_t addr)
 {
     struct machine *m = core->machine;
     uint32_t devfn, reg;
@@ -94,8 +95,8 @@ static uint64_t target_read(struct ioreq_core *core, const struct ioreq *r, uint
     }
 }
 
-static void target_write(struct ioreq_core *core, const struct ioreq *r, uint64_t addr,
-                         uint64_t value)
+static void machine_write(struct ioreq_core *core, const struct ioreq *r, uint64_t addr,
+                          uint64_t value)
 {
     struct machine *m = core->machine;
     uint32_t devfn, reg;
@@ -116,6 +117,92 @@ static void target_write(struct ioreq_core *core, const struct ioreq *r, uint64_
         }
         break;
     }
+}
+
+/*
+ * In a recording an access is an event. dm/tape/play.c does the same in a replay: what is above
+ * this, slots and string instructions, is not part of the machine.
+ */
+static bool is_payload(struct ioreq_core *core, const struct ioreq *r, uint64_t addr)
+{
+    struct machine *m = core->machine;
+
+    return r->type != IOREQ_TYPE_PCI_CONFIG &&
+           aspace_is_payload(r->type == IOREQ_TYPE_PIO ? m->pio : m->mmio, addr, r->size);
+}
+
+static void tape_access(struct ioreq_core *core, const struct ioreq *r, uint64_t addr, bool write,
+                        uint64_t value)
+{
+    bool config = r->type == IOREQ_TYPE_PCI_CONFIG, pio = r->type == IOREQ_TYPE_PIO;
+    enum tape_kind kind = config  ? write ? TAPE_CFG_WRITE : TAPE_CFG_READ
+                          : pio   ? write ? TAPE_PIO_WRITE : TAPE_PIO_READ
+                          : write ? TAPE_MMIO_WRITE
+                                  : TAPE_MMIO_READ;
+
+    value &= size_mask(r->size);
+    if (config) {
+        tape_begin_event(kind, NULL,
+                         (uint64_t[]){tape_vcpu, addr >> 32, (uint32_t)addr, r->size, value}, NULL,
+                         0);
+        return;
+    }
+    if (write && is_payload(core, r, addr)) {
+        kind = pio ? TAPE_PIO_PAYLOAD : TAPE_MMIO_PAYLOAD;
+    }
+    tape_begin_event(kind, NULL, (uint64_t[]){tape_vcpu, addr, r->size, value}, NULL, 0);
+}
+
+static uint64_t target_read(struct ioreq_core *core, const struct ioreq *r, uint64_t addr)
+{
+    uint64_t value;
+    bool payload;
+
+    if (!tape_on()) {
+        return machine_read(core, r, addr);
+    }
+    payload = is_payload(core, r, addr);
+    tape_access(core, r, addr, false, 0);
+    value = machine_read(core, r, addr);
+    tape_fact(payload ? TAPE_PAYLOAD_ANSWER : TAPE_ANSWER, NULL, &value, NULL, 0);
+    tape_end_event();
+    return value;
+}
+
+static void target_write(struct ioreq_core *core, const struct ioreq *r, uint64_t addr,
+                         uint64_t value)
+{
+    bool taped = tape_on();
+
+    if (taped) {
+        tape_access(core, r, addr, true, value);
+    }
+    machine_write(core, r, addr, value);
+    if (taped) {
+        tape_end_event();
+    }
+}
+
+/* Units of a string at a port that takes many in one call. */
+static uint32_t target_block(struct ioreq_core *core, const struct ioreq *r, uint8_t *buf,
+                             uint32_t n)
+{
+    struct machine *m = core->machine;
+    bool read = r->dir == IOREQ_READ, taped = tape_on();
+    size_t bytes = (size_t)n * r->size;
+    uint64_t done;
+
+    if (taped) {
+        tape_begin_event(read ? TAPE_PIO_IN : TAPE_PIO_OUT, NULL,
+                         (uint64_t[]){tape_vcpu, r->addr, r->size, n}, buf, read ? 0 : bytes);
+    }
+    done = read ? aspace_read_block(m->pio, r->addr, buf, r->size, n)
+                : aspace_write_block(m->pio, r->addr, buf, r->size, n);
+    if (taped) {
+        tape_fact(TAPE_UNITS, NULL, &done, buf, read ? (size_t)done * r->size : 0);
+        tape_end_event();
+    }
+    return (uint32_t)done;
 }
 
 /* The device address of unit `i`: memory steps, ports and registers do not. */
@@ -311,8 +398,7 @@ static bool port_has_blocks(const struct ioreq_core *core, const struct ioreq *r
 static uint32_t device_units(struct ioreq_core *core, const struct ioreq *r, uint32_t done,
                              uint8_t *buf, uint32_t n, struct budget *budget)
 {
-    struct machine *m = core->machine;
-    bool pio = r->type == IOREQ_TYPE_PIO, blocks = pio && port_has_blocks(core, r);
+    bool blocks = r->type == IOREQ_TYPE_PIO && port_has_blocks(core, r);
     uint32_t i = 0;
 
     while (i < n) {
@@ -323,10 +409,8 @@ static uint32_t device_units(struct ioreq_core *core, const struct ioreq *r, uin
             budget->over = true;
             break;
         }
-        if (blocks && r->dir == IOREQ_READ) {
-            part = (uint32_t)aspace_read_block(m->pio, r->addr, at, r->size, n - i);
-        } else if (blocks) {
-            part = (uint32_t)aspace_write_block(m->pio, r->addr, at, r->size, n - i);
+        if (blocks) {
+            part = target_block(core, r, at, n - i);
         } else if (r->dir == IOREQ_READ) {
             uint64_t value = target_read(core, r, unit_address(r, done + i));
 
@@ -514,6 +598,7 @@ static uint32_t string_serve(struct ioreq_core *core, const struct ioreq *r, uns
                              uint32_t done, uint64_t *answer)
 {
     core->starving = false;
+    tape_vcpu = vcpu;
     done = string_turn(core, r, vcpu, done, answer);
     core->counters.string_turns += done < r->count;
     return done;
@@ -612,6 +697,7 @@ static uint32_t request_serve(struct ioreq_core *core, const struct ioreq *r, un
     uint32_t aux = (r->size & 0xff) | vcpu << 8;
 
     *answer = r->data;
+    tape_vcpu = vcpu;
     switch (r->type) {
     case IOREQ_TYPE_PIO:
     case IOREQ_TYPE_COPY:

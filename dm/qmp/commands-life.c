@@ -190,6 +190,40 @@ static void run_update(struct qmp_call *call, JsonObject *args)
     t->ops->update(t->opaque, binary, fd, call);
 }
 
+static void run_record(struct qmp_call *call, JsonObject *args)
+{
+    const struct qmp_target *t = call->qmp->target;
+    JsonNode *limit = json_object_get_member(args, "limit");
+    gint64 bytes = limit ? json_node_get_int(limit) : 0;
+    GError *err = NULL;
+    int fd;
+
+    if (!t->ops->record) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "xendm-record: not implemented");
+        return;
+    }
+    if (limit && bytes <= 0) {
+        qmp_call_fail(call, QMP_GENERIC_ERROR, "xendm-record: limit %" G_GINT64_FORMAT, bytes);
+        return;
+    }
+    fd = qmp_fdset_take(call->qmp, qmp_arg_string(args, "file"), true, NULL, &err);
+    if (fd < 0) {
+        qmp_call_finish(call, err);
+        return;
+    }
+    t->ops->record(t->opaque, fd, (uint64_t)bytes, call);
+}
+
+static void run_record_stop(struct qmp_call *call, JsonObject *args)
+{
+    const struct qmp_target *t = call->qmp->target;
+
+    if (t->ops->record_stop) {
+        t->ops->record_stop(t->opaque);
+    }
+    qmp_call_return(call, NULL);
+}
+
 void qmp_run_system_reset(struct qmp_call *call, JsonObject *args)
 {
     struct qmp *qmp = call->qmp;
@@ -291,6 +325,11 @@ const struct qmp_command qmp_commands[] = {
      QMP_NEEDS_GUEST | QMP_EXCLUSIVE,
      {{"binary", QMP_ARG_STRING | QMP_ARG_OPTIONAL},
       {"socket", QMP_ARG_STRING | QMP_ARG_OPTIONAL}}},
+    {"xendm-record",
+     run_record,
+     QMP_NEEDS_MACHINE | QMP_EXCLUSIVE,
+     {{"file", QMP_ARG_STRING}, {"limit", QMP_ARG_INT | QMP_ARG_OPTIONAL}}},
+    {"xendm-record-stop", run_record_stop},
     {"human-monitor-command",
      run_human_monitor_command,
      0,

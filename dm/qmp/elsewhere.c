@@ -20,7 +20,7 @@
 #define MEMORY "the guest's memory is Xen's: xl dump-core, gdbsx"
 #define VCPUS "the vCPUs are Xen's: xl vcpu-list, xenctx, gdbsx"
 #define OBJECTS "there is no object model: info devices, info device ID, device-list-properties"
-#define REPLAY "nothing is recorded for replay; info recorder shows what happened last"
+#define REPLAY "xendmctl record makes a recording, xenemu replay plays it; info recording"
 #define EXPORTS "images are not served to others: qemu-nbd"
 #define TRACES "info recorder shows what happened last; log SUBSYSTEM LEVEL changes what is logged"
 

@@ -147,6 +147,16 @@ void qmp_event_device_deleted(struct qmp *qmp, const char *device_id)
     end_event(qmp, b, true);
 }
 
+void qmp_event_recording_ended(struct qmp *qmp, const char *why, uint64_t bytes, uint64_t entries)
+{
+    JsonBuilder *b = begin_event("XENDM_RECORDING_ENDED", true);
+
+    qmp_build_string(b, "reason", why);
+    qmp_build_int(b, "bytes", (gint64)bytes);
+    qmp_build_int(b, "entries", (gint64)entries);
+    end_event(qmp, b, true);
+}
+
 static void build_vnc_end(JsonBuilder *b, const char *name, const char *host, const char *service,
                           const char *family, bool websocket, const char *auth)
 {

@@ -80,6 +80,12 @@ struct qmp_ops {
      * only. docs/live-update.md.
      */
     void (*update)(void *opaque, const char *binary, int socket, struct qmp_call *call);
+    /*
+     * The machine into `fd`, which is the op's to close, up to `limit` bytes (0: as many as usual);
+     * docs/recording.md.
+     */
+    void (*record)(void *opaque, int fd, uint64_t limit, struct qmp_call *call);
+    void (*record_stop)(void *opaque);
     int (*system_powerdown)(void *opaque, GError **err);
     /* `info TOPIC` for what only the daemon knows: "ioreq", "mapcache" … false: no such topic. */
     bool (*describe)(void *opaque, const char *topic, struct facts *to);
@@ -136,6 +142,7 @@ void qmp_event_tray_moved(struct qmp *qmp, const char *device_id, bool open);
 void qmp_event_block_error(struct qmp *qmp, const char *device_id, const char *op, int error);
 void qmp_event_rtc_change(struct qmp *qmp, int64_t seconds);
 void qmp_event_device_deleted(struct qmp *qmp, const char *device_id);
+void qmp_event_recording_ended(struct qmp *qmp, const char *why, uint64_t bytes, uint64_t entries);
 /* "VNC_CONNECTED", "VNC_INITIALIZED", "VNC_DISCONNECTED" */
 struct vnc_client;
 void qmp_event_vnc(struct qmp *qmp, const char *event, const struct vnc_client *client);

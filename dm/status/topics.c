@@ -15,6 +15,7 @@
 #include <xendm/turn.h>
 
 #include "ioreq/ioreq.h"
+#include "tape/tape.h"
 #include "xen/xen.h"
 #include "status.h"
 
@@ -82,6 +83,11 @@ static void pv(const struct status_parts *of, struct facts *to)
     } else {
         fact_bool(to, "served", false);
     }
+}
+
+static void recording(const struct status_parts *of, struct facts *to)
+{
+    recording_describe(to);
 }
 
 static void life(const struct status_parts *of, struct facts *to)
@@ -170,6 +176,7 @@ static const struct topic {
     {"mapcache", INSTANCE_GUEST, mapcache},
     {"places", INSTANCE_ACCESSES, places},
     {"pv", INSTANCE_DOMAIN, pv},
+    {"recording", INSTANCE_MACHINE, recording},
 };
 
 void status_describe_all(const struct status_parts *of, struct facts *to)

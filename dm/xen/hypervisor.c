@@ -8,6 +8,7 @@
 
 #include <xendm/error.h>
 #include <xendm/log.h>
+#include <xendm/tape.h>
 
 #include "ctrl.h"
 #include "internal.h"
@@ -106,6 +107,9 @@ void hv_isa_irq_set(struct hypervisor *hv, unsigned irq, bool level)
     if (hv->adopting) {
         return;
     }
+    if (tape_on()) {
+        tape_fact(TAPE_IRQ, NULL, (uint64_t[]){irq, level}, NULL, 0);
+    }
     hv->counters.irq_calls++;
     if (xendevicemodel_set_isa_irq_level(hv->xen->dmod, domid(hv), (uint8_t)irq, level) != 0) {
         interrupt_lost(hv, "set an ISA interrupt level", irq, level);
@@ -117,6 +121,9 @@ void hv_pci_intx_set(struct hypervisor *hv, unsigned device, unsigned pin, bool 
     if (hv->adopting) {
         return;
     }
+    if (tape_on()) {
+        tape_fact(TAPE_INTX, NULL, (uint64_t[]){device, pin, level}, NULL, 0);
+    }
     hv->counters.irq_calls++;
     if (xendevicemodel_set_pci_intx_level(hv->xen->dmod, domid(hv), 0, 0, (uint8_t)device,
                                           (uint8_t)pin, level) != 0) {
@@ -126,6 +133,9 @@ void hv_pci_intx_set(struct hypervisor *hv, unsigned device, unsigned pin, bool 
 
 void hv_pci_link_route(struct hypervisor *hv, unsigned link, unsigned isa_irq)
 {
+    if (tape_on()) {
+        tape_fact(TAPE_LINK, NULL, (uint64_t[]){link, isa_irq}, NULL, 0);
+    }
     if (!hv->adopting && xendevicemodel_set_pci_link_route(hv->xen->dmod, domid(hv), (uint8_t)link,
                                                            (uint8_t)isa_irq) != 0) {
         hv_failed(hv, "route a PCI link", link, isa_irq);
@@ -137,6 +147,9 @@ void hv_msi_inject(struct hypervisor *hv, uint64_t address, uint32_t data)
     if (hv->adopting) {
         return;
     }
+    if (tape_on()) {
+        tape_fact(TAPE_MSI, NULL, (uint64_t[]){address, data}, NULL, 0);
+    }
     hv->counters.msi_calls++;
     if (xendevicemodel_inject_msi(hv->xen->dmod, domid(hv), address, data) != 0) {
         interrupt_lost(hv, "inject an MSI", address, data);
@@ -147,6 +160,9 @@ void hv_msi_inject(struct hypervisor *hv, uint64_t address, uint32_t data)
 
 int hv_shutdown(struct hypervisor *hv, enum hv_shutdown reason)
 {
+    if (tape_on()) {
+        tape_fact(TAPE_SHUTDOWN, NULL, (uint64_t[]){reason}, NULL, 0);
+    }
     if (hv->shut_down || hv->adopting) {
         return 0;
     }
@@ -157,7 +173,7 @@ int hv_shutdown(struct hypervisor *hv, enum hv_shutdown reason)
     return 0;
 }
 
-int hv_acpi_s_state_set(struct hypervisor *hv, unsigned state)
+static int set_s_state(struct hypervisor *hv, unsigned state)
 {
     int err;
 
@@ -174,4 +190,15 @@ int hv_acpi_s_state_set(struct hypervisor *hv, unsigned state)
         hv_failed(hv, "set the ACPI sleep state", state, 0);
     }
     return err;
+}
+
+int hv_acpi_s_state_set(struct hypervisor *hv, unsigned state)
+{
+    int err = set_s_state(hv, state);
+    uint64_t n[] = {state, (uint64_t)-err};
+
+    if (tape_on()) {
+        tape_fact(TAPE_SLEEP, NULL, n, NULL, 0);
+    }
+    return -(int)n[1];
 }

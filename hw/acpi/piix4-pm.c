@@ -592,6 +592,7 @@ const struct device_class piix4_pm_class = {
     .help = "Intel 82371AB power management",
     .built_in = "every machine with ACPI has one; -no-acpi leaves it out",
     .size = sizeof(struct piix4_pm),
+    .recorded = true,
     .state = &pm_state,
     .realize = pm_realize,
     .unrealize = pm_unrealize,

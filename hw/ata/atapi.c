@@ -428,6 +428,7 @@ const struct device_class ide_cd_class = {
     .name = "ide-cd",
     .help = "ATAPI CD/DVD-ROM drive",
     .size = sizeof(struct ata_cd),
+    .recorded = true,
     .properties = cd_properties,
     .state = &cd_state,
     .bus = &ata_bus_class,

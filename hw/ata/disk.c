@@ -713,6 +713,7 @@ const struct device_class ide_hd_class = {
     .name = "ide-hd",
     .help = "ATA disk",
     .size = sizeof(struct ata_disk),
+    .recorded = true,
     .properties = disk_properties,
     .state = &disk_state,
     .bus = &ata_bus_class,

@@ -23,6 +23,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include <xendm/tape.h>
+
 #include "ata-internal.h"
 
 void ata_text(uint8_t *to, size_t size, const char *text)
@@ -455,9 +457,17 @@ static gboolean next_slice(gpointer opaque)
 {
     struct ata_drive *d = opaque;
 
+    bool taped = tape_on();
+
     turn_of("ide");
+    if (taped && !tape_goes_on(d->dev.id)) {
+        return G_SOURCE_CONTINUE;
+    }
     d->slice_source = 0;
     ata_drive_step(d);
+    if (taped) {
+        tape_end_event();
+    }
     return G_SOURCE_REMOVE;
 }
 

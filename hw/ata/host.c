@@ -2,6 +2,8 @@
 /* The bus that drives are on; see xendm/ata.h. */
 #include <errno.h>
 
+#include <xendm/tape.h>
+
 #include "ata-internal.h"
 
 static int ata_take(struct bus *bus, struct device *dev, GError **err)
@@ -76,7 +78,7 @@ bool ata_slice_over(struct ata_slice *s)
     if (s->end == 0) {
         s->end = now + SLICE_US;
     }
-    return now >= s->end;
+    return tape_on() ? tape_late(now >= s->end) : now >= s->end;
 }
 
 int64_t ata_host_copy(struct ata_host *h, const struct ata_pieces *pieces, void *buf, uint32_t len,

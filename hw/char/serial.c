@@ -565,6 +565,7 @@ static const struct chardev_frontend serial_frontend = {
     .receive = serial_receive,
     .event = serial_event,
     .writable = serial_writable,
+    .taped = true,
 };
 
 /* ---- life ---- */
@@ -742,6 +743,7 @@ const struct device_class isa_serial_class = {
     .name = "isa-serial",
     .help = "16550A serial port",
     .size = sizeof(struct isa_serial),
+    .recorded = true,
     .properties = serial_properties,
     .state = &serial_state,
     .realize = serial_realize,

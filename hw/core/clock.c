@@ -25,9 +25,10 @@ struct timer_array {
 struct vclock {
     void (*rearm)(void *opaque, int64_t delay_ns);
     void *opaque;
-    bool running;
-    int64_t base;  /* the clock when it was last started or set */
-    int64_t host;  /* host time then */
+    bool running, frozen;
+    int64_t base; /* the clock when it was last started or set */
+    int64_t host; /* host time then */
+    int64_t frozen_at;
     int64_t asked; /* deadline that rearm() was last called for; VTIMER_OFF for none */
     uint64_t order;
     struct timer_array heap, deferred;
@@ -58,13 +59,24 @@ int64_t vclock_now(const struct vclock *clock)
 {
     int64_t now;
 
-    if (!clock->running || !clock->rearm) {
-        return clock->base;
+    if (!clock->running || !clock->rearm || clock->frozen) {
+        return clock->frozen ? clock->frozen_at : clock->base;
     }
     if (__builtin_add_overflow(clock->base, host_now_ns() - clock->host, &now)) {
         return INT64_MAX;
     }
     return now;
+}
+
+void vclock_freeze(struct vclock *clock, int64_t now)
+{
+    clock->frozen = true;
+    clock->frozen_at = now;
+}
+
+void vclock_thaw(struct vclock *clock)
+{
+    clock->frozen = false;
 }
 
 bool vclock_running(const struct vclock *clock)

@@ -6,6 +6,7 @@
 #include <xendm/aspace.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
+#include <xendm/tape.h>
 
 /* All ones of `size` bytes (1..8). */
 static inline uint64_t value_mask(unsigned size)
@@ -40,6 +41,7 @@ void pci_msix_restored(struct pci_device *pci);
 /* dma.c */
 int dma_check(struct device *dev, uint64_t gpa, size_t len);
 int dma_note(struct device *dev, enum dma_direction direction, uint64_t gpa, size_t len, int rc);
+int dma_tape(enum tape_kind kind, uint64_t gpa, void *buf, size_t len, int rc);
 
 /* dma-window.c: what the machine tells the windows, and whether a device still has one. */
 void dma_windows_unmap(void *machine); /* guest memory changed */

@@ -109,6 +109,7 @@ int device_set(struct device *dev, const char *property, const char *value, GErr
                     dev->id, property);
         return -EBUSY;
     }
+    tape_unrecorded("a property of a device changes");
     rc = dev->class->change(dev, property, value, err);
     return rc < 0 ? rc : property_text(dev, p, value, true, err);
 }
@@ -330,6 +331,7 @@ void device_unplug(struct device *dev)
     if (dev->phase == DEVICE_LEAVING) {
         return;
     }
+    tape_unrecorded("a device is unplugged");
     if (dev->phase == DEVICE_RUNNING) {
         device_quiesce(dev);
     }

@@ -48,6 +48,25 @@ void dma_list_begin(struct dma_list *l, enum dma_direction direction)
     l->direction = direction;
 }
 
+/* A replay has no guest memory: pieces are our own, and what they have comes from the tape. */
+static int piece_get(struct dma_list *l, uint64_t gpa, size_t len, struct guestmem_ref *ref)
+{
+    if (tape_plays()) {
+        *ref = (struct guestmem_ref){.ptr = g_malloc0(len), .len = len, .gpa = gpa};
+        return 0;
+    }
+    return guestmem_get(l->dev->machine->memory, gpa, len, l->direction == DMA_FROM_DEVICE, ref);
+}
+
+static void piece_put(struct dma_list *l, struct guestmem_ref *ref, size_t written)
+{
+    if (tape_plays()) {
+        g_free(ref->ptr);
+    } else {
+        guestmem_put(l->dev->machine->memory, ref, written);
+    }
+}
+
 /* Back to the first `count` pieces. */
 static void list_cut(struct dma_list *l, unsigned count)
 {
@@ -55,21 +74,36 @@ static void list_cut(struct dma_list *l, unsigned count)
         struct guestmem_ref *ref = &l->ref[--l->count];
 
         l->bytes -= ref->len;
-        guestmem_put(l->dev->machine->memory, ref, 0);
+        piece_put(l, ref, 0);
     }
+}
+
+/* Pieces for as many bytes as there were in the recording. */
+static int64_t list_tape(struct dma_list *l, uint64_t gpa, size_t len, int64_t result)
+{
+    uint64_t n[] = {gpa, len, (uint64_t)result};
+
+    tape_fact(TAPE_LIST_ADD, NULL, n, NULL, 0);
+    if (tape_plays() && (int64_t)n[2] > 0) {
+        if (n[2] > len || l->count == l->max) {
+            tape_cannot("a shorter list of guest memory");
+        }
+        piece_get(l, gpa, (size_t)n[2], &l->ref[l->count++]);
+        l->bytes += (size_t)n[2];
+    }
+    return (int64_t)n[2];
 }
 
 int64_t dma_list_add(struct dma_list *l, uint64_t gpa, size_t len)
 {
-    bool write = l->direction == DMA_FROM_DEVICE;
     unsigned before = l->count;
     size_t done = 0;
     int rc = len == 0 || len > INT64_MAX ? -EINVAL : dma_check(l->dev, gpa, len);
 
-    while (rc == 0 && done < len && l->count < l->max) {
+    while (rc == 0 && done < len && l->count < l->max && !tape_plays()) {
         struct guestmem_ref *ref = &l->ref[l->count];
 
-        rc = guestmem_get(l->dev->machine->memory, gpa + done, len - done, write, ref);
+        rc = piece_get(l, gpa + done, len - done, ref);
         if (rc == 0) {
             XENDM_ASSERT(ref->len >= 1 && ref->len <= len - done);
             l->count++;
@@ -83,7 +117,8 @@ int64_t dma_list_add(struct dma_list *l, uint64_t gpa, size_t len)
     if (rc < 0 || done > 0) {
         dma_note(l->dev, l->direction, gpa, done, rc);
     }
-    return rc < 0 ? rc : (int64_t)done;
+    return tape_on() ? list_tape(l, gpa, len, rc < 0 ? rc : (int64_t)done)
+                     : (rc < 0 ? rc : (int64_t)done);
 }
 
 size_t dma_list_bytes(const struct dma_list *l)
@@ -136,6 +171,7 @@ struct iovec *dma_list_iov(struct dma_list *l, size_t skip, size_t len, unsigned
 
     list_walk(l, skip, len, add_to_vector, &v);
     *count = v.count;
+    tape_guest_iov = l->iov;
     return l->iov;
 }
 
@@ -164,6 +200,9 @@ int dma_list_put(struct dma_list *l, size_t at, const void *buf, size_t len)
     XENDM_ASSERT(l->direction == DMA_FROM_DEVICE || len == 0);
     if (rc == 0) {
         list_walk(l, at, len, copy_in, (void *)buf);
+        if (tape_on()) {
+            tape_fact(TAPE_LIST_PUT, NULL, (uint64_t[]){at, len}, (void *)buf, len);
+        }
     }
     return rc;
 }
@@ -174,6 +213,9 @@ int dma_list_get(struct dma_list *l, size_t at, void *buf, size_t len)
 
     if (rc == 0) {
         list_walk(l, at, len, copy_out, buf);
+        if (tape_on()) {
+            tape_fact(TAPE_LIST_GET, NULL, (uint64_t[]){at, len}, buf, len);
+        }
     }
     return rc;
 }
@@ -188,7 +230,7 @@ void dma_list_end(struct dma_list *l, size_t done)
         size_t part = MIN(done, l->ref[i].len);
 
         done -= part;
-        guestmem_put(m->memory, &l->ref[i], write ? part : 0);
+        piece_put(l, &l->ref[i], write ? part : 0);
     }
     l->count = 0;
     l->bytes = 0;

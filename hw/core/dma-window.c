@@ -198,7 +198,7 @@ static int access_check(struct dma_window *w, size_t at, size_t len, bool write)
     if (w->dev->dma_blocked) {
         return -EPERM;
     }
-    return w->views->len > 0 ? 0 : window_map(w);
+    return w->views->len > 0 || tape_plays() ? 0 : window_map(w);
 }
 
 /* The view with byte `at`, which is in the window. */
@@ -231,16 +231,25 @@ static void window_copy(struct dma_window *w, size_t at, void *buf, size_t len, 
     }
 }
 
+static void window_tape(struct dma_window *w, size_t at, void *buf, size_t len, bool write)
+{
+    w->error =
+        dma_tape(write ? TAPE_WINDOW_WRITE : TAPE_WINDOW_READ, w->gpa + at, buf, len, w->error);
+}
+
 static int window_access(struct dma_window *w, size_t at, void *buf, size_t len, bool write)
 {
     w->error = access_check(w, at, len, write);
-    if (w->error == 0 && len > 0) {
+    if (w->error == 0 && len > 0 && !tape_plays()) {
         window_copy(w, at, buf, len, write);
         if (write) {
             window_written(w, at, len);
         } else {
             w->dev->machine->dma.bytes_read += len;
         }
+    }
+    if (tape_on()) {
+        window_tape(w, at, buf, len, write);
     }
     return w->error;
 }
@@ -264,7 +273,7 @@ static void *window_word(struct dma_window *w, size_t at, size_t size, bool writ
     struct view *v;
 
     w->error = access_check(w, at, size, write);
-    if (w->error < 0 || ((w->gpa + at) & (size - 1)) != 0) {
+    if (w->error < 0 || ((w->gpa + at) & (size - 1)) != 0 || tape_plays()) {
         return NULL;
     }
     v = view_find(w, at); /* pages end at multiples of `size` */
@@ -273,7 +282,7 @@ static void *window_word(struct dma_window *w, size_t at, size_t size, bool writ
 
 static inline bool unaligned(const struct dma_window *w, size_t at, size_t size)
 {
-    return w->error == 0 && ((w->gpa + at) & (size - 1)) != 0;
+    return w->error == 0 && ((w->gpa + at) & (size - 1)) != 0 && !tape_plays();
 }
 
 #define WINDOW_ACCESS(bits) \
@@ -288,6 +297,9 @@ static inline bool unaligned(const struct dma_window *w, size_t at, size_t size)
             window_copy(w, at, &value, sizeof(value), false); \
             __atomic_thread_fence(__ATOMIC_ACQUIRE); \
         } \
+        if (tape_on()) { \
+            window_tape(w, at, &value, sizeof(value), false); \
+        } \
         return GUINT##bits##_FROM_LE(value); \
     } \
 \
@@ -301,10 +313,13 @@ static inline bool unaligned(const struct dma_window *w, size_t at, size_t size)
         } else if (unaligned(w, at, bits / 8)) { \
             __atomic_thread_fence(__ATOMIC_RELEASE); \
             window_copy(w, at, &value, sizeof(value), true); \
-        } else { \
-            return; \
         } \
-        window_written(w, at, bits / 8); \
+        if (w->error == 0 && !tape_plays()) { \
+            window_written(w, at, bits / 8); \
+        } \
+        if (tape_on()) { \
+            window_tape(w, at, &value, sizeof(value), true); \
+        } \
     }
 
 WINDOW_ACCESS(16)

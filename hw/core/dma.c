@@ -7,6 +7,7 @@
 #include <xendm/machine.h>
 #include <xendm/probe.h>
 #include <xendm/recorder.h>
+#include <xendm/tape.h>
 
 #include "core.h"
 
@@ -44,12 +45,26 @@ int dma_note(struct device *dev, enum dma_direction direction, uint64_t gpa, siz
     return rc;
 }
 
+/* What came of a copy, in a recording, or what is to have come of it in a replay. */
+int dma_tape(enum tape_kind kind, uint64_t gpa, void *buf, size_t len, int rc)
+{
+    uint64_t n[] = {gpa, len, (uint64_t)-rc};
+
+    tape_fact(kind, NULL, n, buf, rc < 0 && !tape_plays() ? 0 : len);
+    return -(int)n[2];
+}
+
 int dma_read(struct device *dev, uint64_t gpa, void *buf, size_t len)
 {
     int rc = dma_check(dev, gpa, len);
 
     if (rc == 0 && len > 0) {
-        rc = guestmem_read(dev->machine->memory, gpa, buf, len);
+        if (!tape_plays()) {
+            rc = guestmem_read(dev->machine->memory, gpa, buf, len);
+        }
+        if (tape_on()) {
+            rc = dma_tape(TAPE_DMA_READ, gpa, buf, len, rc);
+        }
     }
     if (rc == 0) {
         dev->machine->dma.bytes_read += len;
@@ -62,7 +77,12 @@ int dma_write(struct device *dev, uint64_t gpa, const void *buf, size_t len)
     int rc = dma_check(dev, gpa, len);
 
     if (rc == 0 && len > 0) {
-        rc = guestmem_write(dev->machine->memory, gpa, buf, len);
+        if (!tape_plays()) {
+            rc = guestmem_write(dev->machine->memory, gpa, buf, len);
+        }
+        if (tape_on()) {
+            rc = dma_tape(TAPE_DMA_WRITE, gpa, (void *)buf, len, rc);
+        }
     }
     if (rc == 0) {
         dev->machine->dma.bytes_written += len;

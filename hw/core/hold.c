@@ -8,6 +8,7 @@
 #include <xendm/host-time.h>
 #include <xendm/machine.h>
 #include <xendm/recorder.h>
+#include <xendm/tape.h>
 #include <xendm/turn.h>
 
 #include "core.h"
@@ -69,7 +70,9 @@ static bool work(const struct device_work *w, int64_t ns)
     int64_t end = host_now_ns() + ns;
 
     while (w->step(w->opaque)) {
-        if (host_now_ns() >= end) {
+        bool late = host_now_ns() >= end;
+
+        if (tape_on() ? tape_late(late) : late) {
             return true;
         }
     }
@@ -88,13 +91,20 @@ static void work_done(struct device_work *w)
 static gboolean work_turn(gpointer opaque)
 {
     struct device_work *w = opaque;
+    bool taped = tape_on(), more;
 
     turn_of("device work");
-    if (work(w, TURN_NS)) {
+    if (taped && !tape_goes_on(w->dev->id)) {
         return G_SOURCE_CONTINUE;
     }
-    work_done(w);
-    return G_SOURCE_REMOVE;
+    more = work(w, TURN_NS);
+    if (!more) {
+        work_done(w);
+    }
+    if (taped) {
+        tape_end_event();
+    }
+    return more ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
 }
 
 void device_work_start(struct device_work *w, struct device *dev, bool (*step)(void *opaque),

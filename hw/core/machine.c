@@ -301,6 +301,7 @@ int machine_wakeup(struct machine *m, GError **err)
         g_set_error(err, XENDM_ERROR, EINVAL, "Unable to wake up: guest is not in suspended state");
         return -EINVAL;
     }
+    tape_unrecorded("the machine is woken up");
     machine_reset(m, RESET_WAKEUP);
     rc = hv_acpi_s_state_set(m->hv, 0);
     if (rc < 0) {

@@ -14,6 +14,7 @@ static int may_come(struct machine *m, const struct device_class *class, GError 
     if (m->state == MACHINE_BUILDING) {
         return 0;
     }
+    tape_unrecorded("a device is plugged in");
     if (!class->hotplug || !bus_class_of(class) || !bus_class_of(class)->hotplug) {
         g_set_error(err, XENDM_ERROR, EINVAL, "Device '%s' does not support hotplugging",
                     class->name);

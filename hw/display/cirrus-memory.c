@@ -10,6 +10,8 @@
  */
 #include <string.h>
 
+#include <xendm/tape.h>
+
 #include "cirrus.h"
 
 #define BLT_BLOCK 0x18000u /* of the window: 0xB8000 */
@@ -77,9 +79,13 @@ static void cirrus_byte_write(struct cirrus *s, uint32_t address, uint8_t value)
     }
 }
 
-static uint8_t cirrus_byte_read(const struct cirrus *s, uint32_t address)
+static uint8_t cirrus_byte_read(struct cirrus *s, uint32_t address)
 {
-    return s->vga.vram[address << cirrus_shift(s) & CIRRUS_MASK];
+    address = address << cirrus_shift(s) & CIRRUS_MASK;
+    if (tape_on()) {
+        vga_vram_tape(&s->vga, address, 1);
+    }
+    return s->vga.vram[address];
 }
 
 /* ---- the window ---- */
@@ -127,6 +133,9 @@ uint64_t cirrus_window_read(struct vga *v, uint32_t offset, unsigned size)
         return vga_window_read(v, offset, size);
     }
     if (cirrus_window_plain(s, offset, size, &address)) {
+        if (tape_on()) {
+            vga_vram_tape(v, address, size);
+        }
         memcpy(&value, v->vram + address, size);
         return value;
     }

@@ -335,6 +335,7 @@ const struct device_class cirrus_vga_class = {
     .display = true,
     .help = "Cirrus Logic CL-GD5446",
     .size = sizeof(struct cirrus),
+    .recorded = true,
     .properties = cirrus_properties,
     .state = &cirrus_state,
     .realize = cirrus_realize,

@@ -294,6 +294,7 @@ const struct device_class std_vga_class = {
     .display = true,
     .help = "standard VGA with Bochs VBE extensions",
     .size = sizeof(struct std_vga),
+    .recorded = true,
     .properties = std_vga_properties,
     .state = &std_vga_state,
     .realize = std_vga_realize,

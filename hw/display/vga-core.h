@@ -146,6 +146,8 @@ void vga_window_write(struct vga *v, uint32_t offset, uint64_t value, unsigned s
 /* For whoever changes VRAM here: redraw these bytes, and tell a migration. Both ends are clamped.
  */
 void vga_vram_written(struct vga *v, uint32_t offset, uint32_t len);
+/* Before what is read of video memory goes to the guest; in a recording only. */
+void vga_vram_tape(struct vga *v, uint32_t offset, uint32_t len);
 
 /* The ISA side of a card: ports and window, whose handlers may be the chip's own. */
 struct vga_isa_ops {

@@ -13,6 +13,8 @@
 
 #include <glib.h>
 
+#include <xendm/tape.h>
+
 #include "vga-core.h"
 
 G_STATIC_ASSERT(G_BYTE_ORDER == G_LITTLE_ENDIAN);
@@ -28,6 +30,15 @@ void vga_vram_written(struct vga *v, uint32_t offset, uint32_t len)
         v->own_dirty[page / 64] |= 1ull << page % 64;
     }
     devmem_modified(&v->mem, first, last - first + 1);
+}
+
+/*
+ * In a recording: the guest writes its video memory without us, so that what is read of it for an
+ * answer is news.
+ */
+void vga_vram_tape(struct vga *v, uint32_t offset, uint32_t len)
+{
+    tape_fact(TAPE_VIDEO_READ, NULL, (uint64_t[]){offset, len}, v->vram + offset, len);
 }
 
 /* Bits of a nibble spread to whole bytes: plane masks. */
@@ -175,6 +186,9 @@ static uint8_t vga_byte_read(struct vga *v, uint32_t address)
     if (!vga_cell_exists(v, cell)) {
         return 0xff;
     }
+    if (tape_on()) {
+        vga_vram_tape(v, cell * 4, 4);
+    }
     v->latch = vga_cell_load(v, cell);
     if (!(v->gr[GR_MODE] & GR5_READ_COMPARE)) {
         return (uint8_t)(v->latch >> 8 * plane);
@@ -187,10 +201,13 @@ static uint8_t vga_byte_read(struct vga *v, uint32_t address)
 }
 
 /* Linear bytes of a super-VGA mode; [address, address + size) is cut at the end of VRAM. */
-static uint64_t vga_packed_read(const struct vga *v, uint32_t address, unsigned size)
+static uint64_t vga_packed_read(struct vga *v, uint32_t address, unsigned size)
 {
     uint64_t value = UINT64_MAX;
     if (address < v->vram_size) {
+        if (tape_on()) {
+            vga_vram_tape(v, address, MIN(size, v->vram_size - address));
+        }
         memcpy(&value, v->vram + address, MIN(size, v->vram_size - address));
     }
     return value;

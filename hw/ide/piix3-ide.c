@@ -236,6 +236,7 @@ const struct device_class piix3_ide_class = {
     .help = "PIIX3 bus-master IDE, two channels",
     .built_in = "every machine has one",
     .size = sizeof(struct ide_controller),
+    .recorded = true,
     .state = &controller_state,
     .realize = piix3_ide_realize,
     .reset = piix3_ide_reset,

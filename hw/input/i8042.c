@@ -404,6 +404,7 @@ const struct device_class i8042_class = {
     .help = "keyboard controller with PS/2 keyboard and mouse",
     .built_in = "every machine has one",
     .size = sizeof(struct i8042),
+    .recorded = true,
     .state = &i8042_state,
     .realize = i8042_realize,
     .reset = i8042_reset,

@@ -29,6 +29,7 @@
 #include <xendm/machine-desc.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
+#include <xendm/tape.h>
 
 #include "cmos.h"
 
@@ -330,6 +331,7 @@ int board_vcpu_online(struct machine *m, unsigned vcpu)
     if (board_vcpu_is_online(m, vcpu)) {
         return 0;
     }
+    tape_unrecorded("a vCPU comes");
     if (!b || !b->pm) {
         return -EINVAL; /* without ACPI the guest cannot be told */
     }

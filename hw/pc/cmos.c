@@ -121,6 +121,7 @@ const struct device_class cmos_class = {
     .help = "CMOS RAM",
     .built_in = "every machine has one",
     .size = sizeof(struct cmos),
+    .recorded = true,
     .state = &cmos_state,
     .realize = cmos_realize,
     .reset = cmos_reset,

@@ -223,6 +223,7 @@ const struct device_class i440fx_class = {
     .help = "Intel 82441FX host bridge",
     .built_in = "every machine has one",
     .size = sizeof(struct i440fx),
+    .recorded = true,
     .state = &i440fx_state,
     .realize = i440fx_realize,
     .reset = i440fx_reset,

@@ -262,6 +262,7 @@ const struct device_class i8257_class = {
     .help = "ISA DMA controllers (registers only)",
     .built_in = "every machine has one",
     .size = sizeof(struct i8257),
+    .recorded = true,
     .state = &i8257_state,
     .realize = i8257_realize,
     .reset = i8257_reset,

@@ -179,6 +179,7 @@ const struct device_class piix3_class = {
     .help = "Intel 82371SB ISA bridge",
     .built_in = "every machine has one",
     .size = sizeof(struct piix3),
+    .recorded = true,
     .state = &piix3_state,
     .realize = piix3_realize,
     .reset = piix3_reset,

@@ -241,6 +241,7 @@ const struct device_class xen_platform_class = {
     .name = "xen-platform",
     .help = "Xen platform device: PV driver binding and unplug protocol",
     .size = sizeof(struct xen_platform),
+    .recorded = true,
     .state = &platform_state,
     .realize = platform_realize,
     .reset = platform_reset,

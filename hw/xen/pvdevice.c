@@ -99,6 +99,7 @@ const struct device_class xen_pvdevice_class = {
     .name = "xen-pvdevice",
     .help = "Xen PV device for drivers from Windows Update",
     .size = sizeof(struct xen_pvdevice),
+    .recorded = true,
     .hotplug = true,
     .properties = pvdevice_properties,
     .realize = pvdevice_realize,

@@ -73,6 +73,14 @@ struct block_request {
 #define BLOCK_IOV_MAX 1024u
 
 /*
+ * Recording and replay (tape.h). block_tape_begin(): with nothing in flight. In a replay no request
+ * of the machine's gets to a medium, and block_play_done() is what ends it: with the bytes that
+ * were read, NULL for zeros. False: there is no such request.
+ */
+void block_tape_begin(void);
+bool block_play_done(uint64_t number, int error, const void *data, size_t len);
+
+/*
  * One per submission queue of a device; completions of different queues know nothing of each other.
  */
 struct block_queue;

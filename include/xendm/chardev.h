@@ -34,6 +34,7 @@ struct chardev_frontend {
     void (*event)(void *opaque, enum chardev_event event); /* may be NULL */
     /* room again after a short write; may be NULL */
     void (*writable)(void *opaque);
+    bool taped; /* it is of the machine: a recording (tape.h) has what it is told */
 };
 
 void chardev_set_frontend(struct chardev *cd, const struct chardev_frontend *frontend,
@@ -46,6 +47,14 @@ size_t chardev_write(struct chardev *cd, const uint8_t *buf, size_t len);
 
 /* The device can take bytes again after can_receive() said 0. */
 void chardev_accept_input(struct chardev *cd);
+
+/*
+ * A replay (tape.h): what came from the host. Then nothing else does. False: the device cannot take
+ * it.
+ */
+bool chardev_play_input(struct chardev *cd, const uint8_t *buf, size_t len);
+void chardev_play_event(struct chardev *cd, enum chardev_event event);
+void chardev_play_room(struct chardev *cd);
 
 static inline struct chardev *chardev_of(struct backend *b)
 {

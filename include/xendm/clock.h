@@ -46,6 +46,10 @@ bool vclock_running(const struct vclock *clock);
 void vclock_set(struct vclock *clock, int64_t now); /* restore and tests; only while stopped */
 int64_t vclock_next_deadline(const struct vclock *clock); /* VTIMER_OFF if nothing is armed */
 
+/* From here on it is `now`, until it thaws: then what it is without. For recordings (tape.h). */
+void vclock_freeze(struct vclock *clock, int64_t now);
+void vclock_thaw(struct vclock *clock);
+
 /*
  * Fires what is due, in order of deadline; a timer armed for the past by a callback fires in the
  * next call.

@@ -64,6 +64,8 @@ struct device_class {
     const struct bus_class *bus;       /* what it plugs into, see bus.h; NULL: nothing, or PCI */
     bool hotplug;                      /* may come and go while the machine runs */
     const char *unmigratable;          /* why its state cannot be saved; machine_save() says it */
+    /* All that it is told comes by contracts that a recording has everything of (tape.h). */
+    bool recorded;
 
     int (*realize)(struct device *dev, GError **err);
     void (*reset)(struct device *dev, enum reset_reason why);

@@ -72,7 +72,9 @@ struct machine_desc {
     char *pid_file; /* -pidfile, or NULL */
 
     /* Our own options. */
-    char *log_levels;  /* --log SUBSYSTEM=LEVEL[,…] */
+    char *log_levels; /* --log SUBSYSTEM=LEVEL[,…] */
+    int replay_fd;    /* --replay fd:N[,trap]; -1 */
+    bool replay_trap;
     bool dump_machine; /* --dump-machine */
 };
 

@@ -16,7 +16,7 @@ ROOT = os.path.abspath(os.environ.get("XENDM_SRCDIR", os.path.join(os.path.dirna
 FILE = os.path.join(ROOT, "tools/xendmctl/completion/xendmctl")
 # The words typed, the last one being completed; what is offered. 7 and 12 are domains, "a file" and "b" are here.
 CASES = (
-    (("",), ("status", "why", "top", "metrics", "recorder", "gdb", "screen", "type", "key", "click", "wait-screen", "wait-serial", "film", "state", "update", "--help")),
+    (("",), ("status", "why", "top", "metrics", "recorder", "record", "gdb", "screen", "type", "key", "click", "wait-screen", "wait-serial", "film", "state", "update", "--help")),
     (("st",), ("status", "state")),
     (("state", ""), ("show", "diff", "extract")),
     (("state", "s"), ("show",)),

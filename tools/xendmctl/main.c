@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "page.h"
+#include "record.h"
 #include "seat.h"
 #include "stream.h"
 #include "update.h"
@@ -23,6 +24,9 @@ static const struct {
      "           [--last N] [--requests | --latencies | --count kind|device|address|vcpu |\n"
      "           --perfetto | --diff GUEST|FILE]",
      recorder_main},
+    {"record", "show", "FILE", record_show},
+    {"record", "scrub", "FILE FILE", record_scrub},
+    {"record", NULL, "GUEST FILE [--limit MIB] [--seconds S]", record_main},
     {"gdb", NULL, "GUEST [--port PORT] [--bits 16|32|64]", gdb_main},
     {"screen", NULL, "GUEST [FILE | --as-text]", seat_screen},
     {"type", NULL, "GUEST TEXT", seat_type},

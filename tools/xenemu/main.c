@@ -11,16 +11,19 @@
 #include "host/loop.h"
 #include "rpc/connections.h"
 #include "run/environment.h"
+#include "run/replay.h"
 #include "run/run.h"
 
 static const char usage[] =
     "usage: xenemu run [options] [-- device model arguments]\n"
+    "       xenemu replay [options] FILE\n"
     "       xenemu host --library-socket PATH --socket PATH\n"
     "       xenemu ctl SOCKET COMMAND...\n"
     "       xenemu where\n"
     "\n"
     "  run   start a device model as libxl would, drive it, report what it leaves behind\n"
     "  host  the process that stands for the hypervisor; run starts one by itself\n"
+    "  replay  give a device model what a recording has, and compare\n"
     "  ctl   send one line to a command socket and print the answer\n"
     "  where tell which Xen this is built for, and which xenstored and libraries run would use\n"
     "\n"
@@ -88,6 +91,8 @@ int main(int argc, char **argv)
 
     if (!strcmp(cmd, "run"))
         return run_main(argc - 1, argv + 1);
+    if (!strcmp(cmd, "replay"))
+        return replay_main(argc - 1, argv + 1);
     if (!strcmp(cmd, "host"))
         return host_main(argc - 1, argv + 1, &hooks);
     if (!strcmp(cmd, "where"))

@@ -75,8 +75,7 @@ static bool probe_run_with(void)
     return found;
 }
 
-/* `incoming`: file with the state of an earlier device model of this domain, or NULL. */
-bool start_dm(char **extra, const char *incoming)
+char **dm_environment(void)
 {
     char *env[] = {
         library_path(),
@@ -88,6 +87,14 @@ bool start_dm(char **extra, const char *incoming)
         g_strdup("XENSTORED_PATH"),
         NULL,
     };
+
+    return g_memdup2(env, sizeof(env));
+}
+
+/* `incoming`: file with the state of an earlier device model of this domain, or NULL. */
+bool start_dm(char **extra, const char *incoming)
+{
+    char **env = dm_environment();
     struct child c = {.env = env, .log = run.log, .session = true};
     int pair[2] = {-1, -1};
     bool watched = true;

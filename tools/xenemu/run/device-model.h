@@ -7,6 +7,8 @@
 
 /* `incoming`: file with the state of an earlier device model of this domain, or NULL. */
 bool start_dm(char **extra, const char *incoming);
+/* What it is started with in its environment, as struct child wants it. */
+char **dm_environment(void);
 bool replace_dm(const char *state);
 
 #endif

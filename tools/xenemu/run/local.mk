@@ -15,5 +15,7 @@ tools_xenemu_xenemu_SOURCES += \
     tools/xenemu/run/process.h \
     tools/xenemu/run/readiness.c \
     tools/xenemu/run/readiness.h \
+    tools/xenemu/run/replay.c \
+    tools/xenemu/run/replay.h \
     tools/xenemu/run/run.c \
     tools/xenemu/run/run.h

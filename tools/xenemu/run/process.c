@@ -58,14 +58,15 @@ pid_t spawn(const struct child *c)
         setsid();
     in = open("/dev/null", O_RDONLY);
     out = open(c->log, O_WRONLY | O_CREAT | O_APPEND, 0644);
-    if (in < 0 || out < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+    if (in < 0 || out < 0 ||
+        (!c->terminal && (dup2(in, 0) < 0 || dup2(out, 2) < 0 || (!c->tells && dup2(out, 1) < 0))))
         _exit(126);
     if (in > 2)
         close(in);
     if (out > 2)
         close(out);
     signal(SIGPIPE, SIG_DFL);
-    signal(SIGINT, c->session ? SIG_DFL : SIG_IGN);
+    signal(SIGINT, c->session || c->terminal ? SIG_DFL : SIG_IGN);
     if (c->watched > 0)
         disk_faults_child(c->watched);
     for (i = 0; c->env && c->env[i]; i++) {

@@ -11,6 +11,8 @@ struct child {
     char **env; /* "NAME=value" to set; "NAME" to remove */
     const char *log;
     bool session;
+    bool tells;      /* its standard output is ours */
+    bool terminal;   /* … and input and errors, too */
     bool restricted; /* the limits and namespaces that libxl gives with dm_restrict=1 */
     int watched;     /* socket for disk_faults_child(); 0: none */
 };

@@ -194,8 +194,7 @@ static int run_ready(void)
     return wait_for_end();
 }
 
-/* Everybody ends; the status becomes what they left behind, unless it is worse already. */
-static int tear_down(bool ready, int status)
+int tear_down(bool ready, int status)
 {
     int leaks;
 

@@ -36,5 +36,7 @@ extern struct run run;
 extern volatile sig_atomic_t stop; /* the signal that ends the run, or 0 */
 
 int run_main(int argc, char **argv);
+/* Everybody ends; the status becomes what they left behind, unless it is worse already. */
+int tear_down(bool ready, int status);
 
 #endif

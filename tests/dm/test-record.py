@@ -1,0 +1,388 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Recording and replay (docs/recording.md) of the real xendm on xenemu: whole device scripts are recorded and replay
+to the same bytes; another build is stopped at the access that differs; and what ends a recording never ends the
+guest. TAP."""
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True     # the source tree stays clean
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
+from client import CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Cpu, Qmp, Tap, note, want   # noqa: E402
+
+SOURCE = os.path.abspath(os.environ.get("XENDM_SRCDIR", os.path.join(os.path.dirname(__file__), "../..")))
+SCRIPTS = ("ide", "atapi", "serial", "i8042", "cmos", "pm", "pirq", "pci-host", "i8257", "strings", "vga", "vga-modes",
+           "cirrus", "platform", "reset-port92")
+SECRET = b"My Secret Words!"
+
+
+class Guest:
+    """A machine on xenemu, not moved by anybody."""
+    count = 0
+
+    def __init__(self, tmp, *options):
+        Guest.count += 1
+        self.dir = os.path.join(tmp, "run%d" % Guest.count)
+        self.log = self.dir + ".log"
+        self.proc = subprocess.Popen([XENEMU, "run", "--dm", XENDM, "--rundir", self.dir, "--log", self.log, *options],
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.path = next((line.split()[1] for line in self.proc.stdout if line.startswith("socket ")), None)
+        want(self.path, "xenemu run did not start:", self.tail())
+        self.monitor = os.path.join(self.dir, "qmp-libxl-1")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *args):
+        self.proc.terminate()
+        self.proc.communicate(timeout=PATIENCE)
+
+    def tail(self):
+        with open(self.log, errors="replace") as stream:
+            return stream.read()[-1500:]
+
+    def serves(self):
+        return Cpu(self.path).do("inb 0x3f6") & 0x80 == 0
+
+    def run_script(self, path):
+        """Its status and what it printed."""
+        env = dict(os.environ, XENSTORED_RUNDIR=self.dir, XENEMU_QMP=self.monitor, XENEMU_DOMID="1")
+        done = subprocess.run(["python3", os.path.join(SOURCE, "tools/xenemu/xds.py"), "--socket", self.path, "--dm", XENDM,
+                               path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env, check=False,
+                              timeout=600)
+        return done.returncode, done.stdout
+
+
+class Recording:
+    """xendmctl record, until the end of the block."""
+
+    def __init__(self, guest, file, *options):
+        self.file = file
+        self.said = ""
+        self.proc = subprocess.Popen([CTL, "record", guest.monitor, file, *options], stdout=subprocess.PIPE,
+                                     stderr=subprocess.STDOUT, text=True)
+        deadline = time.monotonic() + PATIENCE
+        while self.proc.poll() is None and time.monotonic() < deadline:
+            with Qmp(guest.monitor) as qmp:
+                if "recording: yes" in qmp.hmp("info recording") or "recording: on" in qmp.hmp("info recording") or \
+                        "recording: true" in qmp.hmp("info recording"):
+                    return
+            time.sleep(0.05)
+
+    def __enter__(self):
+        return self
+
+    def end(self, ask=True):
+        if ask and self.proc.poll() is None:
+            self.proc.terminate()
+        self.said += self.proc.communicate(timeout=PATIENCE)[0]
+        return self.said
+
+    def __exit__(self, *args):
+        self.end()
+
+
+def replay(file, *options, dm=XENDM):
+    done = subprocess.run([XENEMU, "replay", "--dm", dm, *options, file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, check=False, timeout=600)
+    return done.returncode, done.stdout
+
+
+def show(file):
+    done = subprocess.run([CTL, "record", "show", file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False)
+    return done.returncode, done.stdout
+
+
+def script_options(path, tmp):
+    """The options of a device script, its images made."""
+    options, images = [], {}
+    with open(path, encoding="utf-8") as stream:
+        for line in stream:
+            words = line.split("#")[0].split()
+            if words[:1] == ["image"]:
+                size = int(words[2][:-1]) << {"K": 10, "M": 20}[words[2][-1]]
+                images[words[1]] = os.path.join(tmp, words[1])
+                with open(images[words[1]], "wb") as image:
+                    if "sectors" in words:
+                        image.write(b"".join(i.to_bytes(4, "little").ljust(512, b"\0") for i in range(size // 512)))
+                    image.truncate(size)
+            elif words[:1] == ["option"]:
+                options += words[1:]
+    return [re.sub("@([a-z0-9]+)", lambda m: images[m.group(1)], o) for o in options]
+
+
+def disk(tmp, name="disk.img", size=1 << 20):
+    path = os.path.join(tmp, name)
+    with open(path, "wb") as stream:
+        stream.write((SECRET * 32 * (size // 512))[:size])
+    return path
+
+
+# ---- what a guest does ----
+
+def processor(guest):
+    """A CPU whose firmware has set up the disk controller."""
+    cpu = Cpu(guest.path)
+    for reg, size, value in ((0x40, 2, 0x8000), (0x42, 2, 0x8000), (0x20, 4, 0xc001), (4, 2, 5)):
+        cpu.do("pciwrite 00:01.1 0x%x %d 0x%x" % (reg, size, value))
+    return cpu
+
+
+def read_sectors(cpu, lba, count):
+    cpu.until("inb 0x3f6", 0x88, 0)
+    for port, value in ((6, 0xe0), (2, count), (3, lba & 255), (4, lba >> 8), (5, 0), (7, 0x20)):
+        cpu.do("outb 0x%x 0x%x" % (0x1f0 + port, value))
+    for i in range(count):
+        cpu.until("inb 0x3f6", 0x89, 8)
+        cpu.do("ins 0x1f0 2 256 0x%x" % (0x100000 + 512 * i))
+
+
+def identify(cpu):
+    cpu.until("inb 0x3f6", 0x88, 0)
+    cpu.do("outb 0x1f6 0xe0")
+    cpu.do("outb 0x1f7 0xec")
+    cpu.until("inb 0x3f6", 0x89, 8)
+    cpu.do("ins 0x1f0 2 256 0x100000")
+
+
+def dma(cpu, lba, count, write=False):
+    cpu.do("writel 0xff000 0x200000")
+    cpu.do("writel 0xff004 0x%x" % (0x80000000 | count * 512))
+    cpu.do("outl 0xc004 0xff000")
+    cpu.do("outb 0xc002 6")
+    cpu.until("inb 0x3f6", 0x88, 0)
+    for port, value in ((6, 0xe0), (2, count), (3, lba & 255), (4, lba >> 8), (5, 0), (7, 0xca if write else 0xc8)):
+        cpu.do("outb 0x%x 0x%x" % (0x1f0 + port, value))
+    cpu.do("outb 0xc000 %d" % (1 if write else 9))
+    cpu.until("inb 0xc002", 5, 4)
+    cpu.do("outb 0xc000 0")
+    cpu.do("inb 0x1f7")
+
+
+# ---- tests ----
+
+def test_scripts(tap, tmp):
+    for name in SCRIPTS:
+        path = os.path.join(SOURCE, "tests/device", name + ".xds")
+        file = os.path.join(tmp, name + ".rec")
+        with Guest(tmp, *script_options(path, tmp)) as guest:
+            with Recording(guest, file, "--limit", "256") as recording:
+                status, out = guest.run_script(path)
+        want(status == 0, name, out[-1500:])
+        status, out = replay(file)
+        last = out.strip().splitlines()[-1:] or [""]
+        tap("%s: %s" % (name, re.sub(r"^.*bytes: ", "", recording.said.strip())), status == 0 and "stopped" in recording.said,
+            recording.said + out)
+        note(last[0])
+        os.unlink(file)
+
+
+def test_whole(tap, tmp):
+    """Accesses, DMA, keys, serial input, stop and cont, from a machine in the middle of a command."""
+    file, pipe = os.path.join(tmp, "whole.rec"), os.path.join(tmp, "com1")
+    with Guest(tmp, "--disk", disk(tmp), "--serial", "unix:%s,server=on,wait=off" % pipe, "--vga", "stdvga") as guest:
+        cpu = processor(guest)
+        cpu.do("outb 0x3fc 0xb")
+        cpu.do("outb 0x3f9 1")
+        cpu.do("outb 0x64 0x60")
+        cpu.do("outb 0x60 0x01")
+        cpu.do("outb 0x1f7 0xec")        # IDENTIFY, whose data are read after the recording began
+        with Recording(guest, file) as recording:
+            cpu.until("inb 0x3f6", 0x89, 8)
+            cpu.do("ins 0x1f0 2 256 0x100000")
+            read_sectors(cpu, 7, 3)
+            dma(cpu, 64, 8)
+            dma(cpu, 128, 8, write=True)
+            with Qmp(guest.monitor) as qmp, Qmp(pipe, negotiate=False) as line:
+                line.sock.sendall(SECRET)
+                for byte in SECRET:
+                    cpu.until("inb 0x3fd", 1, 1)
+                    want(cpu.do("inb 0x3f8") == byte, "another byte than was sent")
+                for key in ("a", "right"):
+                    qmp.ok("send-key", keys=[{"type": "qcode", "data": key}], **{"hold-time": 20})
+                    cpu.until("inb 0x64", 1, 1)
+                    cpu.do("inb 0x60")
+                qmp.ok("stop")
+                qmp.ok("cont")
+                cpu.do("outb 0x3f8 0x41")
+            dma(cpu, 64, 8)
+            recording.end()
+        want(guest.serves(), "the guest is not served after its recording")
+    status, out = replay(file)
+    tap("a recording from now on replays to the same bytes", status == 0 and "all as recorded" in out,
+        recording.said + out)
+    return file
+
+
+def test_regression(tap, tmp, file):
+    """Another build, whose disks call themselves otherwise; and a recording in which one answer is another."""
+    with open(XENDM, "rb") as stream:
+        program = stream.read()
+    want(program.count(b"QEMU HARDDISK") > 0, "no name of a disk to change")
+    other = os.path.join(tmp, "xendm")
+    with open(other, "wb") as stream:
+        stream.write(program.replace(b"QEMU HARDDISK", b"QEMU HARDDISC"))
+    os.chmod(other, 0o755)
+    status, out = replay(file, dm=other)
+    tap("another build is stopped at the access that differs: %s" % (out.splitlines() or [""])[0],
+        status == 1 and "pio-in" in out and "(piix3-ide)" in out and "recorded:" in out, out)
+    _, text = show(file)
+    last = [int(line.split()[0]) for line in text.splitlines() if line.split()[1:2] == ["answer"]][-1]
+    number, value = next((int(w[0]), int(w[3], 0)) for w in (line.split() for line in text.splitlines())
+                         if w[1:3] == ["answer", "value"] and int(w[0]) == last)
+    with open(file, "rb") as stream:
+        data = bytearray(stream.read())
+    want(value < 0x7f, "the last answer is not one byte long in the file")
+    changed = os.path.join(tmp, "changed.rec")
+    kind = next(i for i in range(len(data) - 1, 0, -1) if changes_answer(tmp, data, i, value, number))
+    data[kind + 1] ^= 1
+    with open(changed, "wb") as stream:
+        stream.write(data)
+    status, out = replay(changed)
+    tap("a changed answer is found, by its number", status == 1 and "entry %d differs" % number in out, out)
+
+
+def changes_answer(tmp, data, at, value, number):
+    """Whether the byte behind `at` is the value of that entry: the file says another number then."""
+    if data[at + 1:at + 2] != bytes([value]):
+        return False
+    trial = os.path.join(tmp, "trial.rec")
+    with open(trial, "wb") as stream:
+        stream.write(data[:at + 1] + bytes([value ^ 1]) + data[at + 2:])
+    status, text = show(trial)
+    return status == 0 and any(line.split()[:3] == [str(number), "answer", "value"] and
+                               int(line.split()[3], 0) == value ^ 1 for line in text.splitlines())
+
+
+def test_scrub(tap, tmp, file):
+    clean = os.path.join(tmp, "clean.rec")
+    done = subprocess.run([CTL, "record", "scrub", file, clean], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False)
+    want(done.returncode == 0, done.stdout)
+    with open(file, "rb") as before, open(clean, "rb") as after:
+        tap("nothing of the disk or the serial line is left", SECRET in before.read() and SECRET not in after.read())
+    status, out = replay(clean)
+    tap("it replays still", status == 0, out)
+
+
+def test_damage(tap, tmp, file):
+    """Whatever is in a file: it is shown, scrubbed and played, or refused, and nobody dies of it."""
+    rng, bad = random.Random(4), []
+    with open(file, "rb") as stream:
+        whole = stream.read()
+    head = whole.index(b"XENDMSAV")
+    trial, out_file = os.path.join(tmp, "bad.rec"), os.path.join(tmp, "bad.out")
+    for i in range(60):
+        data = bytearray(whole)
+        if i % 3 == 0:
+            data = data[:rng.randrange(len(data))]
+        else:
+            for _ in range(rng.choice((1, 8))):
+                data[rng.randrange(0 if i % 3 == 1 else len(whole) - 2000, len(data))] = rng.randrange(256)
+        with open(trial, "wb") as stream:
+            stream.write(data)
+        for command in ([CTL, "record", "show", trial], [CTL, "record", "scrub", trial, out_file]):
+            status = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
+            if status not in (0, 1):
+                bad.append("%s: %d" % (command[2], status))
+        if i % 6 == 2 and len(data) > head:
+            status, out = replay(trial)
+            if status not in (0, 1, 2) or "signal" in out:
+                bad.append("replay: %d %s" % (status, out))
+    tap.report("damaged recordings kill nobody", bad)
+
+
+def test_ends(tap, tmp):
+    """A recording ends, the guest does not."""
+    file = os.path.join(tmp, "ends.rec")
+    with Guest(tmp, "--disk", disk(tmp)) as guest, Qmp(guest.monitor) as qmp:
+        cpu = processor(guest)
+        with Recording(guest, file, "--limit", "1") as recording:
+            deadline = time.monotonic() + PATIENCE
+            while recording.proc.poll() is None and time.monotonic() < deadline:
+                dma(cpu, 0, 128)
+                for _ in range(64):
+                    read_sectors(cpu, 0, 128)
+            recording.end(False)
+        reason = qmp.event("XENDM_RECORDING_ENDED")
+        size = os.path.getsize(file)
+        status, out = replay(file)
+        tap("at its limit", "its limit is reached" in recording.said and reason["reason"] == "its limit is reached" and
+            1 << 20 <= size < 2 << 20 and status == 0 and guest.serves(), recording.said + out)
+
+        recording = Recording(guest, "/dev/full")
+        deadline = time.monotonic() + PATIENCE
+        while recording.proc.poll() is None and time.monotonic() < deadline:
+            read_sectors(cpu, 0, 128)
+        recording.end(False)
+        read_sectors(cpu, 0, 128)
+        reason = qmp.event("XENDM_RECORDING_ENDED")["reason"]
+        tap("on a full disk: %s" % reason, recording.proc.returncode == 1 and "No space left" in recording.said and
+            "cannot be written" in reason and guest.serves(), recording.said)
+
+        recording = Recording(guest, file)
+        reply = qmp.ok("xendm-update", binary=XENDM)
+        said = recording.end(False)
+        tap("at a live update", "a live update" in said and reply and guest.serves(), said)
+
+        with Recording(guest, file) as recording:
+            read_sectors(cpu, 0, 1)
+            qmp = Qmp(guest.monitor)
+            qmp.ok("cpu-add", id=0)
+            qmp.hmp("system_reset")
+        tap("a successor is recorded, too", os.path.getsize(file) > 0 and replay(file)[0] == 0, recording.said)
+
+
+def test_life(tap, tmp):
+    file = os.path.join(tmp, "life.rec")
+    with Guest(tmp, "--disk", disk(tmp), "--restrict") as guest, Qmp(guest.monitor) as qmp:
+        with Recording(guest, file) as recording:        # restricted, it was not started yet
+            qmp.ok("cont")
+            cpu = processor(guest)
+            read_sectors(cpu, 0, 8)
+            second = subprocess.run([CTL, "record", guest.monitor, file + "2"], stdout=subprocess.PIPE,
+                                    stderr=subprocess.STDOUT, text=True, check=False)
+        status, out = replay(file)
+        tap("from before the guest's first access, with dm_restrict", status == 0 and "start" in show(file)[1],
+            recording.said + out)
+        tap("one at a time", second.returncode == 1 and "a recording is under way" in second.stdout, second.stdout)
+    with Guest(tmp, "--device", "nvme,id=n1,serial=1") as guest:
+        refused = subprocess.run([CTL, "record", guest.monitor, file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                 text=True, check=False)
+        tap("a guest with more than is recorded is refused by name", refused.returncode == 1 and
+            "n1 (nvme)" in refused.stdout and Cpu(guest.path).do("inb 0x64") is not None, refused.stdout)
+
+
+def test_debugger(tap, tmp, file):
+    name = "a debugger stands where it differs"
+    if not shutil.which("gdb"):
+        tap.skip(name, "no gdb")
+        return
+    other = os.path.join(tmp, "xendm")
+    status, out = replay(file, "--under", "gdb -q -batch -ex run -ex bt --args", dm=other)
+    tap(name, "SIGTRAP" in out and "tape_fact" in out, out)
+
+
+def main():
+    tap = Tap()
+    if not os.path.exists(XENSTORED):
+        print("1..0 # SKIP no %s" % XENSTORED)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="rec") as tmp:
+        file = test_whole(tap, tmp)
+        for test in (test_regression, test_debugger, test_scrub, test_damage):
+            test(tap, tmp, file)
+        for test in (test_ends, test_life, test_scripts):
+            test(tap, tmp)
+    return tap.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
