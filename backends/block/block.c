@@ -337,7 +337,7 @@ int block_read_now(struct block_queue *q, uint64_t offset, void *buf, size_t len
     if (tape_on() && tape_inside()) {
         tape_fact(TAPE_READ_NOW, block_id(q->b), n, buf, e == 0 ? length : 0);
     }
-    return -(int)n[2];
+    return -(int)MIN(n[2], TAPE_ERRNO_MAX);
 }
 
 bool block_poll(void)

@@ -94,7 +94,7 @@ struct block_request *block_tape_take(uint64_t number, const void *data, size_t 
     if (!t || (len > 0 && (!t->own || req->op != BLOCK_READ || len != req->iov[0].iov_len))) {
         return NULL;
     }
-    if (data) {
+    if (len > 0 && data) {
         memcpy(req->iov[0].iov_base, data, len);
     } else if (len > 0) {
         memset(req->iov[0].iov_base, 0, len);

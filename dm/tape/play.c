@@ -60,7 +60,7 @@ static void __attribute__((noreturn)) differs(void *opaque, const char *expected
     printf("replay: entry %" PRIu64 " differs, in event %" PRIu64 ": %s%s%s%s\n"
            "  recorded: %s\n"
            "  now:      %s\n",
-           tape_entries(), r->number, r->event ? r->event : "(none)", r->owner ? " (" : "",
+           tape_entries() + 1, r->number, r->event ? r->event : "(none)", r->owner ? " (" : "",
            r->owner ? r->owner : "", r->owner ? ")" : "", expected, got);
     fflush(stdout);
     if (r->trap) {
@@ -244,7 +244,8 @@ static void play(const struct tape_entry *e)
         vclock_run(replay->d->clock);
         break;
     case TAPE_BLOCK_DONE:
-        if (!block_play_done(e->number[0], -(int)e->number[1], e->data, e->len)) {
+        if (!block_play_done(e->number[0], -(int)MIN(e->number[1], TAPE_ERRNO_MAX), e->data,
+                             e->len)) {
             tape_cannot("the machine has no such request in flight");
         }
         break;

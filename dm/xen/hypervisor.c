@@ -200,5 +200,5 @@ int hv_acpi_s_state_set(struct hypervisor *hv, unsigned state)
     if (tape_on()) {
         tape_fact(TAPE_SLEEP, NULL, n, NULL, 0);
     }
-    return -(int)n[1];
+    return -(int)MIN(n[1], TAPE_ERRNO_MAX);
 }

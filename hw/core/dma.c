@@ -51,7 +51,7 @@ int dma_tape(enum tape_kind kind, uint64_t gpa, void *buf, size_t len, int rc)
     uint64_t n[] = {gpa, len, (uint64_t)-rc};
 
     tape_fact(kind, NULL, n, buf, rc < 0 && !tape_plays() ? 0 : len);
-    return -(int)n[2];
+    return -(int)MIN(n[2], TAPE_ERRNO_MAX);
 }
 
 int dma_read(struct device *dev, uint64_t gpa, void *buf, size_t len)

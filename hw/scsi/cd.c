@@ -14,6 +14,7 @@
 #include <errno.h>
 
 #include <xendm/machine.h>
+#include <xendm/tape.h>
 
 #include "scsi-internal.h"
 
@@ -165,6 +166,7 @@ int scsi_cd_ask_eject(struct scsi_target *t, bool force, GError **err)
         return -EINVAL;
     }
     if (t->tray_locked && !t->tray_open) {
+        tape_unrecorded("a locked medium is asked for");
         t->event_eject = true;
         if (!force) {
             g_set_error(err, XENDM_ERROR, EBUSY,

@@ -105,6 +105,7 @@ enum tape_kind {
 #define TAPE_DATA_MAX (16u << 20)
 #define TAPE_PLAIN_MAX 32u /* what is longer and only to be compared is kept as a digest */
 #define TAPE_DIGEST 8u
+#define TAPE_ERRNO_MAX 4095u
 
 enum tape_data {
     TAPE_NO_DATA,

@@ -19,6 +19,8 @@ from client import CTL, PATIENCE, XENDM, XENEMU, XENSTORED, Cpu, Qmp, Tap, note,
 SOURCE = os.path.abspath(os.environ.get("XENDM_SRCDIR", os.path.join(os.path.dirname(__file__), "../..")))
 SCRIPTS = ("ide", "atapi", "serial", "i8042", "cmos", "pm", "pirq", "pci-host", "i8257", "strings", "vga", "vga-modes",
            "cirrus", "platform", "reset-port92")
+# What ends the recording of a script before its end.
+ENDS = {"atapi": "a locked medium is asked for"}
 SECRET = b"My Secret Words!"
 
 
@@ -111,7 +113,7 @@ def script_options(path, tmp):
                 images[words[1]] = os.path.join(tmp, words[1])
                 with open(images[words[1]], "wb") as image:
                     if "sectors" in words:
-                        image.write(b"".join(i.to_bytes(4, "little").ljust(512, b"\0") for i in range(size // 512)))
+                        image.write(b"".join(i.to_bytes(4, "little") * 128 for i in range(size // 512)))
                     image.truncate(size)
             elif words[:1] == ["option"]:
                 options += words[1:]
@@ -178,10 +180,11 @@ def test_scripts(tap, tmp):
         want(status == 0, name, out[-1500:])
         status, out = replay(file)
         last = out.strip().splitlines()[-1:] or [""]
-        tap("%s: %s" % (name, re.sub(r"^.*bytes: ", "", recording.said.strip())), status == 0 and "stopped" in recording.said,
+        tap("%s: %s" % (name, re.sub(r"^.*bytes: ", "", recording.said.strip())), status == 0 and ENDS.get(name, "stopped") in recording.said,
             recording.said + out)
         note(last[0])
-        os.unlink(file)
+        if status == 0:
+            os.unlink(file)
 
 
 def test_whole(tap, tmp):
@@ -197,6 +200,7 @@ def test_whole(tap, tmp):
         with Recording(guest, file) as recording:
             cpu.until("inb 0x3f6", 0x89, 8)
             cpu.do("ins 0x1f0 2 256 0x100000")
+            identify(cpu)
             read_sectors(cpu, 7, 3)
             dma(cpu, 64, 8)
             dma(cpu, 128, 8, write=True)
@@ -225,10 +229,10 @@ def test_regression(tap, tmp, file):
     """Another build, whose disks call themselves otherwise; and a recording in which one answer is another."""
     with open(XENDM, "rb") as stream:
         program = stream.read()
-    want(program.count(b"QEMU HARDDISK") > 0, "no name of a disk to change")
+    want(program.count(b"XENDM HARDDISK") > 0, "no name of a disk to change")
     other = os.path.join(tmp, "xendm")
     with open(other, "wb") as stream:
-        stream.write(program.replace(b"QEMU HARDDISK", b"QEMU HARDDISC"))
+        stream.write(program.replace(b"XENDM HARDDISK", b"XENDM HARDDISC"))
     os.chmod(other, 0o755)
     status, out = replay(file, dm=other)
     tap("another build is stopped at the access that differs: %s" % (out.splitlines() or [""])[0],

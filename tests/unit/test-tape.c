@@ -125,7 +125,9 @@ static void device_write(uint64_t value)
 
     memcpy(buf, memory + value, sizeof(buf));
     tape_fact(TAPE_DMA_READ, NULL, n, buf, sizeof(buf));
-    g_assert_cmpuint(n[2], ==, 0);
+    if (n[2] != 0) {
+        return; /* as the chip would */
+    }
     buf[0] ^= (uint8_t)(flaw == 1);
     tape_fact(TAPE_DMA_WRITE, NULL, (uint64_t[]){value + 8, sizeof(buf), 0}, buf, sizeof(buf));
     if (flaw != 2) {
