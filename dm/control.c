@@ -249,7 +249,22 @@ static void op_record(void *opaque, int fd, uint64_t limit, struct qmp_call *cal
 {
     struct control *c = opaque;
 
-    recording_begin(c->d, fd, limit ? limit : RECORDING_LIMIT_DEFAULT, recording_begun, call);
+    const struct recording_source source = {
+        .machine = c->d->machine,
+        .argc = c->d->argc,
+        .argv = c->d->argv,
+        .stand_still = update_stand_still,
+        .go_on = update_go_on,
+        .opaque = c,
+    };
+
+    if (c->d->stopped || c->d->update) {
+        close(fd);
+        qmp_call_finish(call,
+                        g_error_new(XENDM_ERROR, EBUSY, "a stop or a live update is on its way"));
+        return;
+    }
+    recording_begin(&source, fd, limit ? limit : RECORDING_LIMIT_DEFAULT, recording_begun, call);
 }
 
 static void op_record_stop(void *opaque)

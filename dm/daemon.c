@@ -132,7 +132,7 @@ static int serve_domain(struct daemon *d, GError **err)
         return 0;
     }
     if (d->desc->replay_fd >= 0) {
-        return replay_begin(d, d->desc->replay_fd, d->desc->replay_trap, err);
+        return replay_begin(d->machine, d->desc->replay_fd, d->desc->replay_trap, err);
     }
     return serve_fresh(d, err);
 }

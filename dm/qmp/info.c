@@ -398,8 +398,8 @@ static void info_help(struct qmp *qmp, GString *text, const char *arg)
         hmp_out(text, "info %s -- %s", topics[i].name, topics[i].help);
     }
     hmp_out(text,
-            "info ioreq, info mapcache, info hypervisor, info loop, info pv, info recording -- what "
-            "the daemon says of its parts");
+            "info ioreq, info mapcache, info hypervisor, info loop, info pv, info recording -- "
+            "what the daemon says of its parts");
 }
 
 void hmp_info(struct qmp_call *call, const char *arg)

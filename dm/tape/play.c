@@ -19,12 +19,11 @@
 #include <xendm/chardev.h>
 #include <xendm/error.h>
 #include <xendm/input.h>
-#include <xendm/log.h>
+#include <xendm/machine.h>
 #include <xendm/pci.h>
 #include <xendm/tape.h>
 #include <xendm/turn.h>
 
-#include "daemon.h"
 #include "tape.h"
 
 #define EVENTS_A_TURN 256u
@@ -34,7 +33,7 @@
 
 struct replay {
     GSource source;
-    struct daemon *d;
+    struct machine *m;
     GByteArray *tape;
     bool trap;
     unsigned waits;
@@ -106,8 +105,8 @@ static void play_space(struct aspace *as, const struct tape_entry *e, bool write
 {
     unsigned size = (unsigned)e->number[2];
 
-    access_check(size_is_good(e->number[2], as == replay->d->machine->mmio ? 8 : 4) &&
-                 (as == replay->d->machine->mmio || e->number[1] <= PIO_LAST + 1 - size));
+    access_check(size_is_good(e->number[2], as == replay->m->mmio ? 8 : 4) &&
+                 (as == replay->m->mmio || e->number[1] <= PIO_LAST + 1 - size));
     replay->owner = owner_of(aspace_find(as, e->number[1]));
     if (write) {
         aspace_write(as, e->number[1], e->number[3], size);
@@ -118,7 +117,7 @@ static void play_space(struct aspace *as, const struct tape_entry *e, bool write
 
 static void play_config(const struct tape_entry *e, bool write)
 {
-    struct pci_bus *bus = replay->d->machine->pci;
+    struct pci_bus *bus = replay->m->pci;
     unsigned size = (unsigned)e->number[3], devfn = (unsigned)e->number[1];
     unsigned reg = (unsigned)e->number[2];
     bool there = e->number[1] <= 0xff && size_is_good(e->number[3], 4) &&
@@ -136,7 +135,7 @@ static void play_config(const struct tape_entry *e, bool write)
 
 static void play_units(const struct tape_entry *e, bool read)
 {
-    struct aspace *pio = replay->d->machine->pio;
+    struct aspace *pio = replay->m->pio;
     unsigned size = (unsigned)e->number[2];
     bool good = size_is_good(e->number[2], 4) && e->number[1] <= PIO_LAST + 1 - size &&
                 e->number[3] > 0 && e->number[3] <= STRING_BYTES_MAX / size &&
@@ -157,7 +156,7 @@ static void play_units(const struct tape_entry *e, bool read)
 
 static void play_char(const struct tape_entry *e)
 {
-    struct backend *b = backend_find(replay->d->backends, BACKEND_CHAR, e->text);
+    struct backend *b = backend_find(replay->m->backends, BACKEND_CHAR, e->text);
     g_autofree uint8_t *bytes = g_malloc0(e->len + 1);
 
     if (!b) {
@@ -213,7 +212,7 @@ static void play_input(struct input *in, const struct tape_entry *e)
 
 static void play(const struct tape_entry *e)
 {
-    struct machine *m = replay->d->machine;
+    struct machine *m = replay->m;
 
     switch (e->kind) {
     case TAPE_START:
@@ -241,7 +240,7 @@ static void play(const struct tape_entry *e)
         play_units(e, e->kind == TAPE_PIO_IN);
         break;
     case TAPE_TIMERS:
-        vclock_run(replay->d->clock);
+        vclock_run(m->clock);
         break;
     case TAPE_BLOCK_DONE:
         if (!block_play_done(e->number[0], -(int)MIN(e->number[1], TAPE_ERRNO_MAX), e->data,
@@ -320,15 +319,15 @@ static GByteArray *read_all(int fd, GError **err)
 
 static void freeze(void *opaque, int64_t at)
 {
-    vclock_freeze(((struct daemon *)opaque)->clock, at);
+    vclock_freeze(((struct machine *)opaque)->clock, at);
 }
 
-int replay_begin(struct daemon *d, int fd, bool trap, GError **err)
+int replay_begin(struct machine *m, int fd, bool trap, GError **err)
 {
     GByteArray *all;
     struct tape_player player;
 
-    if (!d->machine) {
+    if (!m) {
         g_set_error(err, XENDM_ERROR, ENODEV, "there is no machine to replay a recording");
         return -ENODEV;
     }
@@ -337,7 +336,7 @@ int replay_begin(struct daemon *d, int fd, bool trap, GError **err)
         return -EIO;
     }
     replay = (struct replay *)g_source_new(&funcs, sizeof(struct replay));
-    replay->d = d;
+    replay->m = m;
     replay->tape = all;
     replay->trap = trap;
     player = (struct tape_player){
@@ -346,7 +345,7 @@ int replay_begin(struct daemon *d, int fd, bool trap, GError **err)
         .len = all->len,
         .differs = differs,
         .ended = ended,
-        .opaque = d,
+        .opaque = m,
     };
     block_tape_begin();
     tape_play(&player);

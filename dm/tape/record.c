@@ -19,10 +19,10 @@
 #include <xendm/facts.h>
 #include <xendm/input.h>
 #include <xendm/log.h>
+#include <xendm/machine.h>
 #include <xendm/tape.h>
 #include <xendm/turn.h>
 
-#include "daemon.h"
 #include "tape.h"
 
 #define WRITE_AT (32u << 10)     /* bytes */
@@ -32,7 +32,7 @@
 #define DRAIN_PATIENCE_MS 10000u /* … when the recording does */
 
 static struct {
-    struct daemon *d; /* NULL: nothing is under way */
+    struct recording_source of; /* no machine: nothing is under way */
     int fd;
     uint64_t limit;
     GByteArray *out;
@@ -61,7 +61,7 @@ static void clear(void)
     }
     rec.fd = -1;
     g_clear_pointer(&rec.out, g_byte_array_unref);
-    rec.d = NULL;
+    rec.of.machine = NULL;
     rec.on = false;
 }
 
@@ -141,24 +141,24 @@ static gboolean write_now(gpointer opaque)
     if (!rec.room_source) {
         write_some();
     }
-    return rec.d ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
+    return rec.of.machine ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
 }
 
 /* ---- the tape ---- */
 
 static int64_t now(void *opaque)
 {
-    return vclock_now(((struct daemon *)opaque)->clock);
+    return vclock_now(((struct machine *)opaque)->clock);
 }
 
 static void freeze(void *opaque, int64_t at)
 {
-    vclock_freeze(((struct daemon *)opaque)->clock, at);
+    vclock_freeze(((struct machine *)opaque)->clock, at);
 }
 
 static void thaw(void *opaque)
 {
-    vclock_thaw(((struct daemon *)opaque)->clock);
+    vclock_thaw(((struct machine *)opaque)->clock);
 }
 
 static void grown(void *opaque)
@@ -214,16 +214,16 @@ static void put_drive(void *opaque, struct backend *b)
     }
 }
 
-static void put_head(const struct daemon *d, const GByteArray *state, GByteArray *to)
+static void put_head(const struct recording_source *of, const GByteArray *state, GByteArray *to)
 {
     g_autoptr(GByteArray) texts = g_byte_array_new();
 
     put_text(texts, "program=%s", PACKAGE_STRING);
-    put_text(texts, "vcpus=%u", d->machine->vcpus);
-    for (int i = 1; i < d->argc; i++) {
-        put_text(texts, "argument=%s", d->argv[i]);
+    put_text(texts, "vcpus=%u", of->machine->vcpus);
+    for (int i = 1; i < of->argc; i++) {
+        put_text(texts, "argument=%s", of->argv[i]);
     }
-    backend_foreach(d->backends, put_drive, texts);
+    backend_foreach(of->machine->backends, put_drive, texts);
     g_byte_array_append(to, (const guint8 *)RECORDING_MAGIC, strlen(RECORDING_MAGIC));
     put_u32(to, RECORDING_VERSION);
     put_u32(to, RECORDING_ORDER);
@@ -235,22 +235,20 @@ static void put_head(const struct daemon *d, const GByteArray *state, GByteArray
 
 /* ---- begin ---- */
 
-static bool may_begin(const struct daemon *d, int fd, uint64_t limit, GError **err)
+static bool may_begin(const struct machine *m, int fd, uint64_t limit, GError **err)
 {
     struct stat st;
 
-    if (rec.d) {
+    if (rec.of.machine) {
         g_set_error(err, XENDM_ERROR, EBUSY, "a recording is under way");
-    } else if (!d->machine) {
+    } else if (!m) {
         g_set_error(err, XENDM_ERROR, ENODEV, "there is no machine");
-    } else if (d->stopped || d->update) {
-        g_set_error(err, XENDM_ERROR, EBUSY, "a stop or a live update is on its way");
     } else if (limit < RECORDING_LIMIT_MIN) {
         g_set_error(err, XENDM_ERROR, EINVAL, "limit %" PRIu64 " is below %u bytes", limit,
                     RECORDING_LIMIT_MIN);
     } else if (fstat(fd, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))) {
         g_set_error(err, XENDM_ERROR, EINVAL, "a recording goes into a pipe or a socket");
-    } else if (input_keys_held(d->input)) {
+    } else if (input_keys_held(m->input)) {
         g_set_error(err, XENDM_ERROR, EBUSY, "a key is held down");
     } else {
         return true;
@@ -259,10 +257,10 @@ static bool may_begin(const struct daemon *d, int fd, uint64_t limit, GError **e
 }
 
 /* Every device's inputs must come by a way that is recorded. */
-static bool is_known(const struct daemon *d, GError **err)
+static bool is_known(const struct machine *m, GError **err)
 {
-    for (guint i = 0; i < d->machine->devices->len; i++) {
-        const struct device *dev = g_ptr_array_index(d->machine->devices, i);
+    for (guint i = 0; i < m->devices->len; i++) {
+        const struct device *dev = g_ptr_array_index(m->devices, i);
 
         if (!dev->class->recorded) {
             g_set_error(err, XENDM_ERROR, ENOTSUP,
@@ -276,43 +274,43 @@ static bool is_known(const struct daemon *d, GError **err)
 
 static void stands_still(void *opaque)
 {
-    struct daemon *d = opaque;
+    struct machine *m = rec.of.machine;
     g_autoptr(GByteArray) state = g_byte_array_new();
     struct tape_recorder to = {
-        .clock = {.now = now, .freeze = freeze, .thaw = thaw, .opaque = d},
+        .clock = {.now = now, .freeze = freeze, .thaw = thaw, .opaque = m},
         .out = rec.out,
         .grown = grown,
         .lost = lost,
     };
     GError *err = NULL;
 
-    if (machine_save(d->machine, state, &err) == 0) {
-        put_head(d, state, rec.out);
+    if (machine_save(m, state, &err) == 0) {
+        put_head(&rec.of, state, rec.out);
         block_tape_begin();
         rec.on = true;
         tape_record(&to);
         rec.timer = g_timeout_add(WRITE_MS, write_now, NULL);
         log_info(LOG_DM, "the machine is recorded, up to %" PRIu64 " bytes", rec.limit);
     }
-    daemon_go_on(d);
+    rec.of.go_on(rec.of.opaque);
     if (err) {
         clear();
     }
     rec.begun(rec.begun_opaque, err);
 }
 
-void recording_begin(struct daemon *d, int fd, uint64_t limit,
+void recording_begin(const struct recording_source *source, int fd, uint64_t limit,
                      void (*begun)(void *opaque, GError *err), void *opaque)
 {
     GError *err = NULL;
 
-    if (!may_begin(d, fd, limit, &err) || !is_known(d, &err)) {
+    if (!may_begin(source->machine, fd, limit, &err) || !is_known(source->machine, &err)) {
         close(fd);
         begun(opaque, err);
         return;
     }
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    rec.d = d;
+    rec.of = *source;
     rec.fd = fd;
     rec.limit = limit;
     rec.out = g_byte_array_new();
@@ -321,7 +319,7 @@ void recording_begin(struct daemon *d, int fd, uint64_t limit,
     rec.patience = 0;
     rec.begun = begun;
     rec.begun_opaque = opaque;
-    daemon_stand_still(d, stands_still, d);
+    rec.of.stand_still(rec.of.opaque, stands_still, NULL);
 }
 
 /* ---- end ---- */
@@ -339,7 +337,7 @@ void recording_close(const char *why)
     int64_t until = g_get_monotonic_time() + CLOSE_PATIENCE_MS * 1000;
 
     end(why);
-    while (rec.d && g_get_monotonic_time() < until) {
+    while (rec.of.machine && g_get_monotonic_time() < until) {
         struct pollfd pfd = {.fd = rec.fd, .events = POLLOUT};
 
         turn_waits();

@@ -14,15 +14,26 @@
 
 #include <glib.h>
 
-struct daemon;
 struct facts;
+struct machine;
+
+/* What is recorded, and how it stands still meanwhile. */
+struct recording_source {
+    struct machine *machine; /* NULL: there is none */
+    int argc;                /* with what the process was started */
+    char **argv;
+    /* As for a live update: nobody's business. go_on() only after `still` was called. */
+    void (*stand_still)(void *opaque, void (*still)(void *arg), void *arg);
+    void (*go_on)(void *opaque);
+    void *opaque;
+};
 
 /*
  * Begins: the machine stands still for as long as its state takes to be saved, which goes in front.
  * `fd` is taken over. `begun` is called, maybe inside, with an error that is its to free. Refused,
  * by name: a machine that has a part whose inputs are not recorded.
  */
-void recording_begin(struct daemon *d, int fd, uint64_t limit,
+void recording_begin(const struct recording_source *source, int fd, uint64_t limit,
                      void (*begun)(void *opaque, GError *err), void *opaque);
 /* Ends it, with a reason for whoever reads it; what is left is still written. Not one: no effect.
  */
@@ -54,6 +65,6 @@ void recording_last_words(void);
  * `trap`: with a breakpoint there, for a debugger.
  */
 #define REPLAY_DIFFERS 3
-int replay_begin(struct daemon *d, int fd, bool trap, GError **err);
+int replay_begin(struct machine *m, int fd, bool trap, GError **err);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A recording, read; see record.h and docs/recording.md. Whatever is in it, it is looked at only. */
+/* A recording, read; see record.h and docs/recording.md. Anything may be in it. */
 #include <string.h>
 
 #include <xendm/bytes.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * `xenemu replay`: around a recording (docs/recording.md) what `xenemu run` does around a guest. The
- * device model gets the arguments that it was recorded with, but for what leads to the host: drives
- * become empty files of the same size, serial ports go nowhere, and there is no monitor, since what
- * came from there is in the recording.
+ * `xenemu replay`: around a recording (docs/recording.md) what `xenemu run` does around a guest.
+ * The device model gets the arguments that it was recorded with, but for what leads to the host:
+ * drives become empty files of the same size, serial ports go nowhere, and there is no monitor,
+ * since what came from there is in the recording.
  */
 #include <errno.h>
 #include <fcntl.h>
