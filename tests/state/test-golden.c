@@ -32,14 +32,15 @@
 #define END_SIZE (8u + SHA_SIZE)
 
 /* Of golden.xds' machine; of cards.xds', whose sections of the ordinary machine are the same. */
-static const char *const names[] = {"pio",       "dma",  "graphics", "cd",
-                                    "described", "nvme", "sound",    "virtio"};
+static const char *const names[] = {"pio",  "dma",   "graphics", "cd",     "described",
+                                    "nvme", "sound", "virtio",   "console"};
 static const char *const card_names[] = {"nics", "cirrus", "usb"};
 
 static bool cards;                   /* the machine of the test that runs */
 static bool with_nvme;               /* … and golden-nvme.xds' */
 static bool with_sound;              /* … and golden-sound.xds' */
 static bool with_virtio;             /* … and golden-virtio.xds' */
+static bool with_console;            /* … and golden-console.xds' */
 static uint64_t vram_gfn = VRAM_GFN; /* where the domain has its video memory */
 
 static char *directory;
@@ -110,6 +111,17 @@ static void add_cards(struct fixture *f)
     add_drive(f, "ide-hd", "ide.0", "ide0-hd0", DISK_SIZE);
 }
 
+static void add_console(struct fixture *f)
+{
+    add_backend(f, object_desc_new(OBJECT_BACKEND, BACKEND_CHAR, "null", "c0"));
+    add_backend(f, object_desc_new(OBJECT_BACKEND, BACKEND_CHAR, "null", "c1"));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "virtio-serial-pci", "vs", "max_ports", "4",
+                                   "addr", "06", NULL));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "virtconsole", "con0", "chardev", "c0", NULL));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "virtserialport", "port0", "chardev", "c1",
+                                   "name", "agent", NULL));
+}
+
 static struct fixture *fixture_new(void)
 {
     struct fixture *f = g_new0(struct fixture, 1);
@@ -149,6 +161,9 @@ static struct fixture *fixture_new(void)
         add_medium(f, "vd", NVM_SIZE, false);
         add_device(f, object_desc_make(OBJECT_DEVICE, 0, "virtio-blk-pci", "virtio0", "drive", "vd",
                                        "serial", "abc", "addr", "06", "packed", "on", NULL));
+    }
+    if (with_console) {
+        add_console(f);
     }
     /* The domain has its video memory already. */
     g_assert_cmpint(hv_memory_populate(f->m->hv, vram_gfn, cards ? CIRRUS_PAGES : VRAM_PAGES), ==,
@@ -829,6 +844,7 @@ static void run_case(gconstpointer data)
     with_nvme = strcmp(c->name, "nvme") == 0;
     with_sound = strcmp(c->name, "sound") == 0;
     with_virtio = strcmp(c->name, "virtio") == 0;
+    with_console = strcmp(c->name, "console") == 0;
     c->run(c->name);
 }
 
