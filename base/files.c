@@ -80,9 +80,9 @@ int files_start_keeper(const char *driver, const char *file, int image, bool rea
     return by ? by->start_keeper(driver, file, image, read_only) : -ENOSYS;
 }
 
-int files_serve_tree(const char *path, const char *model)
+int files_serve_tree(const char *path, const char *model, bool read_only)
 {
-    return by ? by->serve_tree(path, model) : -ENOSYS;
+    return by ? by->serve_tree(path, model, read_only) : -ENOSYS;
 }
 
 /* ---- pictures ---- */

@@ -8,6 +8,7 @@
 static const char *const kind_names[BACKEND_KIND_COUNT] = {
     [BACKEND_BLOCK] = "block", [BACKEND_CHAR] = "char",         [BACKEND_NET] = "net",
     [BACKEND_AUDIO] = "audio", [BACKEND_USB_HOST] = "usb-host", [BACKEND_BLOB] = "blob",
+    [BACKEND_FSDEV] = "fsdev",
 };
 
 const char *backend_kind_name(enum backend_kind kind)

@@ -34,22 +34,29 @@ struct p9_link {
 
 /* ---- the start ---- */
 
-int p9_start_server(const char *path, const char *model, GError **err)
+bool p9_model_known(const char *model)
 {
     static const char *const models[] = {"none", "passthrough", "mapped", "mapped-xattr", NULL};
+
+    return g_strv_contains(models, model);
+}
+
+int p9_start_server(const struct p9_tree *tree, GError **err)
+{
     g_autofree char *program = helper_program("XENDM_P9", "backends/p9", "xendm-p9");
-    char *argv[] = {program, (char *)model, NULL};
+    char *argv[] = {program, tree->model, tree->read_only ? "ro" : "rw", NULL};
     int dir, rc;
 
-    if (!g_strv_contains(models, model)) {
+    if (!p9_model_known(tree->model)) {
         g_set_error(err, XENDM_ERROR, ENOTSUP,
-                    "the security model '%s' is none of none, passthrough, mapped-xattr", model);
+                    "the security model '%s' is none of none, passthrough, mapped-xattr",
+                    tree->model);
         return -ENOTSUP;
     }
-    dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    dir = open(tree->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0) {
         rc = -errno;
-        g_set_error(err, XENDM_ERROR, -rc, "'%s': %s", path, g_strerror(-rc));
+        g_set_error(err, XENDM_ERROR, -rc, "'%s': %s", tree->path, g_strerror(-rc));
         return rc;
     }
     rc = helper_start(argv, dir, err);
@@ -58,16 +65,16 @@ int p9_start_server(const char *path, const char *model, GError **err)
 }
 
 /* By us, or by who may start programs still when we may not any more. */
-static int start_or_ask(const char *path, const char *model, GError **err)
+static int start_or_ask(const struct p9_tree *tree, GError **err)
 {
-    int fd = files_serve_tree(path, model);
+    int fd = files_serve_tree(tree->path, tree->model, tree->read_only);
 
     if (fd == -ENOSYS) {
-        return p9_start_server(path, model, err);
+        return p9_start_server(tree, err);
     }
     if (fd < 0) {
         g_set_error(err, XENDM_ERROR, -fd, "no server can be started for '%s' (model '%s'): %s",
-                    path, model, files_why(-fd));
+                    tree->path, tree->model, files_why(-fd));
     }
     return fd;
 }
@@ -174,15 +181,15 @@ static int make_memory(void)
     return fd;
 }
 
-struct p9_link *p9_link_new(const char *path, const char *model, const struct p9_user *user,
-                            void *opaque, GError **err)
+struct p9_link *p9_link_new(const struct p9_tree *tree, const struct p9_user *user, void *opaque,
+                            GError **err)
 {
     const struct p9_wire hello = {.slot = P9_WIRE_HELLO, .length = (uint32_t)MEMORY_SIZE};
-    int socket = start_or_ask(path, model, err);
+    int socket = start_or_ask(tree, err);
     struct p9_link *l = socket < 0 ? NULL : link_new(socket, make_memory(), user, opaque, err);
 
     if (l && one_fd_send(socket, &hello, sizeof(hello), l->memory_fd, 0) != sizeof(hello)) {
-        g_set_error(err, XENDM_ERROR, EPIPE, "the server for '%s' has ended", path);
+        g_set_error(err, XENDM_ERROR, EPIPE, "the server for '%s' has ended", tree->path);
         g_clear_pointer(&l, p9_link_free);
     }
     return l;
@@ -242,9 +249,9 @@ void p9_slot_send(struct p9_link *l, unsigned slot, uint32_t length, uint32_t li
     }
 }
 
-unsigned p9_in_flight(const struct p9_link *l)
+uint32_t p9_slots_taken(const struct p9_link *l)
 {
-    return (unsigned)__builtin_popcount(l->sent);
+    return l->taken;
 }
 
 /* ---- live update ---- */

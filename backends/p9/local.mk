@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Directories of the host for guests: the daemon's end, and the server of 9P, which is a program.
 noinst_LTLIBRARIES += libbackendsp9.la
-libbackendsp9_la_SOURCES = backends/p9/link.c backends/p9/wire.h
+libbackendsp9_la_SOURCES = backends/p9/link.c backends/p9/mount.c backends/p9/share.c backends/p9/wire.h
 libbackendsp9_la_LIBADD = $(GLIB_LIBS)
 noinst_HEADERS += include/xendm/p9.h
 

@@ -3,7 +3,7 @@
  * xendm-p9: serves one directory to one guest. Started by xendm or its broker, with the socket as
  * descriptor 3 and the directory as 4:
  *
- *   xendm-p9 MODEL
+ *   xendm-p9 MODEL [rw|ro]
  *
  * One request after the other, so none overtakes another. It ends when xendm's end of the socket
  * does.
@@ -91,13 +91,14 @@ static int serve(struct session *s, uint8_t *memory)
 
 int main(int argc, char **argv)
 {
-    int model = argc == 2 ? model_find(argv[1]) : -1;
+    int model =
+        argc == 2 || argc == 3 ? model_find(argv[1]) : -1; /* a broker of old says no more */
     unsigned files = raise_limit();
     struct session *s;
     uint8_t *memory;
 
     if (model < 0) {
-        fprintf(stderr, "xendm-p9 is started by xendm, for 9pfs\n");
+        fprintf(stderr, "xendm-p9 is started by xendm, for 9pfs and virtio-9p-pci\n");
         return 1;
     }
     signal(SIGHUP, SIG_IGN); /* libxl's, to xendm: our end comes by the socket */
@@ -106,6 +107,9 @@ int main(int argc, char **argv)
     s = memory && confine(HELPER_FD_PASSED, model != MODEL_MAPPED)
             ? session_new(HELPER_FD_PASSED, (enum model)model, files)
             : NULL;
+    if (s) {
+        s->read_only = argc == 3 && strcmp(argv[2], "ro") == 0;
+    }
     /* Not by exit(): a leak sanitizer would look for /proc, which is not in this root. */
     _exit(s ? serve(s, memory) : 1);
 }

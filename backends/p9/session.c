@@ -263,6 +263,11 @@ int open_handle(struct request *r, int handle, int flags, struct stat *st)
     return rc ? rc : fd < 0 ? -errno : fd;
 }
 
+static bool changes(int flags)
+{
+    return (flags & O_ACCMODE) != O_RDONLY || (flags & (O_TRUNC | O_CREAT));
+}
+
 static int do_lopen(struct request *r)
 {
     struct fid *fid = request_fid(r);
@@ -275,6 +280,9 @@ static int do_lopen(struct request *r)
     }
     if (fid->kind != FID_NAME) {
         return -EBUSY;
+    }
+    if (r->s->read_only && changes(dotl_flags(flags))) {
+        return -EROFS;
     }
     fd = node_handle(&r->s->tree, fid->node);
     fd = fd < 0 ? fd : open_handle(r, fd, dotl_flags(flags), &st);
@@ -369,6 +377,37 @@ static int (*const handlers[256])(struct request *r) = {
     [P9_TRENAMEAT] = do_renameat,   [P9_TUNLINKAT] = do_unlinkat,
 };
 
+/* Of a directory that cannot be changed. A fid that is to be removed ends as it does otherwise. */
+static int refuse_change(struct request *r, uint8_t type)
+{
+    switch (type) {
+    case P9_TLCREATE:
+    case P9_TSYMLINK:
+    case P9_TMKNOD:
+    case P9_TRENAME:
+    case P9_TSETATTR:
+    case P9_TXATTRCREATE:
+    case P9_TLINK:
+    case P9_TMKDIR:
+    case P9_TRENAMEAT:
+    case P9_TUNLINKAT:
+    case P9_TWRITE:
+        return -EROFS;
+    case P9_TREMOVE:
+        do_clunk(r);
+        return -EROFS;
+    default:
+        return 0;
+    }
+}
+
+static int handle(struct request *r, uint8_t type)
+{
+    int rc = r->s->read_only ? refuse_change(r, type) : 0;
+
+    return rc ? rc : handlers[type](r);
+}
+
 #define WRITE_HEAD (P9_HEADER + 16u) /* fid, offset, count */
 
 /* The copy that is looked at; a write's data stays where it is. False: that is no request. */
@@ -402,7 +441,7 @@ size_t session_handle(struct session *s, uint8_t *message, size_t length, size_t
     if (length >= P9_HEADER && copy_request(&r, message, length, type)) {
         rc = !handlers[type]                        ? -EOPNOTSUPP
              : s->msize == 0 && type != P9_TVERSION ? -EINVAL
-                                                    : handlers[type](&r);
+                                                    : handle(&r, type);
     }
     rc = rc == 0 && r.out.full ? -EMSGSIZE : rc;
     if (rc < 0) {

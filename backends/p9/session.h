@@ -19,6 +19,7 @@ struct session {
     struct tree tree;
     struct fids fids;
     enum model model;
+    bool read_only;
     dev_t root_device;
     ino_t root_inode;
     dev_t devices[255]; /* other file systems below, in the order in which they were met */

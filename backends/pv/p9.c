@@ -34,8 +34,6 @@
 #define RINGS_MAX 4u
 #define ORDER_MAX 8u /* pages of a ring, as a power of two; the protocol has 1 to 9 */
 #define HEADER P9_MESSAGE_MIN
-#define TVERSION 100u /* Linux' net/9p/9p.h */
-#define RLERROR 7u
 
 struct p9_ring {
     struct xen_9pfs_data_intf *page; /* NULL: not there */
@@ -47,20 +45,16 @@ struct p9_ring {
 struct p9fs {
     struct pv_device dev;
     char *path, *model;
-    struct p9_link *link; /* NULL: there is no server now */
+    struct p9_mount *mount; /* NULL: not offered yet */
     struct p9_ring rings[RINGS_MAX];
     unsigned nrings; /* 0: not connected */
     guint more;      /* goes on in the next turn; 0: no */
-    bool ended;      /* the server has: it is forgotten then */
-    bool stalled;    /* a request waits for a slot */
     struct slot {
         unsigned ring;
-        bool sent; /* the server has it */
-        uint16_t tag;
         uint32_t waits;   /* an answer of so many bytes, for room; 0: none does */
         uint64_t arrived; /* in this order */
     } slots[P9_SLOTS];
-    uint64_t requests, answers, failed, started, waited;
+    uint64_t answers, waited;
 };
 
 static struct p9fs *p9fs_of(struct pv_device *dev)
@@ -134,28 +128,25 @@ static void answer_waits(struct p9fs *p, struct slot *s, uint32_t length)
     s->arrived = ++p->waited;
 }
 
-static void slot_give(struct p9fs *p, unsigned slot)
-{
-    p9_slot_give(p->link, slot);
-    if (p->stalled) {
-        p->stalled = false;
-        later(p);
-    }
-}
-
 static void answered(void *opaque, unsigned slot, uint32_t length)
 {
     struct p9fs *p = opaque;
     struct slot *s = &p->slots[slot];
 
-    s->sent = false;
     if (first_waiting(p, s->ring) ||
-        !answer_put(p, s->ring, p9_slot_memory(p->link, slot), length)) {
+        !answer_put(p, s->ring, p9_mount_memory(p->mount, slot), length)) {
         answer_waits(p, s, length);
     } else {
-        slot_give(p, slot);
+        p9_mount_give(p->mount, slot);
     }
 }
+
+static void room(void *opaque)
+{
+    later(opaque);
+}
+
+static const struct p9_mount_user user = {.answered = answered, .room = room};
 
 /* There may be room by now. */
 static void put_waiting(struct p9fs *p, unsigned ring)
@@ -165,74 +156,20 @@ static void put_waiting(struct p9fs *p, unsigned ring)
     while ((s = first_waiting(p, ring))) {
         unsigned slot = (unsigned)(s - p->slots);
 
-        if (!answer_put(p, ring, p9_slot_memory(p->link, slot), s->waits)) {
+        if (!answer_put(p, ring, p9_mount_memory(p->mount, slot), s->waits)) {
             return;
         }
         s->waits = 0;
-        slot_give(p, slot);
+        p9_mount_give(p->mount, slot);
     }
 }
-
-/* ---- the server ---- */
-
-static uint32_t put_failure(uint8_t *to, uint16_t tag)
-{
-    const uint8_t answer[] = {11,  0, 0, 0, RLERROR, (uint8_t)tag, (uint8_t)(tag >> 8),
-                              EIO, 0, 0, 0};
-
-    memcpy(to, answer, sizeof(answer));
-    return sizeof(answer);
-}
-
-/* From inside of the link, which is freed when the loop comes round and all answers are put. */
-static void ended(void *opaque)
-{
-    struct p9fs *p = opaque;
-
-    for (unsigned i = 0; i < P9_SLOTS; i++) {
-        if (p->slots[i].sent) {
-            p->failed++;
-            answered(p, i, put_failure(p9_slot_memory(p->link, i), p->slots[i].tag));
-        }
-    }
-    log_warning(LOG_BACKEND,
-                "%s: the server of '%s' has ended: what is mounted fails until it is "
-                "mounted anew",
-                pv_name(&p->dev), p->path);
-    p->ended = true;
-    later(p);
-}
-
-static const struct p9_user user = {.answered = answered, .ended = ended};
 
 static void end_server(struct p9fs *p)
 {
-    g_clear_pointer(&p->link, p9_link_free);
+    if (p->mount) {
+        p9_mount_end(p->mount);
+    }
     memset(p->slots, 0, sizeof(p->slots));
-    p->ended = p->stalled = false;
-}
-
-/* False: answers of the one that has ended wait for room. */
-static bool forget_ended(struct p9fs *p)
-{
-    for (unsigned i = 0; p->ended && i < P9_SLOTS; i++) {
-        if (p->slots[i].waits) {
-            return false;
-        }
-    }
-    if (p->ended) {
-        end_server(p);
-    }
-    return true;
-}
-
-static int start_server(struct p9fs *p, GError **err)
-{
-    if (!p->link) {
-        p->link = p9_link_new(p->path, p->model, &user, p, err);
-        p->started += p->link != NULL;
-    }
-    return p->link ? 0 : -EIO;
 }
 
 /* ---- requests ---- */
@@ -242,53 +179,47 @@ static uint32_t u32_at(const uint8_t *bytes)
     return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
 }
 
-/* Instead of the server. False: there is no room for it now. */
-static bool fail_request(struct p9fs *p, unsigned ring, uint16_t tag)
-{
-    uint8_t answer[16];
-
-    return answer_put(p, ring, answer, put_failure(answer, tag));
-}
-
 static void consumed(struct p9fs *p, unsigned ring, uint32_t len, bool was_full)
 {
     struct p9_ring *r = &p->rings[ring];
 
     r->out_cons += len;
     __atomic_store_n(&r->page->out_cons, r->out_cons, __ATOMIC_RELEASE);
-    p->requests++;
     if (was_full) { /* somebody may wait for room; else the answer's event is enough */
         pv_notify_channel(&p->dev, ring);
     }
+}
+
+/* Instead of the server. False: there is no room for it now. */
+static bool refuse(struct p9fs *p, unsigned ring, const uint8_t *header)
+{
+    uint8_t answer[P9_FAILURE_BYTES];
+
+    p9_failure(answer, (uint16_t)(header[5] | header[6] << 8));
+    if (!answer_put(p, ring, answer, sizeof(answer))) {
+        return false;
+    }
+    p9_mount_refuse(p->mount, header, answer);
+    return true;
 }
 
 /* One that is there whole. False: not now. */
 static bool take(struct p9fs *p, unsigned ring, const uint8_t *header, uint32_t len, bool was_full)
 {
     struct p9_ring *r = &p->rings[ring];
-    uint16_t tag = (uint16_t)(header[5] | header[6] << 8);
-    int slot;
+    int slot = p9_mount_take(p->mount, header);
 
-    if (!forget_ended(p)) {
+    if (slot == -EBUSY || (slot < 0 && !refuse(p, ring, header))) {
         return false;
     }
-    if (!p->link && (header[4] != TVERSION || start_server(p, NULL) < 0)) {
-        if (!fail_request(p, ring, tag)) {
-            return false;
-        }
-        p->failed++;
+    if (slot < 0) {
         consumed(p, ring, len, was_full);
         return true;
     }
-    slot = p9_slot_take(p->link);
-    if (slot < 0) {
-        p->stalled = true;
-        return false;
-    }
-    p->slots[slot] = (struct slot){.ring = ring, .tag = tag, .sent = true};
-    copy_out(r, p9_slot_memory(p->link, (unsigned)slot), len);
+    p->slots[slot] = (struct slot){.ring = ring};
+    copy_out(r, p9_mount_memory(p->mount, (unsigned)slot), len);
     consumed(p, ring, len, was_full);
-    p9_slot_send(p->link, (unsigned)slot, len, r->size);
+    p9_mount_send(p->mount, (unsigned)slot, len, r->size);
     return true;
 }
 
@@ -338,12 +269,24 @@ static gboolean go_on(gpointer opaque)
 
     turn_of("9pfs");
     p->more = 0;
-    forget_ended(p);
     run(p);
     return G_SOURCE_REMOVE;
 }
 
 /* ---- the connection ---- */
+
+static void set_tree(struct p9fs *p, char *path, char *model)
+{
+    struct p9_tree tree = {path, model, false};
+
+    end_server(p);
+    g_clear_pointer(&p->mount, p9_mount_free);
+    g_free(p->path);
+    g_free(p->model);
+    p->path = path;
+    p->model = model;
+    p->mount = p9_mount_new(&tree, &user, p);
+}
 
 static int p9fs_offer(struct pv_device *dev, GError **err)
 {
@@ -357,16 +300,12 @@ static int p9fs_offer(struct pv_device *dev, GError **err)
         return -ENOENT;
     }
     if (g_strcmp0(path, p->path) != 0 || g_strcmp0(model, p->model) != 0) {
-        end_server(p);
-        g_free(p->path);
-        g_free(p->model);
-        p->path = g_steal_pointer(&path);
-        p->model = g_steal_pointer(&model);
+        set_tree(p, g_steal_pointer(&path), g_steal_pointer(&model));
     }
-    if (p->ended) { /* what it had is of nobody any more */
+    if (!p9_mount_served(p->mount)) { /* what the last one had is of nobody any more */
         end_server(p);
     }
-    if (start_server(p, err) < 0) {
+    if (p9_mount_start(p->mount, err) < 0) {
         return -EIO;
     }
     pv_write(dev, "versions", "1");
@@ -526,18 +465,14 @@ static void p9fs_disconnect(struct pv_device *dev)
 
     p->nrings = 0;
     g_clear_handle_id(&p->more, g_source_remove);
-    if (p->link && p9_in_flight(p->link) > 0) {
+    if (p->mount && (p9_mount_in_flight(p->mount) > 0 || !p9_mount_served(p->mount))) {
         end_server(p);
     }
-    for (unsigned i = 0; p->link && i < P9_SLOTS; i++) {
+    for (unsigned i = 0; i < P9_SLOTS; i++) {
         if (p->slots[i].waits) {
             p->slots[i].waits = 0;
-            p9_slot_give(p->link, i);
+            p9_mount_give(p->mount, i);
         }
-    }
-    p->stalled = false;
-    if (p->ended) {
-        end_server(p);
     }
 }
 
@@ -545,7 +480,7 @@ static bool p9fs_busy(const struct pv_device *dev)
 {
     const struct p9fs *p = (const struct p9fs *)dev;
 
-    return p->link && p9_in_flight(p->link) > 0;
+    return p->mount && p9_mount_in_flight(p->mount) > 0;
 }
 
 static void p9fs_removed(struct pv_device *dev, bool gone)
@@ -553,7 +488,7 @@ static void p9fs_removed(struct pv_device *dev, bool gone)
     struct p9fs *p = p9fs_of(dev);
 
     g_clear_handle_id(&p->more, g_source_remove);
-    end_server(p);
+    p9_mount_free(p->mount);
     g_free(p->path);
     g_free(p->model);
 }
@@ -606,10 +541,9 @@ static void p9fs_hand_over(const struct pv_device *dev, struct handover *to, con
         handover_put_int(to, group, out, p->rings[i].out_cons);
         handover_put_int(to, group, in, p->rings[i].in_prod);
     }
-    if (p->link) {
-        handover_put_int(to, group, "served", 1);
+    if (p->mount) {
         handover_put_text(to, group, "waiting", waiting);
-        p9_link_hand_over(p->link, to, group);
+        p9_mount_hand_over(p->mount, to, group);
     }
 }
 
@@ -619,27 +553,26 @@ static int p9fs_take_over(struct pv_device *dev, const struct handover *from, co
     struct p9fs *p = p9fs_of(dev);
     g_autofree char *waiting = handover_text(from, group, "waiting");
 
-    p->path = handover_text(from, group, "path");
-    p->model = handover_text(from, group, "model");
-    if (!handover_int(from, group, "served", 0)) {
+    char *path = handover_text(from, group, "path");
+
+    if (!path) {
         return 0;
     }
-    read_waiting(p, waiting);
-    p->link = p9_link_take_over(from, group, &user, p, err);
-    return p->link ? 0 : -EIO;
+    set_tree(p, path, handover_text(from, group, "model"));
+    if (handover_int(from, group, "served", 0)) {
+        read_waiting(p, waiting);
+    }
+    return p9_mount_take_over(p->mount, from, group, err);
 }
 
 static void p9fs_describe(const struct pv_device *dev, struct facts *to)
 {
     const struct p9fs *p = (const struct p9fs *)dev;
 
-    fact_text(to, "path", "%s", p->path ? p->path : "");
-    fact_text(to, "security model", "%s", p->model ? p->model : "");
+    if (p->mount) {
+        p9_mount_describe(p->mount, to);
+    }
     fact_int(to, "rings", p->nrings);
-    fact_int(to, "requests", (int64_t)p->requests);
-    fact_int(to, "in flight", p->link ? p9_in_flight(p->link) : 0);
-    fact_int(to, "failed without a server", (int64_t)p->failed);
-    fact_int(to, "servers started", (int64_t)p->started);
 }
 
 const struct pv_class pv_p9_class = {

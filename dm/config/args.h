@@ -88,7 +88,7 @@ option_fn process_domid, process_name, process_stopped, process_incoming, proces
 option_fn drives_drive;
 bool drives_link(struct args *a, GError **err);
 /* devices.c */
-option_fn devices_device, devices_vga, devices_netdev, devices_audiodev, devices_usb,
+option_fn devices_device, devices_vga, devices_netdev, devices_fsdev, devices_audiodev, devices_usb,
     devices_usbdevice;
 bool devices_check(struct args *a, GError **err);
 bool devices_add_hub(struct args *a, GError **err);

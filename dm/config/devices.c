@@ -24,6 +24,7 @@
 static const char *const backend_options[BACKEND_KIND_COUNT] = {
     [BACKEND_BLOCK] = "-drive",    [BACKEND_CHAR] = "-chardev",    [BACKEND_NET] = "-netdev",
     [BACKEND_AUDIO] = "-audiodev", [BACKEND_USB_HOST] = "-device", [BACKEND_BLOB] = "-kernel",
+    [BACKEND_FSDEV] = "-fsdev",
 };
 
 /* ---- help ---- */
@@ -283,6 +284,11 @@ static bool add_backend(struct args *a, enum backend_kind kind, const char *driv
 bool devices_netdev(struct args *a, const char *option, const char *value, GError **err)
 {
     return add_backend(a, BACKEND_NET, "type", option, value, err);
+}
+
+bool devices_fsdev(struct args *a, const char *option, const char *value, GError **err)
+{
+    return add_backend(a, BACKEND_FSDEV, "fsdriver", option, value, err);
 }
 
 bool devices_audiodev(struct args *a, const char *option, const char *value, GError **err)

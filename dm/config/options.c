@@ -221,6 +221,8 @@ static const struct option options[] = {
     {"serial", ARG, chardevs_serial,
      "pty|file:F|unix:F|tcp:H:P|chardev:ID|…: a serial port, up to four"},
     {"chardev", ARG, chardevs_chardev, "socket|pty|file|pipe|serial|null|stdio,id=ID,…"},
+    {"fsdev", ARG, devices_fsdev,
+     "local,id=ID,path=DIR,security_model=M,…: a directory for virtio-9p-pci"},
     {"netdev", ARG, devices_netdev, "DRIVER,id=ID,…: a network back end; help lists them"},
     {"usb", 0, devices_usb, "the USB controller of the PIIX3"},
     {"usbdevice", ARG, devices_usbdevice, "tablet|mouse|keyboard: on it"},

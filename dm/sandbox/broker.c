@@ -112,7 +112,7 @@ static int serve_tree(struct broker *b, const struct broker_request *q)
     if (b->keepers >= KEEPERS_MAX) {
         return -EBUSY;
     }
-    server = rules_serve_tree(b->rules, q->path, q->format);
+    server = rules_serve_tree(b->rules, q->path, q->format, q->argument != 0);
     b->keepers += server >= 0;
     return server;
 }

@@ -66,7 +66,8 @@ int rules_open_write(const struct broker_rules *r, const char *path);
 int rules_start_keeper(const struct broker_rules *r, const char *driver, const char *file,
                        int passed, bool read_only);
 /* The socket of the server that was started for a directory, or -errno. */
-int rules_serve_tree(const struct broker_rules *r, const char *path, const char *model);
+int rules_serve_tree(const struct broker_rules *r, const char *path, const char *model,
+                     bool read_only);
 /* `*dir`: the directory to make it in, to be closed; 0 or -errno. */
 int rules_picture_place(const struct broker_rules *r, const char *path, int *dir);
 bool rules_is_socket(const struct broker_rules *r, const char *path);

@@ -82,9 +82,9 @@ static int start_keeper(const char *driver, const char *file, int image, bool re
     return call_with_fd(&q, file, image, NULL);
 }
 
-static int serve_tree(const char *path, const char *model)
+static int serve_tree(const char *path, const char *model, bool read_only)
 {
-    struct broker_request q = {.op = BROKER_SERVE_TREE};
+    struct broker_request q = {.op = BROKER_SERVE_TREE, .argument = read_only};
 
     if (g_strlcpy(q.format, model, sizeof(q.format)) >= sizeof(q.format)) {
         return -EINVAL;

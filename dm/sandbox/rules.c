@@ -22,6 +22,7 @@
 #include <xendm/block.h>
 #include <xendm/files.h>
 #include <xendm/firmware.h>
+#include <xendm/numbers.h>
 #include <xendm/p9.h>
 
 #include "broker.h"
@@ -32,6 +33,7 @@
 struct broker_rules {
     GPtrArray *named; /* absolute names of the command line's, as they stand there */
     GPtrArray *dirs;  /* where those are, without links */
+    GPtrArray *trees; /* struct p9_tree: of -fsdev */
     bool locked_up;
     unsigned domid;
     char *own_program;
@@ -59,10 +61,29 @@ static void add_name(struct broker_rules *r, const char *path)
     free(real);
 }
 
+static void add_tree(struct broker_rules *r, const struct object_desc *o)
+{
+    const char *path = object_option(o, "path"), *model = object_option(o, "security_model");
+    struct p9_tree *tree = g_new0(struct p9_tree, 1);
+    bool read_only = false;
+
+    tree->path = g_strdup(path ? path : "");
+    tree->model = g_strdup(model ? model : "");
+    if (object_option(o, "readonly")) {
+        bool_parse(object_option(o, "readonly"), &read_only);
+    }
+    tree->read_only = read_only;
+    g_ptr_array_add(r->trees, tree);
+}
+
 static void add_object(struct broker_rules *r, const struct object_desc *o)
 {
     static const char *const options[] = {"file", "path", "romfile", "filename"};
 
+    if (o->what == OBJECT_BACKEND && o->kind == BACKEND_FSDEV) {
+        add_tree(r, o);
+        return;
+    }
     for (unsigned i = 0; i < G_N_ELEMENTS(options); i++) {
         add_name(r, object_option(o, options[i]));
     }
@@ -75,6 +96,7 @@ struct broker_rules *rules_new(const struct machine_desc *desc, bool locked_up,
 
     r->named = g_ptr_array_new();
     r->dirs = g_ptr_array_new();
+    r->trees = g_ptr_array_new();
     r->locked_up = locked_up;
     r->domid = desc->domid;
     r->own_program = g_strdup(own_program);
@@ -265,10 +287,27 @@ int rules_start_keeper(const struct broker_rules *r, const char *driver, const c
     return read_only ? serve_open_image(r, driver, file, passed) : -EACCES;
 }
 
-int rules_serve_tree(const struct broker_rules *r, const char *path, const char *model)
+/* One of the command line's, and not with more rights than there. */
+static bool is_given(const struct broker_rules *r, const struct p9_tree *tree)
 {
-    return !r->locked_up && images_is_tree(r->domid, path, model)
-               ? p9_start_server(path, model, NULL)
+    for (guint i = 0; i < r->trees->len; i++) {
+        const struct p9_tree *t = g_ptr_array_index(r->trees, i);
+
+        if (strcmp(t->path, tree->path) == 0 && strcmp(t->model, tree->model) == 0 &&
+            (tree->read_only || !t->read_only)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int rules_serve_tree(const struct broker_rules *r, const char *path, const char *model,
+                     bool read_only)
+{
+    const struct p9_tree tree = {(char *)path, (char *)model, read_only};
+
+    return !r->locked_up && (is_given(r, &tree) || images_is_tree(r->domid, path, model))
+               ? p9_start_server(&tree, NULL)
                : -EACCES;
 }
 

@@ -26,7 +26,8 @@
     X(chardev_stdio_class) \
     X(chardev_null_class) \
     X(chardev_socket_class) \
-    X(blob_file_class) /* backends/blob/blob.c */ \
+    X(blob_file_class)   /* backends/blob/blob.c */ \
+    X(fsdev_local_class) /* backends/p9/share.c */ \
     X(backend_net_socket) \
     X(backend_net_tap)
 

@@ -32,7 +32,7 @@ int files_start_keeper(const char *driver, const char *file, int image, bool rea
  * The socket of a server for a directory (xendm/p9.h), by a security model. -ENOSYS: nobody does it
  * for us.
  */
-int files_serve_tree(const char *path, const char *model);
+int files_serve_tree(const char *path, const char *model, bool read_only);
 
 /*
  * A picture: written beside `path`, and put there when it is complete. What is there and no regular
@@ -54,7 +54,7 @@ struct files_ops {
     int (*open_read)(const char *path);
     int (*open_write)(const char *path);
     int (*start_keeper)(const char *driver, const char *file, int image, bool read_only);
-    int (*serve_tree)(const char *path, const char *model);
+    int (*serve_tree)(const char *path, const char *model, bool read_only);
     int (*picture_begin)(const char *path, unsigned *picture);
     int (*picture_end)(unsigned picture, bool complete);
     int (*remove_socket)(const char *path, dev_t device, ino_t inode);

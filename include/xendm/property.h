@@ -20,7 +20,8 @@ enum backend_kind {
     BACKEND_NET,
     BACKEND_AUDIO,
     BACKEND_USB_HOST,
-    BACKEND_BLOB, /* blob.h */
+    BACKEND_BLOB,  /* blob.h */
+    BACKEND_FSDEV, /* p9.h */
     BACKEND_KIND_COUNT
 };
 

@@ -122,6 +122,10 @@ static const struct target targets[] = {
      {{&virtio_net_class, PCI_DEVFN(4, 0), .settings = {"packed=on", "romfile="}}},
      {guest_virtio_start, guest_virtio, guest_virtio, guest_virtio, guest_virtio_ring,
       guest_virtio_reset, guest_cable, guest_cable}},
+    {"virtio-9p",
+     {{&virtio_9p_class, PCI_DEVFN(4, 0), .settings = {"packed=on", "mount_tag=share"}}},
+     {guest_virtio_start, guest_virtio_p9, guest_virtio_p9, guest_virtio, guest_virtio_ring,
+      guest_virtio_reset, guest_server, guest_server}},
     {"virtio-serial",
      {{&virtio_con_class, PCI_DEVFN(4, 0), .settings = {"packed=on", "console-size=on"}},
       {&virtconsole_class},
@@ -158,10 +162,10 @@ static const struct target targets[] = {
 };
 
 const char *const fuzz_targets[] = {
-    "ide-disk", "ide-cd",   "ahci",     "ac97", "i6300esb",   "vga",        "cirrus",
-    "serial",   "i8042",    "piix4-pm", "pci",  "cmos",       "fw_cfg",     "i8257",
-    "rtl8139",  "e1000",    "usb",      "nvme", "virtio-blk", "virtio-net", "virtio-serial",
-    "lsi",      "platform", "state",    NULL};
+    "ide-disk",      "ide-cd", "ahci",     "ac97",  "i6300esb",   "vga",        "cirrus",
+    "serial",        "i8042",  "piix4-pm", "pci",   "cmos",       "fw_cfg",     "i8257",
+    "rtl8139",       "e1000",  "usb",      "nvme",  "virtio-blk", "virtio-net", "virtio-9p",
+    "virtio-serial", "lsi",    "platform", "state", NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {
@@ -173,6 +177,7 @@ struct world {
     struct fuzz_guest g; /* first: what the patterns get */
     struct block *twin_block[GUEST_DRIVES];
     struct chardev *twin_serial[GUEST_SERIALS];
+    struct p9_share *share, *twin_share;
     struct net *twin_net;
     struct reach reach[REACH_MAX];
     unsigned reaches;
@@ -226,6 +231,8 @@ static void give_back_ends(struct device *dev, const struct part *part, bool twi
             device_set_backend(dev, p->name, &block[part->block]->b);
         } else if (p->type == PROP_BACKEND && p->kind == BACKEND_CHAR) {
             device_set_backend(dev, p->name, &serial[(*serials)++ % GUEST_SERIALS]->b);
+        } else if (p->type == PROP_BACKEND && p->kind == BACKEND_FSDEV) {
+            device_set_backend(dev, p->name, twin ? &world.twin_share->b : &world.share->b);
         } else if (p->type == PROP_BACKEND && p->kind == BACKEND_NET) {
             device_set_backend(dev, p->name,
                                twin ? &world.twin_net->backend : &world.g.net->backend);
@@ -330,6 +337,8 @@ static void close_back_ends(void)
         guest_serial_free(world.g.serial[i]);
         guest_serial_free(world.twin_serial[i]);
     }
+    guest_share_free(world.share);
+    guest_share_free(world.twin_share);
     fake_net_free(world.g.net);
     fake_net_free(world.twin_net);
 }
@@ -347,6 +356,8 @@ static void open_back_ends(void)
         world.g.serial[i] = guest_serial_new("serial");
         world.twin_serial[i] = guest_serial_new("serial");
     }
+    world.twin_share = guest_share_new();
+    world.share = guest_share_new(); /* the newest, whose requests are answered */
     world.g.net = fake_net_new();
     world.twin_net = fake_net_new();
     atexit(close_back_ends);

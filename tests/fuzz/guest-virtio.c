@@ -234,6 +234,23 @@ void guest_virtio_console(struct fuzz_guest *g)
     notify(g, q);
 }
 
+/* A message of 9P, whole mostly, and room for its answer. */
+void guest_virtio_p9(struct fuzz_guest *g)
+{
+    unsigned how = fuzz_u8(&g->in);
+    uint64_t at = BUFFERS + (how & 15) * 512;
+    uint32_t len = 7u + fuzz_u8(&g->in) % 64;
+    uint8_t head[7] = {(uint8_t)len, 0, 0, 0, how & 0x10 ? 100 : fuzz_u8(&g->in), (uint8_t)how, 0};
+    struct piece p[] = {{at, 5, 0},
+                        {at + 5, len - 5 + (how & 0x20 ? 3 : 0), 0},
+                        {at + 256, 3, WRITE},
+                        {at + 260, 4 + fuzz_u8(&g->in), WRITE}};
+
+    guestmem_write(g->m->memory, at, head, sizeof(head));
+    put(g, 0, p, G_N_ELEMENTS(p), driver.indirect && how & 0x40);
+    notify(g, 0);
+}
+
 /* Words of rings that drivers do not write so: indices, events, flags. */
 void guest_virtio_ring(struct fuzz_guest *g)
 {

@@ -12,6 +12,7 @@
 #include <xendm/pci.h>
 
 #include "../../backends/display/internal.h"
+#include "../unit/fake-p9.h"
 #include "guest.h"
 
 #define SETTLE_TURNS 1000000u
@@ -95,6 +96,31 @@ const char *chardev_filename(const struct chardev *cd)
 bool chardev_connected(const struct chardev *cd)
 {
     return cd->connected;
+}
+
+struct p9_share *guest_share_new(void)
+{
+    static const struct backend_class class = {.kind = BACKEND_FSDEV, .driver = "fuzz"};
+    static const struct p9_tree tree = {(char *)"/srv", (char *)"none", false};
+    struct p9_share *s = g_new0(struct p9_share, 1);
+
+    s->b.class = &class;
+    s->b.id = g_strdup("fs");
+    s->mount = p9_mount_new(&tree, NULL, NULL);
+    p9_mount_start(s->mount, NULL);
+    return s;
+}
+
+void guest_share_free(struct p9_share *s)
+{
+    p9_mount_free(s->mount);
+    g_free(s->b.id);
+    g_free(s);
+}
+
+struct p9_mount *p9_share_mount(struct p9_share *s)
+{
+    return s->mount;
 }
 
 const char *chardev_label(const struct chardev *cd)
@@ -592,8 +618,21 @@ void guest_serial(struct fuzz_guest *g)
     }
 }
 
+void guest_server(struct fuzz_guest *g)
+{
+    unsigned how = fuzz_u8(&g->in);
+
+    if (how == 0) {
+        fake_p9_end();
+    } else {
+        fake_p9_answer(how, (uint32_t)fuzz_uint(&g->in, how & 1 ? 1 : 2));
+    }
+}
+
 void guest_drain(struct fuzz_guest *g)
 {
+    while (fake_p9_answer(0, 0)) {
+    }
     for (unsigned i = 0; i < GUEST_DRIVES; i++) {
         if (g->block[i]) {
             fake_block_complete_all(g->block[i]);

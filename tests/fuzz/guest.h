@@ -11,6 +11,7 @@
 #include <xendm/chardev.h>
 #include <xendm/display.h>
 #include <xendm/machine.h>
+#include <xendm/p9.h>
 
 #include "../unit/fake-block.h"
 #include "fuzz.h"
@@ -25,6 +26,12 @@ struct chardev {
     void *opaque;
     bool connected;
     unsigned takes; /* bytes of the next write; more than a FIFO: all */
+};
+
+/* A directory, whose server is tests/unit/fake-p9.c. */
+struct p9_share {
+    struct backend b;
+    struct p9_mount *mount;
 };
 
 struct fuzz_guest {
@@ -47,6 +54,8 @@ static inline bool guest_drive_is_cd(unsigned i)
 
 struct chardev *guest_serial_new(const char *id);
 void guest_serial_free(struct chardev *cd);
+struct p9_share *guest_share_new(void);
+void guest_share_free(struct p9_share *s);
 
 /* A directory with an option ROM for the VGA; it goes when the process ends. */
 const char *guest_firmware(void);
@@ -76,6 +85,7 @@ void guest_nvme_doorbell(struct fuzz_guest *g);
 void guest_virtio_start(struct fuzz_guest *g); /* guest-virtio.c: a device at 4.0 */
 void guest_virtio(struct fuzz_guest *g);
 void guest_virtio_console(struct fuzz_guest *g);
+void guest_virtio_p9(struct fuzz_guest *g);
 void guest_virtio_ring(struct fuzz_guest *g);
 void guest_virtio_reset(struct fuzz_guest *g);
 void guest_lsi_start(struct fuzz_guest *g); /* guest-lsi.c */
@@ -96,6 +106,7 @@ void guest_disk(struct fuzz_guest *g);
 void guest_medium(struct fuzz_guest *g);
 void guest_keys(struct fuzz_guest *g);
 void guest_serial(struct fuzz_guest *g);
+void guest_server(struct fuzz_guest *g);
 void guest_describe(struct fuzz_guest *g); /* `info device` of all */
 void guest_settle(struct fuzz_guest *g);   /* devices that hold (hold.h) come to their ends */
 void guest_drain(struct fuzz_guest *g);    /* all disk I/O completes */

@@ -7,12 +7,13 @@ fuzz_driver += tests/fuzz/driver.c
 endif
 
 check_PROGRAMS += tests/fuzz/fuzz-board
-fuzz_guest = tests/fuzz/guest.c tests/fuzz/guest-nvme.c tests/fuzz/guest-lsi.c tests/fuzz/guest.h tests/unit/fake-block.c tests/unit/fake-block.h
+fuzz_guest = tests/fuzz/guest.c tests/fuzz/guest-nvme.c tests/fuzz/guest-lsi.c tests/fuzz/guest.h tests/unit/fake-block.c tests/unit/fake-block.h \
+	tests/unit/fake-p9.c tests/unit/fake-p9.h
 tests_fuzz_fuzz_board_SOURCES = tests/fuzz/fuzz-board.c $(fuzz_driver) $(fuzz_guest) dm/ioreq/request.c dm/ioreq/request.h \
 	hw/classes.c
 tests_fuzz_fuzz_board_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
 tests_fuzz_fuzz_board_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
-tests_fuzz_fuzz_board_LDADD = $(HW_LIBS) libbackendsaudio.la libbackendsblob.la libbackendsnet.la libbackends.la libdmupdate.la $(UNIT_LIBS)
+tests_fuzz_fuzz_board_LDADD = $(HW_LIBS) libbackendsp9.la libbackendsaudio.la libbackendsblob.la libbackendsnet.la libbackends.la libdmupdate.la $(UNIT_LIBS)
 
 check_PROGRAMS += tests/fuzz/fuzz-device
 tests_fuzz_fuzz_device_SOURCES = tests/fuzz/fuzz-device.c tests/fuzz/guest-rings.c tests/fuzz/guest-virtio.c tests/unit/fake-net.c tests/unit/fake-net.h \
@@ -32,7 +33,7 @@ check_PROGRAMS += tests/fuzz/fuzz-pv
 tests_fuzz_fuzz_pv_SOURCES = tests/fuzz/fuzz-pv.c $(fuzz_driver) tests/unit/fake-block.c tests/unit/fake-block.h tests/unit/fake-pv.c tests/unit/fake-pv.h tests/unit/fake-p9.c tests/unit/fake-p9.h
 tests_fuzz_fuzz_pv_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
 tests_fuzz_fuzz_pv_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
-tests_fuzz_fuzz_pv_LDADD = libbackendspv.la libbackendsnet.la libbackendschar.la $(UNIT_LIBS)
+tests_fuzz_fuzz_pv_LDADD = libbackendspv.la libbackendsp9.la libbackendsnet.la libbackendschar.la $(UNIT_LIBS)
 
 check_PROGRAMS += tests/fuzz/fuzz-p9
 tests_fuzz_fuzz_p9_SOURCES = tests/fuzz/fuzz-p9.c $(fuzz_driver) tests/unit/p9-fixture.c tests/unit/p9-fixture.h $(p9_session)

@@ -18,13 +18,13 @@ bool fake_p9_refuses;
 unsigned fake_p9_links;
 static struct p9_link *the_link;
 
-struct p9_link *p9_link_new(const char *path, const char *model, const struct p9_user *user,
-                            void *opaque, GError **err)
+struct p9_link *p9_link_new(const struct p9_tree *tree, const struct p9_user *user, void *opaque,
+                            GError **err)
 {
     struct p9_link *l = fake_p9_refuses ? NULL : g_new0(struct p9_link, 1);
 
     if (!l) {
-        g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_NOENT, "there is no '%s'", path);
+        g_set_error(err, G_FILE_ERROR, G_FILE_ERROR_NOENT, "there is no '%s'", tree->path);
         return NULL;
     }
     l->user = user;
@@ -73,12 +73,12 @@ void p9_slot_send(struct p9_link *l, unsigned slot, uint32_t length, uint32_t li
     g_assert_true(l->taken >> slot & 1);
     g_assert_cmpuint(length, <=, P9_SLOT_SIZE);
     l->sent |= 1u << slot;
-    l->limit[slot] = limit;
+    l->limit[slot] = CLAMP(limit, P9_LIMIT_MIN, P9_SLOT_SIZE);
 }
 
-unsigned p9_in_flight(const struct p9_link *l)
+uint32_t p9_slots_taken(const struct p9_link *l)
 {
-    return (unsigned)__builtin_popcount(l->sent);
+    return l->taken;
 }
 
 void p9_link_hand_over(const struct p9_link *l, struct handover *to, const char *group)
@@ -89,7 +89,8 @@ void p9_link_hand_over(const struct p9_link *l, struct handover *to, const char 
 struct p9_link *p9_link_take_over(const struct handover *from, const char *group,
                                   const struct p9_user *user, void *opaque, GError **err)
 {
-    struct p9_link *l = p9_link_new("", "", user, opaque, err);
+    const struct p9_tree tree = {(char *)"", (char *)"", false};
+    struct p9_link *l = p9_link_new(&tree, user, opaque, err);
 
     l->taken = UINT16_MAX; /* whatever was in them */
     return l;

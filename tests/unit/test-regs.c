@@ -266,6 +266,7 @@ static const struct {
     {"usb-kbd", "wants a controller"},
     {"nvme-ns", "wants a controller and a back end"},
     {"virtio-blk-pci", "wants a back end; a virtio device without is among the others"},
+    {"virtio-9p-pci", "wants a back end; a virtio device without is among the others"},
     {"virtconsole", "wants a controller"},
     {"virtserialport", "wants a controller"},
     {"usb-hub", "wants a controller"},
