@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Live update of the real xendm on xenemu: twenty times under load from three vCPUs, with everything that
+"""Live update of the real xendm on xenemu: twenty times under load from four vCPUs, with everything that
 is open staying open; and programs that refuse, die or hang, after which the old one serves on. TAP."""
 import os
 import random
@@ -26,13 +26,16 @@ class Machine:
         self.log = os.path.join(tmp, "log")
         self.disk = os.path.join(tmp, "disk.img")
         self.unix = os.path.join(tmp, "com2")
+        self.agent = os.path.join(tmp, "agent")
         self.image = bytearray(random.Random(1).randbytes(4 << 20))
         with open(self.disk, "wb") as f:
             f.write(self.image)
         shutil.copy(self.disk, self.disk + ".iso")
         args = [XENEMU, "run", "--dm", XENDM, "--rundir", self.dir, "--log", self.log, "--disk", self.disk,
-                "--cdrom", self.disk + ".iso", "--vga", "stdvga", "--vcpus", "3", "--qmp-check", "--serial", "pty",
-                "--serial", "unix:%s,server=on,wait=off" % self.unix]
+                "--cdrom", self.disk + ".iso", "--vga", "stdvga", "--vcpus", "4", "--qmp-check", "--serial", "pty",
+                "--serial", "unix:%s,server=on,wait=off" % self.unix, "--device", "virtio-serial-pci,id=vs,addr=0a",
+                "--", "-chardev", "socket,id=agent,path=%s,server=on,wait=off" % self.agent,
+                "-device", "virtserialport,chardev=agent,name=agent,bus=vs.0"]
         self.proc = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.path = None
         for line in self.proc.stdout:
@@ -245,6 +248,104 @@ class Vga(Load):
             want(got == values, "video memory at %x: %s, not %s" % (base + at, got, values))
 
 
+class Agent(Load):
+    """A port of a virtio console, whose host reads and writes now and then only: every byte once and in order, no message twice."""
+    BAR, RINGS, DATA = 0xf8000000, 0x300000, 0x380000
+    MESSAGES, IN, OUT = 2, 4, 5
+
+    def ring(self, queue, part):
+        return self.RINGS + 0x10000 * queue + 0x1000 * part
+
+    def setup(self):
+        cpu = self.cpu
+        for reg, value in ((0x20, self.BAR), (0x24, 0)):
+            cpu.do("pciwrite 00:0a.0 0x%x 4 0x%x" % (reg, value))
+        cpu.do("pciwrite 00:0a.0 4 2 6")
+        cpu.do("memset 0x%x 0x60000 0" % self.RINGS)
+        for reg, size, value in ((0x14, "b", 0), (0x14, "b", 3), (8, "l", 0), (12, "l", 2), (8, "l", 1), (12, "l", 1), (0x14, "b", 11)):
+            cpu.do("write%s 0x%x %d" % (size, self.BAR + reg, value))
+        for queue in range(6):
+            cpu.do("writew 0x%x %d" % (self.BAR + 0x16, queue))
+            cpu.do("writew 0x%x 16" % (self.BAR + 0x18))
+            for part in range(3):
+                cpu.do("writeq 0x%x 0x%x" % (self.BAR + 0x20 + 8 * part, self.ring(queue, part)))
+            cpu.do("writew 0x%x 1" % (self.BAR + 0x1c))
+        cpu.do("writeb 0x%x 15" % (self.BAR + 0x14))
+        self.given = dict.fromkeys(range(6), 0)
+        self.used = dict.fromkeys(range(6), 0)
+        for _ in range(16):
+            self.put(self.MESSAGES, 64, 2)
+        self.host = socket.socket(socket.AF_UNIX)
+        self.host.connect(self.machine.agent)
+        self.host.setblocking(False)
+        self.host.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        for number, event in ((0, 0), (1, 3), (1, 6)):
+            self.write(3, number.to_bytes(4, "little") + event.to_bytes(2, "little") + b"\1\0")
+        self.sent = self.seen = self.put_in = self.got = 0
+        self.random = random.Random(5)
+
+    def buffer(self, queue):
+        return self.DATA + 0x10000 * queue + 0x1000 * (self.given[queue] % 16)
+
+    def put(self, queue, size, flags):
+        slot = self.given[queue] % 16
+        at = self.ring(queue, 0) + 16 * slot
+        self.cpu.do("writeq 0x%x 0x%x" % (at, self.buffer(queue)))
+        self.cpu.do("writeq 0x%x 0x%x" % (at + 8, flags << 32 | size))
+        self.cpu.do("writew 0x%x %d" % (self.ring(queue, 1) + 4 + 2 * slot, slot))
+        self.given[queue] += 1
+        self.cpu.do("writew 0x%x %d" % (self.ring(queue, 1) + 2, self.given[queue] & 0xffff))
+        self.cpu.do("writew 0x%x %d" % (self.BAR + 0x3000 + 4 * queue, queue))
+
+    def write(self, queue, data):
+        self.cpu.do("write 0x%x %d 0x%s" % (self.buffer(queue), len(data), data.hex()))
+        self.put(queue, len(data), 0)
+
+    def returned(self, queue):
+        return self.cpu.do("readw 0x%x" % (self.ring(queue, 2) + 2))
+
+    def host_read(self):
+        try:
+            for value in self.host.recv(4096):
+                want(value == self.seen % 251, "host got %d as byte %d" % (value, self.seen))
+                self.seen += 1
+        except BlockingIOError:
+            pass
+
+    def guest_read(self):
+        while self.used[self.IN] & 0xffff != self.returned(self.IN):
+            slot = self.used[self.IN] % 16
+            size = self.cpu.do("readl 0x%x" % (self.ring(self.IN, 2) + 8 + 8 * slot))
+            data = bytes.fromhex(self.cpu.ask("read 0x%x %d" % (self.DATA + 0x10000 * self.IN + 0x1000 * slot, size))[0][2:])
+            want(list(data) == [(self.got + i) % 241 for i in range(size)], "the guest got", data.hex(), "as byte", self.got)
+            self.got += size
+            self.used[self.IN] += 1
+
+    def step(self):
+        if (self.given[self.OUT] - self.returned(self.OUT)) & 0xffff < 14:
+            size = self.random.randrange(1, 3000)
+            self.write(self.OUT, bytes((self.sent + i) % 251 for i in range(size)))
+            self.sent += size
+        if self.given[self.IN] - self.used[self.IN] < 8 and self.random.random() < .7:
+            self.put(self.IN, self.random.randrange(1, 64), 2)
+        if self.put_in - self.got < 2000:
+            size = self.random.randrange(1, 200)
+            self.put_in += self.host.send(bytes((self.put_in + i) % 241 for i in range(size)))
+        self.guest_read()
+        if self.random.random() < .3:
+            self.host_read()
+
+    def settle(self):
+        deadline = time.monotonic() + PATIENCE
+        while self.seen != self.sent or self.got != self.put_in:
+            want(time.monotonic() < deadline, "lost bytes:", self.sent, self.seen, self.put_in, self.got)
+            if self.given[self.IN] - self.used[self.IN] < 8:
+                self.put(self.IN, 64, 2)
+            self.guest_read()
+            self.host_read()
+        want(self.returned(self.MESSAGES) == 3, "messages:", self.returned(self.MESSAGES), "instead of: there, name, open")
+
+
 class PvDisk(Load):
     """The CD as a PV disk: a ring of one page that is never empty for long; every request is answered once, with its sector."""
     RING, DATA, ENTRY = 0x40000, 0x50000, 112
@@ -317,7 +418,7 @@ def test_under_load(m):
     pid = m.pid()
     chardevs, blocks = m.qmp.ok("query-chardev"), m.qmp.ok("query-block")
     other = Qmp(m.monitor())
-    loads = [Disk(m, 0), Serial(m, 1), Vga(m, 2)] + ([PvDisk(m, 0)] if shutil.which("xenstore-write") else [])
+    loads = [Disk(m, 0), Serial(m, 1), Vga(m, 2), Agent(m, 3)] + ([PvDisk(m, 0)] if shutil.which("xenstore-write") else [])
     for load in loads:
         load.start()
     pauses, checks = [], []
@@ -333,6 +434,7 @@ def test_under_load(m):
     for load in loads:
         load.finish()
     loads[1].settle()
+    loads[3].settle()
     want(m.pid() == pid, "the process id changed")
     want(set(filters(pid)) == {0 if sanitized() else 1}, "filters of system calls:", filters(pid))
     want(m.qmp.ok("query-chardev") == chardevs and m.qmp.ok("query-block") == blocks,
