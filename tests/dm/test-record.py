@@ -7,6 +7,8 @@ import os
 import random
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -48,6 +50,12 @@ class Guest:
     def tail(self):
         with open(self.log, errors="replace") as stream:
             return stream.read()[-1500:]
+
+    def pid(self):
+        """Who made the monitor's socket."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(self.monitor)
+            return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)[:4], "little")
 
     def serves(self):
         return Cpu(self.path).do("inb 0x3f6") & 0x80 == 0
@@ -364,6 +372,19 @@ def test_life(tap, tmp):
             "n1 (nvme)" in refused.stdout and Cpu(guest.path).do("inb 0x64") is not None, refused.stdout)
 
 
+def test_crash(tap, tmp):
+    """A device model that dies: its recording has the access before, though nobody had written it down."""
+    file = os.path.join(tmp, "crash.rec")
+    with Guest(tmp, "--serial", "null") as guest:
+        recording = Recording(guest, file)
+        Cpu(guest.path).do("outb 0x3ff 0x5c")
+        os.kill(guest.pid(), signal.SIGSEGV)
+        said = recording.end(False)
+    status, out = replay(file)
+    tap("a device model that dies leaves its last access", "in the middle" in said and
+        "port 0x3ff size 1 value 0x5c" in show(file)[1] and status == 0, said + out + show(file)[1][-1500:])
+
+
 def test_debugger(tap, tmp, file):
     name = "a debugger stands where it differs"
     if not shutil.which("gdb"):
@@ -383,7 +404,7 @@ def main():
         file = test_whole(tap, tmp)
         for test in (test_regression, test_debugger, test_scrub, test_damage):
             test(tap, tmp, file)
-        for test in (test_ends, test_life, test_scripts):
+        for test in (test_ends, test_life, test_crash, test_scripts):
             test(tap, tmp)
     return tap.end()
 
