@@ -160,6 +160,8 @@ char *machine_desc_to_json(const struct machine_desc *desc)
     add_bool(b, "start-stopped", desc->start_stopped);
     json_builder_set_member_name(b, "incoming-fd");
     json_builder_add_int_value(b, desc->incoming_fd);
+    json_builder_set_member_name(b, "replay-fd");
+    json_builder_add_int_value(b, desc->replay_fd);
     add_bool(b, "restrict-domid", desc->restrict_domid);
     add_string(b, "chroot", desc->chroot_dir);
     add_string(b, "run-as", desc->run_as);
@@ -167,8 +169,6 @@ char *machine_desc_to_json(const struct machine_desc *desc)
     add_string(b, "pid-file", desc->pid_file);
     add_string(b, "sandbox", sandbox_names[desc->sandbox]);
     add_string(b, "log-levels", desc->log_levels);
-    json_builder_set_member_name(b, "replay-fd");
-    json_builder_add_int_value(b, desc->replay_fd);
     json_builder_end_object(b);
     root = json_builder_get_root(b);
     return json_to_string(root, TRUE);
