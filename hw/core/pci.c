@@ -521,17 +521,18 @@ static bool touches(unsigned reg, unsigned len, unsigned first, unsigned size)
 static uint32_t function_read(struct pci_device *pci, unsigned reg, unsigned len)
 {
     uint32_t value = 0;
+    unsigned status = pci->cap_af + PCI_AF_STATUS;
 
-    if (pci->cap_af && touches(reg, len, pci->cap_af + PCI_AF_STATUS, 1)) {
-        bool pending = pci->dev.class->busy && pci->dev.class->busy(&pci->dev);
-
-        pci->config[pci->cap_af + PCI_AF_STATUS] = pending ? PCI_AF_PENDING : 0;
-    }
     if (pci->dev.class->pci->config_read) {
         pci->dev.class->pci->config_read(&pci->dev, reg, len);
     }
     for (unsigned i = 0; i < len; i++) {
         value |= (uint32_t)pci->config[reg + i] << (8 * i);
+    }
+    /* What is so now is no state: it is not kept in `config`. */
+    if (pci->cap_af && touches(reg, len, status, 1) && pci->dev.class->busy &&
+        pci->dev.class->busy(&pci->dev)) {
+        value |= (uint32_t)PCI_AF_PENDING << (8 * (status - reg));
     }
     return value;
 }

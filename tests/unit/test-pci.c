@@ -923,6 +923,7 @@ static void test_function_reset(void)
     wr(m, CARD, 0xf0, 0x99, 1);
     c->busy = true;
     g_assert_cmphex(rd(m, CARD, at + 4, 2), ==, 0x0100);
+    g_assert_cmphex(c->pci.config[at + 5], ==, 0); /* it is no state */
     c->busy = false;
     g_assert_cmphex(rd(m, CARD, at + 4, 2), ==, 0);
     wr(m, CARD, at + 4, 0xfe, 1); /* not the bit */
