@@ -28,11 +28,6 @@
 #define HEADER 64u   /* of a ring's page */
 #define ENTRIES 256u /* that fit behind it, for both kinds */
 #define TURN_FRAMES 64u
-#define ETHER_IPV4 0x0800u
-#define ETHER_IPV6 0x86ddu
-#define ETHER_VLAN 0x8100u
-#define TCP 6u
-#define UDP 17u
 #define GSO_SLOTS VIF_SLOTS_MAX
 
 /* ---- a ring ---- */
@@ -105,32 +100,7 @@ void vif_rings_end(struct vif *v)
     v->frame.entries = 0;
 }
 
-/* ---- headers of a frame ---- */
-
-/* Where TCP or UDP begins, and the sum of the pseudo header without the length; 0: neither. */
-static size_t find_transport(const uint8_t *f, size_t len, uint8_t *protocol, uint64_t *sum)
-{
-    size_t ip = NET_HEADER_LEN, at;
-    uint16_t type = load_be16(f + 12);
-
-    if (type == ETHER_VLAN && len >= ip + 4) {
-        type = load_be16(f + 16);
-        ip += 4;
-    }
-    if (type == ETHER_IPV4 && len >= ip + 20 && f[ip] >> 4 == 4) {
-        at = ip + (size_t)(f[ip] & 15) * 4;
-        *protocol = f[ip + 9];
-        *sum = net_sum(f + ip + 12, 8);
-        at = at < ip + 20 ? 0 : at;
-    } else if (type == ETHER_IPV6 && len >= ip + 40 && f[ip] >> 4 == 6) {
-        at = ip + 40;
-        *protocol = f[ip + 6];
-        *sum = net_sum(f + ip + 8, 32);
-    } else {
-        return 0;
-    }
-    return (*protocol == TCP && len >= at + 20) || (*protocol == UDP && len >= at + 8) ? at : 0;
-}
+/* ---- of the guest ---- */
 
 /*
  * The guest left a checksum out. Where it belongs is found here, and the sum of the pseudo header,
@@ -138,25 +108,21 @@ static size_t find_transport(const uint8_t *f, size_t len, uint8_t *protocol, ui
  */
 static bool place_checksum(struct vif_frame *f)
 {
-    uint8_t protocol = 0;
-    uint64_t sum = 0;
-    size_t at = find_transport(f->bytes, f->len, &protocol, &sum);
-    size_t field = protocol == TCP ? 16 : 6;
+    struct net_headers h;
 
-    if (!at) {
+    if (!net_find_headers(f->bytes, f->len, &h) || !h.transport) {
         return false;
     }
     f->offload.flags |= NET_CSUM;
-    f->offload.csum_start = (uint16_t)at;
-    f->offload.csum_offset = (uint16_t)field;
-    store_be16(f->bytes + at + field, net_fold(sum + protocol + f->len - at));
-    if (protocol == TCP) {
-        f->offload.header = (uint16_t)(at + (size_t)(f->bytes[at + 12] >> 4) * 4);
+    f->offload.csum_start = (uint16_t)h.transport;
+    f->offload.csum_offset = h.csum_offset;
+    store_be16(f->bytes + h.transport + h.csum_offset,
+               net_fold(net_pseudo_sum(f->bytes, &h, f->len - h.transport)));
+    if (h.protocol == NET_TCP) {
+        f->offload.header = (uint16_t)h.payload;
     }
     return true;
 }
-
-/* ---- of the guest ---- */
 
 struct gather {
     struct netif_tx_request first;

@@ -55,12 +55,12 @@ enum match {
 
 static bool tagged(const struct e1000 *s, const uint8_t *f, size_t len)
 {
-    return len >= NET_HEADER_LEN + 4 && (unsigned)(f[12] << 8 | f[13]) == (s->vet & 0xffff);
+    return net_tagged(f, len, (uint16_t)s->vet);
 }
 
 static bool vlan_wanted(const struct e1000 *s, const uint8_t *f, size_t len)
 {
-    unsigned id = (unsigned)((f[14] & 15) << 8 | f[15]);
+    unsigned id = load_be16(f + 14) & 0xfff;
 
     return !(s->rctl & E1000_RCTL_VFE) || !tagged(s, f, len) || (s->vfta[id >> 5] >> (id & 31) & 1);
 }
@@ -83,7 +83,6 @@ static enum match match_address(const struct e1000 *s, const uint8_t *f)
 
 static enum match match(const struct e1000 *s, const uint8_t *f, size_t len)
 {
-    static const uint8_t all[NET_MAC_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     bool multicast = f[0] & 1;
 
     if (!vlan_wanted(s, f, len)) {
@@ -92,7 +91,7 @@ static enum match match(const struct e1000 *s, const uint8_t *f, size_t len)
     if (s->rctl & (multicast ? E1000_RCTL_MPE : E1000_RCTL_UPE)) {
         return MATCH_EXACT;
     }
-    if ((s->rctl & E1000_RCTL_BAM) && memcmp(f, all, NET_MAC_LEN) == 0) {
+    if ((s->rctl & E1000_RCTL_BAM) && net_broadcast(f)) {
         return MATCH_EXACT;
     }
     return match_address(s, f);
@@ -100,14 +99,12 @@ static enum match match(const struct e1000 *s, const uint8_t *f, size_t len)
 
 static void count(struct e1000 *s, const uint8_t *f, size_t len)
 {
-    static const uint8_t all[NET_MAC_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-
     e1000_count(s, E1000_STAT_TPR);
     e1000_count(s, E1000_STAT_GPRC);
     e1000_count64(s, E1000_STAT_TOR, len + FCS);
     e1000_count64(s, E1000_STAT_GORC, len + FCS);
     e1000_count_length(s, E1000_STAT_PRC64, len);
-    if (memcmp(f, all, NET_MAC_LEN) == 0) {
+    if (net_broadcast(f)) {
         e1000_count(s, E1000_STAT_BPRC);
     } else if (f[0] & 1) {
         e1000_count(s, E1000_STAT_MPRC);

@@ -20,7 +20,6 @@
 #define DESCRIPTORS_A_TURN 512u
 #define PIECES (NET_IOV_MAX - 2u)
 #define HEAD_MAX 256u /* HDRLEN has eight bits */
-#define TAG_BYTES 4u
 
 /* Command bits of the second dword's upper byte (table 3-10), as bits of the dword. */
 #define TXD_EOP 0x01000000u
@@ -39,7 +38,7 @@
 #define TUCMD_TSE 0x04u
 
 struct tx_frame {
-    uint8_t head[HEAD_MAX + TAG_BYTES];
+    uint8_t head[HEAD_MAX + NET_TAG_LEN];
     size_t head_len, taken; /* in the copy; of the list */
     struct net_offload offload;
 };
@@ -133,13 +132,10 @@ static void ask_checksum(struct tx_frame *f, unsigned start, unsigned field, siz
 
 static void put_tag(struct e1000 *s, struct tx_frame *f, uint16_t tag)
 {
-    memmove(f->head + 16, f->head + 12, f->head_len - 12);
-    store_be16(f->head + 12, s->vet & 0xffff);
-    store_be16(f->head + 14, tag);
-    f->head_len += TAG_BYTES;
+    f->head_len = net_put_tag(f->head, f->head_len, (uint16_t)s->vet, tag);
     if (f->offload.flags) {
-        f->offload.csum_start += TAG_BYTES;
-        f->offload.header += f->offload.header ? TAG_BYTES : 0;
+        f->offload.csum_start += NET_TAG_LEN;
+        f->offload.header += f->offload.header ? NET_TAG_LEN : 0;
     }
 }
 
@@ -177,8 +173,6 @@ static int loop_back(struct e1000 *s, const struct iovec *iov, unsigned niov)
 
 static void count_sent(struct e1000 *s, const uint8_t *head, size_t len, bool cut)
 {
-    static const uint8_t all[NET_MAC_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-
     e1000_count(s, E1000_STAT_TPT);
     e1000_count(s, E1000_STAT_GPTC);
     e1000_count64(s, E1000_STAT_TOT, len + 4);
@@ -187,7 +181,7 @@ static void count_sent(struct e1000 *s, const uint8_t *head, size_t len, bool cu
     if (cut) {
         e1000_count(s, E1000_STAT_TSCTC);
     }
-    if (memcmp(head, all, NET_MAC_LEN) == 0) {
+    if (net_broadcast(head)) {
         e1000_count(s, E1000_STAT_BPTC);
     } else if (head[0] & 1) {
         e1000_count(s, E1000_STAT_MPTC);
@@ -266,7 +260,7 @@ static void take_data(struct e1000 *s, struct tx_wish *w, const uint8_t *d, uint
     }
     w->all |= lower & (TXD_RS | TXD_IDE | TXD_VLE);
     w->tag = load_le16(d + 14);
-    w->broken |= size > 0 && (dma_list_bytes(s->list) + size > NET_FRAME_MAX - TAG_BYTES ||
+    w->broken |= size > 0 && (dma_list_bytes(s->list) + size > NET_FRAME_MAX - NET_TAG_LEN ||
                               dma_list_add(s->list, address, size) != (int64_t)size);
 }
 

@@ -39,10 +39,9 @@
 /* The bits of the header's status that say whose frame it is; 0: nobody's. */
 static unsigned addressee(const struct rtl8139 *s, const uint8_t *frame)
 {
-    static const uint8_t all[NET_MAC_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     unsigned bits = 0;
 
-    if (memcmp(frame, all, NET_MAC_LEN) == 0) {
+    if (net_broadcast(frame)) {
         bits = RX_STATUS_BROADCAST;
         return s->rcr & (RTL_RCR_AB | RTL_RCR_AAP) ? bits : 0;
     }
@@ -145,12 +144,12 @@ static uint64_t descriptor_address(const struct rtl8139 *s)
 static size_t take_tag(const struct rtl8139 *s, uint8_t *frame, size_t len, uint32_t *second)
 {
     *second = 0;
-    if (!(s->cpcr & RTL_CP_RXVLAN) || len < NET_HEADER_LEN + 4 || frame[12] != 0x81 || frame[13]) {
+    if (!(s->cpcr & RTL_CP_RXVLAN) || !net_tagged(frame, len, NET_TYPE_VLAN)) {
         return len;
     }
     *second = RXD_TAVA | frame[14] | (uint32_t)frame[15] << 8;
-    memmove(frame + 12, frame + 16, len - 16);
-    len -= 4;
+    memmove(frame + 12, frame + 12 + NET_TAG_LEN, len - 12 - NET_TAG_LEN);
+    len -= NET_TAG_LEN;
     if (len < NET_FRAME_MIN) {
         memset(frame + len, 0, NET_FRAME_MIN - len);
         len = NET_FRAME_MIN;

@@ -37,10 +37,9 @@
 #define TXD_COUNT 64u
 
 #define HEAD_MAX 160u /* Ethernet, tag, IPv4 and TCP with all their options, and some */
-#define TAG_BYTES 4u
 
 struct tx_frame {
-    uint8_t head[HEAD_MAX + TAG_BYTES];
+    uint8_t head[HEAD_MAX + NET_TAG_LEN];
     size_t head_len; /* in the copy, tag included */
     size_t taken;    /* of the list, for the copy */
     struct net_offload offload;
@@ -122,74 +121,55 @@ static struct ring tx_ring(struct rtl8139 *s, bool high)
                          high ? &s->tx_high_next : &s->tx_next};
 }
 
-/* Puts the tag's four bytes behind the addresses. */
+/* The second dword has the tag as it goes onto the wire, read little-endian. */
 static void put_tag(struct tx_frame *f, uint32_t second)
 {
-    if (!(second & TXD_TAGC) || f->head_len < NET_HEADER_LEN) {
-        return;
+    if ((second & TXD_TAGC) && f->head_len >= NET_HEADER_LEN) {
+        f->head_len =
+            net_put_tag(f->head, f->head_len, NET_TYPE_VLAN, GUINT16_SWAP_LE_BE((uint16_t)second));
     }
-    memmove(f->head + 16, f->head + 12, f->head_len - 12);
-    store_be16(f->head + 12, 0x8100);
-    f->head[14] = (uint8_t)second; /* as it goes onto the wire */
-    f->head[15] = (uint8_t)(second >> 8);
-    f->head_len += TAG_BYTES;
 }
 
 /* The sum of TCP's or UDP's pseudo header goes into the field; the rest is the host's. */
-static void ask_checksum(struct tx_frame *f, size_t ip, size_t l4, size_t field, size_t len)
+static void ask_checksum(struct tx_frame *f, const struct net_headers *h, size_t len)
 {
-    uint32_t sum = net_sum(f->head + ip + 12, 8) + f->head[ip + 9] + (uint32_t)(len - l4);
-
-    if (f->head_len < l4 + field + 2) {
-        return;
-    }
-    store_be16(f->head + l4 + field, net_fold(sum));
+    store_be16(f->head + h->transport + h->csum_offset,
+               net_fold(net_pseudo_sum(f->head, h, len - h->transport)));
     f->offload.flags |= NET_CSUM;
-    f->offload.csum_start = (uint16_t)l4;
-    f->offload.csum_offset = (uint16_t)field;
+    f->offload.csum_start = (uint16_t)h->transport;
+    f->offload.csum_offset = h->csum_offset;
 }
 
-static void ask_segments(struct tx_frame *f, size_t l4, uint32_t first, size_t len)
+static void ask_segments(struct tx_frame *f, const struct net_headers *h, uint32_t first,
+                         size_t len)
 {
-    size_t end = f->head_len >= l4 + 20 ? l4 + (size_t)(f->head[l4 + 12] >> 4) * 4 : 0;
-
-    if (end < l4 + 20 || end > f->head_len || !TXD_MSS(first) || end + TXD_MSS(first) >= len) {
+    if (!h->payload || !TXD_MSS(first) || h->payload + TXD_MSS(first) >= len) {
         return; /* no TCP, or small enough */
     }
     f->offload.flags |= NET_TSO4;
     f->offload.segment = (uint16_t)TXD_MSS(first);
-    f->offload.header = (uint16_t)end;
+    f->offload.header = (uint16_t)h->payload;
 }
 
 /* What the descriptor asks for, as far as the frame is what it says: IPv4, and TCP or UDP in it. */
 static void look_at_headers(struct tx_frame *f, uint32_t first, size_t len)
 {
-    size_t ip = NET_HEADER_LEN;
+    struct net_headers h;
 
-    if (f->head_len >= ip + 4 && load_be16(f->head + 12) == 0x8100) {
-        ip += TAG_BYTES;
-    }
-    if (!(first & (TXD_IPCS | TXD_UDPCS | TXD_TCPCS | TXD_LGSEN)) || f->head_len < ip + 20 ||
-        load_be16(f->head + ip - 2) != 0x0800 || f->head[ip] >> 4 != 4) {
+    if (!(first & (TXD_IPCS | TXD_UDPCS | TXD_TCPCS | TXD_LGSEN)) ||
+        !net_find_headers(f->head, f->head_len, &h) || h.version != 4) {
         return;
     }
-    size_t ihl = (size_t)(f->head[ip] & 15) * 4;
-    if (ihl < 20 || f->head_len < ip + ihl) {
-        return;
-    }
-    bool tcp = f->head[ip + 9] == 6, udp = f->head[ip + 9] == 17;
+    bool tcp = h.transport && h.protocol == NET_TCP, udp = h.transport && h.protocol == NET_UDP;
     bool large = first & TXD_LGSEN;
     if (large && tcp) {
-        ask_segments(f, ip + ihl, first, len);
+        ask_segments(f, &h, first, len);
     }
-    if (tcp && (large || (first & TXD_TCPCS))) {
-        ask_checksum(f, ip, ip + ihl, 16, len);
-    } else if (udp && !large && (first & TXD_UDPCS)) {
-        ask_checksum(f, ip, ip + ihl, 6, len);
+    if ((tcp && (large || (first & TXD_TCPCS))) || (udp && !large && (first & TXD_UDPCS))) {
+        ask_checksum(f, &h, len);
     }
     if (large || (first & TXD_IPCS)) {
-        store_be16(f->head + ip + 10, 0);
-        store_be16(f->head + ip + 10, (unsigned)(uint16_t)~net_fold(net_sum(f->head + ip, ihl)));
+        net_fill_ipv4_sum(f->head, &h);
     }
 }
 
@@ -249,7 +229,7 @@ static void fetch_chain(struct rtl8139 *s, const struct ring *r, struct chain *c
         uint64_t address = (uint64_t)load_le32(d + 12) << 32 | load_le32(d + 8);
         bytes += size;
         if (size && !c->broken &&
-            (bytes > NET_FRAME_MAX - TAG_BYTES ||
+            (bytes > NET_FRAME_MAX - NET_TAG_LEN ||
              dma_list_add(s->list, address, size) != (int64_t)size)) {
             c->broken = true;
         }

@@ -56,7 +56,6 @@ enum { RX, TX, CONTROL, QUEUES };
 #define BUFFERS_MAX 64u          /* that one frame may take: 64 KiB in pages of a KiB */
 #define MAC_TABLE 64u
 #define CONTROL_MAX 1024u /* bytes of a command: two tables, and some */
-#define ETHERTYPE_VLAN 0x8100u
 
 enum { CLASS_RX = 0, CLASS_MAC = 1, CLASS_VLAN = 2, CLASS_OFFLOADS = 5 };
 enum { RX_MODES = 6 }; /* promiscuous, all multicast, all unicast, no multi-, uni-, broadcast */
@@ -113,10 +112,14 @@ static void net_started(struct virtio *v)
 
 /* ---- transmitting ---- */
 
-/* How long the headers of a frame that is to be cut are: TCP's says it (RFC 9293 3.1). */
+/* How long the headers of a frame that is to be cut are; 0: there is no TCP where it says. */
 static uint16_t tcp_header_end(const uint8_t *head, size_t len, unsigned tcp)
 {
-    return tcp + 13u <= len ? (uint16_t)(tcp + (head[tcp + 12] >> 4) * 4u) : 0;
+    struct net_headers h;
+
+    return net_find_headers(head, len, &h) && h.protocol == NET_TCP && h.transport == tcp
+               ? (uint16_t)h.payload
+               : 0;
 }
 
 /* False: asks for what was not negotiated, or cannot be; the frame is not sent. */
@@ -224,20 +227,17 @@ static bool in_table(const struct virtio_net *s, const uint8_t *mac, uint32_t fi
 
 static bool wanted(const struct virtio_net *s, const uint8_t *frame, size_t len)
 {
-    static const uint8_t all[NET_MAC_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-
     if (s->mode[MODE_PROMISC]) {
         return true;
     }
-    if (virtio_has(&s->virtio, F_CONTROL_VLAN) && len >= NET_HEADER_LEN + 4 &&
-        load_be16(frame + 12) == ETHERTYPE_VLAN) {
+    if (virtio_has(&s->virtio, F_CONTROL_VLAN) && net_tagged(frame, len, NET_TYPE_VLAN)) {
         unsigned id = load_be16(frame + 14) & 0xfff;
 
         if (!(s->vlans[id / 8] >> id % 8 & 1)) {
             return false;
         }
     }
-    if (memcmp(frame, all, NET_MAC_LEN) == 0) {
+    if (net_broadcast(frame)) {
         return !s->mode[MODE_NO_BROAD];
     }
     if (frame[0] & 1) {

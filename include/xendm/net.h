@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 
 #include <glib.h>
@@ -139,5 +140,49 @@ static inline uint16_t net_fold(uint64_t sum)
     }
     return (uint16_t)sum;
 }
+
+/*
+ * Headers of a frame (backends/net/headers.c), as far as its first bytes have them: what a guest or
+ * a peer says of their lengths counts only if it lies within.
+ */
+#define NET_TAG_LEN 4u /* VLAN, behind the addresses */
+#define NET_TYPE_IPV4 0x0800u
+#define NET_TYPE_IPV6 0x86ddu
+#define NET_TYPE_VLAN 0x8100u
+#define NET_TCP 6u
+#define NET_UDP 17u
+
+static inline bool net_broadcast(const uint8_t *frame)
+{
+    static const uint8_t all[NET_MAC_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+    return memcmp(frame, all, NET_MAC_LEN) == 0;
+}
+
+/* It has a VLAN tag of this type; the tag is the be16 at 14. */
+static inline bool net_tagged(const uint8_t *frame, size_t len, uint16_t type)
+{
+    return len >= NET_HEADER_LEN + NET_TAG_LEN && load_be16(frame + 12) == type;
+}
+
+/* Puts one in; there is room for NET_TAG_LEN more bytes. Returns how many there are then. */
+size_t net_put_tag(uint8_t *head, size_t len, uint16_t type, uint16_t tag);
+
+/* Bytes from the start of the frame. */
+struct net_headers {
+    uint8_t version;      /* of IP: 4 or 6 */
+    uint8_t protocol;     /* what IP says that it carries; of IPv6 perhaps an extension header */
+    size_t ip, ip_end;    /* IP's header, with its options; without IPv6's extension headers */
+    size_t transport;     /* TCP's or UDP's header directly behind it; 0: neither, or not there */
+    uint16_t csum_offset; /* of its checksum, from `transport` */
+    size_t payload;       /* behind it, with TCP's options; 0: it does not end in these bytes */
+};
+
+/* Behind at most one VLAN tag. False (and all zero): no IP, or its header does not end here. */
+bool net_find_headers(const uint8_t *head, size_t len, struct net_headers *h);
+/* Of TCP's or UDP's pseudo header, with `bytes` of header and payload. */
+uint64_t net_pseudo_sum(const uint8_t *head, const struct net_headers *h, size_t bytes);
+/* The checksum of the IPv4 header itself. */
+void net_fill_ipv4_sum(uint8_t *head, const struct net_headers *h);
 
 #endif

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Unit tests of network cards, with a cable of the tests' own (fake-net.c).
-NET_TEST_LIBS = libhwnet.la $(UNIT_LIBS) $(ZLIB_LIBS)
+NET_TEST_LIBS = libhwnet.la libbackendsnet.la $(UNIT_LIBS) $(ZLIB_LIBS)
 net_test_sources = tests/unit/fake-net.c tests/unit/fake-net.h tests/unit/nic-fixture.h tests/unit/pc-common.h
 check_PROGRAMS += tests/unit/test-rtl8139 tests/unit/test-e1000
 tests_unit_test_rtl8139_SOURCES = tests/unit/test-rtl8139.c $(net_test_sources)

@@ -490,6 +490,94 @@ static void test_segments_hostile(void)
     g_assert_false(net_offload_fits(&good, f, 128, len));
 }
 
+/* ---- headers ---- */
+
+/* Found in each part of a frame, or not, without a look beyond it (the sanitizer sees one). */
+static void find(const uint8_t *frame, size_t len, struct net_headers *h)
+{
+    g_autofree uint8_t *part = g_memdup2(frame, len);
+
+    net_find_headers(part, len, h);
+}
+
+static void check_truncated(const uint8_t *f, size_t ip, size_t ip_end, size_t l4, size_t payload)
+{
+    struct net_headers h;
+
+    for (size_t len = 0; len <= payload + 3; len++) {
+        find(f, len, &h);
+        g_assert_cmpuint(h.version, ==, len < ip_end ? 0 : f[ip] >> 4);
+        g_assert_cmpuint(h.ip, ==, len < ip_end ? 0 : ip);
+        g_assert_cmpuint(h.ip_end, ==, len < ip_end ? 0 : ip_end);
+        g_assert_cmpuint(h.transport, ==, len < ip_end + l4 ? 0 : ip_end);
+        g_assert_cmpuint(h.payload, ==, len < payload ? 0 : payload);
+    }
+}
+
+/* IPv4 with `options` words, or IPv6, behind a tag or not; 16 bytes of TCP's options. */
+static void check_headers(bool v6, bool tag, unsigned options)
+{
+    size_t ip = tag ? 18 : 14, end = ip + (v6 ? 40 : 20 + options * 4);
+    uint8_t f[160];
+    struct net_headers h;
+
+    memset(f, 0x11, sizeof(f));
+    store_be16(f + 12, 0x8100);
+    store_be16(f + ip - 2, v6 ? 0x86dd : 0x0800);
+    f[ip] = v6 ? 0x60 : (uint8_t)(0x45 + options);
+    f[ip + (v6 ? 6 : 9)] = 6;
+    f[end + 12] = 0x90;
+    check_truncated(f, ip, end, 20, end + 36);
+    find(f, sizeof(f), &h);
+    g_assert_cmpuint(h.csum_offset, ==, 16);
+    uint64_t addresses = sum(f + ip + (v6 ? 8 : 12), v6 ? 32 : 8, 0);
+    g_assert_cmphex(net_fold(net_pseudo_sum(f, &h, 100)), ==, net_fold(addresses + 6 + 100));
+    f[end + 12] = 0x40; /* shorter than TCP's header is */
+    find(f, sizeof(f), &h);
+    g_assert_true(h.transport == end && h.payload == 0);
+    f[ip + (v6 ? 6 : 9)] = 17;
+    check_truncated(f, ip, end, 8, end + 8);
+    find(f, sizeof(f), &h);
+    g_assert_cmpuint(h.csum_offset, ==, 6);
+    f[ip + (v6 ? 6 : 9)] = v6 ? 60 : 1; /* an extension header: not looked behind; ICMP */
+    find(f, sizeof(f), &h);
+    g_assert_true(h.version && h.protocol == (v6 ? 60 : 1) && !h.transport && !h.payload);
+    f[ip] = v6 ? 0x45 : 0x65; /* not what the type says */
+    find(f, sizeof(f), &h);
+    g_assert_true(!h.version && !h.ip && !h.transport);
+}
+
+static void test_headers(void)
+{
+    uint8_t f[64] = {[12] = 8, [14] = 0x44, [23] = 6}; /* IPv4 that is shorter than its header */
+    struct net_headers h;
+
+    for (unsigned tag = 0; tag < 2; tag++) {
+        check_headers(false, tag, 0);
+        check_headers(false, tag, 10);
+        check_headers(true, tag, 0);
+    }
+    g_assert_false(net_find_headers(f, sizeof(f), &h));
+    store_be16(f + 12, 0x8100); /* one tag, not two */
+    store_be16(f + 16, 0x8100);
+    store_be16(f + 20, 0x0800);
+    g_assert_false(net_find_headers(f, sizeof(f), &h));
+    store_be16(f + 12, 0x0806);
+    g_assert_false(net_find_headers(f, sizeof(f), &h));
+}
+
+static void test_tag(void)
+{
+    uint8_t f[20] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 7, 7, 7, 7, 7, 7, 8, 6, 1, 2};
+
+    g_assert_true(net_broadcast(f) && !net_broadcast(f + 1));
+    g_assert_false(net_tagged(f, sizeof(f), 0x8100));
+    g_assert_cmpuint(net_put_tag(f, 16, 0x8100, 0xa123), ==, 20);
+    g_assert_cmpmem(f + 11, 9, "\7\x81\0\xa1\x23\x8\x6\1\2", 9);
+    g_assert_true(net_tagged(f, 18, 0x8100) && !net_tagged(f, 17, 0x8100));
+    g_assert_false(net_tagged(f, 18, 0x88a8));
+}
+
 static void test_mac(void)
 {
     uint8_t m[NET_MAC_LEN];
@@ -593,6 +681,8 @@ int main(int argc, char **argv)
     g_test_add_func("/net/checksum", test_checksum);
     g_test_add_func("/net/segments", test_segments);
     g_test_add_func("/net/segments-hostile", test_segments_hostile);
+    g_test_add_func("/net/headers", test_headers);
+    g_test_add_func("/net/tag", test_tag);
     g_test_add_func("/net/mac", test_mac);
     g_test_add_func("/net/refused", test_refused);
     g_test_add_func("/net/tap", test_tap); /* last: it changes the process' network */
