@@ -366,28 +366,24 @@ static int read_order(struct blk *b, unsigned *order, GError **err)
 static int read_refs(struct blk *b, uint32_t *refs, unsigned *count, GError **err)
 {
     unsigned order = 0;
-    int old = read_order(b, &order, err);
+    int old = read_order(b, &order, err), rc = 0;
+    uint64_t value;
 
     if (old < 0) {
         return old;
     }
     *count = 1u << order;
-    for (unsigned i = 0; i < *count; i++) {
-        g_autofree char *numbered = g_strdup_printf("ring-ref%u", i);
-        uint64_t value = 0;
-        int rc = old || order == 0 ? pv_read_uint(&b->dev, true, "ring-ref", UINT32_MAX, &value)
-                                   : -ENOENT;
-
-        if (rc == -ENOENT && !old) {
-            rc = pv_read_uint(&b->dev, true, numbered, UINT32_MAX, &value);
-        }
-        if (rc < 0) {
-            g_set_error(err, XENDM_ERROR, -rc, "ring-ref %u is no number: %s", i, g_strerror(-rc));
-            return rc;
-        }
-        refs[i] = (uint32_t)value;
+    /* A ring of one page goes by either key. */
+    if (old ||
+        (order == 0 && pv_read_uint(&b->dev, true, "ring-ref", UINT32_MAX, &value) != -ENOENT)) {
+        return pv_read_u32(&b->dev, "ring-ref", refs, err);
     }
-    return 0;
+    for (unsigned i = 0; rc == 0 && i < *count; i++) {
+        g_autofree char *numbered = g_strdup_printf("ring-ref%u", i);
+
+        rc = pv_read_u32(&b->dev, numbered, &refs[i], err);
+    }
+    return rc;
 }
 
 static int read_protocol(struct blk *b, GError **err)
@@ -413,7 +409,7 @@ static int blk_connect(struct pv_device *dev, GError **err)
         rc = read_refs(b, refs, &count, err);
     }
     if (rc == 0) {
-        rc = pv_read_port(dev, &port, err);
+        rc = pv_read_u32(dev, "event-channel", &port, err);
     }
     return rc < 0 ? rc : pv_attach(dev, refs, count, port, err);
 }

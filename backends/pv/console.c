@@ -195,20 +195,11 @@ static int console_offer(struct pv_device *dev, GError **err)
 
 static int console_connect(struct pv_device *dev, GError **err)
 {
-    uint64_t ref = 0, port = 0;
-    uint32_t refs[1];
-    int rc = pv_read_uint(dev, true, "ring-ref", UINT32_MAX, &ref);
+    uint32_t ref = 0, port = 0;
+    int rc = pv_read_u32(dev, "ring-ref", &ref, err);
 
-    if (rc == 0) {
-        rc = pv_read_uint(dev, true, "port", UINT32_MAX, &port);
-    }
-    if (rc < 0) {
-        g_set_error(err, XENDM_ERROR, -rc, "its ring-ref or port is no number: %s",
-                    g_strerror(-rc));
-        return rc;
-    }
-    refs[0] = (uint32_t)ref;
-    return pv_attach(dev, refs, 1, (uint32_t)port, err);
+    rc = rc ? rc : pv_read_u32(dev, "port", &port, err);
+    return rc ? rc : pv_attach(dev, &ref, 1, port, err);
 }
 
 static int console_attached(struct pv_device *dev, const struct handover *from, const char *group,

@@ -103,6 +103,18 @@ int pv_read_uint(struct pv_device *dev, bool front, const char *key, uint64_t ma
                                          : xenstore_read_uint(dev->bus->host.xs, path, max, value);
 }
 
+int pv_read_u32(struct pv_device *dev, const char *key, uint32_t *value, GError **err)
+{
+    uint64_t read = 0;
+    int rc = pv_read_uint(dev, true, key, UINT32_MAX, &read);
+
+    if (rc < 0) {
+        g_set_error(err, XENDM_ERROR, -rc, "its %s is no number: %s", key, g_strerror(-rc));
+    }
+    *value = (uint32_t)read;
+    return rc;
+}
+
 bool pv_read_flag(struct pv_device *dev, bool front, const char *key)
 {
     uint64_t value = 0;
@@ -338,18 +350,6 @@ int pv_attach(struct pv_device *dev, const uint32_t *refs, unsigned count, uint3
 int pv_attach_frame(struct pv_device *dev, uint64_t frame, uint32_t port, GError **err)
 {
     return attach(dev, map_frame(dev, frame, err), port, err);
-}
-
-int pv_read_port(struct pv_device *dev, uint32_t *port, GError **err)
-{
-    uint64_t value = 0;
-    int rc = pv_read_uint(dev, true, "event-channel", UINT32_MAX, &value);
-
-    if (rc < 0) {
-        g_set_error(err, XENDM_ERROR, -rc, "its event-channel is no number: %s", g_strerror(-rc));
-    }
-    *port = (uint32_t)value;
-    return rc;
 }
 
 /* True: nothing is in flight any more. */

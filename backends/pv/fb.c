@@ -220,7 +220,7 @@ static int fb_connect(struct pv_device *dev, GError **err)
         g_set_error(err, XENDM_ERROR, -rc, "its page-ref is no number: %s", g_strerror(-rc));
         return rc;
     }
-    rc = pv_read_port(dev, &port, err);
+    rc = pv_read_u32(dev, "event-channel", &port, err);
     if (rc < 0) {
         return rc;
     }

@@ -235,25 +235,18 @@ static uint32_t extent(struct pv_device *dev, const char *key)
 static int kbd_connect(struct pv_device *dev, GError **err)
 {
     struct kbd *k = kbd_of(dev);
-    uint64_t ref = 0;
-    uint32_t refs[1], port = 0;
-    int rc = pv_read_uint(dev, true, XENKBD_FIELD_RING_GREF, UINT32_MAX, &ref);
+    uint32_t ref = 0, port = 0;
+    int rc = pv_read_u32(dev, XENKBD_FIELD_RING_GREF, &ref, err);
 
-    if (rc < 0) {
-        g_set_error(err, XENDM_ERROR, -rc, "its " XENKBD_FIELD_RING_GREF " is no number: %s",
-                    g_strerror(-rc));
-        return rc;
-    }
-    rc = pv_read_port(dev, &port, err);
+    rc = rc ? rc : pv_read_u32(dev, XENKBD_FIELD_EVT_CHANNEL, &port, err);
     if (rc < 0) {
         return rc;
     }
-    refs[0] = (uint32_t)ref;
     k->absolute = pv_read_flag(dev, true, XENKBD_FIELD_REQ_ABS_POINTER);
     k->raw = k->absolute && pv_read_flag(dev, true, XENKBD_FIELD_REQ_RAW_POINTER);
     k->width = extent(dev, XENKBD_FIELD_WIDTH);
     k->height = extent(dev, XENKBD_FIELD_HEIGHT);
-    return pv_attach(dev, refs, 1, port, err);
+    return pv_attach(dev, &ref, 1, port, err);
 }
 
 static int kbd_attached(struct pv_device *dev, const struct handover *from, const char *group,

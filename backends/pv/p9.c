@@ -21,6 +21,7 @@
 #include <xen/grant_table.h>
 #include <xen/io/9pfs.h>
 
+#include <xendm/bytes.h>
 #include <xendm/error.h>
 #include <xendm/facts.h>
 #include <xendm/grants.h>
@@ -174,11 +175,6 @@ static void end_server(struct p9fs *p)
 
 /* ---- requests ---- */
 
-static uint32_t u32_at(const uint8_t *bytes)
-{
-    return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
-}
-
 static void consumed(struct p9fs *p, unsigned ring, uint32_t len, bool was_full)
 {
     struct p9_ring *r = &p->rings[ring];
@@ -238,7 +234,7 @@ static bool take_next(struct p9fs *p, unsigned ring)
         return false;
     }
     copy_out(r, header, HEADER);
-    len = u32_at(header);
+    len = load_le32(header);
     if (len < HEADER || len > MIN(r->size, P9_SLOT_SIZE)) {
         pv_fail(&p->dev, "a message of %u bytes", len);
         return false;
@@ -318,14 +314,8 @@ static int read_key(struct pv_device *dev, const char *key, unsigned number, uin
                     GError **err)
 {
     g_autofree char *numbered = g_strdup_printf("%s%u", key, number);
-    uint64_t read = 0;
-    int rc = pv_read_uint(dev, true, numbered, UINT32_MAX, &read);
 
-    if (rc < 0) {
-        g_set_error(err, XENDM_ERROR, -rc, "its %s is no number: %s", numbered, g_strerror(-rc));
-    }
-    *value = (uint32_t)read;
-    return rc;
+    return pv_read_u32(dev, numbered, value, err);
 }
 
 static int read_version(struct pv_device *dev, uint64_t *rings, GError **err)

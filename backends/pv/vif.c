@@ -74,29 +74,17 @@ static unsigned read_offloads(struct pv_device *dev, bool gather)
     return checksums ? NET_CSUM | (gather ? tso : 0) : 0;
 }
 
-static int read_ref(struct pv_device *dev, const char *key, uint32_t *ref, GError **err)
-{
-    uint64_t value = 0;
-    int rc = pv_read_uint(dev, true, key, UINT32_MAX, &value);
-
-    if (rc < 0) {
-        g_set_error(err, XENDM_ERROR, -rc, "its %s is no number: %s", key, g_strerror(-rc));
-    }
-    *ref = (uint32_t)value;
-    return rc;
-}
-
 static int vif_connect(struct pv_device *dev, GError **err)
 {
     struct vif *v = vif_of(dev);
     uint32_t tx = 0, port = 0;
-    int rc = read_ref(dev, "tx-ring-ref", &tx, err);
+    int rc = pv_read_u32(dev, "tx-ring-ref", &tx, err);
 
     if (rc == 0 && !pv_read_flag(dev, true, "request-rx-copy")) {
         g_set_error(err, XENDM_ERROR, ENOTSUP, "it wants pages flipped (no request-rx-copy)");
         return -ENOTSUP;
     }
-    rc = rc ? rc : pv_read_port(dev, &port, err);
+    rc = rc ? rc : pv_read_u32(dev, "event-channel", &port, err);
     v->gather = pv_read_flag(dev, true, "feature-sg");
     v->offloads = read_offloads(dev, v->gather);
     return rc ? rc : pv_attach(dev, &tx, 1, port, err);
@@ -105,7 +93,7 @@ static int vif_connect(struct pv_device *dev, GError **err)
 static int begin(struct vif *v, GError **err)
 {
     uint32_t ref = 0;
-    int rc = read_ref(&v->dev, "rx-ring-ref", &ref, err);
+    int rc = pv_read_u32(&v->dev, "rx-ring-ref", &ref, err);
     void *rx = rc ? NULL : pv_map_more(&v->dev, &ref, 1, err);
 
     if (!rx) {

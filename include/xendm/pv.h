@@ -141,6 +141,8 @@ const struct pv_host *pv_host(const struct pv_device *dev);
 char *pv_read(struct pv_device *dev, bool front, const char *key);
 /* -EINVAL, -ERANGE, -ENOENT, … */
 int pv_read_uint(struct pv_device *dev, bool front, const char *key, uint64_t max, uint64_t *value);
+/* What the front end must have written: a reference, a port. */
+int pv_read_u32(struct pv_device *dev, const char *key, uint32_t *value, GError **err);
 bool pv_read_flag(struct pv_device *dev, bool front, const char *key); /* not there: false */
 int pv_write(struct pv_device *dev, const char *key, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -155,8 +157,6 @@ int pv_attach(struct pv_device *dev, const uint32_t *refs, unsigned count, uint3
               GError **err);
 /* The same with a ring of one page, by its frame number: protocols that know no grants. */
 int pv_attach_frame(struct pv_device *dev, uint64_t frame, uint32_t port, GError **err);
-/* The front end's "event-channel". */
-int pv_read_port(struct pv_device *dev, uint32_t *port, GError **err);
 
 /*
  * For protocols of several rings, from attached() on: further pages of the front end's, in one
