@@ -123,6 +123,30 @@ class Machine:
                 self.proc.wait()
 
 
+def processes(name, args):
+    """Those of that name with that in their arguments."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/cmdline" % pid, "rb") as f:
+                argv = f.read().split(b"\0")
+        except OSError:
+            continue
+        if os.path.basename(argv[0]) == name.encode() and any(args.encode() in a for a in argv[1:]):
+            found.append(int(pid))
+    return found
+
+
+SERVER = "qemu-storage-daemon"
+
+
+def server_of(path):
+    """The image server that has this file."""
+    pids = processes(SERVER, path)
+    want(len(pids) == 1, "servers of", path, ":", pids)
+    return pids[0]
+
+
 def ctl(m, *words, status=0):
     """What xendmctl prints of this machine; xenemu is its Xen and its xenstored."""
     env = dict(os.environ, XENDM_STATUS_DIR=m.dir, XENSTORED_RUNDIR=m.dir, XENEMU_SOCKET=m.dir + "/xen",

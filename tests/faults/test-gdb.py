@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
 from faults import CTL, PATIENCE, WHERE, Machine, Skip, ctl, tap, until, want

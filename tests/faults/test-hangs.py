@@ -12,7 +12,7 @@ import threading
 import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import PATIENCE, Disk, Hanging, Machine, OurOwn, Skip, ctl, image, save, tap, until, want
+from faults import PATIENCE, Disk, Hanging, Machine, OurOwn, Skip, ctl, image, save, server_of, tap, until, want
 from front import RING, Front
 
 FINE = "nothing that can be seen from here keeps it from going on"
@@ -86,18 +86,6 @@ def qcow2(tmp):
     path = tmp + "/hda.qcow2"
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", image(tmp + "/plain", 1 << 20), path], check=True)
     return path
-
-
-def server_of(path):
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open("/proc/%s/cmdline" % pid, "rb") as f:
-                words = f.read().split(b"\0")
-        except OSError:
-            continue
-        if os.path.basename(words[0]) == b"qemu-storage-daemon" and any(path.encode() in w for w in words[1:]):
-            return int(pid)
-    raise AssertionError("there is no image server of " + path)
 
 
 def test_image_server(tmp):

@@ -20,10 +20,9 @@ import threading
 import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import PATIENCE, XENDM, Disk, Machine, Qmp, Skip, image, tap, want
+from faults import PATIENCE, SERVER, XENDM, Disk, Machine, Qmp, Skip, image, processes, server_of, tap, want
 from client import sanitized     # noqa: E402, found through faults
 
-SERVER = "qemu-storage-daemon"
 SECTORS = 2048
 FINE = (0x50, 0)
 OURS = b"\xab" * 512
@@ -61,29 +60,9 @@ def start(tmp, path, fmt, **kw):
     return m, Disk(m.cpu) if m.path else None
 
 
-def children(name, args):
-    """Processes of that name with that in their arguments."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open("/proc/%s/cmdline" % pid, "rb") as f:
-                argv = f.read().split(b"\0")
-        except OSError:
-            continue
-        if os.path.basename(argv[0]) == name.encode() and any(args.encode() in a for a in argv[1:]):
-            found.append(int(pid))
-    return found
-
-
-def server(path):
-    pids = children(SERVER, path)
-    want(len(pids) == 1, "servers of", path, ":", pids)
-    return pids[0]
-
-
 def gone(name, path):
     deadline = time.monotonic() + PATIENCE
-    while children(name, path):
+    while processes(name, path):
         want(time.monotonic() < deadline, name, "is there still")
         time.sleep(.02)
 
@@ -196,12 +175,12 @@ def test_killed_clean(tmp):
     path = make(tmp, "qcow2")
     m, disk = start(tmp, path, "qcow2")
     write_and_read(m, disk)
-    pid = server(path)
+    pid = server_of(path)
     os.kill(pid, signal.SIGKILL)
     m.await_log("the connection to the server of .* broke")
     write_and_read(m, disk)
     m.logged("the image server of .* ended: qemu-storage-daemon was killed by signal 9", 1)
-    want(server(path) != pid, "the same server")
+    want(server_of(path) != pid, "the same server")
     m.logged("connected to a server of .* again", 1)
     m.end()
     subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", path], check=False)
@@ -213,7 +192,7 @@ def test_killed_dirty(tmp):
     path = make(tmp, "qcow2")
     m, disk = start(tmp, path, "qcow2")
     want(disk.dma(200, 16, True) == FINE + (4,), "write")
-    os.kill(server(path), signal.SIGKILL)
+    os.kill(server_of(path), signal.SIGKILL)
     m.await_log("acknowledged writes are lost")
     want(disk.flush()[0] & 1, "the flush succeeded")
     data = m.qmp.event("BLOCK_IO_ERROR")
@@ -231,7 +210,7 @@ def test_killed_for_good(tmp):
     disk, other = Disk(m.cpu), Disk(m.cpu, 0, 1)
     want(disk.dma(100, 8) == FINE + (4,), "before")
     os.rename(path, path + ".away")
-    os.kill(server(path), signal.SIGKILL)
+    os.kill(server_of(path), signal.SIGKILL)
     disk.select = 0xe0
     want(disk.dma(100, 8)[0] & 1, "it was read")
     data = m.qmp.event("BLOCK_IO_ERROR")
@@ -276,11 +255,11 @@ def test_keeper_calls(tmp):
                         ("send", errno.ENOMEM), ("recv", errno.ENOMEM), ("ppoll", errno.ENOMEM), ("recv", errno.EINTR)):
         for first in (1, 2):
             f.plan(call, error, first, first)
-            os.kill(server(path), signal.SIGKILL)
+            os.kill(server_of(path), signal.SIGKILL)
             want(f.disk.dma(8 * first, 8) == FINE + (4,), "with", call, "failing with", errno.errorcode[error], "time", first)
             f.m.cpu.expect("readl 0x%x" % f.disk.buffer, 8 * first)
     f.plan("fork", errno.EAGAIN, 1, 1 << 30)
-    os.kill(server(path), signal.SIGKILL)
+    os.kill(server_of(path), signal.SIGKILL)
     want(f.disk.dma(8, 8)[0] & 1, "no server can be started, and the disk answers")
     f.plan("none", 0, 0, 0)
     deadline = time.monotonic() + PATIENCE
@@ -296,7 +275,7 @@ def test_stopped(tmp):
     m = Machine(tmp, "--", *drive(path, "qcow2"), *drive(tmp + "/hdc", "raw", 2))
     disk, other = Disk(m.cpu), Disk(m.cpu, 1, 0)
     want(disk.dma(100, 8) == FINE + (4,), "before")
-    os.kill(server(path), signal.SIGSTOP)
+    os.kill(server_of(path), signal.SIGSTOP)
     m.cpu.do("outl 0x%x 0x%x" % (disk.bm + 4, disk.prd))
     m.cpu.do("outb 0x%x 6" % (disk.bm + 2))
     disk.command(0xc8, 300, 8)
@@ -305,10 +284,10 @@ def test_stopped(tmp):
         want(other.dma(40 + i) == FINE + (4,), "the other disk")
     want(m.cpu.do("inb 0x3f6") & 0x80, "it does not wait")
     m.qmp.ok("query-status")
-    os.kill(server(path), signal.SIGCONT)
+    os.kill(server_of(path), signal.SIGCONT)
     want(disk.ready() == FINE, "resumed")
     m.cpu.expect("readl 0x%x" % disk.buffer, 300)
-    os.kill(server(path), signal.SIGSTOP)
+    os.kill(server_of(path), signal.SIGSTOP)
     m.end()
     gone(SERVER, path)
 
@@ -320,11 +299,11 @@ def test_update(tmp):
     write_and_read(m, disk)
     m.cpu.do("memset 0x%x %d 0xab" % (disk.buffer, 16 * 512))
     want(disk.dma(300, 16, True) == FINE + (4,), "write")
-    before = server(path)
+    before = server_of(path)
     m.qmp.ok("xendm-update", binary=XENDM)
     want(disk.flush() == FINE and disk.dma(300, 8) == FINE + (4,), "after")
     m.cpu.expect("readl 0x%x" % disk.buffer, 0xabababab)
-    want(server(path) != before, "the same server")
+    want(server_of(path) != before, "the same server")
     m.end()
     want(plain(tmp, "qcow2", path)[300 * 512:316 * 512] == OURS * 16, "the image")
 
@@ -348,7 +327,7 @@ def test_migration(tmp):
     second.kill()
     shutil.rmtree(tmp + "/to/run", ignore_errors=True)
     save(m, tmp + "/state", True)               # a migration
-    want(not children(SERVER, path), "the sender has it still")
+    want(not processes(SERVER, path), "the sender has it still")
     second = Machine(tmp + "/to", "--incoming", tmp + "/state", "--", *drive(path, "qcow2"), vga="none")
     other = Disk(second.cpu)
     want(other.dma(204, 8) == FINE + (4,), "the receiver")
@@ -373,7 +352,7 @@ def test_restricted(tmp):
     disk = Disk(m.cpu)
     write_and_read(m, disk)
     want(Disk(m.cpu, 1, 0).dma(SECTORS - 8, 8, True) == FINE + (4,), "the raw one's end")
-    os.kill(server(path), signal.SIGKILL)
+    os.kill(server_of(path), signal.SIGKILL)
     m.await_log("the connection to the server of .* broke")
     write_and_read(m, disk)
     m.end()
@@ -487,7 +466,7 @@ def test_change_restricted(tmp):
     reply = change(m, path, "qcow2", True)
     want("return" in reply and medium(m) == (path, "qcow2"), reply)
     want(cd_block(m, 7) == 28, "the CD says", cd_block(m, 7))
-    os.kill(server("/proc/self/fd/4"), signal.SIGKILL)
+    os.kill(server_of("/proc/self/fd/4"), signal.SIGKILL)
     want(cd_block(m, 9) == 36, "after the server's end")
     m.end()
 

@@ -7,7 +7,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
 from faults import NODE, PATIENCE, Cpu, Disk, Machine, OurOwn, Skip, image, save, tap, want

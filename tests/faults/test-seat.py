@@ -9,7 +9,7 @@ import threading
 import zlib
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import CTL, SOURCE, Machine, Skip, ctl, tap, want
+from faults import CTL, SOURCE, Machine, ctl, tap, want
 
 sys.path.insert(0, os.path.join(SOURCE, "tools"))
 from labkit.seat import Seat, SeatError     # noqa: E402

@@ -5,9 +5,9 @@ count.S, one sector of code, and a shell loop on Debian's kernel."""
 import os
 import re
 
-from labkit import extra
 from labkit.box import CTL
 from labkit.build import boot_sector
+from labkit.suite import Skip
 from labkit.util import LabError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -64,6 +64,26 @@ class Mover:
         text = self.command("xl migrate %s -s '' %s '%s'" % (options, self.name, receiver), 300, status)
         self.guest.domid()
         return text
+
+    # Many moves; after each the guest goes on, `turns` of its own.
+
+    def saves(self, times, *turns):
+        for _ in range(times):
+            self.save()
+            self.restore()
+            self.goes_on(*turns)
+
+    def migrates(self, times, *turns):
+        for _ in range(times):
+            self.migrate()
+            self.goes_on(*turns)
+
+    def updates(self, times, *turns):
+        if self.box.dm == "qemu":
+            raise Skip("QEMU has no live update")
+        for _ in range(times):
+            update(self.box, self.guest)
+            self.goes_on(*turns)
 
     def close(self):
         """The pipe's reader goes."""
@@ -142,6 +162,19 @@ class Linux(Mover):
                          disks=["format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/lab/cd.iso"] + list(disks), **more)
         self.guest.chatter = r"^COUNT \d+\n"
 
+    def begin(self):
+        """Boots; the loop runs. Returns the device and file system that Linux has its root on."""
+        self.guest.create()
+        root = self.guest.wait_for(r"LAB root (\S+ \S+) at .*", 600).group(1)
+        self.guest.wait_for(r"LAB serve", 240)
+        self.goes_on()
+        return root
+
+    def power_off(self):
+        """The guest ends itself."""
+        self.guest.begin("poweroff -f")
+        self.guest.wait_gone(120)
+
     def count(self):
         """Where the loop is; every number has to have come once."""
         text = self.guest.text
@@ -183,13 +216,12 @@ class Emulated(Linux):
     def begin(self):
         """Boot; the machine is the one that was asked for, and the loop runs."""
         t, guest = self.t, self.guest
-        guest.create()
-        guest.wait_for(r"LAB serve", 600)
+        root = super().begin()
         t.equal(guest.cmd("grep -c ^processor /proc/cpuinfo"), "4", "number of CPUs")
         t.match(guest.cmd("cat /proc/mounts"), r"^/dev/sr0 /cd", "mounted file systems")
         t.match(guest.cmd("cat /sys/class/ata_device/dev1.0/xfer_mode"), r"DMA", "the transfer mode of hda")
         t.match(guest.cmd("cat /sys/class/ata_device/dev1.1/xfer_mode"), r"PIO", "the transfer mode of hdb")
-        self.goes_on()
+        return root
 
     def close(self):
         super().close()

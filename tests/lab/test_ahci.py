@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """hdtype="ahci": SeaBIOS and Linux' driver on a disk of the ICH9's adapter, and moves with queued commands under way."""
 
-from labkit.suite import Skip, life
-from moving import Linux, update
+from labkit.suite import life
+from moving import Linux
 from shared import SPARE_START, write_and_compare
 
 MOVES = 3
@@ -51,13 +51,10 @@ def ahci(t):
     guest = mover.guest
     try:
         with t.step(STEPS[0], vital=True):
-            guest.create()
-            root = guest.wait_for(r"LAB root (\S+ \S+) at .*", 600).group(1)
-            guest.wait_for(r"LAB serve", 240)
+            root = mover.begin()
             t.equal(guest.cmd("bound 0x010601"), "ahci", "the adapter's driver")
             first, second = disks(guest)
             t.equal(root, "/dev/%s2 ext4" % first, "the root file system")
-            mover.goes_on()
         with t.step(STEPS[1]):
             t.equal(guest.cmd("cat /sys/block/%s/device/queue_depth" % first), "32", "depth of the queue")
             t.equal(guest.cmd("dmesg | grep -i 'SSS flag'; true"), "", "what Linux says of staggered spin-up")
@@ -68,26 +65,16 @@ def ahci(t):
             write_and_compare(t, guest, 16, "/dev/" + second, mover.second)
             guest.cmd("rm /tmp/data")
         with t.step(STEPS[3], vital=True):
-            for _ in range(MOVES):
-                mover.save()
-                mover.restore()
-                mover.goes_on(1)
+            mover.saves(MOVES, 1)
         with t.step(STEPS[4], vital=True):
-            for _ in range(MOVES):
-                mover.migrate()
-                mover.goes_on(1)
+            mover.migrates(MOVES, 1)
         with t.step(STEPS[5], vital=True):
-            if t.box.dm == "qemu":
-                raise Skip("QEMU has no live update")
-            for _ in range(MOVES):
-                update(t.box, guest)
-                mover.goes_on(1)
+            mover.updates(MOVES, 1)
         with t.step(STEPS[6]):
             mover.verify()
             mover.no_ata_errors()
         with t.step(STEPS[7]):
-            guest.begin("poweroff -f")
-            guest.wait_gone(120)
+            mover.power_off()
     finally:
         guest.cleanup()
         mover.close()

@@ -71,15 +71,10 @@ def move(t, mover):
         mover.goes_on()
 
     with t.step(MOVE[2], vital=True):
-        for _ in range(TURNS):
-            mover.save()
-            mover.restore()
-            mover.goes_on()
+        mover.saves(TURNS)
 
     with t.step(MOVE[3], vital=True):
-        for _ in range(TURNS):
-            mover.migrate()
-            mover.goes_on()
+        mover.migrates(TURNS)
 
     with t.step(MOVE[4]):
         before = guest.screenshot()
@@ -199,14 +194,9 @@ def migrate_linux(t):
         with t.step(LINUX[0], vital=True):
             mover.begin()
         with t.step(LINUX[1], vital=True):
-            for _ in range(TURNS):
-                mover.save()
-                mover.restore()
-                mover.goes_on()
+            mover.saves(TURNS)
         with t.step(LINUX[2], vital=True):
-            for _ in range(TURNS):
-                mover.migrate()
-                mover.goes_on()
+            mover.migrates(TURNS)
         with t.step(LINUX[3]):
             mover.verify()
         with t.step(LINUX[4]):
@@ -227,15 +217,9 @@ def migrate_pv(t):
     guest = mover.guest
     try:
         with t.step(PV[0], vital=True):
-            guest.create()
-            t.match(guest.wait_for(r"LAB root (\S+ \S+) at .*", 600).group(1), r"^/dev/xvda2 ext4$")
-            guest.wait_for(r"LAB serve", 120)
-            mover.goes_on()
+            t.equal(mover.begin(), "/dev/xvda2 ext4", "the root file system")
         with t.step(PV[1], vital=True):
-            for _ in range(2):
-                mover.save()
-                mover.restore()
-                mover.goes_on()
+            mover.saves(2)
         with t.step(PV[2]):
             mover.verify()
             t.equal(guest.cmd("ls /sys/block | grep -c ^sd; true"), "0", "number of emulated disks")

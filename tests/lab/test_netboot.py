@@ -11,7 +11,7 @@ from labkit.guest import BASE_APPEND
 from labkit.suite import life
 from network import DRIVERS, MACS, Copy, cards, carried, vif
 from server import HOSTS, Server
-from viewer import PASSWORD, keep, same_as_screen, view
+from viewer import PASSWORD, keep, view
 
 MEGABYTES = 100
 MEMTEST = "/usr/share/lab/memtest.bin"

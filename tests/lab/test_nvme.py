@@ -2,7 +2,7 @@
 """A guest whose only disk is an NVMe namespace: SeaBIOS and Linux' driver, and moves with commands under way."""
 
 from labkit.suite import life
-from moving import Linux, update
+from moving import Linux
 
 MOVES = 3
 
@@ -36,35 +36,23 @@ def nvme(t):
     guest = mover.guest
     try:
         with t.step(STEPS[0], vital=True):
-            guest.create()
-            root = guest.wait_for(r"LAB root (\S+ \S+) at .*", 600).group(1)
-            t.equal(root, "/dev/nvme0n1p2 ext4", "the root file system")
-            guest.wait_for(r"LAB serve", 240)
-            mover.goes_on()
+            t.equal(mover.begin(), "/dev/nvme0n1p2 ext4", "the root file system")
         with t.step(STEPS[1]):
             t.equal(guest.cmd("ls /sys/block/nvme0n1/mq | wc -l").split()[-1], "2", "queues")
             t.match(guest.cmd("cat /proc/interrupts"), r"nvme0q2", "interrupts")
         with t.step(STEPS[2]):
             guest.cmd("dd if=/dev/zero of=/work/hole bs=1M count=4 conv=fsync 2>/dev/null && rm /work/hole && fstrim /")
         with t.step(STEPS[3], vital=True):
-            for _ in range(MOVES):
-                update(t.box, guest)
-                mover.goes_on()
+            mover.updates(MOVES)
         with t.step(STEPS[4], vital=True):
-            for _ in range(MOVES):
-                mover.save()
-                mover.restore()
-                mover.goes_on(1)
+            mover.saves(MOVES, 1)
         with t.step(STEPS[5], vital=True):
-            for _ in range(MOVES):
-                mover.migrate()
-                mover.goes_on(1)
+            mover.migrates(MOVES, 1)
         with t.step(STEPS[6]):
             mover.verify()
             t.equal(guest.cmd("dmesg | grep -iE 'nvme.*(timeout|abort|reset|error)'; true"), "", "errors")
         with t.step(STEPS[7]):
-            guest.begin("poweroff -f")
-            guest.wait_gone(120)
+            mover.power_off()
     finally:
         guest.cleanup()
         mover.close()

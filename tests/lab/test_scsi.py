@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest whose disk is sda, of an LSI 53C895A: SeaBIOS and Linux' sym53c8xx, and moves with commands under way."""
 
-from labkit.suite import Skip, life
-from moving import Linux, update
+from labkit.suite import life
+from moving import Linux
 from shared import SPARE_START, write_and_compare
 
 MOVES = 3
@@ -43,12 +43,8 @@ def scsi(t):
     guest = mover.guest
     try:
         with t.step(STEPS[0], vital=True):
-            guest.create()
-            root = guest.wait_for(r"LAB root (\S+ \S+) at .*", 600).group(1)
-            guest.wait_for(r"LAB serve", 240)
+            t.equal(mover.begin(), "/dev/sda2 ext4", "the root file system")
             t.equal(guest.cmd("bound 0x010000"), "sym53c8xx", "the adapter's driver")
-            t.equal(root, "/dev/sda2 ext4", "the root file system")
-            mover.goes_on()
         with t.step(STEPS[1]):
             t.check(int(guest.cmd("cat /sys/block/sda/device/queue_depth")) > 1, "the disk has no tagged commands")
             t.equal(guest.cmd("cat /sys/block/sdb/size"), "65536", "sectors of the second disk")
@@ -58,26 +54,16 @@ def scsi(t):
             write_and_compare(t, guest, 16, "/dev/sdb", mover.second)
             guest.cmd("rm /tmp/data")
         with t.step(STEPS[3], vital=True):
-            for _ in range(MOVES):
-                mover.save()
-                mover.restore()
-                mover.goes_on(1)
+            mover.saves(MOVES, 1)
         with t.step(STEPS[4], vital=True):
-            for _ in range(MOVES):
-                mover.migrate()
-                mover.goes_on(1)
+            mover.migrates(MOVES, 1)
         with t.step(STEPS[5], vital=True):
-            if t.box.dm == "qemu":
-                raise Skip("QEMU has no live update")
-            for _ in range(MOVES):
-                update(t.box, guest)
-                mover.goes_on(1)
+            mover.updates(MOVES, 1)
         with t.step(STEPS[6]):
             mover.verify()
             t.equal(guest.cmd("dmesg | grep -iE 'sym0.*(error|abort|timeout|mismatch)|I/O error'; true"), "", "errors")
         with t.step(STEPS[7]):
-            guest.begin("poweroff -f")
-            guest.wait_gone(120)
+            mover.power_off()
     finally:
         guest.cleanup()
         mover.close()

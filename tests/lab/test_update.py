@@ -103,8 +103,7 @@ def update_linux(t):
             mover.no_ata_errors()
 
         with t.step(LINUX[5]):
-            guest.begin("poweroff -f")
-            guest.wait_gone(120)
+            mover.power_off()
     finally:
         guest.cleanup()
         mover.close()

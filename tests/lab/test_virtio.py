@@ -3,7 +3,7 @@
 from before virtio 1.0, by the legacy registers alone."""
 
 from labkit.suite import life
-from moving import Linux, update
+from moving import Linux
 from network import bridge, cards, data, no_bridge, pings
 
 MOVES = 3
@@ -44,11 +44,7 @@ class Virtio(Linux):
 
     def begin(self):
         """Boots; the loop runs."""
-        self.guest.create()
-        root = self.guest.wait_for(r"LAB root (\S+ \S+) at .*", 600).group(1)
-        self.t.equal(root, "/dev/vda2 ext4", "the root file system")
-        self.guest.wait_for(r"LAB serve", 240)
-        self.goes_on()
+        self.t.equal(super().begin(), "/dev/vda2 ext4", "the root file system")
 
     def features(self):
         """Numbers of the bits that Linux has negotiated."""
@@ -84,26 +80,18 @@ def virtio(t):
             data(t, guest, NET)
             guest.cmd("modprobe virtio_rng; head -c 100 /dev/hwrng | wc -c | grep -q 100")
         with t.step(STEPS[4], vital=True):
-            for _ in range(MOVES):
-                update(t.box, guest)
-                mover.goes_on()
+            mover.updates(MOVES)
         with t.step(STEPS[5], vital=True):
-            for _ in range(MOVES):
-                mover.save()
-                mover.restore()
-                mover.goes_on(1)
+            mover.saves(MOVES, 1)
         with t.step(STEPS[6], vital=True):
-            for _ in range(MOVES):
-                mover.migrate()
-                mover.goes_on(1)
+            mover.migrates(MOVES, 1)
         with t.step(STEPS[7]):
             data(t, guest, NET)
         with t.step(STEPS[8]):
             mover.verify()
             t.equal(guest.cmd("dmesg | grep -iE '(virtio|vda).*(timeout|error|reset)'; true"), "", "errors")
         with t.step(STEPS[9]):
-            guest.begin("poweroff -f")
-            guest.wait_gone(120)
+            mover.power_off()
     finally:
         guest.cleanup()
         mover.close()
@@ -121,16 +109,12 @@ def virtio_legacy(t):
             mover.begin()
             t.check(32 not in mover.features(), "the driver has found the registers of virtio 1.0")
         with t.step(LEGACY_STEPS[1], vital=True):
-            update(t.box, guest)
-            mover.goes_on()
-            mover.save()
-            mover.restore()
-            mover.goes_on()
+            mover.updates(1)
+            mover.saves(1)
         with t.step(LEGACY_STEPS[2]):
             mover.verify()
         with t.step(LEGACY_STEPS[3]):
-            guest.begin("poweroff -f")
-            guest.wait_gone(120)
+            mover.power_off()
     finally:
         guest.cleanup()
         mover.close()
