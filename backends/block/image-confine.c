@@ -10,48 +10,26 @@
  * name anything; so its server is nobody's where the kernel cannot keep it from reading more.
  */
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/landlock.h>
-#include <sched.h>
 #include <stdint.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cap-ng.h>
 
+#include <xendm/confine.h>
+
 #include "image-confine.h"
 
-#define NOBODY 65534u
 #define MEMORY_MAX (UINT64_C(8) << 30) /* address space: caches, stacks of threads */
-
-static void limit(int what, rlim_t n)
-{
-    const struct rlimit r = {n, n};
-
-    setrlimit(what, &r);
-}
-
-static void common(void)
-{
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    limit(RLIMIT_CORE, 0);
-    unshare(CLONE_NEWIPC | CLONE_NEWUTS);
-}
-
-static bool become_nobody(void)
-{
-    return setgroups(0, NULL) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0 &&
-           setresuid(NOBODY, NOBODY, NOBODY) == 0;
-}
 
 void image_confine_keeper(bool network_only)
 {
-    common();
+    confine_begin(true);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    if (network_only && geteuid() == 0 && !become_nobody()) {
-        _exit(1);
+    if (network_only) {
+        confine_no_root();
     }
 }
 
@@ -144,32 +122,21 @@ static void keep_opening_files(void)
     }
 }
 
-static void own_limits(void)
-{
-#ifndef __SANITIZE_ADDRESS__ /* whose shadow alone is larger */
-    limit(RLIMIT_AS, MEMORY_MAX);
-#endif
-}
-
 void image_confine_server(const char *file, bool writable, bool network)
 {
-    common();
-    if (!network) {
-        unshare(CLONE_NEWNET);
-    }
-    own_limits();
+    confine_begin(network);
+    confine_memory(MEMORY_MAX);
     keep_opening_files();
     write_only_to(writable ? file : NULL);
 }
 
 void image_confine_server_of(int image)
 {
-    common();
-    unshare(CLONE_NEWNET);
-    own_limits();
+    confine_begin(false);
+    confine_memory(MEMORY_MAX);
     if (read_only_from(image)) {
         keep_opening_files();
-    } else if (!become_nobody()) {
+    } else if (!confine_become_nobody()) {
         static const char why[] = "this kernel cannot keep the server to its image\n";
 
         _exit(write(STDERR_FILENO, why, sizeof(why) - 1) < 0 ? 125 : 126);

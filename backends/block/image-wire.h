@@ -9,8 +9,6 @@
 
 #include <stdint.h>
 
-#define IMAGE_FD_DAEMON 3 /* of the keeper */
-#define IMAGE_FD_IMAGE 4  /* with serve-open: the image, of keeper and server */
 #define IMAGE_TEXT 480
 
 enum image_kind {

@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include <xendm/file-size.h>
+#include <xendm/helper.h>
 #include <xendm/image-name.h>
 #include <xendm/one-fd.h>
 
@@ -48,7 +49,7 @@
 
 static const char *format, *file; /* of an image */
 static bool writable, remote;
-static bool passed; /* the image is IMAGE_FD_IMAGE, and no other file is to be read */
+static bool passed; /* the image is HELPER_FD_PASSED, and no other file is to be read */
 
 static pid_t server; /* 0: none */
 static uint32_t server_serial;
@@ -81,7 +82,7 @@ static void reply(uint32_t kind, uint32_t serial, int error, const char *text)
 
     snprintf(m.text, sizeof(m.text), "%s", text ? text : "");
     for (int i = 0; i < REPLY_TRIES; i++) {
-        if (send(IMAGE_FD_DAEMON, &m, sizeof(m), MSG_NOSIGNAL) == (ssize_t)sizeof(m) ||
+        if (send(HELPER_FD_SOCKET, &m, sizeof(m), MSG_NOSIGNAL) == (ssize_t)sizeof(m) ||
             errno == EPIPE || errno == ECONNRESET) {
             return;
         }
@@ -92,7 +93,7 @@ static void reply(uint32_t kind, uint32_t serial, int error, const char *text)
 static void reply_connection(uint32_t kind, uint32_t serial, int fd)
 {
     struct image_message m = {.kind = kind, .serial = serial};
-    bool sent = one_fd_send(IMAGE_FD_DAEMON, &m, sizeof(m), fd, 0) == (ssize_t)sizeof(m);
+    bool sent = one_fd_send(HELPER_FD_SOCKET, &m, sizeof(m), fd, 0) == (ssize_t)sizeof(m);
     int e = errno;
 
     close(fd);
@@ -305,13 +306,12 @@ static void become_server(int listener, int out, const char *program, bool look)
 
     snprintf(listen_pid, sizeof(listen_pid), "LISTEN_PID=%d", (int)getpid());
     server_arguments(argv, look);
-    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(out, 2) < 0 ||
-        dup2(listener, 63) < 0 || dup2(63, LISTEN_FD) < 0) {
+    /* The listener takes the place of our socket, which was open: it is another number. */
+    if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0 ||
+        dup2(out, STDERR_FILENO) < 0 || dup2(listener, LISTEN_FD) < 0) {
         _exit(126);
     }
-    for (int fd = passed ? IMAGE_FD_IMAGE + 1 : LISTEN_FD + 1; fd < 1024; fd++) {
-        close(fd);
-    }
+    close_range(passed ? HELPER_FD_PASSED + 1 : LISTEN_FD + 1, ~0U, 0);
     signal(SIGCHLD, SIG_DFL);
     signal(SIGHUP, SIG_DFL);
     signal(SIGINT, SIG_DFL);
@@ -321,7 +321,7 @@ static void become_server(int listener, int out, const char *program, bool look)
         file_size_allow(FILE_SIZE_ANY); /* an image of a format grows */
     }
     if (passed) {
-        image_confine_server_of(IMAGE_FD_IMAGE);
+        image_confine_server_of(HELPER_FD_PASSED);
     } else {
         image_confine_server(remote ? NULL : file, writable && !look, remote);
     }
@@ -469,7 +469,7 @@ static void serve(char **argv)
 static bool hear(void)
 {
     struct image_message m;
-    ssize_t n = recv(IMAGE_FD_DAEMON, &m, sizeof(m), MSG_DONTWAIT);
+    ssize_t n = recv(HELPER_FD_SOCKET, &m, sizeof(m), MSG_DONTWAIT);
 
     if (n < 0 && errno != ECONNRESET) {
         if (errno != EAGAIN && errno != EINTR) {
@@ -513,7 +513,7 @@ static bool understand(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "serve-open") == 0) {
         static char name[32];
 
-        snprintf(name, sizeof(name), "/proc/self/fd/%d", IMAGE_FD_IMAGE);
+        snprintf(name, sizeof(name), "/proc/self/fd/%d", HELPER_FD_PASSED);
         passed = true;
         format = argv[2];
         file = name;
@@ -540,7 +540,7 @@ int main(int argc, char **argv)
     signal(SIGINT, SIG_IGN);
     image_confine_keeper(strcmp(argv[1], "tcp") == 0);
     for (;;) {
-        struct pollfd p[2] = {{.fd = IMAGE_FD_DAEMON, .events = POLLIN},
+        struct pollfd p[2] = {{.fd = HELPER_FD_SOCKET, .events = POLLIN},
                               {.fd = output, .events = POLLIN}};
         const struct timespec second = {.tv_sec = 1};
 

@@ -10,6 +10,6 @@ libbackendsblock_la_LIBADD = $(URING_LIBS) $(GLIB_LIBS)
 
 pkglibexec_PROGRAMS += backends/block/xendm-image
 backends_block_xendm_image_SOURCES = backends/block/image-confine.c backends/block/image-confine.h \
-	backends/block/image-wire.h backends/block/keeper.c base/file-size.c base/image-name.c base/one-fd.c
+	backends/block/image-wire.h backends/block/keeper.c base/confine.c base/file-size.c base/image-name.c base/one-fd.c
 backends_block_xendm_image_CPPFLAGS = $(AM_CPPFLAGS) $(CAPNG_CFLAGS)
 backends_block_xendm_image_LDADD = $(CAPNG_LIBS)

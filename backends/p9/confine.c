@@ -9,9 +9,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
-#include <stddef.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -19,6 +16,8 @@
 
 #include <cap-ng.h>
 #include <seccomp.h>
+
+#include <xendm/confine.h>
 
 #include "confine.h"
 
@@ -40,30 +39,6 @@ static const int calls[] = {
     SCMP_SYS(getrandom), SCMP_SYS(gettid), SCMP_SYS(getpid),
 };
 /* clang-format on */
-
-static bool filter(void)
-{
-    scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
-    bool ok = f != NULL;
-
-    for (size_t i = 0; ok && i < sizeof(calls) / sizeof(calls[0]); i++) {
-        ok = seccomp_rule_add(f, SCMP_ACT_ALLOW, calls[i], 0) == 0;
-    }
-    ok = ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-                                SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) == 0;
-    ok = ok && seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-                                SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0)) == 0;
-    ok = ok && seccomp_load(f) == 0;
-    seccomp_release(f);
-    return ok;
-}
-
-static void limit(int what, rlim_t n)
-{
-    const struct rlimit r = {n, n};
-
-    setrlimit(what, &r);
-}
 
 /* By descriptor: the directory that was opened, whatever its name leads to by now. */
 static bool enter_root(int root)
@@ -96,28 +71,16 @@ static void drop_rights(bool owners)
     capng_apply(CAPNG_SELECT_BOTH);
 }
 
-/* Sanitizers need more memory and more calls than any server. */
-#ifdef __SANITIZE_ADDRESS__
-#define CONFINED 0
-#else
-#define CONFINED 1
-#endif
-
 bool confine(int root, bool owners)
 {
     bool ok;
 
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    limit(RLIMIT_CORE, 0);
-    unshare(CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWUTS);
+    confine_begin(false);
     umask(0);
     ok = enter_root(root);
     drop_rights(owners);
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    limit(RLIMIT_NPROC, 0);
-    if (!CONFINED) {
-        return ok;
-    }
-    limit(RLIMIT_AS, MEMORY_MAX);
-    return ok && filter();
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* after the look at /proc/self */
+    confine_limit(RLIMIT_NPROC, 0);
+    confine_memory(MEMORY_MAX);
+    return ok && confine_calls(calls, sizeof(calls) / sizeof(calls[0]));
 }

@@ -10,6 +10,6 @@ p9_session = backends/p9/attr.c backends/p9/codec.c backends/p9/codec.h backends
 	backends/p9/tree.c backends/p9/tree.h
 pkglibexec_PROGRAMS += backends/p9/xendm-p9
 backends_p9_xendm_p9_SOURCES = backends/p9/confine.c backends/p9/confine.h backends/p9/server.c backends/p9/wire.h $(p9_session) \
-	base/one-fd.c
+	base/confine-calls.c base/confine.c base/one-fd.c
 backends_p9_xendm_p9_CPPFLAGS = $(AM_CPPFLAGS) $(CAPNG_CFLAGS) $(SECCOMP_CFLAGS)
 backends_p9_xendm_p9_LDADD = $(CAPNG_LIBS) $(SECCOMP_LIBS)

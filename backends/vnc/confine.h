@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What keeper and server give up; of what is not possible here, the rest. */
 #ifndef BACKENDS_VNC_CONFINE_H
 #define BACKENDS_VNC_CONFINE_H
 
 #include <stdbool.h>
 
 /*
- * No new privileges, no new network connections, no core dumps, another user than root. The keeper
- * may still start the server's program; the server may read, write, and use memory.
+ * No new privileges, no new network connections, no core dumps, another user than root, and nothing
+ * but reading, writing and memory. Of what is not possible here, the rest. False: without the
+ * filter of system calls; it must not serve then.
  */
-void confine_keeper(void);
-bool confine_server(void); /* false: without the filter of system calls; it must not serve then */
+bool confine_server(void);
 
 #endif

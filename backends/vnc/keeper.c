@@ -18,14 +18,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <xendm/confine.h>
 #include <xendm/one-fd.h>
 
-#include "confine.h"
 #include "wire.h"
 
 #define LISTENERS_MAX 8u
@@ -143,17 +144,14 @@ static void run_server(int daemon, int viewer)
 {
     char *const argv[] = {"xendm-vnc-server", NULL};
     char *const envp[] = {"LC_ALL=C.UTF-8", NULL};
-    int program = fcntl(VNC_FD_PROGRAM, F_DUPFD_CLOEXEC, 16);
+    int program = fcntl(VNC_FD_PROGRAM, F_DUPFD_CLOEXEC, VNC_FD_LISTENER);
 
-    if (program < 0 || dup2(daemon, 14) < 0 || dup2(viewer, 15) < 0 ||
-        dup2(14, VNC_FD_DAEMON) < 0 || dup2(15, VNC_FD_PROGRAM) < 0) {
+    /* Neither `daemon` nor `viewer` has a number of these: the keeper's own have them. */
+    if (program < 0 || dup2(daemon, VNC_FD_DAEMON) < 0 || dup2(viewer, VNC_FD_PROGRAM) < 0) {
         _exit(1);
     }
-    for (int fd = VNC_FD_LISTENER; fd < 1024; fd++) {
-        if (fd != program) {
-            close(fd);
-        }
-    }
+    close_range(VNC_FD_LISTENER, (unsigned)program - 1, 0); /* there is a listener */
+    close_range((unsigned)program + 1, ~0U, 0);
     signal(SIGCHLD, SIG_DFL);
     fexecve(program, argv, envp);
     _exit(1);
@@ -235,6 +233,14 @@ static void wake(int signal)
 {
 }
 
+/* Its servers need the libraries' files until they are running: it keeps those in sight. */
+static void confine(void)
+{
+    confine_begin(false);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    confine_no_root();
+}
+
 int main(int argc, char **argv)
 {
     struct pollfd polled[1 + LISTENERS_MAX];
@@ -253,7 +259,7 @@ int main(int argc, char **argv)
     sigaction(SIGCHLD, &child, NULL);
     signal(SIGHUP, SIG_IGN); /* libxl's, to xendm: our end comes by the socket */
     signal(SIGINT, SIG_IGN);
-    confine_keeper();
+    confine();
 
     polled[0] = (struct pollfd){.fd = VNC_FD_DAEMON};
     for (unsigned i = 0; i < listeners; i++) {

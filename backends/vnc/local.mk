@@ -7,9 +7,10 @@ libbackendsvnc_la_SOURCES = \
 libbackendsvnc_la_LIBADD = $(GLIB_LIBS)
 
 pkglibexec_PROGRAMS += backends/vnc/xendm-vnc backends/vnc/xendm-vnc-server
-backends_vnc_xendm_vnc_SOURCES = backends/vnc/confine.c backends/vnc/confine.h backends/vnc/keeper.c backends/vnc/wire.h base/one-fd.c
+backends_vnc_xendm_vnc_SOURCES = backends/vnc/keeper.c backends/vnc/wire.h base/confine.c base/one-fd.c
 backends_vnc_xendm_vnc_server_SOURCES = \
 	backends/vnc/confine.c backends/vnc/confine.h backends/vnc/keymap.c backends/vnc/keymap.h \
-	backends/vnc/scroll.c backends/vnc/scroll.h backends/vnc/server-input.c backends/vnc/server.c backends/vnc/server.h backends/vnc/wire.h base/one-fd.c
-backends_vnc_xendm_vnc_server_CPPFLAGS = $(AM_CPPFLAGS) -DCONFINE_SERVER $(VNCSERVER_CFLAGS) $(XKB_CFLAGS) $(SECCOMP_CFLAGS)
+	backends/vnc/scroll.c backends/vnc/scroll.h backends/vnc/server-input.c backends/vnc/server.c backends/vnc/server.h backends/vnc/wire.h \
+	base/confine-calls.c base/confine.c base/one-fd.c
+backends_vnc_xendm_vnc_server_CPPFLAGS = $(AM_CPPFLAGS) $(VNCSERVER_CFLAGS) $(XKB_CFLAGS) $(SECCOMP_CFLAGS)
 backends_vnc_xendm_vnc_server_LDADD = $(VNCSERVER_LIBS) $(XKB_LIBS) $(SECCOMP_LIBS)

@@ -185,16 +185,14 @@ static gboolean listen_again(gpointer opaque)
  * Between fork and exec: async-signal-safe calls only. The descriptors come to their places by way
  * of numbers above all of them, so that none is overwritten before it was copied.
  */
-static G_GNUC_NORETURN void become_keeper(const int *fds, unsigned count, char *const argv[],
+static G_GNUC_NORETURN void become_keeper(int *fds, unsigned count, char *const argv[],
                                           char *const envp[])
 {
     for (unsigned i = 0; i < count; i++) {
-        if (dup2(fds[i], 64 + (int)i) < 0) {
-            _exit(127);
-        }
+        fds[i] = fcntl(fds[i], F_DUPFD, VNC_FD_DAEMON + (int)count);
     }
     for (unsigned i = 0; i < count; i++) {
-        if (dup2(64 + (int)i, VNC_FD_DAEMON + (int)i) < 0) {
+        if (fds[i] < 0 || dup2(fds[i], VNC_FD_DAEMON + (int)i) < 0) {
             _exit(127);
         }
     }
