@@ -161,8 +161,7 @@ static rfbBool handle_message(rfbClientPtr client, void *data, const rfbClientTo
         rfbCloseClient(client);
         return TRUE;
     }
-    uint32_t xt =
-        (uint32_t)rest[7] << 24 | (uint32_t)rest[8] << 16 | (uint32_t)rest[9] << 8 | rest[10];
+    uint32_t xt = load_be32(rest + 7);
     if ((xt & 0xff00) == 0xe000) {
         xt = (xt & 0x7f) | 0x80; /* some viewers write the prefix out */
     }

@@ -6,6 +6,7 @@
 #include <png.h>
 #include <zlib.h>
 
+#include <xendm/bytes.h>
 #include <xendm/firmware.h>
 
 #include "picture.h"
@@ -229,18 +230,20 @@ void picture_show(const picture_t *p, unsigned columns, FILE *to)
 #define SIGNATURE 8u
 #define CHUNK_AROUND 12u /* length, name, sum */
 
-static uint32_t big(const uint8_t *p)
+static void add_be32(GByteArray *to, uint32_t value)
 {
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+    uint8_t bytes[4];
+
+    store_be32(bytes, value);
+    g_byte_array_append(to, bytes, sizeof(bytes));
 }
 
-static void add_big(GByteArray *to, uint32_t value, unsigned size)
+static void add_be16(GByteArray *to, uint32_t value)
 {
-    for (unsigned i = size; i-- > 0;) {
-        uint8_t byte = (uint8_t)(value >> (8 * i));
+    uint8_t bytes[2];
 
-        g_byte_array_append(to, &byte, 1);
-    }
+    store_be16(bytes, value);
+    g_byte_array_append(to, bytes, sizeof(bytes));
 }
 
 static void add_chunk(GByteArray *to, const char *name, const GByteArray *head, const uint8_t *data,
@@ -248,14 +251,14 @@ static void add_chunk(GByteArray *to, const char *name, const GByteArray *head, 
 {
     guint start;
 
-    add_big(to, (head ? head->len : 0) + size, 4);
+    add_be32(to, (head ? head->len : 0) + size);
     start = to->len;
     g_byte_array_append(to, (const guint8 *)name, 4);
     if (head) {
         g_byte_array_append(to, head->data, head->len);
     }
     g_byte_array_append(to, data, size);
-    add_big(to, (uint32_t)crc32(0, to->data + start, to->len - start), 4);
+    add_be32(to, (uint32_t)crc32(0, to->data + start, to->len - start));
 }
 
 /* The next chunk of that name from `from` on; NULL: there is none. */
@@ -263,7 +266,7 @@ static const uint8_t *find_chunk(const GByteArray *png, const char *name, size_t
 {
     while (*from + CHUNK_AROUND <= png->len) {
         const uint8_t *chunk = png->data + *from;
-        uint32_t size = big(chunk);
+        uint32_t size = load_be32(chunk);
 
         if (size > png->len - *from - CHUNK_AROUND) {
             break;
@@ -281,7 +284,7 @@ static const uint8_t *header(const GByteArray *png)
     size_t from = SIGNATURE;
     const uint8_t *chunk = find_chunk(png, "IHDR", &from);
 
-    return chunk && big(chunk) == 13 ? chunk + 8 : NULL;
+    return chunk && load_be32(chunk) == 13 ? chunk + 8 : NULL;
 }
 
 /* fcTL: which frame, its size and place, how long, and that it stands alone. */
@@ -289,13 +292,13 @@ static void add_control(GByteArray *to, uint32_t *sequence, const uint8_t *size,
 {
     g_autoptr(GByteArray) head = g_byte_array_new();
 
-    add_big(head, (*sequence)++, 4);
+    add_be32(head, (*sequence)++);
     g_byte_array_append(head, size, 8);
-    add_big(head, 0, 4);
-    add_big(head, 0, 4);
-    add_big(head, MIN(ms, 65535u), 2);
-    add_big(head, 1000, 2);
-    add_big(head, 1 << 8, 2); /* cleared after it; not mixed with what was before */
+    add_be32(head, 0);
+    add_be32(head, 0);
+    add_be16(head, MIN(ms, 65535u));
+    add_be16(head, 1000);
+    add_be16(head, 1 << 8); /* cleared after it; not mixed with what was before */
     add_chunk(to, "fcTL", head, NULL, 0);
 }
 
@@ -308,9 +311,9 @@ static void add_frame(GByteArray *to, const GByteArray *png, bool first, uint32_
         g_autoptr(GByteArray) head = g_byte_array_new();
 
         if (!first) {
-            add_big(head, (*sequence)++, 4);
+            add_be32(head, (*sequence)++);
         }
-        add_chunk(to, first ? "IDAT" : "fdAT", head, chunk + 8, big(chunk));
+        add_chunk(to, first ? "IDAT" : "fdAT", head, chunk + 8, load_be32(chunk));
     }
 }
 
@@ -327,8 +330,8 @@ GByteArray *picture_film(GPtrArray *frames, const GArray *milliseconds)
     for (guint i = 0; first && i < frames->len; i++) {
         const uint8_t *size = header(g_ptr_array_index(frames, i));
 
-        if (size && big(size) <= big(first) && big(size + 4) <= big(first + 4) &&
-            memcmp(size + 8, first + 8, 5) == 0) {
+        if (size && load_be32(size) <= load_be32(first) &&
+            load_be32(size + 4) <= load_be32(first + 4) && memcmp(size + 8, first + 8, 5) == 0) {
             g_ptr_array_add(fit, g_ptr_array_index(frames, i));
             g_array_append_val(times, g_array_index(milliseconds, guint, i));
         }
@@ -339,8 +342,8 @@ GByteArray *picture_film(GPtrArray *frames, const GArray *milliseconds)
     film = g_byte_array_new();
     g_byte_array_append(film, ((GByteArray *)g_ptr_array_index(fit, 0))->data, SIGNATURE);
     add_chunk(film, "IHDR", NULL, first, 13);
-    add_big(count, fit->len, 4);
-    add_big(count, 0, 4); /* again and again */
+    add_be32(count, fit->len);
+    add_be32(count, 0); /* again and again */
     add_chunk(film, "acTL", count, NULL, 0);
     for (guint i = 0; i < fit->len; i++) {
         const GByteArray *png = g_ptr_array_index(fit, i);

@@ -8,6 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <xendm/one-fd.h>
+
 #include "page.h"
 #include "qmp.h"
 
@@ -62,33 +64,15 @@ static JsonNode *receive(FILE *qmp)
 /* A descriptor goes with the first byte. */
 static bool send_text(FILE *qmp, const char *text, int fd)
 {
-    union {
-        char buf[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } control = {.buf = {0}};
-    struct iovec iov = {.iov_base = (char *)(uintptr_t)text, .iov_len = fd >= 0 ? 1 : strlen(text)};
-    struct msghdr message = {.msg_iov = &iov, .msg_iovlen = 1};
-    ssize_t n;
+    size_t len = strlen(text);
 
-    if (fd >= 0) {
-        struct cmsghdr *head = (struct cmsghdr *)(void *)control.buf;
+    for (size_t done = 0; done < len;) {
+        ssize_t n = one_fd_send(fileno(qmp), text + done, fd >= 0 ? 1 : len - done, fd, 0);
 
-        message.msg_control = control.buf;
-        message.msg_controllen = sizeof(control.buf);
-        head->cmsg_level = SOL_SOCKET;
-        head->cmsg_type = SCM_RIGHTS;
-        head->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(head), &fd, sizeof(fd));
-    }
-    for (size_t left = strlen(text); left > 0; left -= (size_t)n) {
-        iov.iov_len = fd >= 0 ? 1 : left;
-        n = sendmsg(fileno(qmp), &message, MSG_NOSIGNAL);
         if (n <= 0) {
             return false;
         }
-        iov.iov_base = (char *)iov.iov_base + n;
-        message.msg_control = NULL;
-        message.msg_controllen = 0;
+        done += (size_t)n;
         fd = -1;
     }
     return true;

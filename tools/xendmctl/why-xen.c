@@ -5,6 +5,8 @@
 
 #include <xen/sched.h>
 
+#include <xendm/bytes.h>
+
 #include "cpu.h"
 #include "why.h"
 
@@ -158,12 +160,8 @@ static uint64_t kernel_slide(const struct report *r, const struct hvm_hw_cpu *re
 
         if (linked) {
             /* the SDM, volume 3, 6.14.1: the offset of a gate is in three parts */
-            uint64_t at = gate[0] | gate[1] << 8 | (uint64_t)gate[6] << 16 |
-                          (uint64_t)gate[7] << 24 | (uint64_t)gate[8] << 32 |
-                          (uint64_t)gate[9] << 40 | (uint64_t)gate[10] << 48 |
-                          (uint64_t)gate[11] << 56;
-
-            return at - linked;
+            return load_le16(gate) + ((uint64_t)load_le16(gate + 6) << 16) +
+                   ((uint64_t)load_le32(gate + 8) << 32) - linked;
         }
     }
     return 0;
