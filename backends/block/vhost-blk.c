@@ -13,7 +13,6 @@
  * us wait. Anything unexpected ends the connection, and whoever has it asks for another.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
@@ -24,6 +23,7 @@
 #include <unistd.h>
 
 #include <xendm/bytes.h>
+#include <xendm/memory-file.h>
 #include <xendm/one-fd.h>
 
 #include "nbd-api.h"
@@ -229,18 +229,15 @@ static int say_socket(struct nbd_handle *h, uint32_t request, int *ours)
 /* As much as the limit for files leaves of it, which memory files have, too. */
 static int make_memory(struct nbd_handle *h)
 {
-    int fd = memfd_create("xendm-image", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     size_t pages = PAGES;
-    void *p = MAP_FAILED;
+    int fd;
+    void *p;
 
-    while (fd >= 0 && pages > 0 && ftruncate(fd, (off_t)(DATA_AT + pages * PAGE)) < 0) {
+    while ((fd = memory_file_new("xendm-image", DATA_AT + pages * PAGE, true)) < 0 && pages > 1) {
         pages /= 2;
     }
-    if (fd >= 0 && pages > 0 &&
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) {
-        p = mmap(NULL, DATA_AT + pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    }
-    if (p == MAP_FAILED) {
+    p = memory_file_map(fd, DATA_AT + pages * PAGE);
+    if (!p) {
         int e = errno;
 
         if (fd >= 0) {

@@ -17,6 +17,7 @@
 #include <xendm/display.h>
 #include <xendm/file-size.h>
 #include <xendm/host-time.h>
+#include <xendm/memory-file.h>
 #include <xendm/turn.h>
 
 #include "internal.h"
@@ -157,17 +158,13 @@ static void surface_free(struct display *d)
 static bool surface_new(struct display *d, unsigned width, unsigned height)
 {
     size_t bytes = surface_bytes(width, height);
-    int fd = memfd_create("xendm-display", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    void *p = MAP_FAILED;
+    int fd = memory_file_new("xendm-display", bytes, false);
+    void *p = memory_file_map(fd, bytes);
 
-    if (fd < 0) {
-        return false;
-    }
-    if (ftruncate(fd, (off_t)bytes) == 0) {
-        p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    }
-    if (p == MAP_FAILED) {
-        close(fd);
+    if (!p) {
+        if (fd >= 0) {
+            close(fd);
+        }
         return false;
     }
     d->pixels = p;
@@ -177,16 +174,10 @@ static bool surface_new(struct display *d, unsigned width, unsigned height)
     return true;
 }
 
-/*
- * Whoever is given the descriptor can neither shorten the memory, which would end us by SIGBUS, nor
- * map it for writing.
- */
+/* Whoever is given the descriptor can only look. */
 static bool surface_seal(struct display *d)
 {
-    if (!d->sealed) {
-        d->sealed = fcntl(d->fd, F_ADD_SEALS,
-                          F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0;
-    }
+    d->sealed = d->sealed || memory_file_show(d->fd);
     return d->sealed;
 }
 

@@ -14,6 +14,7 @@
 #include <xendm/handover.h>
 #include <xendm/helper.h>
 #include <xendm/log.h>
+#include <xendm/memory-file.h>
 #include <xendm/one-fd.h>
 #include <xendm/turn.h>
 
@@ -153,14 +154,12 @@ static struct p9_link *link_new(int socket, int memory, const struct p9_user *us
     l->opaque = opaque;
     l->socket = socket;
     l->memory_fd = memory;
-    l->memory = memory < 0 ? MAP_FAILED
-                           : mmap(NULL, MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
-    if (socket < 0 || l->memory == MAP_FAILED) {
+    l->memory = memory_file_map(memory, MEMORY_SIZE);
+    if (socket < 0 || !l->memory) {
         int e = errno ? errno : EIO;
 
         g_set_error(err, XENDM_ERROR, e, "there is no memory to share with the server: %s",
                     g_strerror(e));
-        l->memory = NULL;
         p9_link_free(l);
         return NULL;
     }
@@ -168,25 +167,13 @@ static struct p9_link *link_new(int socket, int memory, const struct p9_user *us
     return l;
 }
 
-/* Its size stands: whoever has it cannot take it from under the other. */
-static int make_memory(void)
-{
-    int fd = memfd_create("xendm-p9", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-    if (fd >= 0 && (ftruncate(fd, (off_t)MEMORY_SIZE) < 0 ||
-                    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)) {
-        close(fd);
-        return -1;
-    }
-    return fd;
-}
-
 struct p9_link *p9_link_new(const struct p9_tree *tree, const struct p9_user *user, void *opaque,
                             GError **err)
 {
     const struct p9_wire hello = {.slot = P9_WIRE_HELLO, .length = (uint32_t)MEMORY_SIZE};
     int socket = start_or_ask(tree, err);
-    struct p9_link *l = socket < 0 ? NULL : link_new(socket, make_memory(), user, opaque, err);
+    int memory = socket < 0 ? -1 : memory_file_new("xendm-p9", MEMORY_SIZE, true);
+    struct p9_link *l = socket < 0 ? NULL : link_new(socket, memory, user, opaque, err);
 
     if (l && one_fd_send(socket, &hello, sizeof(hello), l->memory_fd, 0) != sizeof(hello)) {
         g_set_error(err, XENDM_ERROR, EPIPE, "the server for '%s' has ended", tree->path);
