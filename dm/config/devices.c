@@ -410,7 +410,8 @@ static bool link_device(struct args *a, const struct device_arg *arg, GError **e
     const struct device_class *class = device_class_find(arg->object->driver);
     const char *id = arg->object->id;
 
-    if (!instance_has(a->desc->type, INSTANCE_CHIPSET) && !check_secondary(arg, class, err)) {
+    if (instance_has(a->desc->type, INSTANCE_MACHINE) &&
+        !instance_has(a->desc->type, INSTANCE_CHIPSET) && !check_secondary(arg, class, err)) {
         return false;
     }
     if (property_check(class->properties, arg->object,

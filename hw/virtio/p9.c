@@ -275,9 +275,13 @@ static int p9_realize(struct device *dev, GError **err)
 {
     struct virtio_p9 *p = DEVICE_CAST(struct virtio_p9, dev);
 
-    if (!p->tag[0] || strlen(p->tag) > TAG_MAX) {
-        g_set_error(err, XENDM_ERROR, EINVAL, "%s: mount_tag=%s: 1 to %u bytes", dev->id, p->tag,
-                    TAG_MAX);
+    if (!p->share) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: needs an fsdev", dev->id);
+        return -EINVAL;
+    }
+    if (!p->tag || !p->tag[0] || strlen(p->tag) > TAG_MAX) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: mount_tag=%s: 1 to %u bytes", dev->id,
+                    p->tag ? p->tag : "", TAG_MAX);
         return -EINVAL;
     }
     if (virtio_realize(&p->virtio, &type, 1, err) < 0) {

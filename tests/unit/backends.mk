@@ -4,7 +4,7 @@ check_PROGRAMS += tests/unit/test-raw tests/unit/test-block tests/unit/test-char
 tests_unit_test_block_SOURCES = tests/unit/test-block.c
 tests_unit_test_block_LDADD = libbackendsblock.la libbackendschar.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
 # On an engine of its own, which fails by a table; it loses patience sooner.
-tests_unit_test_raw_SOURCES = tests/unit/test-raw.c backends/block/block.c backends/block/drive.c backends/block/gate.c backends/block/lock.c backends/block/raw.c backends/block/throttle.c \
+tests_unit_test_raw_SOURCES = tests/unit/test-raw.c backends/block/block.c backends/block/drive.c backends/block/gate.c backends/block/lock.c backends/block/raw.c backends/block/tape.c backends/block/throttle.c \
 	backends/block/nbd-api.c backends/block/nbd-link.c backends/block/nbd-place.c backends/block/nbd.c backends/block/vhost-blk.c
 tests_unit_test_raw_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/backends $(NBD_CFLAGS) \
 	-DENGINE_PATIENCE_US=200000
@@ -24,7 +24,7 @@ TESTS += tests/unit/test-vhost-blk
 check_PROGRAMS += tests/unit/test-throttle
 tests_unit_test_throttle_SOURCES = tests/unit/test-throttle.c backends/classes.c
 tests_unit_test_throttle_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)
-tests_unit_test_throttle_LDADD = libbackendsaudio.la libbackendsblob.la libbackendsblock.la libbackendschar.la libbackendsnet.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
+tests_unit_test_throttle_LDADD = libbackendsaudio.la libbackendsblob.la libbackendsblock.la libbackendschar.la libbackendsnet.la libbackendsp9.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
 TESTS += tests/unit/test-throttle tests/unit/test-raw tests/unit/test-block tests/unit/test-chardev tests/unit/test-block-threads.sh tests/unit/test-block-memory.sh
 dist_check_SCRIPTS += tests/unit/test-block-threads.sh tests/unit/test-block-memory.sh
 check_PROGRAMS += tests/unit/test-backend tests/unit/test-base
@@ -55,7 +55,7 @@ tests_unit_test_scroll_LDADD = $(VNCSERVER_LIBS) $(GLIB_LIBS)
 TESTS += tests/unit/test-scroll
 # Behind an image server and its keeper, which are the test's own, as libnbd and the clock are.
 nbd_test_sources = tests/unit/fake-nbd.c tests/unit/fake-nbd.h backends/block/block.c backends/block/drive.c backends/block/gate.c \
-	backends/block/lock.c backends/block/nbd-link.c backends/block/nbd-place.c backends/block/nbd.c backends/block/raw.c \
+	backends/block/lock.c backends/block/nbd-link.c backends/block/nbd-place.c backends/block/nbd.c backends/block/raw.c backends/block/tape.c \
 	backends/block/threads.c backends/block/throttle.c backends/block/uring.c backends/block/vhost-blk.c
 nbd_test_cppflags = $(AM_CPPFLAGS) -I$(top_srcdir) -I$(top_srcdir)/backends $(NBD_CFLAGS) $(URING_CFLAGS)
 nbd_test_libs = libbackends.la libdmupdate.la libbase.la $(URING_LIBS) $(GLIB_LIBS)

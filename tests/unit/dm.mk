@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Unit tests of the command line and of QMP; the command line's table runs against the daemon itself.
 # The QMP tests bring their own machine (qmp-fakes.c), so they link neither the core nor the chips.
-qmp_test_libs = libdmqmp.la libdmconfig.la libdmupdate.la libbackendsaudio.la libbackendsblob.la libbackendsblock.la libbackendschar.la libbackendsnet.la libbackends.la libdmupdate.la libhwcore.la libbase.la $(GLIB_LIBS)
+qmp_test_libs = libdmqmp.la libdmconfig.la libdmupdate.la libbackendsaudio.la libbackendsblob.la libbackendsblock.la libbackendschar.la libbackendsnet.la libbackendsp9.la libbackends.la libdmupdate.la libhwcore.la libbase.la $(GLIB_LIBS)
 qmp_test_cppflags = $(AM_CPPFLAGS) -I$(top_srcdir)
 qmp_test_sources = backends/classes.c tests/unit/qmp-fakes.c tests/unit/qmp-fakes.h tests/unit/qmp-fixture.c tests/unit/qmp-fixture.h
 check_PROGRAMS += tests/unit/test-cmdline tests/unit/test-qmp tests/unit/test-qmp-commands

@@ -120,16 +120,17 @@ static void test_fields(void)
     machine_desc_free(NULL);
 }
 
-/* -device makes every class that can be made, with each of its properties, or says why not. */
 /* Of the back end that the command line below has of the kind. */
 static const char *backend_id(enum backend_kind kind)
 {
     return kind == BACKEND_BLOCK   ? "d"
            : kind == BACKEND_NET   ? "n"
            : kind == BACKEND_AUDIO ? "a"
+           : kind == BACKEND_FSDEV ? "f"
                                    : "c";
 }
 
+/* -device makes every class that can be made, with each of its properties, or says why not. */
 static void test_every_class(void)
 {
     for (const struct device_class *const *c = device_classes(); *c; c++) {
@@ -147,6 +148,8 @@ static void test_every_class(void)
                         "socket,id=n,listen=:0",
                         "-audiodev",
                         "none,id=a",
+                        "-fsdev",
+                        "local,id=f,path=/tmp,security_model=none",
                         "-drive",
                         "if=none,id=d,file=/x,format=raw",
                         "-device",
@@ -168,10 +171,10 @@ static void test_every_class(void)
                                    : p->type == PROP_STRING ? "t"
                                                             : number);
         }
-        argv[16] = value->str;
+        argv[18] = value->str;
         if (!drive) { /* a drive that nobody uses is refused */
-            argv[17] = (char *)"-device";
-            argv[18] = (char *)"ide-hd,drive=d";
+            argv[19] = (char *)"-device";
+            argv[20] = (char *)"ide-hd,drive=d";
         }
         desc = machine_desc_parse((int)g_strv_length(argv), argv, &done, &err);
         if ((*c)->built_in) {
