@@ -110,6 +110,13 @@ static const struct target targets[] = {
      {{&usb_uhci_class, PCI_DEVFN(1, 2)}, {&usb_tablet_class}, {&usb_kbd_class}},
      {guest_uhci, guest_uhci, guest_uhci, guest_pointer, guest_keys},
      .ms_max = 8},
+    {"usb-storage",
+     {{&usb_uhci_class, PCI_DEVFN(1, 2)},
+      {&usb_storage_class, .block = 0, .settings = {"port=1"}},
+      {&usb_hub_class, .settings = {"port=2"}},
+      {&usb_mouse_class, .settings = {"port=2.1"}}},
+     {guest_uhci, guest_uhci, guest_uhci, guest_pointer, guest_disk, guest_disk},
+     .ms_max = 8},
     {"nvme",
      {{&nvme_class, PCI_DEVFN(4, 0), .block = 0}},
      {guest_nvme_start, guest_nvme, guest_nvme, guest_nvme, guest_nvme_doorbell, guest_disk}},
@@ -118,6 +125,9 @@ static const struct target targets[] = {
        .settings = {"packed=on", "in_order=on", "num-queues=4"}}},
      {guest_virtio_start, guest_virtio, guest_virtio, guest_virtio, guest_virtio_ring,
       guest_virtio_reset, guest_disk, guest_disk}},
+    {"virtio-rng",
+     {{&virtio_rng_class, PCI_DEVFN(4, 0), .settings = {"packed=on", "in_order=on"}}},
+     {guest_virtio_start, guest_virtio, guest_virtio, guest_virtio_ring, guest_virtio_reset}},
     {"virtio-net",
      {{&virtio_net_class, PCI_DEVFN(4, 0), .settings = {"packed=on", "romfile="}}},
      {guest_virtio_start, guest_virtio, guest_virtio, guest_virtio, guest_virtio_ring,
@@ -161,11 +171,13 @@ static const struct target targets[] = {
       {&std_vga_class, .settings = {"vgamem_mb=1"}}}},
 };
 
-const char *const fuzz_targets[] = {
-    "ide-disk",      "ide-cd", "ahci",     "ac97",  "i6300esb",   "vga",        "cirrus",
-    "serial",        "i8042",  "piix4-pm", "pci",   "cmos",       "fw_cfg",     "i8257",
-    "rtl8139",       "e1000",  "usb",      "nvme",  "virtio-blk", "virtio-net", "virtio-9p",
-    "virtio-serial", "lsi",    "platform", "state", NULL};
+const char *const fuzz_targets[] = {"ide-disk",   "ide-cd",      "ahci",      "ac97",
+                                    "i6300esb",   "vga",         "cirrus",    "serial",
+                                    "i8042",      "piix4-pm",    "pci",       "cmos",
+                                    "fw_cfg",     "i8257",       "rtl8139",   "e1000",
+                                    "usb",        "usb-storage", "nvme",      "virtio-blk",
+                                    "virtio-rng", "virtio-net",  "virtio-9p", "virtio-serial",
+                                    "lsi",        "platform",    "state",     NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {
