@@ -185,6 +185,11 @@ static void piece_failed(struct nvme_request *r, int error)
     nvme_complete(r, status_of(r->io.op, error));
 }
 
+static bool is_being_deleted(const struct nvme_request *r)
+{
+    return r->sqid < NVME_QUEUES && r->n->sq[r->sqid].deleting;
+}
+
 /*
  * The host gave it back as we asked: because of a stop (then it waits, and begins again with this
  * piece), or because somebody wants it to end.
@@ -193,7 +198,7 @@ static void piece_back(struct nvme_request *r)
 {
     struct nvme *n = r->n;
 
-    if (r->sqid < NVME_QUEUES && n->sq[r->sqid].deleting) {
+    if (is_being_deleted(r)) {
         nvme_complete(r, STATUS_QUEUE_DELETED);
     } else if (r->aborting) {
         nvme_complete(r, STATUS_ABORTED);
@@ -223,6 +228,8 @@ static void piece_succeeded(struct nvme_request *r)
     }
     if (!r->n->stopped) {
         nvme_go_on(r);
+    } else if (is_being_deleted(r) || r->aborting) {
+        piece_back(r); /* a stop leaves no command that waits for the end of another */
     }
 }
 

@@ -263,6 +263,33 @@ static void test_stop_and_go(void)
     box_free(&b);
 }
 
+/* What waits for the end of another command is not left by a stop: it could not be saved. */
+static void test_stop_and_wait(void)
+{
+    struct box b;
+    uint16_t target;
+
+    start(&b);
+    b.disk->hold = true; /* the host does it all the same */
+    target = issue(&b, 1, BLOCKS(2, 40, 8));
+    issue(&b, 0, admin(8, (uint32_t)target << 16 | 1));
+    machine_stop(b.m);
+    fake_block_complete_all(b.disk);
+    g_assert_false(machine_busy(b.m));
+    g_assert_cmphex(completion(&b, 1, NULL), ==, 0x0007);
+    g_assert_cmphex(completion(&b, 0, NULL), ==, 0);
+    g_assert_cmpuint(b.result, ==, 0);
+    box_move(&b);
+    issue(&b, 1, BLOCKS(2, 40, 8));
+    issue(&b, 0, admin(0, 1)); /* delete the queue */
+    machine_stop(b.m);
+    fake_block_complete_all(b.disk);
+    g_assert_false(machine_busy(b.m));
+    box_move(&b);
+    g_assert_cmphex(completion(&b, 0, NULL), ==, 0);
+    box_free(&b);
+}
+
 static void test_hostile_state(void)
 {
     static const char *const fields[] = {"entries",    "head",           "tail",
@@ -633,6 +660,7 @@ int main(int argc, char **argv)
     g_test_add_func("/nvme-state/move-half-done", test_move_half_done);
     g_test_add_func("/nvme-state/move-others", test_move_others);
     g_test_add_func("/nvme-state/stop-and-go", test_stop_and_go);
+    g_test_add_func("/nvme-state/stop-and-wait", test_stop_and_wait);
     g_test_add_func("/nvme-state/hostile", test_hostile_state);
     g_test_add_func("/nvme-state/bus-master", test_bus_master);
     g_test_add_func("/nvme-state/pin", test_pin);
