@@ -16,10 +16,11 @@ STEPS = [
     "a queue for each CPU, by MSI-X, and the features of virtio 1.2",
     "trim, flush, the write cache's switch",
     "random bytes; model=virtio-net: ping both ways, data both ways",
+    "an agent's channel carries both ways; a directory of dom0 is mounted, read and written",
     "%d x xendmctl update under load" % MOVES,
     "%d x xl save, xl restore under load" % MOVES,
     "%d x xl migrate under load" % MOVES,
-    "data both ways by the card, which has moved, too",
+    "data both ways by the card and the channel, which have moved, too",
     "nothing was lost, repeated or wrong, and the driver has seen no error",
     "powers off",
 ]
@@ -30,6 +31,30 @@ LEGACY_STEPS = [
     "nothing was lost, repeated or wrong",
     "powers off",
 ]
+
+
+AGENT, SHARED = "/run/agent", "/root/shared"
+MORE = ["-device", "virtio-rng-pci", "-device", "virtio-serial-pci", "-chardev", "pipe,id=agent,path=" + AGENT,
+        "-device", "virtserialport,chardev=agent,name=lab.agent",
+        "-fsdev", "local,id=shared,path=%s,security_model=none" % SHARED, "-device", "virtio-9p-pci,fsdev=shared,mount_tag=shared"]
+
+
+def channel(t, guest, word):
+    """A line each way."""
+    guest.cmd("modprobe virtio_console; port=/dev/$(basename $(dirname $(grep -l lab.agent /sys/class/virtio-ports/*/name))); "
+              "(exec 4<>$port; head -n 1 <&4 >/tmp/agent; echo from-%s >&4; sleep 2) >/dev/null 2>&1 &" % word)
+    text = t.box.run("timeout 60 sh -c 'exec 3<>{0}.out; echo to-{1} >>{0}.in; head -n 1 <&3'".format(AGENT, word), 90)
+    t.equal((text.strip(), guest.cmd("cat /tmp/agent")), ("from-" + word, "to-" + word), "what host and guest have read")
+
+
+def directory(t, guest):
+    """Written on both sides, read on the other."""
+    t.box.run("head -c 3000000 /dev/urandom >%s/theirs" % SHARED)
+    guest.cmd("modprobe 9pnet_virtio; modprobe 9p; mkdir -p /shared; mount -t 9p -o trans=virtio,version=9p2000.L shared /shared", 120)
+    theirs = guest.cmd("md5sum </shared/theirs", 120).split()[0]
+    ours = guest.cmd("head -c 3000000 /dev/urandom >/shared/ours; md5sum </shared/ours; umount /shared", 120).split()[0]
+    sums = t.box.run("cd %s && md5sum theirs ours | cut -c1-32" % SHARED).split()
+    t.equal(sums, [theirs, ours], "checksums in dom0")
 
 
 class Virtio(Linux):
@@ -58,7 +83,8 @@ def virtio(t):
     t.box.put_ctl()
     mover = Virtio(t, "virtio", ",packed=on", vcpus=2, vif=[CARD])
     guest = mover.guest
-    guest.config["device_model_args_hvm"] += ["-device", "virtio-rng-pci"]
+    guest.config["device_model_args_hvm"] += MORE
+    t.box.run("rm -rf {0}.in {0}.out {1}; mkfifo {0}.in {0}.out; mkdir {1}".format(AGENT, SHARED))
     bridge(t.box, [NET])
     try:
         with t.step(STEPS[0], vital=True):
@@ -79,22 +105,27 @@ def virtio(t):
             pings(t, guest, NET)
             data(t, guest, NET)
             guest.cmd("modprobe virtio_rng; head -c 100 /dev/hwrng | wc -c | grep -q 100")
-        with t.step(STEPS[4], vital=True):
-            mover.updates(MOVES)
+        with t.step(STEPS[4]):
+            channel(t, guest, "first")
+            directory(t, guest)
         with t.step(STEPS[5], vital=True):
-            mover.saves(MOVES, 1)
+            mover.updates(MOVES)
         with t.step(STEPS[6], vital=True):
+            mover.saves(MOVES, 1)
+        with t.step(STEPS[7], vital=True):
             mover.migrates(MOVES, 1)
-        with t.step(STEPS[7]):
-            data(t, guest, NET)
         with t.step(STEPS[8]):
+            data(t, guest, NET)
+            channel(t, guest, "second")
+        with t.step(STEPS[9]):
             mover.verify()
             t.equal(guest.cmd("dmesg | grep -iE '(virtio|vda).*(timeout|error|reset)'; true"), "", "errors")
-        with t.step(STEPS[9]):
+        with t.step(STEPS[10]):
             mover.power_off()
     finally:
         guest.cleanup()
         mover.close()
+        t.box.call("rm -rf {0}.in {0}.out {1}".format(AGENT, SHARED))
         no_bridge(t.box)
 
 
