@@ -482,7 +482,8 @@ static bool same(const struct tape_entry *got)
     if (kinds[got->kind].data != TAPE_MADE || tape.next.hidden) {
         return true;
     }
-    return tape.next.len == got->len && memcmp(tape.next.data, got->data, tape_stored(got)) == 0;
+    return tape.next.len == got->len &&
+           (got->len == 0 || memcmp(tape.next.data, got->data, tape_stored(got)) == 0);
 }
 
 /* What `got` is, the machine asks or tells; its answers are filled in. */
@@ -512,7 +513,7 @@ static size_t compare(const struct tape_entry *got, uint64_t *n, void *data, siz
         if (len > room) {
             differs(got);
         }
-        if (tape.next.hidden) {
+        if (len > 0 && tape.next.hidden) {
             memset(data, 0, len);
         } else if (len > 0) {
             memcpy(data, tape.next.data, len);
