@@ -115,7 +115,7 @@ class Counter(Mover):
         """So many turns more, and nothing wrong in any."""
         start = self.last()
         self.guest.until(lambda: self.last() >= start + turns, "%s counts from %d to %d" % (self.name, start, start + turns),
-                         120)
+                         400)
 
     def close(self):
         super().close()
