@@ -220,6 +220,20 @@ static int other_table(void)
     __asm__ volatile("int $0x80" : "=a"(rc) : "a"(20) : "memory");
     return rc < 0 ? (int)-rc : 0;
 }
+
+/* Kernels that are guests by paging alone (PVM) kill any program for it by SIGSEGV, filter or not. */
+static bool has_other_table(void)
+{
+    pid_t pid = fork();
+    int status;
+
+    g_assert_cmpint(pid, >=, 0);
+    if (pid == 0) {
+        _exit(other_table() != 0);
+    }
+    g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
+    return !WIFSIGNALED(status);
+}
 #endif
 
 static const struct probe {
@@ -284,8 +298,15 @@ static void test_calls(gconstpointer locked)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(probes); i++) {
         const struct probe *p = &probes[i];
-        int got = outcome(p, locked != NULL), wanted = locked ? p->locked : p->unlocked;
+        int got, wanted = locked ? p->locked : p->unlocked;
 
+#ifdef __x86_64__
+        if (p->run == other_table && !has_other_table()) {
+            g_test_message("%s: not tried, this kernel takes none", p->name);
+            continue;
+        }
+#endif
+        got = outcome(p, locked != NULL);
         if (got != wanted) {
             g_error("%s: %d in place of %d", p->name, got, wanted);
         }
