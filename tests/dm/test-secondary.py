@@ -38,7 +38,10 @@ class Secondary:
             line += ["-incoming", "fd:%d" % incoming]
             fds = [incoming]
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([XENDM, *line], env=environment(m), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env = environment(m)
+            if "-chroot" in options:    # the look for leaks wants /proc
+                env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
+            self.process = subprocess.Popen([XENDM, *line], env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             pass_fds=fds, start_new_session=True)
         RUNNING.append(self)
         until(lambda: os.path.exists(self.socket) or self.process.poll() is not None, "the secondary does not start")
