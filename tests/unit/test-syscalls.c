@@ -221,7 +221,7 @@ static int other_table(void)
     return rc < 0 ? (int)-rc : 0;
 }
 
-/* Kernels that are guests by paging alone (PVM) kill any program for it by SIGSEGV, filter or not. */
+/* A kernel that is a guest by paging alone (PVM) kills any program for it by SIGSEGV. */
 static bool has_other_table(void)
 {
     pid_t pid = fork();
