@@ -89,22 +89,29 @@ static bool is_taped(const struct chardev *cd)
     return tape_on() && cd->frontend && cd->frontend->taped;
 }
 
+static void deliver(struct chardev *cd, enum tape_kind kind, uint64_t event, const uint8_t *buf,
+                    size_t len)
+{
+    const struct chardev_frontend *f = cd->frontend;
+
+    if (f && kind == TAPE_CHAR_IN) {
+        f->receive(cd->opaque, buf, len);
+    } else if (f && kind == TAPE_CHAR_EVENT && f->event) {
+        f->event(cd->opaque, (enum chardev_event)event);
+    } else if (f && kind == TAPE_CHAR_ROOM && f->writable) {
+        f->writable(cd->opaque);
+    }
+}
+
 static void tell(struct chardev *cd, enum tape_kind kind, uint64_t event, const uint8_t *buf,
                  size_t len)
 {
-    const struct chardev_frontend *f = cd->frontend;
     bool taped = is_taped(cd);
 
-    if (!f || (taped && !tape_begin_event(kind, cd->b.id, &event, buf, len))) {
+    if (taped && !tape_begin_event(kind, cd->b.id, &event, buf, len)) {
         return;
     }
-    if (kind == TAPE_CHAR_IN) {
-        f->receive(cd->opaque, buf, len);
-    } else if (kind == TAPE_CHAR_EVENT && f->event) {
-        f->event(cd->opaque, (enum chardev_event)event);
-    } else if (kind == TAPE_CHAR_ROOM && f->writable) {
-        f->writable(cd->opaque);
-    }
+    deliver(cd, kind, event, buf, len);
     if (taped) {
         tape_end_event();
     }
@@ -116,22 +123,18 @@ bool chardev_play_input(struct chardev *cd, const uint8_t *buf, size_t len)
         cd->frontend->can_receive(cd->opaque) < len) {
         return false;
     }
-    cd->frontend->receive(cd->opaque, buf, len);
+    deliver(cd, TAPE_CHAR_IN, 0, buf, len);
     return true;
 }
 
 void chardev_play_event(struct chardev *cd, enum chardev_event event)
 {
-    if (cd->frontend && cd->frontend->event) {
-        cd->frontend->event(cd->opaque, event);
-    }
+    deliver(cd, TAPE_CHAR_EVENT, event, NULL, 0);
 }
 
 void chardev_play_room(struct chardev *cd)
 {
-    if (cd->frontend && cd->frontend->writable) {
-        cd->frontend->writable(cd->opaque);
-    }
+    deliver(cd, TAPE_CHAR_ROOM, 0, NULL, 0);
 }
 
 static void set_connected(struct chardev *cd, bool connected)

@@ -65,14 +65,12 @@ static void add_tree(struct broker_rules *r, const struct object_desc *o)
 {
     const char *path = object_option(o, "path"), *model = object_option(o, "security_model");
     struct p9_tree *tree = g_new0(struct p9_tree, 1);
-    bool read_only = false;
 
     tree->path = g_strdup(path ? path : "");
     tree->model = g_strdup(model ? model : "");
     if (object_option(o, "readonly")) {
-        bool_parse(object_option(o, "readonly"), &read_only);
+        bool_parse(object_option(o, "readonly"), &tree->read_only);
     }
-    tree->read_only = read_only;
     g_ptr_array_add(r->trees, tree);
 }
 

@@ -224,9 +224,9 @@ static void put_head(const struct recording_source *of, const GByteArray *state,
         put_text(texts, "argument=%s", of->argv[i]);
     }
     backend_foreach(of->machine->backends, put_drive, texts);
-    g_byte_array_append(to, (const guint8 *)RECORDING_MAGIC, strlen(RECORDING_MAGIC));
-    put_u32(to, RECORDING_VERSION);
-    put_u32(to, RECORDING_ORDER);
+    g_byte_array_append(to, (const guint8 *)TAPE_FILE_MAGIC, strlen(TAPE_FILE_MAGIC));
+    put_u32(to, TAPE_FILE_VERSION);
+    put_u32(to, TAPE_FILE_ORDER);
     put_u32(to, texts->len);
     g_byte_array_append(to, texts->data, texts->len);
     put_u32(to, state->len);

@@ -54,11 +54,6 @@ void recording_last_words(void);
 #define RECORDING_LIMIT_MIN (1u << 20)
 #define RECORDING_LIMIT_DEFAULT (64u << 20)
 
-/* The file: docs/recording.md. */
-#define RECORDING_MAGIC "XENDMREC"
-#define RECORDING_VERSION 1u
-#define RECORDING_ORDER 0x01020304u
-
 /*
  * Replay: what is behind the saved state, which the machine has loaded. The process ends with it: 0
  * when all was as recorded, REPLAY_DIFFERS at the first difference, of which standard output tells.

@@ -100,6 +100,11 @@ enum tape_kind {
     TAPE_KINDS
 };
 
+/* The head of a recording's file (docs/recording.md). */
+#define TAPE_FILE_MAGIC "XENDMREC"
+#define TAPE_FILE_VERSION 1u
+#define TAPE_FILE_ORDER 0x01020304u
+
 #define TAPE_NUMBERS 6u
 #define TAPE_TEXT_MAX 255u
 #define TAPE_DATA_MAX (16u << 20)

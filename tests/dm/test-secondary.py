@@ -8,7 +8,8 @@ import sys
 sys.dont_write_bytecode = True     # the source tree stays clean
 SOURCE = os.environ.get("XENDM_SRCDIR") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
 sys.path.insert(0, os.path.join(SOURCE, "tests/faults"))
-from faults import NODE, PATIENCE, RUNNING, WHERE, XENDM, Machine, Qmp, Skip, image, save, tap, until, want     # noqa: E402
+from faults import (NODE, PATIENCE, RUNNING, XENDM, Machine, Qmp, Skip, environment, image, save, tap, until, want,     # noqa: E402
+                    xenstore)
 from client import sanitized     # noqa: E402
 
 QEMU = os.environ.get("ORACLE", "/usr/libexec/xen-qemu-system-i386")
@@ -63,16 +64,6 @@ class Secondary:
             self.process.wait()
 
 
-def environment(m):
-    return dict(os.environ, XENSTORED_RUNDIR=m.dir, XENSTORED_ROOTDIR=m.dir, XENDM_STATUS_DIR=m.dir, XENEMU_SOCKET=m.dir + "/xen",
-                LD_LIBRARY_PATH=WHERE["libraries"])
-
-
-def xs(m, tool, *args):
-    return subprocess.run(["xenstore-" + tool, *args], env=environment(m), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                          text=True, check=False).stdout.strip()
-
-
 def enable(cpu):
     """As firmware and driver do: it lies at BAR, and answers."""
     cpu.do("pciwrite %s 0x10 4 0x%x" % (FUNCTION, BAR))
@@ -92,14 +83,14 @@ def test_beside_ours(tmp):
     m = Machine(tmp)
     before = m.cpu.do("pciread 0:02.0 0 4")
     m.cpu.expect("pciread %s 0 4" % FUNCTION, 0xffffffff)
-    xs(m, "write", BACK_END + "/state", "1")
-    xs(m, "write", NODE + "/state", "as it was")
+    xenstore(m.dir, "write", BACK_END + "/state", "1")
+    xenstore(m.dir, "write", NODE + "/state", "as it was")
     other = Secondary(m)
     enable(m.cpu)
     is_served(m.cpu)
     want(m.cpu.do("pciread 0:02.0 0 4") == before, "the platform device is another")
-    want(xs(m, "read", NODE + "/state") == "as it was", "the state in xenstore is written by it")
-    want(xs(m, "read", BACK_END + "/state") == "1", "a back end was closed that is not its own")
+    want(xenstore(m.dir, "read", NODE + "/state") == "as it was", "the state in xenstore is written by it")
+    want(xenstore(m.dir, "read", BACK_END + "/state") == "1", "a back end was closed that is not its own")
     names = {d["qdev_id"] for bus in other.qmp.ok("query-pci") for d in bus["devices"]}
     want(names == {"nvme"}, "its devices are", names)
     want(m.qmp.ok("query-status")["running"] and other.qmp.ok("query-status")["running"], "one of them does not run")

@@ -147,11 +147,22 @@ def server_of(path):
     return pids[0]
 
 
+def environment(m):
+    """Of a program whose Xen and xenstored are this machine's xenemu."""
+    return dict(os.environ, XENDM_STATUS_DIR=m.dir, XENSTORED_RUNDIR=m.dir, XENEMU_SOCKET=m.dir + "/xen",
+                LD_LIBRARY_PATH=WHERE["libraries"])
+
+
+def xenstore(directory, tool, *args):
+    """What xenstore-TOOL prints, of xenemu's xenstored there."""
+    env = dict(os.environ, XENSTORED_RUNDIR=directory)
+    return subprocess.run(["xenstore-" + tool, *args], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                          check=False).stdout.strip()
+
+
 def ctl(m, *words, status=0):
-    """What xendmctl prints of this machine; xenemu is its Xen and its xenstored."""
-    env = dict(os.environ, XENDM_STATUS_DIR=m.dir, XENSTORED_RUNDIR=m.dir, XENEMU_SOCKET=m.dir + "/xen",
-               LD_LIBRARY_PATH=WHERE["libraries"])
-    got = subprocess.run([CTL, *words], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    """What xendmctl prints of this machine."""
+    got = subprocess.run([CTL, *words], env=environment(m), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     want(got.returncode == status, words, "ended with", got.returncode, got.stdout)
     return got.stdout
 
@@ -186,9 +197,7 @@ class OurOwn:
         self.dm = None
 
     def xs(self, tool, *args):
-        env = dict(os.environ, XENSTORED_RUNDIR=self.dir)
-        return subprocess.run(["xenstore-" + tool, *args], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                              check=False).stdout.strip()
+        return xenstore(self.dir, tool, *args)
 
     def start(self, incoming=None):
         with open(self.tmp + "/dm.log", "a") as log:

@@ -7,10 +7,6 @@
 
 #include "record.h"
 
-#define MAGIC "XENDMREC"
-#define VERSION 1u
-#define ORDER 0x01020304u
-
 static bool take_u32(record_t *f, uint32_t *value)
 {
     if (f->all->len - f->at < 4) {
@@ -40,11 +36,13 @@ static bool read_head(record_t *f)
 {
     uint32_t version, order;
 
-    if (f->all->len < strlen(MAGIC) || memcmp(f->all->data, MAGIC, strlen(MAGIC)) != 0) {
+    if (f->all->len < strlen(TAPE_FILE_MAGIC) ||
+        memcmp(f->all->data, TAPE_FILE_MAGIC, strlen(TAPE_FILE_MAGIC)) != 0) {
         return false;
     }
-    f->at = strlen(MAGIC);
-    if (!take_u32(f, &version) || !take_u32(f, &order) || version != VERSION || order != ORDER) {
+    f->at = strlen(TAPE_FILE_MAGIC);
+    if (!take_u32(f, &version) || !take_u32(f, &order) || version != TAPE_FILE_VERSION ||
+        order != TAPE_FILE_ORDER) {
         return false;
     }
     f->texts = (const char *)take_block(f, &f->texts_len);
@@ -69,7 +67,7 @@ record_t *record_open(const char *path, GError **err)
     f->all = g_byte_array_new_take((guint8 *)data, len);
     if (!read_head(f)) {
         g_set_error(err, XENDM_ERROR, 0, "%s: no recording of version %u, or its head is damaged",
-                    path, VERSION);
+                    path, TAPE_FILE_VERSION);
         record_free(f);
         return NULL;
     }
