@@ -103,25 +103,44 @@ static bool write_all(int fd, const uint8_t *p, size_t len)
     return true;
 }
 
+/*
+ * Waits for more. Signals are let in here alone: one that came between a look at `interrupted` and
+ * the wait would be forgotten by it.
+ */
+static bool more_comes(int from, int64_t left, const sigset_t *let_in)
+{
+    struct pollfd pfd = {.fd = from, .events = POLLIN};
+    struct timespec most = {.tv_sec = left / G_USEC_PER_SEC,
+                            .tv_nsec = left % G_USEC_PER_SEC * 1000};
+
+    return ppoll(&pfd, 1, left < 0 ? NULL : &most, let_in) > 0;
+}
+
 /* Until the device model has no more to say; `until` in µs, 0: until told. */
 static bool copy(FILE *qmp, int from, int to, int64_t until, const char *path)
 {
     static uint8_t buf[PIPE_BYTES];
+    sigset_t ours, before;
     bool stopping = false;
     ssize_t n = 1;
 
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGINT);
+    sigaddset(&ours, SIGTERM);
+    sigaddset(&ours, SIGHUP);
+    sigprocmask(SIG_BLOCK, &ours, &before);
     while (n != 0) {
-        struct pollfd pfd = {.fd = from, .events = POLLIN};
-        int64_t left = until ? (until - g_get_monotonic_time()) / 1000 : -1;
-        int ready = poll(&pfd, 1, stopping || !until ? -1 : (int)MAX(left, 0));
+        int64_t left = until && !stopping ? MAX(until - g_get_monotonic_time(), 0) : -1;
 
-        if (!stopping && (interrupted || ready == 0)) {
-            g_autoptr(JsonNode) stopped = qmp_do(qmp, "xendm-record-stop", NULL, -1);
+        if (!stopping && (interrupted || left == 0)) {
+            g_autoptr(JsonNode) stopped = NULL;
 
+            sigprocmask(SIG_SETMASK, &before, NULL); /* a monitor that hangs can be left */
+            stopped = qmp_do(qmp, "xendm-record-stop", NULL, -1);
             stopping = true;
             continue;
         }
-        if (ready <= 0) {
+        if (!more_comes(from, left, &before)) {
             continue;
         }
         n = read(from, buf, sizeof(buf));
