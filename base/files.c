@@ -75,9 +75,9 @@ int files_open_write(const char *path)
     return by ? by->open_write(path) : open_image(path, O_RDWR);
 }
 
-int files_start_keeper(const char *driver, const char *file, int image, bool read_only)
+int files_start_keeper(const char *driver, const char *file, int image, unsigned flags)
 {
-    return by ? by->start_keeper(driver, file, image, read_only) : -ENOSYS;
+    return by ? by->start_keeper(driver, file, image, flags) : -ENOSYS;
 }
 
 int files_serve_tree(const char *path, const char *model, bool read_only)

@@ -119,7 +119,10 @@ static void flush_one(void *opaque, struct backend *backend)
 
     if (b) {
         *one = (struct flush_one){.f = f, .id = block_id(b), .q = block_queue_new(b)};
-        one->req = (struct block_request){.op = BLOCK_FLUSH, .done = one_flushed, .opaque = one};
+        one->req = (struct block_request){.op = BLOCK_FLUSH,
+                                          .flags = BLOCK_SURELY,
+                                          .done = one_flushed,
+                                          .opaque = one};
         f->count++;
         f->left++;
         block_submit(one->q, &one->req);

@@ -40,7 +40,7 @@ struct block_queue {
 
 static const struct block_driver *const drivers[] = {&block_raw, &block_nbd};
 
-/* Requests that were refused, of all drives: these complete from the loop, too. */
+/* Requests of all drives that need no medium, or were refused: these end from the loop, too. */
 static GQueue refusing = G_QUEUE_INIT;
 
 /* ---- requests ---- */
@@ -253,11 +253,17 @@ void block_refuse(struct block_request *req, int error)
     g_queue_push_tail(&refusing, req);
 }
 
+/* A flush that the drive was told not to do. */
+static bool is_ignored(const struct block *b, const struct block_request *req)
+{
+    return req->op == BLOCK_FLUSH && b->cache.no_flush && !(req->flags & BLOCK_SURELY);
+}
+
 void block_pass(struct block *b, struct block_request *req)
 {
     int err = check_request(b, req);
 
-    if (err < 0) {
+    if (err < 0 || is_ignored(b, req)) {
         block_refuse(req, err);
         return;
     }
@@ -274,6 +280,9 @@ void block_submit(struct block_queue *q, struct block_request *req)
     PROBE5(block, req, b->number, req->op, req->offset, req->length);
     req->driver[0] = req->driver[2] = NULL;
     req->driver[3] = q;
+    if (b->cache.through && (req->op == BLOCK_WRITE || req->op == BLOCK_ZERO)) {
+        req->flags |= BLOCK_FUA;
+    }
     if (b->in_flight == 0) {
         b->progress = host_now_ns();
     }
@@ -624,6 +633,7 @@ struct block *block_open(const struct block_options *options, GError **err)
 
     b->b.class = &block_raw_class;
     b->b.id = g_strdup(options->id);
+    b->cache = options->cache;
     if (block_start(b, options, err) < 0) {
         g_free(b->b.id);
         g_free(b);
@@ -821,7 +831,7 @@ int block_activate(struct block *b, GError **err)
         return 0;
     }
     if (m) {
-        e = m->driver->lock(m, err);
+        e = await_lock(m, err);
         if (e < 0) {
             return e;
         }
@@ -906,6 +916,11 @@ const char *block_file(const struct block *b)
 const char *block_format(const struct block *b)
 {
     return b->m ? b->m->format : "";
+}
+
+const struct block_cache *block_cache(const struct block *b)
+{
+    return &b->cache;
 }
 
 const struct block_stats *block_stats(const struct block *b)

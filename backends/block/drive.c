@@ -84,6 +84,10 @@ static int open_drive(struct backend *backend, const struct handover *from, GErr
         options.lost = -(int)CLAMP(handover_int(from, group, "lost", 0), 0, 4095);
         options.inactive = !handover_int(from, group, "active", true);
     }
+    b->cache.through = !b->writeback;
+    if (from) {
+        b->cache.direct = handover_int(from, group, "direct", b->cache.direct);
+    }
     if (block_start(b, &options, err) < 0) {
         return -EINVAL;
     }
@@ -134,6 +138,7 @@ static void hand_over_drive(const struct backend *backend, struct handover *to)
         handover_put_text(to, group, "export", b->m->driver->export_name(b->m));
     }
     handover_put_int(to, group, "read-only", block_read_only(b));
+    handover_put_int(to, group, "direct", b->cache.direct);
     handover_put_int(to, group, "lost", -block_lost(b));
     handover_put_int(to, group, "active", block_active(b));
     if (block_throttle(b)) {
@@ -172,6 +177,9 @@ static void describe_drive(const struct backend *backend, struct facts *to)
     fact_int(to, "bytes", (int64_t)block_size(b));
     fact_bool(to, "read-only", block_read_only(b));
     fact_bool(to, "active", block_active(b));
+    fact_bool(to, "cache.direct", b->cache.direct);
+    fact_bool(to, "cache.writeback", !b->cache.through);
+    fact_bool(to, "cache.no-flush", b->cache.no_flush);
     fact_int(to, "number", b->number);
     fact_int(to, "in flight", b->in_flight);
     if (b->in_flight > 0) {
@@ -229,6 +237,21 @@ static const struct property drive_properties[] = {
      .offset = offsetof(struct block, read_only),
      .def = "off",
      .help = "opened for reading only"},
+    {.name = "cache.direct",
+     .type = PROP_BOOL,
+     .offset = offsetof(struct block, cache.direct),
+     .def = "off",
+     .help = "past the host's page cache (O_DIRECT)"},
+    {.name = "cache.writeback",
+     .type = PROP_BOOL,
+     .offset = offsetof(struct block, writeback),
+     .def = "on",
+     .help = "off: a write is on stable storage when it is done"},
+    {.name = "cache.no-flush",
+     .type = PROP_BOOL,
+     .offset = offsetof(struct block, cache.no_flush),
+     .def = "off",
+     .help = "the guest's flushes do nothing: its data are lost if the host fails"},
     {.name = NULL},
 };
 

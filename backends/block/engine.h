@@ -41,6 +41,7 @@ struct engine_job {
     struct engine_job *next;
     enum engine_place place;
     void *entry;
+    struct part *part; /* direct.c's */
 };
 
 /*

@@ -10,8 +10,10 @@
 
 struct block {
     struct backend b;
-    char *image;    /* property: the medium to begin with */
-    bool read_only; /* of the next medium */
+    char *image;              /* property: the medium to begin with */
+    bool read_only;           /* of the next medium */
+    struct block_cache cache; /* properties */
+    bool writeback;           /* property: not cache.through */
     struct block_medium *m;
     bool active;            /* of the next medium */
     bool kept, eject_waits; /* block_keep() */

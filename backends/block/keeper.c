@@ -4,8 +4,9 @@
  * more. Started by xendm, with its socket as descriptor 3:
  *
  *   xendm-image tcp HOST PORT | unix PATH         an NBD server of somebody's
- *   xendm-image serve FORMAT r|w FILE             qemu-storage-daemon on an image; qemu-nbd on one
- *                                                 that is elsewhere ("https:…")
+ *   xendm-image serve FORMAT r|w[d] FILE          qemu-storage-daemon on an image; qemu-nbd on one
+ *                                                 that is elsewhere ("https:…"). d: past the page
+ *                                                 cache
  *   xendm-image serve-open FORMAT                 … on the one that is open as descriptor 4: for
  *                                                 reading, and nothing that its metadata names
  *
@@ -48,7 +49,7 @@
 #define LISTEN_FD 3     /* SD_LISTEN_FDS_START */
 
 static const char *format, *file; /* of an image */
-static bool writable, remote;
+static bool writable, direct, remote;
 static bool passed; /* the image is HELPER_FD_PASSED, and no other file is to be read */
 
 static pid_t server; /* 0: none */
@@ -252,7 +253,7 @@ static void arguments_elsewhere(char **argv, bool reads)
 
     argv[n++] = "qemu-nbd";
     argv[n++] = "--discard=unmap";
-    argv[n++] = "--cache=writeback";
+    argv[n++] = direct ? "--cache=none" : "--cache=writeback";
     if (reads) {
         argv[n++] = "--read-only";
     }
@@ -271,9 +272,9 @@ static void arguments_here(char **argv, bool reads, bool look)
 
     snprintf(node, sizeof(node),
              "driver=%s,node-name=image,discard=unmap,read-only=%s,force-share=%s,"
-             "file.driver=%s,file.locking=on,file.filename=%s",
-             format, reads ? "on" : "off", look ? "on" : "off",
-             is_device(file) ? "host_device" : "file", doubled(file));
+             "cache.direct=%s,file.cache.direct=%s,file.driver=%s,file.locking=on,file.filename=%s",
+             format, reads ? "on" : "off", look ? "on" : "off", direct ? "on" : "off",
+             direct ? "on" : "off", is_device(file) ? "host_device" : "file", doubled(file));
     snprintf(export, sizeof(export),
              "type=vhost-user-blk,id=image,node-name=image,writable=%s,addr.type=fd,addr.str=%d",
              reads ? "off" : "on", LISTEN_FD);
@@ -506,6 +507,7 @@ static bool understand(int argc, char **argv)
     if (argc == 5 && strcmp(argv[1], "serve") == 0) {
         format = argv[2];
         writable = argv[3][0] == 'w';
+        direct = argv[3][1] == 'd';
         file = argv[4];
         remote = image_is_elsewhere(file);
         return true;

@@ -115,10 +115,17 @@ int block_keeper_for(const char *format, int image)
     return helper_start(argv, image, NULL);
 }
 
-int block_start_keeper(const char *driver, const char *file, bool read_only, GError **err)
+int block_start_keeper(const char *driver, const char *file, unsigned flags, GError **err)
 {
+    static const char *const modes[] = {
+        [0] = "w",
+        [FILES_KEEPER_READS] = "r",
+        [FILES_KEEPER_DIRECT] = "wd",
+        [FILES_KEEPER_READS | FILES_KEEPER_DIRECT] = "rd",
+    };
+    char *mode = (char *)modes[flags % G_N_ELEMENTS(modes)];
     g_autofree char *keeper = helper_program("XENDM_IMAGE", "backends/block", "xendm-image");
-    char *serve[] = {keeper, "serve", (char *)driver, read_only ? "r" : "w", (char *)file, NULL};
+    char *serve[] = {keeper, "serve", (char *)driver, mode, (char *)file, NULL};
     struct place p = {0};
     int rc;
 
@@ -145,13 +152,13 @@ static char *export_of(const char *file, GError **err)
 }
 
 /* By who may start programs still when we may not any more, or by us. */
-static int start_or_ask(const char *format, const char *file, int image, bool read_only,
+static int start_or_ask(const char *format, const char *file, int image, unsigned flags,
                         GError **err)
 {
-    int fd = files_start_keeper(format, file, image, read_only);
+    int fd = files_start_keeper(format, file, image, flags);
 
     if (fd == -ENOSYS && image < 0) {
-        return block_start_keeper(format, file, read_only, err);
+        return block_start_keeper(format, file, flags, err);
     }
     if (fd == -ENOSYS) {
         fd = block_keeper_for(format, image);
@@ -164,13 +171,13 @@ static int start_or_ask(const char *format, const char *file, int image, bool re
 }
 
 int nbd_keeper_start(struct nbd_link *l, const char *format, const char *file, int image,
-                     bool read_only, GError **err)
+                     unsigned flags, GError **err)
 {
     l->served = strcmp(format, "nbd") != 0;
     l->export = l->served ? g_strdup("") : export_of(file, err);
     if (!l->export) {
         return -EINVAL;
     }
-    l->keeper = start_or_ask(format, file, image, read_only, err);
+    l->keeper = start_or_ask(format, file, image, flags, err);
     return MIN(l->keeper, 0);
 }

@@ -24,6 +24,7 @@
 
 #include <xendm/error.h>
 #include <xendm/file-size.h>
+#include <xendm/files.h>
 #include <xendm/image-name.h>
 #include <xendm/iov.h>
 #include <xendm/log.h>
@@ -74,7 +75,7 @@ struct flight {
     uint32_t chunk;  /* bytes on their way */
     uint8_t *copy;   /* of them, when they are not in one piece, or … */
     bool taken;      /* … of the connection's memory: api->take() */
-    uint64_t covers; /* FLUSH: n->written when it was sent */
+    uint64_t covers; /* FLUSH, or that of a write: n->written when it was sent */
     uint8_t *in_place;
     bool flushing; /* a write for good, to a server without FUA: its data are there */
     bool cancelled;
@@ -117,9 +118,9 @@ static void flight_end(struct flight *f, int error)
     struct block_request *req = f->req;
 
     move_to(f, NULL);
-    if (!error && req->op == BLOCK_FLUSH) {
+    if (!error && (req->op == BLOCK_FLUSH || f->flushing)) {
         n->flushed = MAX(n->flushed, f->covers);
-    } else if (!error && req->op != BLOCK_READ) {
+    } else if (!error && req->op != BLOCK_READ && !(req->flags & BLOCK_FUA)) {
         n->written++;
     }
     g_free(f->copy);
@@ -356,7 +357,7 @@ static void land(struct nbd *n, struct flight *f)
     }
     f->done += f->chunk;
     if (f->done >= req->length) {
-        if (req->op != BLOCK_WRITE || !(req->flags & BLOCK_FUA) || n->link.can_fua) {
+        if (!(req->flags & BLOCK_FUA) || (req->op == BLOCK_WRITE && n->link.can_fua)) {
             flight_end(f, 0);
             return;
         }
@@ -778,6 +779,12 @@ static int prepare(const struct block_options *o, GError **err)
     return !nbd || nbd_api_load(err) ? 0 : -ENOSYS;
 }
 
+static unsigned keeper_flags(const struct nbd *n)
+{
+    return (n->m.read_only ? FILES_KEEPER_READS : 0) |
+           (block_cache(n->m.drive)->direct ? FILES_KEEPER_DIRECT : 0);
+}
+
 static int open_link(struct nbd *n, const struct block_options *o, GError **err)
 {
     int e = prepare(o, err);
@@ -788,7 +795,7 @@ static int open_link(struct nbd *n, const struct block_options *o, GError **err)
     if (o->fd < 0 || is_image(o)) {
         const char *file = o->fd < 0 ? o->file : NULL;
 
-        e = nbd_keeper_start(&n->link, o->format, file, o->fd, n->m.read_only, err);
+        e = nbd_keeper_start(&n->link, o->format, file, o->fd, keeper_flags(n), err);
         n->image = o->fd;
         return e == 0 && o->inactive ? look(n, err) : e;
     }

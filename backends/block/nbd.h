@@ -74,6 +74,6 @@ void nbd_link_free(struct nbd_link *l);
  * which stays the caller's and is read only. -1: there is none. -errno with `err`.
  */
 int nbd_keeper_start(struct nbd_link *l, const char *format, const char *file, int image,
-                     bool read_only, GError **err);
+                     unsigned flags, GError **err);
 
 #endif

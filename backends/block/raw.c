@@ -21,8 +21,8 @@
 #include <xendm/log.h>
 #include <xendm/turn.h>
 
+#include "direct.h"
 #include "driver.h"
-#include "engine.h"
 
 /* Zero-filling where the host cannot punch: each iovec entry names this buffer. */
 #define ZERO_CHUNK 65536u
@@ -35,6 +35,8 @@ struct raw {
     uint64_t host_size;
     bool in_memory; /* tmpfs: no device to wait for, and io_uring would hand it to a thread */
     bool no_punch, no_zero; /* the host said EOPNOTSUPP once */
+    bool past_cache;        /* cache.direct */
+    struct direct direct;
 };
 
 /* One request on its way; from a pool. */
@@ -46,12 +48,13 @@ struct transfer {
     uint64_t done;         /* bytes moved so far */
     struct iovec *iov;     /* own copy after a short transfer, or for zero-filling */
     bool cancelled;
+    bool faulted;                /* the host cannot pin its memory */
     unsigned retry_ms;           /* until the next try */
     int64_t first_try, next_try; /* monotonic µs; 0: none failed so far */
 };
 
 static const struct block_engine *engine;
-static const uint8_t zeros[ZERO_CHUNK];
+static const uint8_t zeros[ZERO_CHUNK] __attribute__((aligned(4096)));
 static struct transfer *pool;
 
 /*
@@ -91,6 +94,16 @@ static void transfer_complete(struct transfer *t, int error)
     req->driver[0] = NULL;
     total_in_flight--;
     block_request_done(m, req, error);
+}
+
+/* To the host. */
+static void give(struct transfer *t)
+{
+    if (t->r->past_cache) {
+        direct_submit(&t->r->direct, engine, &t->job);
+    } else {
+        engine->submit(&t->job);
+    }
 }
 
 static bool complete_at_once(void);
@@ -224,6 +237,14 @@ static int raw_resize(struct block_medium *m, GError **err)
                     block_id(m->drive), m->file, size);
         return -EINVAL;
     }
+    if (r->past_cache && !m->read_only && size % r->direct.block) {
+        g_set_error(err, XENDM_ERROR, EINVAL,
+                    "drive %s: '%s' holds %" G_GUINT64_FORMAT
+                    " bytes; past the host's page cache (cache.direct=on) it is written in blocks "
+                    "of %u bytes, and its size must be so",
+                    block_id(m->drive), m->file, size, r->direct.block);
+        return -EINVAL;
+    }
     r->host_size = size;
     m->size = (size + BLOCK_SECTOR - 1) / BLOCK_SECTOR * BLOCK_SECTOR;
     return 0;
@@ -328,8 +349,11 @@ static void find_limits(struct raw *r)
         }
         l->rotational = ioctl(r->fd, BLKROTATIONAL, &rotational) == 0 && rotational;
     }
-    r->in_memory =
-        fstatfs(r->fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
+    if (r->past_cache) {
+        l->physical = MAX(l->physical, r->direct.block);
+    }
+    r->in_memory = !r->past_cache && fstatfs(r->fd, &fs) == 0 &&
+                   (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC);
 }
 
 static struct block_medium *raw_open(struct block *drive, const struct block_options *o,
@@ -354,8 +378,15 @@ static struct block_medium *raw_open(struct block *drive, const struct block_opt
     r->m.drive = drive;
     r->m.file = g_strdup(o->file ? o->file : "");
     r->m.read_only = o->read_only;
+    r->past_cache = block_cache(drive)->direct;
     if (!o->read_only && device_read_only(fd)) {
         g_set_error(err, XENDM_ERROR, EROFS, "drive %s: '%s' is a read-only device", id, r->m.file);
+    } else if (r->past_cache && (e = direct_begin(&r->direct, fd)) < 0) {
+        g_set_error(err, XENDM_ERROR, ENOTSUP,
+                    "drive %s: '%s' cannot be used past the host's page cache (cache.direct=on): "
+                    "%s",
+                    id, r->m.file,
+                    e == -EINVAL ? "its file system does not have it" : g_strerror(-e));
     } else if (raw_resize(&r->m, err) == 0) {
         if (!o->read_only) {
             file_size_allow(r->m.size);
@@ -459,7 +490,7 @@ static bool again_run(void)
             transfer_complete(t, -ECANCELED);
         } else if (t->next_try <= now) {
             any = true;
-            engine->submit(&t->job);
+            give(t);
         } else {
             t->next = again;
             again = t;
@@ -558,11 +589,11 @@ static void zero_by_writing(struct transfer *t)
         t->iov[n++].iov_len = chunk;
         left -= chunk;
     }
-    t->job.op = ENGINE_WRITEV;
+    t->job.op = t->req->flags & BLOCK_FUA ? ENGINE_WRITEV_SYNC : ENGINE_WRITEV;
     t->job.offset = t->req->offset + t->done;
     t->job.iov = t->iov;
     t->job.niov = n;
-    engine->submit(&t->job);
+    give(t);
 }
 
 /* Nothing more can be read: 0 when that is as it should be. */
@@ -621,7 +652,7 @@ static void moved(struct transfer *t, size_t n)
     t->job.iov = tail;
     t->job.niov = left;
     t->job.offset = req->offset + t->done;
-    engine->submit(&t->job);
+    give(t);
 }
 
 static bool unsupported(ssize_t n)
@@ -636,6 +667,11 @@ static void transfer_step(struct engine_job *job)
 
     if (t->cancelled && n == -ECANCELED) {
         transfer_complete(t, -ECANCELED);
+        return;
+    }
+    if (n == -EFAULT && t->r->past_cache && !t->faulted) {
+        t->faulted = t->r->direct.copies_all = true;
+        give(t);
         return;
     }
     if (of_the_moment(n)) {
@@ -686,7 +722,7 @@ static bool complete_at_once(void)
     struct transfer *t;
 
     for (guint i = 0; i < n && (t = g_queue_pop_head(&at_once)); i++) {
-        if (t->job.result > 0) {
+        if (t->job.result != 0) {
             transfer_step(&t->job);
         } else {
             transfer_complete(t, 0);
@@ -762,15 +798,15 @@ static void raw_submit(struct block_medium *m, struct block_request *req)
     if (nothing || (req->op == BLOCK_DISCARD && !discard_range(r, &t->job))) {
         t->job.result = 0;
         g_queue_push_tail(&at_once, t);
-    } else if (req->op == BLOCK_ZERO && !zero_aligned(r, req)) {
+    } else if (req->op == BLOCK_ZERO && (!zero_aligned(r, req) || req->flags & BLOCK_FUA)) {
         zero_by_writing(t);
     } else if (req->op == BLOCK_ZERO && req->flags & BLOCK_MAY_UNMAP && !r->no_punch) {
         t->job.op = ENGINE_PUNCH;
-        engine->submit(&t->job);
+        give(t);
     } else if (copied(r, &t->job)) {
         g_queue_push_tail(&at_once, t);
     } else {
-        engine->submit(&t->job);
+        give(t);
     }
 }
 
@@ -784,15 +820,24 @@ static void raw_cancel(struct block_medium *m, struct block_request *req)
     t->cancelled = true;
     t->next_try = 0;
     again_arm(); /* if it waits for another try it ends in the next turn of the loop */
-    engine->cancel(&t->job);
+    if (!t->r->past_cache) {
+        engine->cancel(&t->job);
+    } else if (!direct_cancel(&t->r->direct, engine, &t->job)) {
+        t->job.result = -ECANCELED;
+        g_queue_push_tail(&at_once, t);
+    }
 }
 
 static int raw_read_now(struct block_medium *m, uint64_t offset, void *buf, size_t length)
 {
     struct raw *r = (struct raw *)m;
     struct iovec iov = {.iov_base = buf, .iov_len = length};
-    ssize_t n = preadv2(r->fd, &iov, 1, (off_t)offset, r->in_memory ? 0 : RWF_NOWAIT);
+    ssize_t n;
 
+    if (r->past_cache) {
+        return -EAGAIN;
+    }
+    n = preadv2(r->fd, &iov, 1, (off_t)offset, r->in_memory ? 0 : RWF_NOWAIT);
     return n == (ssize_t)length ? 0
                                 : -EAGAIN; /* also for errors: a submitted request reports them */
 }

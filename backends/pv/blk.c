@@ -179,17 +179,36 @@ static void drop_drive(struct blk *b, bool close)
     }
 }
 
+/* The toolstack's leave to go past the host's page cache: taken where the host can. */
+static bool goes_direct(struct blk *b)
+{
+    return !b->not_direct && pv_read_flag(&b->dev, false, "direct-io-safe");
+}
+
 static struct block *make_drive(struct blk *b, const char *driver, const char *file,
                                 const struct handover *from, GError **err)
 {
     g_autofree char *id = own_id(&b->dev);
     struct object_desc *desc =
         object_desc_make(OBJECT_BACKEND, BACKEND_BLOCK, driver, id, "file", file[0] ? file : NULL,
-                         "read-only", b->read_only ? "on" : "off", NULL);
+                         "read-only", b->read_only ? "on" : "off", "cache.direct",
+                         goes_direct(b) ? "on" : NULL, NULL);
     struct backend *made = backend_add(pv_host(&b->dev)->backends, desc, from, err);
 
     object_desc_free(desc);
     return made ? block_of(made) : NULL;
+}
+
+static int open_own(struct blk *b, const char *driver, const char *file, GError **err);
+
+static void open_anew(struct blk *b, GError **err)
+{
+    const char *driver;
+    g_autofree char *file = image_of(&b->dev, &driver);
+
+    log_info(LOG_BACKEND, "%s: '%s' cannot be used past the host's page cache: by it, then",
+             pv_name(&b->dev), file);
+    open_own(b, driver, file, err);
 }
 
 /* The medium of a drive of its own is there, or cannot be had. */
@@ -206,6 +225,11 @@ static void own_opened(void *opaque, GError *err)
         use_drive(b, drive, true);
     } else {
         drop_own(b, drive);
+        if (err->code == ENOTSUP && goes_direct(b)) {
+            b->not_direct = true;
+            g_clear_error(&err);
+            open_anew(b, &err);
+        }
         b->not_opened = err;
     }
     if (!b->offering) {

@@ -39,6 +39,7 @@ struct blk {
     bool offering;         /* open_drive() is under way, and looks itself */
     bool own;              /* the drive is this device's alone, else an emulated one has it, too */
     bool cdrom, read_only;
+    bool not_direct; /* its host cannot, though the toolstack lets it (direct-io-safe) */
 
     const struct blk_protocol *protocol;
     uint8_t *ring;    /* NULL: not connected */

@@ -89,6 +89,32 @@ static void take_limits(struct optlist *list, struct object_desc *o)
     }
 }
 
+/* cache=WORD stands for three properties, which QEMU takes by themselves, too. */
+static bool take_cache(struct optlist *list, struct object_desc *o, GError **err)
+{
+    static const char *const words[] = {"writeback",  "none",   "writethrough",
+                                        "directsync", "unsafe", NULL};
+    static const char *const names[] = {"cache.writeback", "cache.direct", "cache.no-flush"};
+    static const char *const meaning[][G_N_ELEMENTS(names)] = {
+        {NULL, NULL, NULL},  {NULL, "on", NULL}, {"off", NULL, NULL},
+        {"off", "on", NULL}, {NULL, NULL, "on"},
+    };
+    unsigned word = 0;
+
+    if (!optlist_take_word(list, "cache", words, &word, err)) {
+        return false;
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+        const char *given = optlist_take(list, names[i]);
+        const char *value = given ? given : meaning[word][i];
+
+        if (value) {
+            object_desc_set(o, names[i], value);
+        }
+    }
+    return true;
+}
+
 /* Where an IDE drive goes, from index= or bus= and unit=; *place -1: anywhere. */
 static bool take_place(struct optlist *list, const char *option, const char *value, int *place,
                        GError **err)
@@ -112,9 +138,8 @@ bool drives_drive(struct args *a, const char *option, const char *value, GError 
 {
     static const char *const interfaces[] = {"none", "ide", NULL};
     static const char *const media[] = {"disk", "cdrom", NULL};
-    static const char *const caches[] = {"writeback", NULL};
     optlist_auto struct optlist *list = optlist_parse(option, value, NULL, drive_forms, err);
-    unsigned interface = 1, medium = 0, cache = 0;
+    unsigned interface = 1, medium = 0;
     bool read_only = false;
     struct device_arg *device;
     struct backend_arg *arg;
@@ -123,7 +148,6 @@ bool drives_drive(struct args *a, const char *option, const char *value, GError 
 
     if (!list || !optlist_take_word(list, "if", interfaces, &interface, err) ||
         !optlist_take_word(list, "media", media, &medium, err) ||
-        !optlist_take_word(list, "cache", caches, &cache, err) ||
         !optlist_take_bool(list, "readonly", &read_only, err) ||
         !optlist_take_bool(list, "read-only", &read_only, err) ||
         !take_place(list, option, value, &place, err) || !(o = take_image(list, err))) {
@@ -134,7 +158,7 @@ bool drives_drive(struct args *a, const char *option, const char *value, GError 
         object_desc_set(o, "read-only", "on");
     }
     take_limits(list, o);
-    if (!optlist_end(list, err)) {
+    if (!take_cache(list, o, err) || !optlist_end(list, err)) {
         return false;
     }
     if (interface == 1) {

@@ -74,6 +74,8 @@ static void build_image(JsonBuilder *b, const struct block *block)
 
 void qmp_build_medium(JsonBuilder *b, const struct drive_info *drive)
 {
+    const struct block_cache *cache = block_cache(drive->block);
+
     qmp_build_string(b, "file", block_file(drive->block));
     qmp_build_node_name(b, drive);
     qmp_build_bool(b, "ro", block_read_only(drive->block));
@@ -85,9 +87,9 @@ void qmp_build_medium(JsonBuilder *b, const struct drive_info *drive)
     qmp_build_limits(b, drive->block);
     json_builder_set_member_name(b, "cache");
     json_builder_begin_object(b);
-    qmp_build_bool(b, "writeback", true);
-    qmp_build_bool(b, "direct", false);
-    qmp_build_bool(b, "no-flush", false);
+    qmp_build_bool(b, "writeback", !cache->through);
+    qmp_build_bool(b, "direct", cache->direct);
+    qmp_build_bool(b, "no-flush", cache->no_flush);
     json_builder_end_object(b);
     build_image(b, drive->block);
 }

@@ -98,7 +98,7 @@ static int start_keeper(struct broker *b, const struct broker_request *q, int pa
     if (b->keepers >= KEEPERS_MAX) {
         return -EBUSY;
     }
-    keeper = rules_start_keeper(b->rules, q->format, q->path, passed, q->argument != 0);
+    keeper = rules_start_keeper(b->rules, q->format, q->path, passed, q->argument);
     b->keepers += keeper >= 0;
     return keeper;
 }

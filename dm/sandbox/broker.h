@@ -64,7 +64,7 @@ int rules_open_write(const struct broker_rules *r, const char *path);
  * nothing was).
  */
 int rules_start_keeper(const struct broker_rules *r, const char *driver, const char *file,
-                       int passed, bool read_only);
+                       int passed, unsigned flags);
 /* The socket of the server that was started for a directory, or -errno. */
 int rules_serve_tree(const struct broker_rules *r, const char *path, const char *model,
                      bool read_only);

@@ -72,9 +72,9 @@ static int open_write(const char *path)
     return call_for_fd(&q, path, NULL);
 }
 
-static int start_keeper(const char *driver, const char *file, int image, bool read_only)
+static int start_keeper(const char *driver, const char *file, int image, unsigned flags)
 {
-    struct broker_request q = {.op = BROKER_START_KEEPER, .argument = read_only};
+    struct broker_request q = {.op = BROKER_START_KEEPER, .argument = flags};
 
     if (g_strlcpy(q.format, driver, sizeof(q.format)) >= sizeof(q.format)) {
         return -EINVAL;

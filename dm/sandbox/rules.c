@@ -276,11 +276,13 @@ int rules_open_write(const struct broker_rules *r, const char *path)
  * only may be read, by itself.
  */
 int rules_start_keeper(const struct broker_rules *r, const char *driver, const char *file,
-                       int passed, bool read_only)
+                       int passed, unsigned flags)
 {
+    bool read_only = flags & FILES_KEEPER_READS;
+
     if (passed < 0 && !r->locked_up && strcmp(driver, "raw") != 0 &&
         images_is_served(r->domid, driver, file, !read_only)) {
-        return block_start_keeper(driver, file, read_only, NULL);
+        return block_start_keeper(driver, file, flags, NULL);
     }
     return read_only ? serve_open_image(r, driver, file, passed) : -EACCES;
 }

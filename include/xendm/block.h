@@ -45,8 +45,16 @@ enum block_op {
 };
 
 enum {
-    BLOCK_FUA = 1 << 0,       /* WRITE: on stable storage when done */
+    BLOCK_FUA = 1 << 0,       /* WRITE, ZERO: on stable storage when done */
     BLOCK_MAY_UNMAP = 1 << 1, /* ZERO: the space may be given back */
+    BLOCK_SURELY = 1 << 2,    /* FLUSH: also of a drive that does none for its guest */
+};
+
+/* What the host's page cache is used for, in the words of QEMU's -drive. */
+struct block_cache {
+    bool direct;   /* cache.direct=on: not at all (O_DIRECT) */
+    bool through;  /* cache.writeback=off: every write is on stable storage when it is done */
+    bool no_flush; /* cache.no-flush=on: a guest's flushes do nothing */
 };
 
 struct block_limits {
@@ -127,6 +135,7 @@ bool block_present(const struct block *b);       /* a medium is there */
 const char *block_id(const struct block *b);     /* drive id, e.g. "ide-5632" */
 const char *block_file(const struct block *b);   /* as given; "" when empty */
 const char *block_format(const struct block *b); /* of the medium: "raw"; "" when empty */
+const struct block_cache *block_cache(const struct block *b);
 
 struct block_options {
     const char *id;
@@ -134,7 +143,8 @@ struct block_options {
     /* "raw", "host_device"; "nbd"; "qcow2", "vpc", "qed", "vmdk", "remote" by the image server */
     const char *format;
     bool read_only;
-    int fd; /* ≥ 0: already open; block takes it over. -1: open `file` */
+    struct block_cache cache; /* with block_open(): of the drive's media, this and later ones */
+    int fd;                   /* ≥ 0: already open; block takes it over. -1: open `file` */
     /* with `fd`, of the drive before the live update: what block_lost() said; size and name */
     int lost;
     uint64_t size;
@@ -256,9 +266,10 @@ int block_keeper_for(const char *format, int image);
 
 /*
  * Starts the keeper of what `driver` serves (backends/block/keeper.c): its socket, or -errno. For
- * who may start programs, on behalf of a process that may not (files_start_keeper()).
+ * who may start programs, on behalf of a process that may not (files_start_keeper()). `flags` are
+ * FILES_KEEPER_….
  */
-int block_start_keeper(const char *driver, const char *file, bool read_only, GError **err);
+int block_start_keeper(const char *driver, const char *file, unsigned flags, GError **err);
 
 /* Chooses and starts the engine, else the first drive does: for who opens drives in a sandbox. */
 void block_start_engine(void);

@@ -26,7 +26,11 @@ int files_open_write(const char *path);
  * caller's. What is not a PV disk of the domain's is served for reading, and the image alone: not
  * what its metadata may name. -ENOSYS: nobody starts it for us.
  */
-int files_start_keeper(const char *driver, const char *file, int image, bool read_only);
+int files_start_keeper(const char *driver, const char *file, int image, unsigned flags);
+enum {
+    FILES_KEEPER_READS = 1 << 0,  /* and does not write */
+    FILES_KEEPER_DIRECT = 1 << 1, /* past the host's page cache */
+};
 
 /*
  * The socket of a server for a directory (xendm/p9.h), by a security model. -ENOSYS: nobody does it
@@ -53,7 +57,7 @@ const char *files_why(int error);
 struct files_ops {
     int (*open_read)(const char *path);
     int (*open_write)(const char *path);
-    int (*start_keeper)(const char *driver, const char *file, int image, bool read_only);
+    int (*start_keeper)(const char *driver, const char *file, int image, unsigned flags);
     int (*serve_tree)(const char *path, const char *model, bool read_only);
     int (*picture_begin)(const char *path, unsigned *picture);
     int (*picture_end)(unsigned picture, bool complete);

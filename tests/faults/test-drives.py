@@ -3,10 +3,12 @@
 """Drives that become longer, shorter or slower while the guest uses them, by QMP: what the guest reads, what reached the
 image, and that a stop does not wait for limits. TAP."""
 import os
+import shutil
 import sys
+import tempfile
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import Disk, Machine, image, tap, want
+from faults import XENDM, Disk, Machine, Skip, image, tap, want
 
 SECTORS = 2048
 FINE = (0x50, 0)
@@ -91,5 +93,43 @@ def test_limits(tmp):
     m.end()
 
 
+def uncached(path):
+    """Whether nothing of it is in the host's page cache."""
+    with open(path, "rb") as f:
+        try:
+            return not os.preadv(f.fileno(), [bytearray(4096)], 0, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return True
+
+
+def test_direct(tmp):
+    """cache=none: what the guest reads and writes, from any memory, stays out of the host's cache; a live update too"""
+    where = tempfile.mkdtemp(prefix="xf-direct-", dir=os.getcwd())      # not in memory
+    path = where + "/hda"
+    image(path, SECTORS * 512)
+    with open(path, "rb") as f:
+        os.fsync(f.fileno())
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    m = Machine(tmp, "--", "-drive", "file=%s,if=ide,index=0,media=disk,format=raw,cache=none" % path, may_fail=True)
+    try:
+        if m.path is None:
+            want("cannot be used past the host's page cache" in m.out, m.out)
+            raise Skip("the file system here has no O_DIRECT")
+        for _ in range(2):
+            disk = Disk(m.cpu)
+            m.cpu.do("memset 0x%x %d 0xab" % (disk.buffer, 8 * 512))
+            want(disk.dma(0, 8, True) == FINE + (4,) and disk.flush() == FINE, "write")
+            disk.buffer += 2                        # which nothing but a copy can serve
+            want(disk.dma(0, 16) == FINE + (4,), "read")
+            m.cpu.expect("readl 0x%x" % disk.buffer, 0xabababab)
+            m.cpu.expect("readl 0x%x" % (disk.buffer + 8 * 512), 8)
+            want(uncached(path), "it is in the page cache")
+            want(m.qmp.ok("query-block")[0]["inserted"]["cache"] == {"writeback": True, "direct": True, "no-flush": False}, "query-block")
+            m.qmp.ok("xendm-update", binary=XENDM)
+        m.end()
+    finally:
+        shutil.rmtree(where)
+
+
 if __name__ == "__main__":
-    sys.exit(tap([test_size, test_limits]))
+    sys.exit(tap([test_size, test_limits, test_direct]))

@@ -46,17 +46,26 @@ def make(tmp, fmt, name="hda.img"):
 def plain(tmp, fmt, path):
     """Its bytes, as qemu-img reads them."""
     out = os.path.join(tmp, "out")
+    gone(SERVER, path)  # it ends after the daemon
     subprocess.run(["qemu-img", "convert", "-f", fmt, "-O", "raw", path, out], check=True)
     with open(out, "rb") as f:
         return f.read()
 
 
-def drive(path, fmt, index=0):
-    return ["-drive", "file=%s,if=ide,index=%d,media=disk,format=%s,cache=writeback" % (path, index, fmt)]
+def can_direct(tmp):
+    try:
+        os.close(os.open(tmp, os.O_TMPFILE | os.O_RDWR | os.O_DIRECT))
+        return True
+    except OSError:
+        return False
 
 
-def start(tmp, path, fmt, **kw):
-    m = Machine(tmp, "--", *drive(path, fmt), **kw)
+def drive(path, fmt, index=0, cache="writeback"):
+    return ["-drive", "file=%s,if=ide,index=%d,media=disk,format=%s,cache=%s" % (path, index, fmt, cache)]
+
+
+def start(tmp, path, fmt, cache="writeback", **kw):
+    m = Machine(tmp, "--", *drive(path, fmt, cache=cache), **kw)
     return m, Disk(m.cpu) if m.path else None
 
 
@@ -77,9 +86,9 @@ def write_and_read(m, disk):
     m.cpu.expect("readl 0x%x" % (disk.buffer + 4 * 512), 0xabababab)
 
 
-def formats(tmp, fmt):
+def formats(tmp, fmt, cache="writeback"):
     path = make(tmp, fmt)
-    m, disk = start(tmp, path, fmt)
+    m, disk = start(tmp, path, fmt, cache)
     write_and_read(m, disk)
     inserted = [b for b in m.qmp.ok("query-block") if b.get("inserted", {}).get("file") == path]
     want(len(inserted) == 1 and inserted[0]["inserted"]["drv"] == fmt, inserted)
@@ -93,6 +102,22 @@ def formats(tmp, fmt):
 def test_qcow2(tmp):
     """qcow2: what the guest writes by DMA is in the image; server and keeper end with xendm"""
     formats(tmp, "qcow2")
+
+
+def test_cache(tmp):
+    """qcow2 with cache=none, where that is possible, and with cache=writethrough, whose writes need no flush"""
+    if can_direct(tmp):
+        formats(tmp, "qcow2", "none")
+        os.remove(tmp + "/hda.img")
+    path = make(tmp, "qcow2")
+    m, disk = start(tmp, path, "qcow2", "writethrough")
+    m.cpu.do("memset 0x%x %d 0xab" % (disk.buffer, 16 * 512))
+    want(disk.dma(200, 16, True) == FINE + (4,), "write")
+    os.kill(server_of(path), signal.SIGKILL)
+    m.await_log("the connection to the server of .* broke")
+    want(disk.flush() == FINE, "nothing was lost")
+    m.end()
+    want(plain(tmp, "qcow2", path)[200 * 512:216 * 512] == OURS * 16, "the image")
 
 
 def test_vpc(tmp):
@@ -784,9 +809,9 @@ def test_silent(tmp):
     m.logged("1 disk requests do not come back")
 
 
-TESTS = [test_qcow2, test_vpc, test_qed, test_vmdk, test_names, test_idle, test_lock, test_absent, test_killed_clean, test_killed_dirty,
-         test_killed_for_good, test_keeper_calls, test_stopped, test_update, test_migration, test_restricted, test_change, test_change_slow, test_change_restricted,
-         test_change_backing, test_nbd, test_https, test_toy, test_sizes, test_read_only, test_hello, test_error,
+TESTS = [test_qcow2, test_cache, test_vpc, test_qed, test_vmdk, test_names, test_idle, test_lock, test_absent, test_killed_clean, test_killed_dirty,
+         test_killed_for_good, test_keeper_calls, test_stopped, test_update, test_migration, test_restricted, test_change, test_change_slow,
+         test_change_restricted, test_change_backing, test_nbd, test_https, test_toy, test_sizes, test_read_only, test_hello, test_error,
          test_cookies, test_short, test_magic, test_structured, test_shrinks, test_silent]
 
 if __name__ == "__main__":

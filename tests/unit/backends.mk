@@ -4,11 +4,16 @@ check_PROGRAMS += tests/unit/test-raw tests/unit/test-block tests/unit/test-char
 tests_unit_test_block_SOURCES = tests/unit/test-block.c
 tests_unit_test_block_LDADD = libbackendsblock.la libbackendschar.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
 # On an engine of its own, which fails by a table; it loses patience sooner.
-tests_unit_test_raw_SOURCES = tests/unit/test-raw.c backends/block/block.c backends/block/drive.c backends/block/gate.c backends/block/lock.c backends/block/raw.c backends/block/tape.c backends/block/throttle.c \
+tests_unit_test_raw_SOURCES = tests/unit/test-raw.c backends/block/block.c backends/block/direct.c backends/block/drive.c backends/block/gate.c backends/block/lock.c backends/block/raw.c backends/block/tape.c backends/block/throttle.c \
 	backends/block/nbd-api.c backends/block/nbd-link.c backends/block/nbd-place.c backends/block/nbd.c backends/block/vhost-blk.c
 tests_unit_test_raw_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/backends $(NBD_CFLAGS) \
 	-DENGINE_PATIENCE_US=200000
 tests_unit_test_raw_LDADD = libbackendschar.la libbackends.la libdmupdate.la libbase.la $(GLIB_LIBS)
+check_PROGRAMS += tests/unit/test-direct
+tests_unit_test_direct_SOURCES = tests/unit/test-direct.c backends/block/direct.c
+tests_unit_test_direct_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/backends
+tests_unit_test_direct_LDADD = libbase.la $(GLIB_LIBS)
+TESTS += tests/unit/test-direct
 check_PROGRAMS += tests/unit/test-uring
 tests_unit_test_uring_SOURCES = tests/unit/test-uring.c backends/block/uring.c
 tests_unit_test_uring_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir)/backends -DENGINE_PATIENCE_US=200000
@@ -54,7 +59,7 @@ tests_unit_test_scroll_CPPFLAGS = $(AM_CPPFLAGS) -I$(top_srcdir) $(VNCSERVER_CFL
 tests_unit_test_scroll_LDADD = $(VNCSERVER_LIBS) $(GLIB_LIBS)
 TESTS += tests/unit/test-scroll
 # Behind an image server and its keeper, which are the test's own, as libnbd and the clock are.
-nbd_test_sources = tests/unit/fake-nbd.c tests/unit/fake-nbd.h backends/block/block.c backends/block/drive.c backends/block/gate.c \
+nbd_test_sources = tests/unit/fake-nbd.c tests/unit/fake-nbd.h backends/block/block.c backends/block/direct.c backends/block/drive.c backends/block/gate.c \
 	backends/block/lock.c backends/block/nbd-link.c backends/block/nbd-place.c backends/block/nbd.c backends/block/raw.c backends/block/tape.c \
 	backends/block/threads.c backends/block/throttle.c backends/block/uring.c backends/block/vhost-blk.c
 nbd_test_cppflags = $(AM_CPPFLAGS) -I$(top_srcdir) -I$(top_srcdir)/backends $(NBD_CFLAGS) $(URING_CFLAGS)

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xendm/error.h>
+
 #include "fake-block.h"
 
 void fake_block_fill(struct block *b)
@@ -274,9 +276,15 @@ void block_eject(struct block *b)
     }
 }
 
+bool fake_block_no_direct;
+
 void block_insert(struct block *b, const struct block_options *options,
                   void (*done)(void *opaque, GError *err), void *opaque)
 {
+    if (b->direct && fake_block_no_direct) {
+        done(opaque, g_error_new(XENDM_ERROR, ENOTSUP, "not past the page cache"));
+        return;
+    }
     b->present = true;
     changed(b);
     if (done) {
@@ -334,6 +342,7 @@ static void close_own(struct backend *backend)
 static const struct property own_properties[] = {
     {.name = "file", .type = PROP_STRING, .offset = offsetof(struct own, file)},
     {.name = "read-only", .type = PROP_BOOL, .offset = offsetof(struct own, read_only)},
+    {.name = "cache.direct", .type = PROP_BOOL, .offset = offsetof(struct own, b.direct)},
     {.name = NULL},
 };
 

@@ -14,7 +14,7 @@ struct block {
     struct backend b;
     uint8_t *data;
     uint64_t size;
-    bool present, read_only, kept;
+    bool present, read_only, kept, direct;
     GQueue pending; /* struct block_request *, oldest first */
     bool hold;      /* complete nothing by itself */
     bool cached;    /* block_read_now() works */
@@ -34,6 +34,7 @@ struct block {
 #define FAKE_BLOCK_SECTORS 4096u
 extern const struct backend_class fake_block_own_class;
 extern unsigned fake_block_own_open;                /* how many are open */
+extern bool fake_block_no_direct;                   /* their host cannot */
 extern const struct block_limits fake_block_limits; /* of those; a drive that discards */
 
 struct block_queue {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -126,6 +127,60 @@ static void test_read_write(void)
     }
     g_assert_cmpuint(block_stats(b)->bytes[BLOCK_WRITE], ==, sizeof(out));
     g_assert_cmpuint(block_stats(b)->ops[BLOCK_FLUSH], ==, 1);
+    shut(b);
+    g_unlink(file);
+}
+
+/* Whether the page cache has anything of the file. */
+static bool is_cached(const char *file, size_t size)
+{
+    g_autofree unsigned char *there = g_malloc((size + 4095) / 4096);
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+    bool any = false;
+
+    g_assert_true(p != MAP_FAILED);
+    g_assert_cmpint(mincore(p, size, there), ==, 0);
+    for (size_t i = 0; i < (size + 4095) / 4096; i++) {
+        any |= there[i] & 1;
+    }
+    munmap(p, size);
+    close(fd);
+    return any;
+}
+
+/* cache.direct=on: whatever its memory and its length, a request is done past the page cache. */
+static void test_direct(void)
+{
+    enum { SIZE = 1 << 20 };
+    static uint8_t out[SIZE + 512], in[SIZE + 512];
+    g_autofree char *file = make_file(SIZE);
+    g_autoptr(GError) err = NULL;
+    struct block_options options = {.id = "d", .file = file, .cache = {.direct = true}, .fd = -1};
+    struct block *b = block_open(&options, &err);
+    uint8_t *odd_out = out + 2, *odd_in = in + 6;
+
+    if (!b) {
+        g_assert_error(err, XENDM_ERROR, ENOTSUP);
+        g_assert_nonnull(strstr(err->message, "cannot be used past the host's page cache"));
+        g_test_skip("the file system here has no O_DIRECT");
+        g_unlink(file);
+        return;
+    }
+    attach(b);
+    for (unsigned i = 0; i < sizeof(out); i++) {
+        out[i] = (uint8_t)(i * 7 + i / 256);
+    }
+    g_assert_cmpint(transfer(b, BLOCK_WRITE, 0, odd_out, SIZE), ==, 0);
+    g_assert_cmpint(transfer(b, BLOCK_WRITE, 512, odd_out + 512, 512), ==, 0);
+    g_assert_cmpint(transfer(b, BLOCK_FLUSH, 0, NULL, 0), ==, 0);
+    g_assert_cmpint(transfer(b, BLOCK_READ, 0, odd_in, SIZE), ==, 0);
+    g_assert_cmpmem(odd_in, SIZE, odd_out, SIZE);
+    g_assert_cmpint(transfer(b, BLOCK_READ, 512 * 9, in, 512 * 3), ==, 0);
+    g_assert_cmpmem(in, 512 * 3, odd_out + 512 * 9, 512 * 3);
+    g_assert_cmpint(block_read_now(q, 0, in, 512), ==, -EAGAIN);
+    g_assert_false(is_cached(file, SIZE));
+    g_assert_cmpint(transfer(b, BLOCK_ZERO, 0, NULL, 0), ==, 0);
     shut(b);
     g_unlink(file);
 }
@@ -594,6 +649,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/block/read-write", test_read_write);
+    g_test_add_func("/block/direct", test_direct);
     g_test_add_func("/block/refusals", test_refusals);
     g_test_add_func("/block/odd-sizes", test_odd_sizes);
     g_test_add_func("/block/zero-discard", test_zero_discard);

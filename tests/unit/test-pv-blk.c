@@ -709,6 +709,24 @@ static void test_own(void)
     world_free(w);
 }
 
+/* direct-io-safe is leave to go past the page cache, not a wish: else by it. */
+static void test_direct(void)
+{
+    for (unsigned able = 0; able < 2; able++) {
+        struct world *w = world_empty();
+        struct backend *own;
+
+        fake_block_no_direct = !able;
+        set(w, BACK "/direct-io-safe", "1");
+        toolstack_adds(w, "disk", "w", "aio:/other.img");
+        expect(w, BACK "/state", "2");
+        g_assert_cmpuint(fake_block_own_open, ==, 1);
+        own = backend_find(w->host.backends, BACKEND_BLOCK, "qdisk-5632");
+        g_assert_cmpint(block_of(own)->direct, ==, able);
+        world_free(w);
+    }
+}
+
 /* ---- live update ---- */
 
 static void test_live_update(gconstpointer own)
@@ -916,6 +934,7 @@ int main(int argc, char **argv)
     g_test_add_func("/pv/blk/gone-in-a-moment", test_gone_in_a_moment);
     g_test_add_func("/pv/blk/cd", test_cd);
     g_test_add_func("/pv/blk/own", test_own);
+    g_test_add_func("/pv/blk/direct", test_direct);
     g_test_add_data_func("/pv/blk/live-update", NULL, test_live_update);
     g_test_add_data_func("/pv/blk/live-update-own", "", test_live_update);
     return g_test_run();

@@ -31,7 +31,8 @@ static struct {
 
 static ssize_t result_of(const struct engine_job *job)
 {
-    bool moves = job->op == ENGINE_READV || job->op == ENGINE_WRITEV;
+    bool moves =
+        job->op == ENGINE_READV || job->op == ENGINE_WRITEV || job->op == ENGINE_WRITEV_SYNC;
     size_t bytes = 0;
 
     for (unsigned i = 0; moves && i < job->niov; i++) {
@@ -161,7 +162,7 @@ static int transfer(enum block_op op)
     return w.error;
 }
 
-static void setup(void)
+static void setup_with(struct block_cache cache)
 {
     GError *err = NULL;
     /* Not in memory, for what is there is copied without the engine. */
@@ -172,9 +173,15 @@ static void setup(void)
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(ftruncate(fd, SIZE), ==, 0);
     close(fd);
-    b = block_open(&(struct block_options){.id = "d", .file = file, .fd = -1}, &err);
+    b = block_open(&(struct block_options){.id = "d", .file = file, .cache = cache, .fd = -1},
+                   &err);
     g_assert_no_error(err);
     q = block_queue_new(b);
+}
+
+static void setup(void)
+{
+    setup_with((struct block_cache){0});
 }
 
 static void teardown(void)
@@ -257,6 +264,38 @@ static void test_failures(void)
     }
 }
 
+/* cache=writethrough, cache=unsafe: which of the host's calls stand for a request. */
+static void test_cache(void)
+{
+    struct wait w;
+
+    setup_with((struct block_cache){.through = true});
+    plan(ENGINE_WRITEV_SYNC, 0, NEVER);
+    g_assert_cmpint(transfer(BLOCK_WRITE), ==, 0);
+    g_assert_cmpuint(host.calls, ==, SIZE / 512); /* a sector at a time here */
+    g_assert_cmpint(transfer(BLOCK_ZERO), ==, 0); /* as data */
+    g_assert_cmpuint(host.calls, ==, 2 * SIZE / 512);
+    plan(ENGINE_SYNC, 0, NEVER);
+    g_assert_cmpint(transfer(BLOCK_FLUSH), ==, 0);
+    g_assert_cmpuint(host.calls, ==, 1);
+    teardown();
+
+    setup_with((struct block_cache){.no_flush = true});
+    plan(ENGINE_SYNC, EIO, ALWAYS);
+    g_assert_cmpint(transfer(BLOCK_FLUSH), ==, 0);
+    g_assert_cmpuint(host.calls, ==, 0);
+    w = (struct wait){.req = {.op = BLOCK_FLUSH, .flags = BLOCK_SURELY, .done = request_done}};
+    w.req.opaque = &w;
+    block_submit(q, &w.req); /* a stop's */
+    while (!w.done) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    g_assert_cmpint(w.error, ==, -EIO);
+    g_assert_cmpuint(host.calls, ==, 1);
+    g_assert_cmpint(transfer(BLOCK_FLUSH), ==, -EIO); /* what is lost is lost */
+    teardown();
+}
+
 /* What the host cannot do at all: discarding is advice, zeros are written. */
 static void test_unsupported(void)
 {
@@ -311,6 +350,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/raw/moment", test_moment);
     g_test_add_func("/raw/failures", test_failures);
+    g_test_add_func("/raw/cache", test_cache);
     g_test_add_func("/raw/unsupported", test_unsupported);
     g_test_add_func("/raw/cancel", test_cancel);
     return g_test_run();
