@@ -219,9 +219,14 @@ static void driver_asks(struct serial *s)
     }
 }
 
-static void driver_has(struct serial_slot *slot)
+/*
+ * Linux that wakes up, also at the end of a migration, says no DEVICE_READY after its reset: it
+ * knows its ports. The others are told again, which it takes for nothing new.
+ */
+static void driver_has(struct serial *s, struct serial_slot *slot)
 {
-    slot->ready = true;
+    slot->added |= !s->ready;
+    s->ready = slot->ready = true;
     slot->typed = slot->named = slot->open = slot->flapped = false;
     slot->cols = slot->rows = 0;
 }
@@ -248,7 +253,7 @@ static void take_message(struct serial *s, uint32_t nr, unsigned event, unsigned
     } else if (!slot || !slot->port) {
         log_guest(LOG_VIRTIO, "%s: message %u about port %u, which is not there", id, event, nr);
     } else if (event == PORT_READY && value) {
-        driver_has(slot);
+        driver_has(s, slot);
     } else if (event == PORT_READY) {
         slot->ready = false;
         log_guest(LOG_VIRTIO, "%s: the driver cannot use port %u", id, nr);

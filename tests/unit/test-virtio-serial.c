@@ -284,6 +284,29 @@ static void test_messages(void)
     }
 }
 
+/* Linux after a migration: a reset, and not a word of the device, only of the ports it has. */
+static void test_wakes(void)
+{
+    struct box b;
+
+    serial_new(&b, NULL);
+    greet(&b, 0);
+    open_both(&b, 1);
+    start(&b, F_MULTI, QUEUES);
+    give(&b, CONTROL_IN, 8, 256);
+    quiet(&b);
+    say(&b, 1, PORT_READY, 1);
+    hear(&b, 0, ADD, 1);
+    hear(&b, 1, NAME, 1);
+    hear(&b, 1, OPEN, 1);
+    hear(&b, 2, ADD, 1);
+    say(&b, 1, OPEN, 1);
+    send(&b, OUT1, "again");
+    g_assert_true(sent(&b, OUT1));
+    g_assert_cmpstr(host.end[1]->out->str, ==, "again");
+    serial_free(&b);
+}
+
 /* A driver without buffers for messages loses none, whatever comes between. */
 static void test_no_buffers(void)
 {
@@ -747,6 +770,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/virtio-serial/identity", test_identity);
     g_test_add_func("/virtio-serial/messages", test_messages);
+    g_test_add_func("/virtio-serial/wakes", test_wakes);
     g_test_add_func("/virtio-serial/no-buffers", test_no_buffers);
     g_test_add_func("/virtio-serial/output", test_output);
     g_test_add_func("/virtio-serial/output-waits", test_output_waits);
