@@ -24,6 +24,8 @@ GDB = [
     "gdb in Debian's kernel: a breakpoint in a system call",
     "the guest goes on when gdb has gone",
 ]
+# "W" on the serial port, and waits for a key in SeaBIOS, for as long as it takes
+WAITS = b"\xba\xf8\x03\xb0W\xee\xb0\n\xee\xfb\x31\xc0\xcd\x16\xeb\xfa"
 # cli; spins at 7c01 | halts, which is a power-off to Xen | loads an interrupt table of no size, and breaks
 SPINS, HALTS, FAULTS = b"\xfa\xeb\xfe", b"\xfa\xf4\xeb\xfd", b"\xfa\x0f\x01\x1e\x10\x7c\xcc".ljust(16, b"\0") + bytes(6)
 
@@ -130,8 +132,8 @@ def life_gdb(t):
     debug registers."""
     t.box.put_ctl()
     with t.step(GDB[0]):
-        guest = with_sector(t, "bare", b"")
-        until(t, guest, "the firmware found nothing to boot")
+        guest = with_sector(t, "bare", WAITS)
+        guest.wait_for("W\n", 240)
         said = session(t, guest, 16, "set $wait = $pc", 'printf "first %x:%x\\n", $cs, $wait - $cs * 16', "x/2i $pc", "stepi",
                        'printf "then %x\\n", $eip', "break *$wait", "continue", "delete", 'printf "again %d\\n", $pc == $wait', "monitor vcpus")
         t.match(said, r"first f000:[0-9a-f]{4}\n=> 0xf[0-9a-f]{4}:")

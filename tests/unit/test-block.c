@@ -2,11 +2,13 @@
 /* The raw block back end on real files, with whichever engine XENDM_BLOCK_ENGINE names. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <glib/gstdio.h>
@@ -159,6 +161,7 @@ static void test_direct(void)
     struct block_options options = {.id = "d", .file = file, .cache = {.direct = true}, .fd = -1};
     struct block *b = block_open(&options, &err);
     uint8_t *odd_out = out + 2, *odd_in = in + 6;
+    struct statfs fs;
 
     if (!b) {
         g_assert_error(err, XENDM_ERROR, ENOTSUP);
@@ -179,7 +182,9 @@ static void test_direct(void)
     g_assert_cmpint(transfer(b, BLOCK_READ, 512 * 9, in, 512 * 3), ==, 0);
     g_assert_cmpmem(in, 512 * 3, odd_out + 512 * 9, 512 * 3);
     g_assert_cmpint(block_read_now(q, 0, in, 512), ==, -EAGAIN);
-    g_assert_false(is_cached(file, SIZE));
+    if (statfs(file, &fs) == 0 && fs.f_type != TMPFS_MAGIC) { /* which is nothing else */
+        g_assert_false(is_cached(file, SIZE));
+    }
     g_assert_cmpint(transfer(b, BLOCK_ZERO, 0, NULL, 0), ==, 0);
     shut(b);
     g_unlink(file);
