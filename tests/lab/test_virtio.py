@@ -60,11 +60,11 @@ def directory(t, guest):
 class Virtio(Linux):
     """The guest's disk is no disk of xl's: it is the device model's alone."""
 
-    def __init__(self, t, name, options="", **more):
+    def __init__(self, t, name, options="", cache="writeback", **more):
         super().__init__(t, name, memory=400, append="xen_emul_unplug=never", **more)
         self.guest.config["disk"] = self.guest.config["disk"][1:]
         self.guest.config["device_model_args_hvm"] = [
-            "-drive", "file=%s,if=none,id=vd,format=raw" % self.guest.medium,
+            "-drive", "file=%s,if=none,id=vd,format=raw,cache=%s" % (self.guest.medium, cache),
             "-device", "virtio-blk-pci,drive=vd,serial=lab" + options]
 
     def begin(self):
@@ -131,9 +131,10 @@ def virtio(t):
 
 @life("virtio-legacy", LEGACY_STEPS, memory=512)
 def virtio_legacy(t):
-    """The registers that drivers from before virtio 1.0 know, and nothing else."""
+    """The registers that drivers from before virtio 1.0 know, and nothing else; past dom0's page cache, for which the memory that
+    Xen maps has to be copied."""
     t.box.put_ctl()
-    mover = Virtio(t, "virtio-legacy", ",disable-modern=on")
+    mover = Virtio(t, "virtio-legacy", ",disable-modern=on", cache="none")
     guest = mover.guest
     try:
         with t.step(LEGACY_STEPS[0], vital=True):

@@ -99,7 +99,7 @@ def xenpv(t):
 
     with t.step(STEPS[4]):
         t.box.run("truncate -s 8M /root/more.img; xl block-attach xenpv format=raw,vdev=xvdb,access=rw,backendtype=qdisk,"
-                  "target=/root/more.img")
+                  "direct-io-safe,target=/root/more.img")
         guest.cmd("for i in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/xvdb ] && break; sleep 1; done; "
                   "printf written >/tmp/w; dd if=/tmp/w of=/dev/xvdb conv=sync,fsync bs=512 2>/dev/null", 90)
         t.box.run("xl block-detach xenpv xvdb", 90)
