@@ -83,9 +83,9 @@ class Reader(Guest):
         return {"rate": n / (end - begin), "cpu": (after[0] - before[0]) * 1e6 / n, "switches": (after[1] - before[1]) / n}
 
 
-def read_life(box, number, program, note):
+def read_life(box, number, dm, program, note):
     """One guest; its figures in both dom0s go to note(busy, column, figure)."""
-    guest = Reader(box, "reads%d" % number, program)
+    guest = Reader(box, "reads-%s-%d" % (dm, number), program)
     try:
         guest.create()
         guest.wait_for("T", 120)
@@ -96,14 +96,14 @@ def read_life(box, number, program, note):
                         note(busy, "%s, %s" % (title, TITLES[column]), figure)
     finally:
         guest.cleanup()
-        box.run("rm -f /root/reads%d.img" % number)
+        box.run("rm -f /root/%s.img" % guest.name)
 
 
-def login_life(box, number, program, note):
+def login_life(box, number, dm, program, note):
     """Debian's kernel in both dom0s."""
     for busy in (False, True):
         with Busy(box, busy):
-            guest = Guest(box, "login%d%d" % (number, busy), memory=400, vcpus=2, device_model_override=program,
+            guest = Guest(box, "login-%s-%d%d" % (dm, number, busy), memory=400, vcpus=2, device_model_override=program,
                           append="xen_emul_unplug=never")
             try:
                 begin = time.monotonic()
@@ -141,6 +141,6 @@ def do_bench(args, make_box):
                     def note(busy, column, figure, name=name):
                         results.setdefault((name, busy, column), []).append(figure)
                         say("%s, dom0 %s: %s: %.4g" % (name, "busy" if busy else "quiet", column, figure))
-                    life(box, number, program, note)
+                    life(box, number, name, program, note)      # a console's file is of one guest's name
     print(table(results, list(programs), about))
     return 0
