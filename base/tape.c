@@ -592,15 +592,10 @@ void tape_unrecorded(const char *what)
     }
 }
 
-bool tape_late(bool late)
+bool tape_was_late(bool late)
 {
     uint64_t n[] = {late};
 
     tape_fact(TAPE_LATE, NULL, n, NULL, 0);
     return n[0];
-}
-
-bool tape_goes_on(const char *id)
-{
-    return tape_begin_event(TAPE_GOES_ON, id, NULL, NULL, 0);
 }

@@ -109,7 +109,7 @@ static void request_end(struct block_queue *q, struct block_request *req, int er
 
     request_ended(q, req, error);
     if (taped) {
-        tape_end_event();
+        tape_leave();
     }
 }
 

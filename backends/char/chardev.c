@@ -106,14 +106,11 @@ static void deliver(struct chardev *cd, enum tape_kind kind, uint64_t event, con
 static void tell(struct chardev *cd, enum tape_kind kind, uint64_t event, const uint8_t *buf,
                  size_t len)
 {
-    bool taped = is_taped(cd);
-
-    if (taped && !tape_begin_event(kind, cd->b.id, &event, buf, len)) {
-        return;
-    }
-    deliver(cd, kind, event, buf, len);
-    if (taped) {
-        tape_end_event();
+    if (!is_taped(cd)) {
+        deliver(cd, kind, event, buf, len);
+    } else if (tape_enter(kind, cd->b.id, &event, buf, len)) {
+        deliver(cd, kind, event, buf, len);
+        tape_leave();
     }
 }
 

@@ -341,15 +341,12 @@ static unsigned transmit_one(struct e1000 *s, uint32_t *causes)
     return w.count;
 }
 
-static gboolean go_on(gpointer opaque)
+static void go_on(void *opaque)
 {
-    struct e1000 *s = opaque;
-
-    turn_of("e1000");
-    s->tx_source = 0;
-    e1000_transmit(s);
-    return G_SOURCE_REMOVE;
+    e1000_transmit(opaque);
 }
+
+static const struct later_kind tx_later = {.turn = "e1000", .go_on = go_on};
 
 void e1000_transmit(struct e1000 *s)
 {
@@ -368,8 +365,8 @@ void e1000_transmit(struct e1000 *s)
     }
     if (s->tdh == s->tdt) {
         causes |= E1000_INT_TXQE;
-    } else if (done && !s->tx_source) {
-        s->tx_source = g_idle_add_full(G_PRIORITY_DEFAULT, go_on, s, NULL);
+    } else if (done) {
+        later_ask(&s->tx_later, &tx_later, s, s->pci.dev.id);
     }
     if (causes) {
         e1000_raise(s, causes);
@@ -378,7 +375,7 @@ void e1000_transmit(struct e1000 *s)
 
 void e1000_transmit_stop(struct e1000 *s)
 {
-    g_clear_handle_id(&s->tx_source, g_source_remove);
+    later_forget(&s->tx_later);
 }
 
 static const struct state_field context_fields[] = {

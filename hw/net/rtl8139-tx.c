@@ -298,15 +298,12 @@ static bool transmit_one(struct rtl8139 *s)
     return transmit_ring(s, true) || (!s->tx_waiting && transmit_ring(s, false));
 }
 
-static gboolean go_on(gpointer opaque)
+static void go_on(void *opaque)
 {
-    struct rtl8139 *s = opaque;
-
-    turn_of("rtl8139");
-    s->tx_source = 0;
-    rtl8139_transmit(s);
-    return G_SOURCE_REMOVE;
+    rtl8139_transmit(opaque);
 }
+
+static const struct later_kind tx_later = {.turn = "rtl8139", .go_on = go_on};
 
 void rtl8139_transmit(struct rtl8139 *s)
 {
@@ -318,12 +315,12 @@ void rtl8139_transmit(struct rtl8139 *s)
     while (left > 0 && !(left < FRAMES_A_TURN && turn_is_used_up()) && (more = transmit_one(s))) {
         left--;
     }
-    if (more && !s->tx_source) {
-        s->tx_source = g_idle_add_full(G_PRIORITY_DEFAULT, go_on, s, NULL);
+    if (more) {
+        later_ask(&s->tx_later, &tx_later, s, s->pci.dev.id);
     }
 }
 
 void rtl8139_transmit_stop(struct rtl8139 *s)
 {
-    g_clear_handle_id(&s->tx_source, g_source_remove);
+    later_forget(&s->tx_later);
 }

@@ -594,14 +594,19 @@ void virtq_signal_all(struct virtio *v)
     }
 }
 
-static gboolean signal_later(gpointer opaque)
+static void signal_all(void *opaque)
 {
-    struct virtio *v = opaque;
+    virtq_signal_all(opaque);
+}
 
-    turn_of("virtio interrupts");
-    v->signals = 0;
-    virtq_signal_all(v);
-    return G_SOURCE_REMOVE;
+static void signal_later(struct virtio *v)
+{
+    static const struct later_kind kind = {.turn = "virtio interrupts",
+                                           .go_on = signal_all,
+                                           .part = "interrupts",
+                                           .priority = G_PRIORITY_HIGH};
+
+    later_ask(&v->signals, &kind, v, v->pci.dev.id);
 }
 
 void virtq_signal(struct virtio *v, unsigned n, bool others)
@@ -610,9 +615,7 @@ void virtq_signal(struct virtio *v, unsigned n, bool others)
         signal_now(v, n);
     } else if (!v->vq[n].owed) {
         v->vq[n].owed = true;
-        if (!v->signals) {
-            v->signals = g_idle_add_full(G_PRIORITY_HIGH, signal_later, v, NULL);
-        }
+        signal_later(v);
     }
 }
 
@@ -657,29 +660,28 @@ static bool run_all(struct virtio *v, unsigned budget)
     return false;
 }
 
-static gboolean run_more(gpointer opaque)
+static void run_more(void *opaque)
 {
     struct virtio *v = opaque;
 
-    turn_of("virtio");
-    v->more = 0;
     if (run_all(v, TURN_BUDGET)) {
         virtio_run(v);
     }
-    return G_SOURCE_REMOVE;
 }
 
 void virtio_run(struct virtio *v)
 {
-    if (v->hungry && !v->more && !v->stopped) {
-        v->more = g_idle_add_full(G_PRIORITY_DEFAULT, run_more, v, NULL);
+    static const struct later_kind kind = {.turn = "virtio", .go_on = run_more};
+
+    if (v->hungry && !v->stopped) {
+        later_ask(&v->more, &kind, v, v->pci.dev.id);
     }
 }
 
 void virtio_sources_stop(struct virtio *v)
 {
-    g_clear_handle_id(&v->more, g_source_remove);
-    g_clear_handle_id(&v->signals, g_source_remove);
+    later_forget(&v->more);
+    later_forget(&v->signals);
 }
 
 static void start(struct virtio *v)

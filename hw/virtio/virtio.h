@@ -19,6 +19,7 @@
 
 #include <xendm/bytes.h>
 #include <xendm/dma.h>
+#include <xendm/later.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
@@ -148,10 +149,10 @@ struct virtio {
     bool broken;
     struct virtq vq[VIRTIO_QUEUES];
 
-    unsigned hungry; /* queues */
-    unsigned turn;   /* the queue that is next */
-    guint more;      /* goes on serving in the next turn of the loop; 0: no */
-    guint signals;   /* sends the interrupts that are owed; 0: no */
+    unsigned hungry;      /* queues */
+    unsigned turn;        /* the queue that is next */
+    struct later more;    /* goes on serving */
+    struct later signals; /* sends the interrupts that are owed */
     bool stopped;
     bool blocked;       /* bus mastering was off when we last looked */
     bool started;       /* type->started() was called for these features */

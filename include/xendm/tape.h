@@ -150,7 +150,7 @@ void tape_encode(GByteArray *to, const struct tape_entry *e, uint64_t *time);
 int64_t tape_decode(const uint8_t *p, size_t left, struct tape_entry *e, uint64_t *time);
 char *tape_entry_text(const struct tape_entry *e); /* a line for people; g_free() */
 
-/* ---- for who implements a contract; only while tape_on() ---- */
+/* ---- for who implements a contract; only while tape_on(), unless they say so ---- */
 
 /* Inside of an event. */
 bool tape_inside(void);
@@ -163,6 +163,23 @@ bool tape_inside(void);
 bool tape_begin_event(enum tape_kind kind, const char *text, const uint64_t *n, const void *data,
                       size_t len);
 void tape_end_event(void);
+
+/*
+ * The two around what an event does, recorded or not: one branch each. False is only for who may
+ * leave it for later; others go on, and tape_leave() is harmless then.
+ */
+static inline bool tape_enter(enum tape_kind kind, const char *text, const uint64_t *n,
+                              const void *data, size_t len)
+{
+    return !tape_on() || tape_begin_event(kind, text, n, data, len);
+}
+
+static inline void tape_leave(void)
+{
+    if (tape_on()) {
+        tape_end_event();
+    }
+}
 
 /*
  * Says what happens. In a replay the numbers that are answers, and data that are given, are filled
@@ -179,10 +196,11 @@ extern const void *tape_guest_iov;
 void tape_unrecorded(const char *what);
 
 /* TAPE_LATE. Whether to stop here: what is so, or in a replay what was so. */
-bool tape_late(bool late);
-
-/* An event TAPE_GOES_ON of the device; false: not now, the source is to come again. */
-bool tape_goes_on(const char *id);
+bool tape_was_late(bool late);
+static inline bool tape_late(bool late)
+{
+    return tape_on() ? tape_was_late(late) : late;
+}
 
 /* ---- for dm/tape ---- */
 
