@@ -9,7 +9,8 @@
 
 enum tape_mode tape_mode;
 unsigned tape_vcpu;
-const void *tape_guest_iov;
+const struct iovec *tape_guest_iov;
+unsigned tape_guest_pieces;
 
 #define BIT(n) (1u << (n))
 #define VARINT_MAX 10u /* bytes */
@@ -80,6 +81,18 @@ static const struct tape_kind_info kinds[TAPE_KINDS] = {
     [TAPE_MSI] = {"msi", .number = {"address", "data"}},
     [TAPE_SHUTDOWN] = {"shutdown", .number = {"reason"}},
     [TAPE_SLEEP] = {"sleep", .asked = BIT(1), .number = {"state", "errno"}},
+    [TAPE_NET_ASK] = {"net-ask", .event = true, .text = true},
+    [TAPE_NET_IN] = {"net-in", .event = true, .text = true, .data = TAPE_GIVEN, .payload = true,
+                     .number = {"flags", "checksum", "segment", "header"}},
+    [TAPE_NET_SENT] = {"net-sent", .event = true, .text = true},
+    [TAPE_NET_LINK] = {"net-link", .event = true, .text = true, .number = {"up"}},
+    [TAPE_NET_ROOM] = {"net-room", .number = {"room"}},
+    [TAPE_NET_TAKEN] = {"net-taken", .number = {"taken"}},
+    [TAPE_NET_OUT] = {"net-out", .text = true, .asked = BIT(5), .data = TAPE_MADE, .payload = true,
+                      .number = {"length", "flags", "checksum", "segment", "header", "errno"}},
+    [TAPE_NET_CABLE] = {"net-cable", .text = true, .asked = BIT(0), .number = {"up"}},
+    [TAPE_LIST_HEADERS] = {"list-headers", .data = TAPE_GIVEN, .payload = true,
+                           .number = {"offset", "length"}},
 };
 
 const struct tape_kind_info *tape_kind_info(unsigned kind)

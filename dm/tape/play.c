@@ -20,6 +20,7 @@
 #include <xendm/error.h>
 #include <xendm/input.h>
 #include <xendm/machine.h>
+#include <xendm/net.h>
 #include <xendm/pci.h>
 #include <xendm/tape.h>
 #include <xendm/turn.h>
@@ -180,6 +181,15 @@ static void play_char(const struct tape_entry *e)
     }
 }
 
+static void play_net(const struct tape_entry *e)
+{
+    struct backend *b = backend_find(replay->m->backends, BACKEND_NET, e->text);
+
+    if (!b || !net_play((struct net *)b, e)) {
+        tape_cannot("there is no card at such a network, or this is no frame");
+    }
+}
+
 static void play_input(struct input *in, const struct tape_entry *e)
 {
     unsigned codes[INPUT_COMBINATION_MAX] = {0},
@@ -252,6 +262,12 @@ static void play(const struct tape_entry *e)
     case TAPE_CHAR_EVENT:
     case TAPE_CHAR_ROOM:
         play_char(e);
+        break;
+    case TAPE_NET_ASK:
+    case TAPE_NET_IN:
+    case TAPE_NET_SENT:
+    case TAPE_NET_LINK:
+        play_net(e);
         break;
     default:
         play_input(m->input, e);

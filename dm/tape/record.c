@@ -20,6 +20,7 @@
 #include <xendm/input.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
+#include <xendm/net.h>
 #include <xendm/tape.h>
 #include <xendm/turn.h>
 
@@ -235,6 +236,31 @@ static void put_head(const struct recording_source *of, const GByteArray *state,
 
 /* ---- begin ---- */
 
+static void find_unplugged(void *opaque, struct backend *b)
+{
+    const struct backend **found = opaque;
+
+    if (b->class->kind == BACKEND_NET && !net_link((const struct net *)b)) {
+        *found = b;
+    }
+}
+
+/* What a replay has, when it begins, is keys that are up and cables that are plugged in. */
+static bool is_as_begun(const struct machine *m, GError **err)
+{
+    const struct backend *unplugged = NULL;
+
+    backend_foreach(m->backends, find_unplugged, &unplugged);
+    if (input_keys_held(m->input)) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "a key is held down");
+    } else if (unplugged) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "the link of %s is down", unplugged->id);
+    } else {
+        return true;
+    }
+    return false;
+}
+
 static bool may_begin(const struct machine *m, int fd, uint64_t limit, GError **err)
 {
     struct stat st;
@@ -248,10 +274,8 @@ static bool may_begin(const struct machine *m, int fd, uint64_t limit, GError **
                     RECORDING_LIMIT_MIN);
     } else if (fstat(fd, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))) {
         g_set_error(err, XENDM_ERROR, EINVAL, "a recording goes into a pipe or a socket");
-    } else if (input_keys_held(m->input)) {
-        g_set_error(err, XENDM_ERROR, EBUSY, "a key is held down");
     } else {
-        return true;
+        return is_as_begun(m, err);
     }
     return false;
 }

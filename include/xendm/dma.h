@@ -63,6 +63,8 @@ struct iovec *dma_list_iov(struct dma_list *l, size_t skip, size_t len, unsigned
  */
 int dma_list_put(struct dma_list *l, size_t at, const void *buf, size_t len);
 int dma_list_get(struct dma_list *l, size_t at, void *buf, size_t len);
+/* The beginning of a frame, whose headers stay when a recording is scrubbed. */
+int dma_list_get_headers(struct dma_list *l, void *buf, size_t len);
 /*
  * Unmaps; `done` bytes from the start were transferred: they are counted, and dirty when written.
  */

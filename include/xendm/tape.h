@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include <glib.h>
 
@@ -97,6 +98,16 @@ enum tape_kind {
     TAPE_MSI,
     TAPE_SHUTDOWN,
     TAPE_SLEEP,
+    /* of a network (events, then facts) */
+    TAPE_NET_ASK,  /* the host asks whether the card has room */
+    TAPE_NET_IN,   /* … has a frame for it */
+    TAPE_NET_SENT, /* … has room again, after -EAGAIN */
+    TAPE_NET_LINK,
+    TAPE_NET_ROOM,
+    TAPE_NET_TAKEN,
+    TAPE_NET_OUT,
+    TAPE_NET_CABLE,
+    TAPE_LIST_HEADERS, /* as TAPE_LIST_GET, of a frame's headers */
     TAPE_KINDS
 };
 
@@ -189,8 +200,12 @@ size_t tape_fact(enum tape_kind kind, const char *text, uint64_t *n, void *data,
 
 /* Which vCPU's access comes next, for the reader. */
 extern unsigned tape_vcpu;
-/* The vector that was last made of guest memory itself: its bytes do not go through the machine. */
-extern const void *tape_guest_iov;
+/*
+ * The vector that was last made of guest memory itself, while that lasts: its bytes do not go
+ * through the machine.
+ */
+extern const struct iovec *tape_guest_iov;
+extern unsigned tape_guest_pieces;
 
 /* Something comes in that has no kind of entry: a recording ends there. */
 void tape_unrecorded(const char *what);

@@ -2,8 +2,8 @@
 /*
  * `xenemu replay`: around a recording (docs/recording.md) what `xenemu run` does around a guest.
  * The device model gets the arguments that it was recorded with, but for what leads to the host:
- * drives become empty files of the same size, serial ports go nowhere, and there is no monitor,
- * since what came from there is in the recording.
+ * drives become empty files of the same size, serial ports and networks go nowhere, and there is no
+ * monitor, since what came from there is in the recording.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "control.h"
@@ -202,9 +203,9 @@ static void read_domain(const struct recording *r)
 /* ---- the device model ---- */
 
 static const char *const dropped_alone[] = {"S", "daemonize", "xen-domid-restrict", NULL};
-static const char *const dropped[] = {"chroot",      "runas",  "run-with", "pidfile",
-                                      "incoming",    "vnc",    "k",        "mon",
-                                      "update-from", "netdev", "spice",    NULL};
+static const char *const dropped[] = {"chroot",      "runas", "run-with", "pidfile",
+                                      "incoming",    "vnc",   "k",        "mon",
+                                      "update-from", "spice", NULL};
 
 /* The drive as it was, with an empty file as its medium; NULL: said. */
 static char *drive_argument(const char *value, const char *drive, unsigned int number)
@@ -235,6 +236,20 @@ static char *drive_argument(const char *value, const char *drive, unsigned int n
     g_strfreev(words);
     g_free(path);
     return g_string_free(text, !good);
+}
+
+/* A cable that is plugged in, and whose other end nobody looks at. */
+static char *netdev_argument(const char *value)
+{
+    char *id = value_in(value, "id"), *text = NULL;
+    int ends[2]; /* inherited on purpose, both */
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0)
+        text = g_strdup_printf("socket,id=%s,fd=%d", id ? id : "", ends[0]);
+    else
+        complain("no socket: %s", strerror(errno));
+    g_free(id);
+    return text;
 }
 
 static bool is_in(const char *const *names, const char *name)
@@ -273,6 +288,10 @@ static bool add_recorded(GPtrArray *to, const struct recording *r)
             drives++;
             if (!changed)
                 return complain("the recording's drive '%s'", value);
+        } else if (!strcmp(name, "netdev")) {
+            changed = netdev_argument(value);
+            if (!changed)
+                return false;
         } else if (!strcmp(name, "serial") && strcmp(value, "none") &&
                    !g_str_has_prefix(value, "chardev:")) {
             changed = g_strdup("null");

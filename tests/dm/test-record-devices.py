@@ -1,0 +1,260 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Recording and replay (docs/recording.md) of devices that talk to more than disks and serial lines: each is used in
+earnest, replays to the same bytes without what was at its other end, shows a difference that was planted, and replays
+when it was scrubbed. TAP."""
+import os
+import socket
+import struct
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True     # the source tree stays clean
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
+from client import PATIENCE, XENSTORED, Cpu, Qmp, Tap, want                 # noqa: E402
+from recording import Guest, Recording, plant, replay, scrub, show          # noqa: E402
+
+SECRET = b"My Secret Words!"
+MAC, PEER = bytes.fromhex("00163e010203"), bytes.fromhex("00163eaabbcc")
+BUFFERS = 0x400000
+
+
+def put(cpu, address, data):
+    cpu.do("write 0x%x 0x%x 0x%s" % (address, len(data), data.hex()))
+
+
+def get(cpu, address, size):
+    return bytes.fromhex(cpu.ask("read 0x%x 0x%x" % (address, size))[0][2:])
+
+
+def check(tap, tmp, name, options, use, kind):
+    """Records what `use` does, and all that is to be seen of it afterwards. kind: of a fact that it has."""
+    file, other = os.path.join(tmp, name + ".rec"), os.path.join(tmp, name + ".other")
+    with Guest(tmp, *options) as guest:
+        with Recording(guest, file) as recording:
+            if recording.proc.poll() is None:
+                use(guest, Cpu(guest.path))
+            recording.end()
+    status, out = replay(file)
+    tap("%s replays to the same bytes" % name, status == 0 and "stopped" in recording.said, recording.said + out)
+    number = plant(file, other, kind)
+    status, out = replay(other)
+    tap("%s: another %s is found" % (name, kind), status == 1 and "entry %d differs" % number in out, out)
+    scrub(file, other)
+    with open(other, "rb") as stream:
+        rest = stream.read()
+    status, out = replay(other)
+    tap("%s: scrubbed, it replays without what was sent" % name, status == 0 and SECRET not in rest, out)
+    return file
+
+
+# ---- networks ----
+
+class Cable:
+    """The other end of a card's cable."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(PATIENCE)
+        self.option = "socket,id=net0,connect=127.0.0.1:%d" % self.listener.getsockname()[1]
+
+    def plug_in(self):
+        self.peer = self.listener.accept()[0]
+        self.peer.settimeout(PATIENCE)
+
+    def send(self, *frames):
+        self.peer.sendall(b"".join(struct.pack(">I", len(f)) + f for f in frames))
+
+    def receive(self):
+        size = struct.unpack(">I", self.peer.recv(4, socket.MSG_WAITALL))[0]
+        return self.peer.recv(size, socket.MSG_WAITALL)
+
+
+def tcp(payload, to=MAC, by=PEER):
+    """A frame with TCP over IPv4, without checksums."""
+    ip = struct.pack(">BBHHHBBHII", 0x45, 0, 40 + len(payload), 1, 0, 64, 6, 0, 0x0a000001, 0x0a000002)
+    return to + by + b"\x08\x00" + ip + struct.pack(">HHIIBBHHH", 80, 4000, 1, 1, 0x50, 0x18, 1000, 0, 0) + payload
+
+
+FRAMES = (tcp(SECRET * 4), b"\xff" * 6 + PEER + b"\x08\x06" + SECRET * 3, tcp(SECRET, to=PEER),
+          b"\x01\x00\x5e\x00\x00\x01" + PEER + b"\x86\xdd" + SECRET * 3, tcp(SECRET * 90))
+
+
+def both_ways(cable, guest, deliver, send):
+    """Frames in both directions, a link that goes, and frames that wait for a stopped guest."""
+    cable.plug_in()
+    deliver(FRAMES)
+    for frame in (tcp(SECRET * 8, PEER, MAC), PEER + MAC + b"\x88\xb5" + SECRET * 6):
+        send(frame, False)
+        want(cable.receive()[34:].endswith(frame[34:][-16:]), "another frame arrived")
+    send(tcp(SECRET * 500, PEER, MAC), True)
+    want(sum(cable.receive().count(SECRET[:8]) for _ in range(6)) > 400, "the segments are not the frame")
+    with Qmp(guest.monitor) as qmp:
+        qmp.ok("stop")
+        cable.send(FRAMES[0])
+        qmp.ok("cont")
+        deliver((FRAMES[1],), before=1)
+        for up in (False, True):
+            qmp.ok("set_link", name="net0", up=up)
+            send(FRAMES[0], False)
+        cable.receive()
+        deliver(FRAMES[:2])
+
+
+class Rtl8139:
+    """A driver in C+ mode, at I/O port 0xc100."""
+    RX, TX, N = 0x300000, 0x301000, 8
+
+    def __init__(self, cpu, cable):
+        self.cpu, self.cable, self.rx, self.tx = cpu, cable, 0, 0
+        cpu.do("pciwrite 00:06.0 0x10 4 0xc100")
+        cpu.do("pciwrite 00:06.0 4 2 7")
+        self.out("b", 0x37, 0x10)
+        self.out("w", 0xe0, 0x23)
+        for i in range(self.N):
+            self.give(i)
+            put(cpu, self.TX + 16 * i, bytes(16))
+        for reg, value in ((0xe4, self.RX), (0xe8, 0), (0x20, self.TX), (0x24, 0), (0x44, 0xe)):
+            self.out("l", reg, value)
+        for i in range(2):
+            self.out("l", 8 + 4 * i, 0xffffffff)
+        self.out("w", 0x3c, 0xc1ff)
+        self.out("b", 0x37, 0x0c)
+
+    def out(self, size, reg, value):
+        self.cpu.do("out%s 0x%x 0x%x" % (size, 0xc100 + reg, value))
+
+    def give(self, i):
+        flags = 0x80000000 | 2048 | (0x40000000 if i == self.N - 1 else 0)
+        put(self.cpu, self.RX + 16 * i, struct.pack("<IIQ", flags, 0, BUFFERS + 0x1000 * i))
+
+    def deliver(self, frames, before=0):
+        wanted = [f for f in frames if f[:6] != PEER]
+        self.cable.send(*frames)
+        for _ in range(before + len(wanted)):
+            self.cpu.until("readl 0x%x" % (self.RX + 16 * self.rx), 0x80000000, 0)
+            self.cpu.do("inw 0xc13e")
+            self.out("w", 0x3e, 0xffff)
+            self.give(self.rx)
+            self.rx = (self.rx + 1) % self.N
+
+    def send(self, frame, large):
+        flags = 0xb0000000 | len(frame) | (0x0a050000 | 0x400 << 16 if large else 0x50000) | \
+            (0x40000000 if self.tx == self.N - 1 else 0)
+        put(self.cpu, BUFFERS + 0x100000, frame)
+        put(self.cpu, self.TX + 16 * self.tx, struct.pack("<IIQ", flags, 0, BUFFERS + 0x100000))
+        self.out("b", 0xd9, 0x40)
+        self.cpu.until("readl 0x%x" % (self.TX + 16 * self.tx), 0x80000000, 0)
+        self.tx = (self.tx + 1) % self.N
+
+    def old_mode(self):
+        """Four slots and a ring of bytes; then what is sent comes back, and the timer."""
+        self.out("b", 0x37, 0x10)
+        for reg, value in ((0x30, 0x500000), (0x44, 0xf), (0x40, 0)):
+            self.out("l", reg, value)
+        self.out("w", 0x3c, 0xffff)
+        self.out("b", 0x37, 0x0c)
+        put(self.cpu, BUFFERS, FRAMES[0])
+        for i in range(4):
+            self.out("l", 0x20 + 4 * i, BUFFERS)
+            self.out("l", 0x10 + 4 * i, len(FRAMES[0]))
+            self.cpu.until("inl 0x%x" % (0xc110 + 4 * i), 0x8000, 0x8000)
+            self.cable.receive()
+        self.cable.send(*FRAMES)
+        self.cpu.until("inw 0xc13e", 1, 1)
+        self.out("l", 0x40, 0x60000)
+        self.out("l", 0x10, len(FRAMES[0]))
+        self.out("l", 0x54, 33000)
+        self.out("l", 0x48, 0)
+        self.cpu.until("inw 0xc13e", 0x4000, 0x4000)
+
+
+def test_rtl8139(tap, tmp):
+    cable = Cable()
+
+    def use(guest, cpu):
+        nic = Rtl8139(cpu, cable)
+        both_ways(cable, guest, nic.deliver, nic.send)
+        nic.old_mode()
+
+    check(tap, tmp, "rtl8139", ("--device", "rtl8139,id=nic0,netdev=net0,mac=00:16:3e:01:02:03,addr=06", "--", "-netdev",
+                                cable.option), use, "net-out")
+
+
+def test_unplugged(tap, tmp):
+    """A replay begins with cables that are plugged in."""
+    with Guest(tmp, "--device", "e1000,id=nic0,netdev=net0", "--", "-netdev", "socket,id=net0,listen=127.0.0.1:0") as guest:
+        with Qmp(guest.monitor) as qmp:
+            qmp.ok("set_link", name="net0", up=False)
+        recording = Recording(guest, os.path.join(tmp, "unplugged.rec"))
+        said = recording.end()
+    tap("a recording does not begin while a link is down", "the link of net0 is down" in said, said)
+
+
+class E1000:
+    """A driver, at 0xf0000000."""
+    BASE, RX, TX, N = 0xf0000000, 0x300000, 0x301000, 8
+
+    def __init__(self, cpu, cable):
+        self.cpu, self.cable, self.rx, self.tx = cpu, cable, 0, 0
+        cpu.do("pciwrite 00:06.0 0x10 4 0x%x" % self.BASE)
+        cpu.do("pciwrite 00:06.0 4 2 7")
+        for i in range(self.N):
+            put(cpu, self.RX + 16 * i, struct.pack("<QQ", BUFFERS + 0x1000 * i, 0))
+            put(cpu, self.TX + 16 * i, bytes(16))
+        for reg, value in ((0x2800, self.RX), (0x2808, 16 * self.N), (0x2810, 0), (0x2818, self.N - 1), (0x3800, self.TX),
+                           (0x3808, 16 * self.N), (0x3810, 0), (0x3818, 0), (0xd0, 0x1ffff), (0xc4, 200),
+                           (0x100, 0x801a), (0x400, 10)):
+            self.write(reg, value)
+
+    def write(self, reg, value):
+        self.cpu.do("writel 0x%x 0x%x" % (self.BASE + reg, value))
+
+    def deliver(self, frames, before=0):
+        self.cable.send(*frames)
+        for _ in range(before + len(frames)):
+            self.cpu.until("readb 0x%x" % (self.RX + 16 * self.rx + 12), 1, 1)
+            put(self.cpu, self.RX + 16 * self.rx + 8, bytes(8))
+            self.write(0x2818, self.rx)
+            self.cpu.do("readl 0x%x" % (self.BASE + 0xc0))
+            self.rx = (self.rx + 1) % self.N
+
+    def descriptor(self, address, lower, upper):
+        put(self.cpu, self.TX + 16 * self.tx, struct.pack("<QII", address, lower, upper))
+        self.tx = (self.tx + 1) % self.N
+
+    def send(self, frame, large):
+        put(self.cpu, BUFFERS + 0x100000, frame)
+        context = struct.unpack("<Q", struct.pack("<BBHBBH", 14, 24, 33, 34, 50, 0))[0]
+        self.descriptor(context, 0x20000000 | (7 if large else 3) << 24 | len(frame) - 54, (54 | 1448 << 8) << 8 if large else 0)
+        self.descriptor(BUFFERS + 0x100000, 0x29100000 | (0x4000000 if large else 0) | len(frame), 0x300)
+        self.write(0x3818, self.tx)
+        self.cpu.until("readl 0x%x" % (self.BASE + 0x3810), 0xffff, self.tx)
+
+
+def test_e1000(tap, tmp):
+    cable = Cable()
+
+    def use(guest, cpu):
+        nic = E1000(cpu, cable)
+        both_ways(cable, guest, nic.deliver, nic.send)
+        nic.write(0x100, 0x80da)                # loopback
+        nic.send(FRAMES[0], False)
+
+    check(tap, tmp, "e1000", ("--device", "e1000,id=nic0,netdev=net0,mac=00:16:3e:01:02:03,addr=06", "--", "-netdev",
+                              cable.option), use, "net-out")
+
+
+def main():
+    tap = Tap()
+    if not os.path.exists(XENSTORED):
+        print("1..0 # SKIP no %s" % XENSTORED)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="rec") as tmp:
+        for test in (test_rtl8139, test_e1000, test_unplugged):
+            test(tap, tmp)
+    return tap.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
