@@ -93,6 +93,12 @@ static const struct tape_kind_info kinds[TAPE_KINDS] = {
     [TAPE_NET_CABLE] = {"net-cable", .text = true, .asked = BIT(0), .number = {"up"}},
     [TAPE_LIST_HEADERS] = {"list-headers", .data = TAPE_GIVEN, .payload = true,
                            .number = {"offset", "length"}},
+    [TAPE_SOUND] = {"sound", .text = true, .data = TAPE_MADE, .payload = true,
+                    .number = {"frames"}},
+    [TAPE_FILE_READ] = {"file-read", .text = true, .asked = BIT(2), .data = TAPE_GIVEN,
+                        .number = {"offset", "length", "errno"}},
+    [TAPE_FILE_COPIED] = {"file-copied", .text = true, .asked = BIT(1),
+                          .number = {"offset", "errno"}},
 };
 
 const struct tape_kind_info *tape_kind_info(unsigned kind)

@@ -13,6 +13,7 @@
 #include <config.h>
 
 #include <xendm/backend.h>
+#include <xendm/blob.h>
 #include <xendm/block.h>
 #include <xendm/bytes.h>
 #include <xendm/error.h>
@@ -215,6 +216,26 @@ static void put_drive(void *opaque, struct backend *b)
     }
 }
 
+#define FILE_BEGINNING 65536u /* what a device looks at before a replay's first event */
+
+/* Files that the guest is given, as a kernel; firmware is everywhere. */
+static void put_file(void *opaque, struct backend *b)
+{
+    const struct blob *file = (const struct blob *)b;
+    g_autofree char *text = NULL;
+    g_autofree uint8_t *bytes = NULL;
+    size_t n;
+
+    if (b->class->kind != BACKEND_BLOB) {
+        return;
+    }
+    n = (size_t)MIN(blob_size(file), FILE_BEGINNING);
+    bytes = g_malloc0(n + 1);
+    blob_read(file, 0, bytes, n);
+    text = g_base64_encode(bytes, n);
+    put_text(opaque, "file=%s %" PRIu64 " %s", b->id, blob_size(file), text);
+}
+
 static void put_head(const struct recording_source *of, const GByteArray *state, GByteArray *to)
 {
     g_autoptr(GByteArray) texts = g_byte_array_new();
@@ -225,6 +246,7 @@ static void put_head(const struct recording_source *of, const GByteArray *state,
         put_text(texts, "argument=%s", of->argv[i]);
     }
     backend_foreach(of->machine->backends, put_drive, texts);
+    backend_foreach(of->machine->backends, put_file, texts);
     g_byte_array_append(to, (const guint8 *)TAPE_FILE_MAGIC, strlen(TAPE_FILE_MAGIC));
     put_u32(to, TAPE_FILE_VERSION);
     put_u32(to, TAPE_FILE_ORDER);

@@ -108,6 +108,9 @@ enum tape_kind {
     TAPE_NET_OUT,
     TAPE_NET_CABLE,
     TAPE_LIST_HEADERS, /* as TAPE_LIST_GET, of a frame's headers */
+    TAPE_SOUND,
+    TAPE_FILE_READ,   /* of a kernel */
+    TAPE_FILE_COPIED, /* … straight into guest memory */
     TAPE_KINDS
 };
 

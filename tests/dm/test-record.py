@@ -19,9 +19,11 @@ from client import CTL, PATIENCE, XENDM, XENSTORED, Cpu, Qmp, Tap, note, want   
 from recording import SOURCE, Guest, Recording, replay, script_options, scrub, show     # noqa: E402
 
 SCRIPTS = ("ide", "atapi", "serial", "i8042", "cmos", "pm", "pirq", "pci-host", "i8257", "strings", "vga", "vga-modes",
-           "cirrus", "platform", "reset-port92")
+           "cirrus", "platform", "reset-port92", "fw-cfg", "i6300esb", "ac97")
 # What ends the recording of a script before its end.
 ENDS = {"atapi": "a locked medium is asked for"}
+# Scripts with registers in a window of pixels, which scrubbing takes for pixels.
+IN_WINDOW = {"cirrus"}
 SECRET = b"My Secret Words!"
 
 
@@ -88,7 +90,10 @@ def test_scripts(tap, tmp):
         tap("%s: %s" % (name, re.sub(r"^.*bytes: ", "", recording.said.strip())), status == 0 and ENDS.get(name, "stopped") in recording.said,
             recording.said + out)
         note(last[0])
-        if status == 0:
+        if status == 0 and name not in IN_WINDOW:
+            scrub(file, file + ".clean")
+            status, out = replay(file + ".clean")
+            tap("%s: scrubbed, it replays" % name, status == 0, out)
             os.unlink(file)
 
 

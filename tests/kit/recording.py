@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What tests of recordings share: a machine on xenemu, xendmctl record around what it does, the replay."""
+import importlib.machinery
+import importlib.util
 import os
 import re
+import shlex
 import socket
 import subprocess
 import time
@@ -100,22 +103,25 @@ def show(file):
     return done.returncode, done.stdout
 
 
+def device_run():
+    """tests/device/run, which makes scripts' images."""
+    loader = importlib.machinery.SourceFileLoader("device_run", os.path.join(SOURCE, "tests/device/run"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
 def script_options(path, tmp):
     """The options of a device script, its images made."""
-    options, images = [], {}
+    options, run = [], device_run()
     with open(path, encoding="utf-8") as stream:
         for line in stream:
-            words = line.split("#")[0].split()
+            words = shlex.split(line) if line.startswith(("option ", "image ")) else []
             if words[:1] == ["image"]:
-                size = int(words[2][:-1]) << {"K": 10, "M": 20}[words[2][-1]]
-                images[words[1]] = os.path.join(tmp, words[1])
-                with open(images[words[1]], "wb") as image:
-                    if "sectors" in words:
-                        image.write(b"".join(i.to_bytes(4, "little") * 128 for i in range(size // 512)))
-                    image.truncate(size)
-            elif words[:1] == ["option"]:
+                run.make_image(os.path.join(tmp, words[1]), run.size_of(words[2]), words[3] if len(words) > 3 else "zero")
+            elif words:
                 options += words[1:]
-    return [re.sub("@([a-z0-9]+)", lambda m: images[m.group(1)], o) for o in options]
+    return [os.path.join(tmp, o[1:]) if o.startswith("@") else o.replace("=@", "=%s/" % tmp) for o in options]
 
 
 def kinds():
