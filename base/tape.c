@@ -99,6 +99,8 @@ static const struct tape_kind_info kinds[TAPE_KINDS] = {
                         .number = {"offset", "length", "errno"}},
     [TAPE_FILE_COPIED] = {"file-copied", .text = true, .asked = BIT(1),
                           .number = {"offset", "errno"}},
+    [TAPE_LIMITS] = {"limits", .text = true, .asked = BIT(TAPE_NUMBERS) - 1,
+                     .number = {"logical", "physical", "transfer", "discard", "align", "can"}},
 };
 
 const struct tape_kind_info *tape_kind_info(unsigned kind)

@@ -879,8 +879,9 @@ const struct block_limits *block_limits(const struct block *b)
     static const struct block_limits none = {.logical = BLOCK_SECTOR,
                                              .physical = BLOCK_SECTOR,
                                              .discard_align = BLOCK_SECTOR};
+    const struct block_limits *limits = b->m ? &b->m->limits : &none;
 
-    return b->m ? &b->m->limits : &none;
+    return tape_on() && tape_inside() ? block_tape_limits(b, limits) : limits;
 }
 
 bool block_read_only(const struct block *b)

@@ -757,6 +757,7 @@ const struct device_class usb_uhci_class = {
     .size = sizeof(struct uhci),
     .hotplug = true,
     .state = &uhci_state,
+    .recorded = true,
     .realize = uhci_realize,
     .reset = uhci_reset,
     .unrealize = uhci_unrealize,

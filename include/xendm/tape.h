@@ -111,6 +111,7 @@ enum tape_kind {
     TAPE_SOUND,
     TAPE_FILE_READ,   /* of a kernel */
     TAPE_FILE_COPIED, /* … straight into guest memory */
+    TAPE_LIMITS,      /* of a disk of the host's */
     TAPE_KINDS
 };
 

@@ -28,12 +28,14 @@ def get(cpu, address, size):
 
 
 def check(tap, tmp, name, options, use, kind):
-    """Records what `use` does, and all that is to be seen of it afterwards. kind: of a fact that it has."""
+    """Records what `use` does from its yield on, and what is to be seen of it afterwards. kind: of a fact that it has."""
     file, other = os.path.join(tmp, name + ".rec"), os.path.join(tmp, name + ".other")
     with Guest(tmp, *options) as guest:
+        run = use(guest, Cpu(guest.path))
+        next(run)
         with Recording(guest, file) as recording:
             if recording.proc.poll() is None:
-                use(guest, Cpu(guest.path))
+                next(run, None)
             recording.end()
     status, out = replay(file)
     tap("%s replays to the same bytes" % name, status == 0 and "stopped" in recording.said, recording.said + out)
@@ -41,10 +43,10 @@ def check(tap, tmp, name, options, use, kind):
     status, out = replay(other)
     tap("%s: another %s is found" % (name, kind), status == 1 and "entry %d differs" % number in out, out)
     scrub(file, other)
-    with open(other, "rb") as stream:
-        rest = stream.read()
+    with open(file, "rb") as before, open(other, "rb") as after:
+        gone = SECRET in before.read() and SECRET not in after.read()
     status, out = replay(other)
-    tap("%s: scrubbed, it replays without what was sent" % name, status == 0 and SECRET not in rest, out)
+    tap("%s: scrubbed, it replays without what was sent" % name, status == 0 and gone, out)
     return file
 
 
@@ -82,7 +84,6 @@ FRAMES = (tcp(SECRET * 4), b"\xff" * 6 + PEER + b"\x08\x06" + SECRET * 3, tcp(SE
 
 def both_ways(cable, guest, deliver, send):
     """Frames in both directions, a link that goes, and frames that wait for a stopped guest."""
-    cable.plug_in()
     deliver(FRAMES)
     for frame in (tcp(SECRET * 8, PEER, MAC), PEER + MAC + b"\x88\xb5" + SECRET * 6):
         send(frame, False)
@@ -174,6 +175,9 @@ def test_rtl8139(tap, tmp):
 
     def use(guest, cpu):
         nic = Rtl8139(cpu, cable)
+        cable.plug_in()
+        nic.deliver(FRAMES[:2])
+        yield
         both_ways(cable, guest, nic.deliver, nic.send)
         nic.old_mode()
 
@@ -237,6 +241,11 @@ def test_e1000(tap, tmp):
 
     def use(guest, cpu):
         nic = E1000(cpu, cable)
+        cable.plug_in()
+        nic.deliver(FRAMES[:2])
+        nic.send(FRAMES[0], False)
+        cable.receive()
+        yield
         both_ways(cable, guest, nic.deliver, nic.send)
         nic.write(0x100, 0x80da)                # loopback
         nic.send(FRAMES[0], False)
@@ -245,13 +254,148 @@ def test_e1000(tap, tmp):
                               cable.option), use, "net-out")
 
 
+# ---- USB ----
+
+class Uhci:
+    """A driver of PIIX3's controller, at I/O port 0xc100."""
+    FRAMES, QH, TD, BUF, SETUP, CBW = 0x100000, 0x2020200, 0x103000, 0x104000, 0x105000, 0x106000
+
+    def __init__(self, cpu):
+        self.cpu, self.n = cpu, 0
+        cpu.do("pciwrite 00:01.2 0x20 4 0xc100")
+        cpu.do("pciwrite 00:01.2 4 2 5")
+        cpu.do("outw 0xc100 2")
+        cpu.until("inw 0xc100", 2, 0)
+        cpu.do("outl 0xc108 0x%x" % self.FRAMES)
+        cpu.do("outw 0xc104 0xf")
+        put(cpu, self.QH, struct.pack("<II", 1, 1))
+        cpu.do("memset 0x%x 4096 2" % self.FRAMES)       # each frame has the queue
+        cpu.do("outw 0xc100 1")
+
+    def root_reset(self, port):
+        for value in (0x200, 0, 0xe):
+            self.cpu.do("outw 0x%x 0x%x" % (0xc10e + 2 * port, value))
+
+    def td(self, pid, address, endpoint, length, buffer, toggle=0):
+        put(self.cpu, self.TD + 32 * self.n,
+            struct.pack("<IIII", self.TD + 32 * self.n + 36, 0x18800000,
+                        pid | address << 8 | endpoint << 15 | toggle << 19 | (length - 1 & 0x7ff) << 21, buffer))
+        self.n += 1
+
+    def go(self):
+        last = self.TD + 32 * (self.n - 1)
+        self.cpu.do("writel 0x%x 1" % last)
+        self.cpu.do("writel 0x%x 0x19800000" % (last + 4))
+        self.cpu.do("outw 0xc102 0x1f")
+        put(self.cpu, self.QH, struct.pack("<II", 1, self.TD))
+        self.cpu.until("readl 0x%x" % (last + 4), 0x800000, 0)
+        want(self.cpu.do("readl 0x%x" % (last + 4)) & 0x7e0000 == 0, "a transfer failed")
+        self.n = 0
+
+    def request(self, address, *setup):
+        """bmRequestType, bRequest, wValue, wIndex, wLength; what is to be sent follows, what comes is in BUF."""
+        put(self.cpu, self.SETUP, struct.pack("<BBHHH", *setup[:5]))
+        self.td(0x2d, address, 0, 8, self.SETUP)
+        there = setup[0] & 0x80
+        for at in range(0, setup[4], 8):
+            self.td(0x69 if there else 0xe1, address, 0, min(8, setup[4] - at), self.BUF + at)
+        self.td(0xe1 if there and setup[4] else 0x69, address, 0, 0, 0)
+        self.go()
+
+    def set_up(self, address):
+        self.request(0, 0, 5, address, 0, 0)
+        self.request(address, 0x80, 6, 0x100, 0, 18)
+        self.request(address, 0, 9, 1, 0, 0)
+
+    def report(self, address, length):
+        self.td(0x69, address, 1, length, self.BUF)
+        self.go()
+        return get(self.cpu, self.BUF, length)
+
+    def bulk(self, pid, address, endpoint, length, buffer):
+        for at in range(0, length, 64):
+            self.td(pid, address, endpoint, min(64, length - at), buffer + at)
+        self.go()
+
+    def command(self, address, cdb, length, there):
+        put(self.cpu, self.CBW, struct.pack("<IIIBBB", 0x43425355, 1, length, 0x80 if there else 0, 0, len(cdb)) +
+            cdb.ljust(16, b"\0"))
+        self.bulk(0xe1, address, 2, 31, self.CBW)
+        if length:
+            self.bulk(0x69 if there else 0xe1, address, 1 if there else 2, length, BUFFERS)
+        self.bulk(0x69, address, 1, 13, self.BUF)
+        return get(self.cpu, self.BUF, 13)[12] == 0
+
+
+def test_usb(tap, tmp):
+    """Tablet, hub, keyboard, mouse and a memory stick, as a guest has them that is busy with them."""
+    stick = os.path.join(tmp, "stick.img")
+    with open(stick, "wb") as stream:
+        stream.write(SECRET * (1 << 16))
+
+    def events(qmp, *list_of):
+        qmp.ok("input-send-event", events=[{"type": kind, "data": data} for kind, data in list_of])
+
+    def key(qmp, code, down):
+        events(qmp, ("key", {"down": down, "key": {"type": "qcode", "data": code}}))
+
+    def use(guest, cpu):
+        hc = Uhci(cpu)
+        hc.root_reset(1)
+        hc.set_up(1)
+        hc.root_reset(2)
+        hc.set_up(2)
+        for port in (1, 2, 3):
+            for feature in (8, 4):
+                hc.request(2, 0x23, 3, feature, port, 0)
+            for change in (16, 20):
+                hc.request(2, 0x23, 1, change, port, 0)
+            hc.set_up(2 + port)
+        hc.command(5, b"\x12\0\0\0\x24\0", 36, True)
+        hc.command(5, bytes(6), 0, False)       # that it was switched on
+        want(hc.command(5, b"\x25" + bytes(9), 8, True), "it has no capacity")
+        with Qmp(guest.monitor) as qmp:
+            events(qmp, ("abs", {"axis": "x", "value": 1000}), ("abs", {"axis": "y", "value": 2000}))
+            want(hc.report(1, 6)[1:5] == struct.pack("<HH", 1000, 2000), "another place")
+            yield
+            for i in range(5):
+                events(qmp, ("abs", {"axis": "x", "value": 3000 * i}))
+                hc.report(1, 6)
+                events(qmp, ("rel", {"axis": "x", "value": 5}))
+                events(qmp, ("btn", {"down": i % 2 == 0, "button": "left"}))
+                hc.report(4, 4)
+            for code in ("s", "e", "c", "right"):
+                key(qmp, code, True)
+                hc.report(3, 8)
+                key(qmp, code, False)
+                hc.report(3, 8)
+            put(cpu, hc.BUF, b"\x01")
+            hc.request(3, 0x21, 9, 0x200, 0, 1)
+            hc.request(2, 0xa3, 0, 0, 1, 4)
+            put(cpu, BUFFERS, SECRET * 64)
+            for lba in range(0, 8, 2):
+                hc.command(5, struct.pack(">BBIBHB", 0x2a, 0, lba, 0, 2, 0), 1024, False)
+                hc.command(5, struct.pack(">BBIBHB", 0x28, 0, lba + 100, 0, 2, 0), 1024, True)
+            want(get(cpu, BUFFERS, 1024) == SECRET * 64, "something else was read")
+            hc.command(5, b"\x35" + bytes(9), 0, False)
+            qmp.ok("stop")
+            qmp.ok("cont")
+            hc.command(5, struct.pack(">BBIBHB", 0x28, 0, 7, 0, 4, 0), 2048, True)
+            cpu.do("sleep 20")
+
+    check(tap, tmp, "usb", ("--device", "piix3-usb-uhci,addr=01.2", "--device", "usb-tablet,port=1", "--device",
+                            "usb-hub,port=2", "--device", "usb-kbd,port=2.1", "--device", "usb-mouse,port=2.2", "--", "-drive",
+                            "file=%s,if=none,id=stick,format=raw" % stick, "-device", "usb-storage,port=2.3,drive=stick"), use,
+          "submit")
+
+
 def main():
     tap = Tap()
     if not os.path.exists(XENSTORED):
         print("1..0 # SKIP no %s" % XENSTORED)
         return 0
     with tempfile.TemporaryDirectory(prefix="rec") as tmp:
-        for test in (test_rtl8139, test_e1000, test_unplugged):
+        for test in (test_rtl8139, test_e1000, test_unplugged, test_usb):
             test(tap, tmp)
     return tap.end()
 

@@ -19,7 +19,8 @@ from client import CTL, PATIENCE, XENDM, XENSTORED, Cpu, Qmp, Tap, note, want   
 from recording import SOURCE, Guest, Recording, replay, script_options, scrub, show     # noqa: E402
 
 SCRIPTS = ("ide", "atapi", "serial", "i8042", "cmos", "pm", "pirq", "pci-host", "i8257", "strings", "vga", "vga-modes",
-           "cirrus", "platform", "reset-port92", "fw-cfg", "i6300esb", "ac97")
+           "cirrus", "platform", "reset-port92", "fw-cfg", "i6300esb", "ac97",
+           "uhci", "usb-storage")
 # What ends the recording of a script before its end.
 ENDS = {"atapi": "a locked medium is asked for"}
 # Scripts with registers in a window of pixels, which scrubbing takes for pixels.

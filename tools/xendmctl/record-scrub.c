@@ -18,7 +18,7 @@
 
 #include "record.h"
 
-#define DESCRIPTOR_MAX 64u /* a DMA read of so many bytes is taken for structure */
+#define DATA_MIN 64u /* a DMA read of fewer bytes is taken for structure */
 #define SECTOR 512u
 #define TABLE_AT 446u /* the partition table, in the first sector of a disk */
 #define I8042_DATA 0x60u
@@ -264,7 +264,7 @@ static void scrub_entry(struct scrub *s, struct tape_entry *e)
         scrub_frame(s, e);
         break;
     case TAPE_DMA_READ:
-        e->hidden = e->hidden || e->len > DESCRIPTOR_MAX;
+        e->hidden = e->hidden || e->len >= DATA_MIN;
         break;
     default:
         e->hidden = e->hidden || k->payload;
