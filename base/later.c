@@ -35,11 +35,14 @@ static gboolean next_turn(gpointer opaque)
 
 void later_ask(struct later *l, const struct later_kind *kind, void *opaque, const char *id)
 {
+    /* One that waits for its turn on the tape is always ready: it must not starve the others. */
+    int priority = tape_plays() ? G_PRIORITY_DEFAULT : kind->priority;
+
     if (l->source) {
         return;
     }
     *l = (struct later){.kind = kind, .opaque = opaque, .id = id};
-    l->source = g_idle_add_full(kind->priority, next_turn, l, NULL);
+    l->source = g_idle_add_full(priority, next_turn, l, NULL);
 }
 
 void later_forget(struct later *l)

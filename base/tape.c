@@ -101,6 +101,14 @@ static const struct tape_kind_info kinds[TAPE_KINDS] = {
                           .number = {"offset", "errno"}},
     [TAPE_LIMITS] = {"limits", .text = true, .asked = BIT(TAPE_NUMBERS) - 1,
                      .number = {"logical", "physical", "transfer", "discard", "align", "can"}},
+    [TAPE_DMA_STRUCTURE] = {"dma-structure", .asked = BIT(2), .data = TAPE_GIVEN,
+                            .number = {"address", "length", "errno"}},
+    [TAPE_DMA_HEADERS] = {"dma-headers", .asked = BIT(2), .data = TAPE_GIVEN, .payload = true,
+                          .number = {"address", "length", "errno"}},
+    [TAPE_DMA_PAYLOAD] = {"dma-payload", .asked = BIT(2), .data = TAPE_GIVEN, .payload = true,
+                          .number = {"address", "length", "errno"}},
+    [TAPE_RANDOM] = {"random", .asked = BIT(1), .data = TAPE_GIVEN, .payload = true,
+                     .number = {"length", "errno"}},
 };
 
 const struct tape_kind_info *tape_kind_info(unsigned kind)

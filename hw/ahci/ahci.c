@@ -540,6 +540,7 @@ const struct device_class ahci_class = {
     .help = "ICH9 SATA adapter (AHCI), six ports",
     .size = sizeof(struct ahci),
     .state = &ahci_state,
+    .recorded = true,
     .realize = ahci_realize,
     .reset = ahci_reset,
     .quiesce = ahci_quiesce,

@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include <xendm/tape.h>
+
 #include "ahci.h"
 
 #define HEADER 32u
@@ -385,7 +387,7 @@ static void go_on(struct ahci_port *p)
         while (pump(p, d)) {
         }
         post_signature(p, d);
-        if (g_get_monotonic_time() >= end) {
+        if (tape_late(g_get_monotonic_time() >= end)) {
             go_later(p);
             break;
         }

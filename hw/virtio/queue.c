@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xendm/tape.h>
 #include <xendm/turn.h>
 
 #include "virtio.h"
@@ -176,7 +177,7 @@ static bool fetch_table(struct virtio *v, unsigned n, uint64_t at, uint32_t byte
         virtio_broken(v, n, "the size of an indirect table");
         return false;
     }
-    error = dma_read(&v->pci.dev, at, v->table, bytes);
+    error = dma_read_content(&v->pci.dev, at, v->table, bytes, DMA_STRUCTURE);
     if (error) {
         ring_failed(v, n, error);
     }
@@ -648,7 +649,7 @@ static bool run_all(struct virtio *v, unsigned budget)
         unsigned n = v->turn, part = MIN(budget, 4);
         bool blocked = true;
 
-        if (budget == 0 || (begun && turn_is_used_up())) {
+        if (budget == 0 || (begun && tape_late(turn_is_used_up()))) {
             return true;
         }
         v->turn = (v->turn + 1) % v->queues;
@@ -719,6 +720,24 @@ void virtio_feed(struct virtio *v, unsigned n)
     }
 }
 
+/*
+ * After a load, and before every resume: one that goes on does what one that was restored does, so
+ * that a recording replays (xendm/tape.h).
+ */
+void virtio_forget_unsaved(struct virtio *v)
+{
+    virtio_sources_stop(v);
+    for (unsigned n = 0; n < v->queues; n++) {
+        struct virtq *q = &v->vq[n];
+
+        virtq_drop_windows(q);
+        q->signalled_valid = q->hungry = q->owed = false;
+        q->quiet = true; /* maybe: the next ask() writes */
+    }
+    v->hungry = v->turn = 0;
+    v->started = false;
+}
+
 /* The driver is ready, the machine was resumed. */
 void virtio_feed_all(struct virtio *v)
 {
@@ -771,6 +790,12 @@ static uint32_t span_next(struct span *s, uint64_t most, uint64_t *gpa)
 int virtio_read(struct virtio *v, const struct virtio_chain *c, uint64_t skip, void *buf,
                 size_t len)
 {
+    return virtio_read_content(v, c, skip, buf, len, DMA_STRUCTURE);
+}
+
+int virtio_read_content(struct virtio *v, const struct virtio_chain *c, uint64_t skip, void *buf,
+                        size_t len, enum dma_content what)
+{
     struct span s = span_at(c, false, skip);
     uint8_t *to = buf;
     int error = 0;
@@ -782,7 +807,8 @@ int virtio_read(struct virtio *v, const struct virtio_chain *c, uint64_t skip, v
         if (part == 0) {
             return -EINVAL;
         }
-        error = dma_read(&v->pci.dev, gpa, to, part);
+        error = dma_read_content(&v->pci.dev, gpa, to, part, what);
+        what = what == DMA_HEADERS ? DMA_ANYTHING : what; /* the beginning was the first piece's */
         to += part;
         len -= part;
     }

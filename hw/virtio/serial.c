@@ -296,7 +296,7 @@ static int send_part(struct serial *s, unsigned nr, const struct virtio_chain *c
     size_t done;
 
     *part = (size_t)MIN(c->out_bytes - slot->sent, STEP_BYTES);
-    if (virtio_read(&s->virtio, c, slot->sent, bytes, *part) < 0) {
+    if (virtio_read_content(&s->virtio, c, slot->sent, bytes, *part, DMA_PAYLOAD) < 0) {
         virtio_broken(&s->virtio, out_queue(nr), "a buffer is in no memory");
         return -1;
     }

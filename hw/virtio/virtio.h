@@ -209,6 +209,8 @@ void virtio_broken(struct virtio *v, unsigned n, const char *why);
  */
 int virtio_read(struct virtio *v, const struct virtio_chain *c, uint64_t skip, void *buf,
                 size_t len);
+int virtio_read_content(struct virtio *v, const struct virtio_chain *c, uint64_t skip, void *buf,
+                        size_t len, enum dma_content what);
 int virtio_write(struct virtio *v, const struct virtio_chain *c, uint64_t skip, const void *buf,
                  size_t len);
 /* Where byte `skip` of those that the device writes is; it has to be there. */
@@ -223,6 +225,7 @@ void virtio_run(struct virtio *v); /* there may be something to do for hungry qu
 void virtio_feed(struct virtio *v, unsigned n);
 void virtio_feed_all(struct virtio *v);
 void virtio_sources_stop(struct virtio *v);
+void virtio_forget_unsaved(struct virtio *v);
 
 /* ---- the transport (pci.c) ---- */
 

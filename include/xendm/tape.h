@@ -112,6 +112,11 @@ enum tape_kind {
     TAPE_FILE_READ,   /* of a kernel */
     TAPE_FILE_COPIED, /* … straight into guest memory */
     TAPE_LIMITS,      /* of a disk of the host's */
+    /* as TAPE_DMA_READ, where the device knows what it is */
+    TAPE_DMA_STRUCTURE,
+    TAPE_DMA_HEADERS, /* a frame's beginning */
+    TAPE_DMA_PAYLOAD,
+    TAPE_RANDOM,
     TAPE_KINDS
 };
 

@@ -87,7 +87,7 @@ class Recording:
 
 def replay(file, *options, dm=XENDM):
     done = subprocess.run([XENEMU, "replay", "--dm", dm, *options, file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, check=False, timeout=600)
+                          text=True, check=False, timeout=120)
     return done.returncode, done.stdout
 
 

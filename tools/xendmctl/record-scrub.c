@@ -18,7 +18,7 @@
 
 #include "record.h"
 
-#define DATA_MIN 64u /* a DMA read of fewer bytes is taken for structure */
+#define STRUCTURE_MAX 64u /* a DMA read of so many bytes is taken for structure */
 #define SECTOR 512u
 #define TABLE_AT 446u /* the partition table, in the first sector of a disk */
 #define I8042_DATA 0x60u
@@ -261,10 +261,11 @@ static void scrub_entry(struct scrub *s, struct tape_entry *e)
         break;
     case TAPE_NET_IN:
     case TAPE_LIST_HEADERS:
+    case TAPE_DMA_HEADERS:
         scrub_frame(s, e);
         break;
     case TAPE_DMA_READ:
-        e->hidden = e->hidden || e->len >= DATA_MIN;
+        e->hidden = e->hidden || e->len > STRUCTURE_MAX;
         break;
     default:
         e->hidden = e->hidden || k->payload;
