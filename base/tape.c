@@ -109,6 +109,9 @@ static const struct tape_kind_info kinds[TAPE_KINDS] = {
                           .number = {"address", "length", "errno"}},
     [TAPE_RANDOM] = {"random", .asked = BIT(1), .data = TAPE_GIVEN, .payload = true,
                      .number = {"length", "errno"}},
+    [TAPE_CHAR_ASK] = {"char-ask", .event = true, .text = true},
+    [TAPE_CHAR_SIZE] = {"char-size", .text = true, .asked = BIT(0) | BIT(1) | BIT(2),
+                        .number = {"known", "columns", "rows"}},
 };
 
 const struct tape_kind_info *tape_kind_info(unsigned kind)

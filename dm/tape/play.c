@@ -172,6 +172,9 @@ static void play_char(const struct tape_entry *e)
             tape_cannot("the device has no room for these bytes");
         }
         break;
+    case TAPE_CHAR_ASK:
+        chardev_play_ask(chardev_of(b));
+        break;
     case TAPE_CHAR_EVENT:
         chardev_play_event(chardev_of(b), (enum chardev_event)e->number[0]);
         break;
@@ -259,6 +262,7 @@ static void play(const struct tape_entry *e)
         }
         break;
     case TAPE_CHAR_IN:
+    case TAPE_CHAR_ASK:
     case TAPE_CHAR_EVENT:
     case TAPE_CHAR_ROOM:
         play_char(e);

@@ -528,7 +528,12 @@ static void serial_quiesce(struct device *dev)
 
 static void serial_resume(struct device *dev)
 {
-    virtio_resume(&DEVICE_CAST(struct serial, dev)->virtio);
+    struct serial *s = DEVICE_CAST(struct serial, dev);
+
+    for (unsigned i = 0; i < s->slots; i++) {
+        s->slot[i].waits = false; /* tried again, as by one that was loaded */
+    }
+    virtio_resume(&s->virtio);
 }
 
 static void serial_describe(struct device *dev, struct facts *to)
@@ -635,6 +640,7 @@ const struct device_class virtio_con_class = {
     .size = sizeof(struct serial),
     .properties = properties,
     .state = &state,
+    .recorded = true,
     .hotplug = true,
     .realize = serial_realize,
     .reset = serial_reset,

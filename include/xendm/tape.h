@@ -117,6 +117,8 @@ enum tape_kind {
     TAPE_DMA_HEADERS, /* a frame's beginning */
     TAPE_DMA_PAYLOAD,
     TAPE_RANDOM,
+    TAPE_CHAR_ASK,  /* event: the host asks whether there is room, of a device that has to look */
+    TAPE_CHAR_SIZE, /* of a terminal */
     TAPE_KINDS
 };
 

@@ -13,7 +13,7 @@ import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
-from client import PATIENCE, XENSTORED, Cpu, Qmp, Tap, want                 # noqa: E402
+from client import PATIENCE, XENSTORED, Cpu, Qmp, Tap, connect, want        # noqa: E402
 from recording import Guest, Recording, plant, replay, scrub, show          # noqa: E402
 
 SECRET = b"My Secret Words!"
@@ -270,16 +270,16 @@ class VirtioNet:
     """A driver with split rings of 16 at 0xf0000000, checksums and segments left to the card."""
     BASE, RINGS, N = 0xf0000000, 0x300000, 16
 
-    def __init__(self, cpu, cable):
+    def __init__(self, cpu, cable, features=1 << 0 | 1 << 5 | 1 << 11 | 1 << 16):
         self.cpu, self.cable, self.index, self.used = cpu, cable, [0, 0], [0, 0]
         for reg, value in ((0x20, self.BASE), (0x24, 0)):
             cpu.do("pciwrite 00:06.0 0x%x 4 0x%x" % (reg, value))
         cpu.do("pciwrite 00:06.0 4 2 6")
         for value in (0, 1, 3):
             self.write("b", 0x14, value)
-        for word, features in ((0, 1 << 0 | 1 << 5 | 1 << 11 | 1 << 16), (1, 1)):
+        for word, wanted in ((0, features), (1, 1)):
             self.write("l", 8, word)
-            self.write("l", 0xc, features)
+            self.write("l", 0xc, wanted)
         self.write("b", 0x14, 11)
         for n in range(2):
             ring = self.RINGS + 0x3000 * n
@@ -328,6 +328,39 @@ class VirtioNet:
         self.give(1, BUFFERS + 0x100000, len(header) + len(frame), 0)
         self.notify(1)
         self.wait(1)
+
+
+def test_virtio_serial(tap, tmp):
+    """A console whose other end is a socket: typed into, written to, closed and opened."""
+    path = os.path.join(tmp, "console")
+
+    def use(guest, cpu):
+        port = VirtioNet(cpu, None, 0)
+        line = connect(path)
+        line.sendall(SECRET)
+        port.wait(0)
+        yield
+        for i in range(5):
+            line.sendall(SECRET * (i + 1))
+            port.wait(0)
+            port.give(0, BUFFERS + 0x1000 * i, 2048, 2)
+            port.notify(0)
+            put(cpu, BUFFERS + 0x100000, SECRET * 2)
+            port.give(1, BUFFERS + 0x100000, 32, 0)
+            port.notify(1)
+            port.wait(1)
+            want(line.recv(32, socket.MSG_WAITALL) == SECRET * 2, "something else was written")
+        line.close()
+        with Qmp(guest.monitor) as qmp:
+            qmp.ok("stop")
+            qmp.ok("cont")
+        line = connect(path)
+        line.sendall(SECRET)
+        port.wait(0)
+
+    check(tap, tmp, "virtio-serial", ("--device", "virtio-serial-pci,id=vs,addr=06", "--", "-chardev",
+                                      "socket,id=c0,path=%s,server=on,wait=off" % path, "-device", "virtconsole,chardev=c0"),
+          use, "window-write")
 
 
 def test_virtio_net(tap, tmp):
@@ -527,7 +560,7 @@ def main():
         print("1..0 # SKIP no %s" % XENSTORED)
         return 0
     with tempfile.TemporaryDirectory(prefix="rec") as tmp:
-        for test in (test_rtl8139, test_e1000, test_virtio_net, test_unplugged, test_usb):
+        for test in (test_rtl8139, test_e1000, test_virtio_net, test_virtio_serial, test_unplugged, test_usb):
             test(tap, tmp)
         for name in sorted(ADAPTERS):
             test_busy_disk(tap, tmp, name)
