@@ -172,11 +172,13 @@ static uint64_t target_read(struct ioreq_core *core, const struct ioreq *r, uint
 static void target_write(struct ioreq_core *core, const struct ioreq *r, uint64_t addr,
                          uint64_t value)
 {
-    if (tape_on()) {
-        tape_access(core, r, addr, true, value);
+    if (!tape_on()) {
+        machine_write(core, r, addr, value);
+        return;
     }
+    tape_access(core, r, addr, true, value);
     machine_write(core, r, addr, value);
-    tape_leave();
+    tape_end_event();
 }
 
 /* Units of a string at a port that takes many in one call. */
