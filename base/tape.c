@@ -9,7 +9,8 @@
 
 enum tape_mode tape_mode;
 unsigned tape_vcpu;
-const void *tape_guest_iov;
+const struct iovec *tape_guest_iov;
+unsigned tape_guest_pieces;
 
 #define BIT(n) (1u << (n))
 #define VARINT_MAX 10u /* bytes */
@@ -80,6 +81,37 @@ static const struct tape_kind_info kinds[TAPE_KINDS] = {
     [TAPE_MSI] = {"msi", .number = {"address", "data"}},
     [TAPE_SHUTDOWN] = {"shutdown", .number = {"reason"}},
     [TAPE_SLEEP] = {"sleep", .asked = BIT(1), .number = {"state", "errno"}},
+    [TAPE_NET_ASK] = {"net-ask", .event = true, .text = true},
+    [TAPE_NET_IN] = {"net-in", .event = true, .text = true, .data = TAPE_GIVEN, .payload = true,
+                     .number = {"flags", "checksum", "segment", "header"}},
+    [TAPE_NET_SENT] = {"net-sent", .event = true, .text = true},
+    [TAPE_NET_LINK] = {"net-link", .event = true, .text = true, .number = {"up"}},
+    [TAPE_NET_ROOM] = {"net-room", .number = {"room"}},
+    [TAPE_NET_TAKEN] = {"net-taken", .number = {"taken"}},
+    [TAPE_NET_OUT] = {"net-out", .text = true, .asked = BIT(5), .data = TAPE_MADE, .payload = true,
+                      .number = {"length", "flags", "checksum", "segment", "header", "errno"}},
+    [TAPE_NET_CABLE] = {"net-cable", .text = true, .asked = BIT(0), .number = {"up"}},
+    [TAPE_LIST_HEADERS] = {"list-headers", .data = TAPE_GIVEN, .payload = true,
+                           .number = {"offset", "length"}},
+    [TAPE_SOUND] = {"sound", .text = true, .data = TAPE_MADE, .payload = true,
+                    .number = {"frames"}},
+    [TAPE_FILE_READ] = {"file-read", .text = true, .asked = BIT(2), .data = TAPE_GIVEN,
+                        .number = {"offset", "length", "errno"}},
+    [TAPE_FILE_COPIED] = {"file-copied", .text = true, .asked = BIT(1),
+                          .number = {"offset", "errno"}},
+    [TAPE_LIMITS] = {"limits", .text = true, .asked = BIT(TAPE_NUMBERS) - 1,
+                     .number = {"logical", "physical", "transfer", "discard", "align", "can"}},
+    [TAPE_DMA_STRUCTURE] = {"dma-structure", .asked = BIT(2), .data = TAPE_GIVEN,
+                            .number = {"address", "length", "errno"}},
+    [TAPE_DMA_HEADERS] = {"dma-headers", .asked = BIT(2), .data = TAPE_GIVEN, .payload = true,
+                          .number = {"address", "length", "errno"}},
+    [TAPE_DMA_PAYLOAD] = {"dma-payload", .asked = BIT(2), .data = TAPE_GIVEN, .payload = true,
+                          .number = {"address", "length", "errno"}},
+    [TAPE_RANDOM] = {"random", .asked = BIT(1), .data = TAPE_GIVEN, .payload = true,
+                     .number = {"length", "errno"}},
+    [TAPE_CHAR_ASK] = {"char-ask", .event = true, .text = true},
+    [TAPE_CHAR_SIZE] = {"char-size", .text = true, .asked = BIT(0) | BIT(1) | BIT(2),
+                        .number = {"known", "columns", "rows"}},
 };
 
 const struct tape_kind_info *tape_kind_info(unsigned kind)
@@ -592,15 +624,10 @@ void tape_unrecorded(const char *what)
     }
 }
 
-bool tape_late(bool late)
+bool tape_was_late(bool late)
 {
     uint64_t n[] = {late};
 
     tape_fact(TAPE_LATE, NULL, n, NULL, 0);
     return n[0];
-}
-
-bool tape_goes_on(const char *id)
-{
-    return tape_begin_event(TAPE_GOES_ON, id, NULL, NULL, 0);
 }

@@ -36,27 +36,27 @@ static void set_state(struct daemon *d, enum machine_state now)
 /* Events of a recording (xendm/tape.h). */
 static void start_machine(struct machine *m)
 {
-    bool taped = tape_on() && m->state == MACHINE_STOPPED;
+    bool starts = m->state == MACHINE_STOPPED;
 
-    if (taped) {
-        tape_begin_event(TAPE_START, NULL, NULL, NULL, 0);
+    if (starts) {
+        tape_enter(TAPE_START, NULL, NULL, NULL, 0);
     }
     machine_start(m);
-    if (taped) {
-        tape_end_event();
+    if (starts) {
+        tape_leave();
     }
 }
 
 static void stop_machine(struct machine *m)
 {
-    bool taped = tape_on() && m->state != MACHINE_STOPPED;
+    bool stops = m->state != MACHINE_STOPPED;
 
-    if (taped) {
-        tape_begin_event(TAPE_STOP, NULL, NULL, NULL, 0);
+    if (stops) {
+        tape_enter(TAPE_STOP, NULL, NULL, NULL, 0);
     }
     machine_stop(m);
-    if (taped) {
-        tape_end_event();
+    if (stops) {
+        tape_leave();
     }
 }
 

@@ -177,18 +177,13 @@ static void clock_rearm(void *opaque, int64_t delay)
 static gboolean clock_ready(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct clock_timer *t = opaque;
-    bool taped = tape_on();
     uint64_t expirations;
 
     turn_of("timers");
     if (read(fd, &expirations, sizeof(expirations)) == sizeof(expirations) && !tape_plays()) {
-        if (taped) {
-            tape_begin_event(TAPE_TIMERS, NULL, NULL, NULL, 0);
-        }
+        tape_enter(TAPE_TIMERS, NULL, NULL, NULL, 0);
         vclock_run(t->clock);
-        if (taped) {
-            tape_end_event();
-        }
+        tape_leave();
     }
     return G_SOURCE_CONTINUE;
 }

@@ -9,6 +9,7 @@
 #include <xendm/error.h>
 #include <xendm/facts.h>
 #include <xendm/recorder.h>
+#include <xendm/tape.h>
 
 #include "audio.h"
 
@@ -129,6 +130,10 @@ static void stretch(struct audio_stream *s, const int16_t frame[AUDIO_OUT_CHANNE
 void audio_write(struct audio_stream *s, const int16_t *frames, size_t count)
 {
     XENDM_ASSERT(!s->record);
+    if (tape_on()) {
+        tape_fact(TAPE_SOUND, s->name, (uint64_t[]){count}, (void *)(uintptr_t)frames,
+                  count * s->channels * sizeof(*frames));
+    }
     if (!s->audio || s->audio->heard != s) {
         return;
     }

@@ -109,7 +109,7 @@ static void request_end(struct block_queue *q, struct block_request *req, int er
 
     request_ended(q, req, error);
     if (taped) {
-        tape_end_event();
+        tape_leave();
     }
 }
 
@@ -889,8 +889,9 @@ const struct block_limits *block_limits(const struct block *b)
     static const struct block_limits none = {.logical = BLOCK_SECTOR,
                                              .physical = BLOCK_SECTOR,
                                              .discard_align = BLOCK_SECTOR};
+    const struct block_limits *limits = b->m ? &b->m->limits : &none;
 
-    return b->m ? &b->m->limits : &none;
+    return tape_on() && tape_inside() ? block_tape_limits(b, limits) : limits;
 }
 
 bool block_read_only(const struct block *b)

@@ -51,5 +51,7 @@ void block_tape_submit(const struct block *b, struct block_request *req);
 bool block_tape_has(const struct block_request *req);
 bool block_tape_done(const struct block_request *req, int error);
 struct block_request *block_tape_take(uint64_t number, const void *data, size_t len);
+/* What they are, or in a replay were; valid until the next call. */
+const struct block_limits *block_tape_limits(const struct block *b, const struct block_limits *l);
 
 #endif

@@ -102,3 +102,27 @@ struct block_request *block_tape_take(uint64_t number, const void *data, size_t 
     forget(t);
     return req;
 }
+
+enum { CAN_DISCARD = 1, CAN_ZERO = 2, ROTATIONAL = 4 };
+
+const struct block_limits *block_tape_limits(const struct block *b, const struct block_limits *l)
+{
+    static struct block_limits were;
+    uint64_t can = (l->can_discard ? CAN_DISCARD : 0) | (l->can_zero ? CAN_ZERO : 0) |
+                   (l->rotational ? ROTATIONAL : 0);
+    uint64_t n[] = {l->logical,     l->physical,      l->max_transfer,
+                    l->max_discard, l->discard_align, can};
+
+    tape_fact(TAPE_LIMITS, block_id(b), n, NULL, 0);
+    were = (struct block_limits){
+        .logical = MAX((uint32_t)n[0], BLOCK_SECTOR), /* a recording may say anything */
+        .physical = MAX((uint32_t)n[1], BLOCK_SECTOR),
+        .max_transfer = n[2],
+        .max_discard = n[3],
+        .discard_align = MAX((uint32_t)n[4], BLOCK_SECTOR),
+        .can_discard = n[5] & CAN_DISCARD,
+        .can_zero = n[5] & CAN_ZERO,
+        .rotational = n[5] & ROTATIONAL,
+    };
+    return &were;
+}

@@ -106,25 +106,48 @@ static void deliver(struct chardev *cd, enum tape_kind kind, uint64_t event, con
 static void tell(struct chardev *cd, enum tape_kind kind, uint64_t event, const uint8_t *buf,
                  size_t len)
 {
-    bool taped = is_taped(cd);
-
-    if (taped && !tape_begin_event(kind, cd->b.id, &event, buf, len)) {
-        return;
-    }
-    deliver(cd, kind, event, buf, len);
-    if (taped) {
-        tape_end_event();
+    if (!is_taped(cd)) {
+        deliver(cd, kind, event, buf, len);
+    } else if (tape_enter(kind, cd->b.id, &event, buf, len)) {
+        deliver(cd, kind, event, buf, len);
+        tape_leave();
     }
 }
 
 bool chardev_play_input(struct chardev *cd, const uint8_t *buf, size_t len)
 {
-    if (!cd->frontend || !cd->frontend->receive || !cd->frontend->can_receive ||
-        cd->frontend->can_receive(cd->opaque) < len) {
+    const struct chardev_frontend *f = cd->frontend;
+
+    if (!f || !f->receive || !f->can_receive ||
+        (!f->looks && f->can_receive(cd->opaque) < len)) { /* else it was asked on the tape */
         return false;
     }
     deliver(cd, TAPE_CHAR_IN, 0, buf, len);
     return true;
+}
+
+static size_t room_for(const struct chardev *cd)
+{
+    const struct chardev_frontend *f = cd->frontend;
+    size_t room;
+
+    if (!f || !f->can_receive) {
+        return 0;
+    }
+    if (!is_taped(cd) || !f->looks) {
+        return f->can_receive(cd->opaque);
+    }
+    if (!tape_enter(TAPE_CHAR_ASK, cd->b.id, NULL, NULL, 0)) {
+        return 0;
+    }
+    room = f->can_receive(cd->opaque);
+    tape_leave();
+    return room;
+}
+
+void chardev_play_ask(struct chardev *cd)
+{
+    room_for(cd);
 }
 
 void chardev_play_event(struct chardev *cd, enum chardev_event event)
@@ -217,8 +240,7 @@ static gboolean input_ready(gint fd, GIOCondition condition, gpointer opaque)
 {
     struct chardev *cd = opaque;
     uint8_t buf[RECEIVE_MAX];
-    size_t room =
-        cd->frontend && cd->frontend->can_receive ? cd->frontend->can_receive(cd->opaque) : 0;
+    size_t room = room_for(cd);
     ssize_t n;
 
     turn_of("character input");
@@ -968,13 +990,18 @@ bool chardev_connected(const struct chardev *cd)
 bool chardev_size(const struct chardev *cd, uint16_t *cols, uint16_t *rows)
 {
     struct winsize size = {0};
+    bool known = (cd->kind == CHARDEV_PTY || cd->kind == CHARDEV_STDIO) && cd->in_fd >= 0 &&
+                 ioctl(cd->in_fd, TIOCGWINSZ, &size) == 0 && size.ws_col && size.ws_row;
+    uint64_t n[] = {known, size.ws_col, size.ws_row};
 
-    if ((cd->kind != CHARDEV_PTY && cd->kind != CHARDEV_STDIO) || cd->in_fd < 0 ||
-        ioctl(cd->in_fd, TIOCGWINSZ, &size) < 0 || !size.ws_col || !size.ws_row) {
+    if (is_taped(cd) && tape_inside()) {
+        tape_fact(TAPE_CHAR_SIZE, cd->b.id, n, NULL, 0);
+    }
+    if (!n[0]) {
         return false;
     }
-    *cols = size.ws_col;
-    *rows = size.ws_row;
+    *cols = (uint16_t)n[1];
+    *rows = (uint16_t)n[2];
     return true;
 }
 

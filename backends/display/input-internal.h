@@ -39,8 +39,4 @@ struct input {
 /* input.c: who gets keys, or NULL. */
 const struct attached *input_keyboard(struct input *in);
 
-/* input.c: around what an event of a recording is; false: not now, in a replay. */
-bool input_begin(enum tape_kind kind, const uint64_t *n, const void *data, size_t len);
-void input_end(void);
-
 #endif

@@ -108,26 +108,14 @@ void input_unwatch(struct input *in, const struct input_viewer *viewer, void *op
     }
 }
 
-bool input_begin(enum tape_kind kind, const uint64_t *n, const void *data, size_t len)
-{
-    return !tape_on() || tape_begin_event(kind, NULL, n, data, len);
-}
-
-void input_end(void)
-{
-    if (tape_on()) {
-        tape_end_event();
-    }
-}
-
 void input_relative(struct input *in, int dx, int dy, int wheel)
 {
     const struct attached *a = INPUT_FIND(in, relative);
     uint64_t n[] = {(uint64_t)dx, (uint64_t)dy, (uint64_t)wheel};
 
-    if (a && input_begin(TAPE_RELATIVE, n, NULL, 0)) {
+    if (a && tape_enter(TAPE_RELATIVE, NULL, n, NULL, 0)) {
         a->device->relative(a->opaque, dx, dy, wheel);
-        input_end();
+        tape_leave();
     }
 }
 
@@ -137,9 +125,10 @@ void input_absolute(struct input *in, int x, int y)
 
     in->x = CLAMP(x, 0, INPUT_ABS_MAX);
     in->y = CLAMP(y, 0, INPUT_ABS_MAX);
-    if (a && input_begin(TAPE_ABSOLUTE, (uint64_t[]){(uint64_t)in->x, (uint64_t)in->y}, NULL, 0)) {
+    if (a &&
+        tape_enter(TAPE_ABSOLUTE, NULL, (uint64_t[]){(uint64_t)in->x, (uint64_t)in->y}, NULL, 0)) {
         a->device->absolute(a->opaque, in->x, in->y);
-        input_end();
+        tape_leave();
     }
 }
 
@@ -152,16 +141,16 @@ void input_button(struct input *in, unsigned code, bool down)
 {
     const struct attached *a = INPUT_FIND(in, button);
 
-    if (a && input_begin(TAPE_BUTTON, (uint64_t[]){code, down}, NULL, 0)) {
+    if (a && tape_enter(TAPE_BUTTON, NULL, (uint64_t[]){code, down}, NULL, 0)) {
         a->device->button(a->opaque, code, down);
-        input_end();
+        tape_leave();
     }
 }
 
 /* A report may have parts for several devices: each ends its own. */
 void input_sync(struct input *in)
 {
-    if (!input_begin(TAPE_SYNC, NULL, NULL, 0)) {
+    if (!tape_enter(TAPE_SYNC, NULL, NULL, NULL, 0)) {
         return;
     }
     for (guint i = 0; i < in->devices->len; i++) {
@@ -170,7 +159,7 @@ void input_sync(struct input *in)
             a->device->sync(a->opaque);
         }
     }
-    input_end();
+    tape_leave();
 }
 
 bool input_is_absolute(const struct input *in)

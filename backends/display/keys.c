@@ -122,7 +122,7 @@ bool input_key(struct input *in, unsigned code, bool down)
     if (code == 0 || code >= KEY_CODE_LIMIT ||
         (down && in->keys.presses >= INPUT_KEYS_WAITING_MAX) ||
         (!down && !g_hash_table_contains(in->keys.down, key)) ||
-        !input_begin(TAPE_KEY, (uint64_t[]){code, down}, NULL, 0)) {
+        !tape_enter(TAPE_KEY, NULL, (uint64_t[]){code, down}, NULL, 0)) {
         return false;
     }
     if (down) {
@@ -132,7 +132,7 @@ bool input_key(struct input *in, unsigned code, bool down)
     }
     push(in, code, down, 0);
     key_queue_run(in);
-    input_end();
+    tape_leave();
     return true;
 }
 
@@ -151,7 +151,7 @@ int input_press_keys(struct input *in, const unsigned *codes, unsigned n, unsign
     if (in->keys.presses + n > INPUT_KEYS_WAITING_MAX) {
         return -ENOBUFS;
     }
-    if (!input_begin(TAPE_KEYS, (uint64_t[]){hold_ms}, codes, n * sizeof(*codes))) {
+    if (!tape_enter(TAPE_KEYS, NULL, (uint64_t[]){hold_ms}, codes, n * sizeof(*codes))) {
         return -EBUSY;
     }
     for (unsigned i = 0; i < n; i++) {
@@ -161,7 +161,7 @@ int input_press_keys(struct input *in, const unsigned *codes, unsigned n, unsign
     for (unsigned i = n; i-- > 0;) {
         input_key(in, codes[i], false);
     }
-    input_end();
+    tape_leave();
     return 0;
 }
 

@@ -9,10 +9,12 @@
 #include <xendm/facts.h>
 #include <xendm/iov.h>
 #include <xendm/probe.h>
+#include <xendm/tape.h>
 #include <xendm/turn.h>
 
 #include "net.h"
 
+#define OFFLOADS (NET_CSUM | NET_TSO4 | NET_TSO6) /* that a frame may ask for */
 #define ANNOUNCE_TIMES 5u
 #define ANNOUNCE_GAP_MS 150u
 
@@ -105,12 +107,8 @@ void net_run(struct net *n, bool on)
         return;
     }
     n->running = on;
-    n->starved = false;
+    n->starved = n->waiting = false;
     net_update_reading(n);
-    if (on && n->waiting) {
-        n->waiting = false;
-        n->device->sent(n->opaque);
-    }
 }
 
 void net_receive_again(struct net *n)
@@ -121,29 +119,63 @@ void net_receive_again(struct net *n)
     }
 }
 
-bool net_can_deliver(struct net *n)
+/* ---- to the card: events of a recording (xendm/tape.h) ---- */
+
+static bool is_taped(const struct net *n)
 {
+    return tape_on() && n->device && n->device->taped;
+}
+
+static uint64_t checksum_of(const struct net_offload *o)
+{
+    return o->csum_start | (uint64_t)o->csum_offset << 16;
+}
+
+static bool has_room(struct net *n)
+{
+    bool room;
+
     if (!wants_frames(n)) {
         return false;
     }
-    if (!n->device->can_receive(n->opaque)) {
+    room = n->device->can_receive(n->opaque);
+    if (is_taped(n)) {
+        tape_fact(TAPE_NET_ROOM, NULL, (uint64_t[]){room}, NULL, 0);
+    }
+    if (!room) {
         n->starved = true;
         net_update_reading(n);
-        return false;
     }
-    return true;
+    return room;
 }
 
-bool net_deliver(struct net *n, const uint8_t *frame, size_t len, const struct net_offload *o)
+bool net_can_deliver(struct net *n)
 {
-    if (len < NET_HEADER_LEN || len > NET_FRAME_MAX) {
-        n->stats.rx_dropped++;
-        return true;
+    bool room;
+
+    if (!wants_frames(n) || !is_taped(n)) {
+        return has_room(n);
     }
-    if (!net_can_deliver(n)) {
+    if (!tape_enter(TAPE_NET_ASK, n->backend.id, NULL, NULL, 0)) {
         return false;
     }
-    if (n->device->receive(n->opaque, frame, len, o)) {
+    room = has_room(n);
+    tape_leave();
+    return room;
+}
+
+static bool hand_in(struct net *n, const uint8_t *frame, size_t len, const struct net_offload *o)
+{
+    bool taken;
+
+    if (!has_room(n)) {
+        return false;
+    }
+    taken = n->device->receive(n->opaque, frame, len, o);
+    if (is_taped(n)) {
+        tape_fact(TAPE_NET_TAKEN, NULL, (uint64_t[]){taken}, NULL, 0);
+    }
+    if (taken) {
         PROBE2(net_receive, n, len);
         n->stats.rx_frames++;
         n->stats.rx_bytes += len;
@@ -153,13 +185,86 @@ bool net_deliver(struct net *n, const uint8_t *frame, size_t len, const struct n
     return true;
 }
 
-void net_writable(struct net *n)
+bool net_deliver(struct net *n, const uint8_t *frame, size_t len, const struct net_offload *o)
+{
+    bool taken;
+
+    if (len < NET_HEADER_LEN || len > NET_FRAME_MAX) {
+        n->stats.rx_dropped++;
+        return true;
+    }
+    if (!is_taped(n)) {
+        return hand_in(n, frame, len, o);
+    }
+    if (!tape_enter(TAPE_NET_IN, n->backend.id,
+                    (uint64_t[]){o->flags, checksum_of(o), o->segment, o->header}, frame, len)) {
+        return false;
+    }
+    taken = hand_in(n, frame, len, o);
+    tape_leave();
+    return taken;
+}
+
+static void try_again(struct net *n)
 {
     if (n->waiting && n->device && n->running) {
         n->waiting = false;
         n->device->sent(n->opaque);
     }
 }
+
+void net_writable(struct net *n)
+{
+    if (!n->waiting || !is_taped(n)) {
+        try_again(n);
+    } else if (tape_enter(TAPE_NET_SENT, n->backend.id, NULL, NULL, 0)) {
+        try_again(n);
+        tape_leave();
+    }
+}
+
+static bool play_frame(struct net *n, const struct tape_entry *e)
+{
+    g_autofree uint8_t *frame = g_malloc0(e->len + 1);
+    struct net_offload o = {
+        .flags = (uint8_t)e->number[0],
+        .csum_start = (uint16_t)e->number[1],
+        .csum_offset = (uint16_t)(e->number[1] >> 16),
+        .segment = (uint16_t)e->number[2],
+        .header = (uint16_t)e->number[3],
+    };
+
+    if (e->len < NET_HEADER_LEN || e->len > NET_FRAME_MAX) {
+        return false;
+    }
+    if (e->data) {
+        memcpy(frame, e->data, e->len);
+    }
+    hand_in(n, frame, e->len, &o);
+    return true;
+}
+
+bool net_play(struct net *n, const struct tape_entry *e)
+{
+    if (!is_taped(n)) {
+        return false;
+    }
+    switch (e->kind) {
+    case TAPE_NET_ASK:
+        has_room(n);
+        return true;
+    case TAPE_NET_IN:
+        return play_frame(n, e);
+    case TAPE_NET_SENT:
+        try_again(n);
+        return true;
+    default:
+        net_set_link(n, e->number[0]);
+        return true;
+    }
+}
+
+/* ---- from the card ---- */
 
 static int send_whole(void *opaque, const uint8_t *frame, size_t len)
 {
@@ -188,10 +293,50 @@ static int send_in_software(struct net *n, const struct iovec *iov, unsigned nio
     return error == -EAGAIN ? 0 : error;
 }
 
+/* 0, also on a cable that is not plugged in, or an error. */
+static int send_now(struct net *n, const struct iovec *iov, unsigned niov, size_t len,
+                    const struct net_offload *o)
+{
+    if (n->link_down) {
+        return -ENOLINK;
+    }
+    return o && (o->flags & OFFLOADS & ~n->send_offloads) ? send_in_software(n, iov, niov, len, o)
+                                                          : n->driver->send(n, iov, niov, o);
+}
+
+/*
+ * What the card made of the frame; what lies in guest memory still does not go through it. Returns
+ * what became of it.
+ */
+static int tape_sent(const struct net *n, const struct iovec *iov, unsigned niov, size_t len,
+                     const struct net_offload *o, int error)
+{
+    static const struct net_offload plain;
+    const void *guests = tape_guest_iov && tape_guest_pieces ? tape_guest_iov[0].iov_base : NULL;
+    unsigned own = 0;
+    uint64_t number[] = {len, 0, 0, 0, 0, (uint64_t)-error};
+    g_autofree uint8_t *made = NULL;
+    size_t bytes;
+
+    while (own < niov && iov[own].iov_base != guests) {
+        own++;
+    }
+    o = o ? o : &plain;
+    number[1] = o->flags;
+    number[2] = checksum_of(o);
+    number[3] = o->segment;
+    number[4] = o->header;
+    bytes = iov_bytes(iov, own);
+    made = g_malloc(bytes + 1);
+    iov_get(iov, own, 0, made, bytes);
+    tape_fact(TAPE_NET_OUT, n->backend.id, number, made, bytes);
+    return -(int)MIN(number[5], TAPE_ERRNO_MAX);
+}
+
 int net_send(struct net *n, const struct iovec *iov, unsigned niov, const struct net_offload *o)
 {
     size_t len = iov_bytes(iov, niov);
-    unsigned wanted = o ? o->flags & (NET_CSUM | NET_TSO4 | NET_TSO6) : 0;
+    unsigned wanted = o ? o->flags & OFFLOADS : 0;
     uint8_t head[128];
     int error;
 
@@ -204,14 +349,9 @@ int net_send(struct net *n, const struct iovec *iov, unsigned niov, const struct
     if (wanted && !net_offload_fits(o, head, iov_get(iov, niov, 0, head, sizeof(head)), len)) {
         return -EINVAL;
     }
-    if (n->link_down) {
-        n->stats.tx_dropped++;
-        return 0;
-    }
-    if (wanted & ~n->send_offloads) {
-        error = send_in_software(n, iov, niov, len, o);
-    } else {
-        error = n->driver->send(n, iov, niov, wanted ? o : NULL);
+    error = tape_plays() && is_taped(n) ? 0 : send_now(n, iov, niov, len, wanted ? o : NULL);
+    if (is_taped(n)) {
+        error = tape_sent(n, iov, niov, len, wanted ? o : NULL, error);
     }
     if (error == -EAGAIN) {
         n->waiting = true;
@@ -229,7 +369,22 @@ int net_send(struct net *n, const struct iovec *iov, unsigned niov, const struct
 
 bool net_link(const struct net *n)
 {
-    return n && !n->link_down;
+    uint64_t up = n && !n->link_down;
+
+    if (n && is_taped(n) && tape_inside()) {
+        tape_fact(TAPE_NET_CABLE, n->backend.id, &up, NULL, 0);
+    }
+    return up;
+}
+
+static void link_set(struct net *n, bool up)
+{
+    n->link_down = !up;
+    net_update_reading(n);
+    if (n->device->link_changed) {
+        n->device->link_changed(n->opaque, up);
+    }
+    try_again(n); /* without a link nothing holds frames back either: they are dropped */
 }
 
 void net_set_link(struct net *n, bool up)
@@ -237,15 +392,14 @@ void net_set_link(struct net *n, bool up)
     if (n->link_down != up) {
         return;
     }
-    n->link_down = !up;
     if (!n->device) {
-        return;
+        n->link_down = !up;
+    } else if (!is_taped(n)) {
+        link_set(n, up);
+    } else if (tape_enter(TAPE_NET_LINK, n->backend.id, (uint64_t[]){up}, NULL, 0)) {
+        link_set(n, up);
+        tape_leave();
     }
-    net_update_reading(n);
-    if (n->device->link_changed) {
-        n->device->link_changed(n->opaque, up);
-    }
-    net_writable(n); /* without a link nothing holds frames back either: they are dropped */
 }
 
 /* RFC 903: a reverse request for our own address, which teaches bridges where it is. */

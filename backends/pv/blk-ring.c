@@ -328,8 +328,8 @@ void blk_ring_end(struct blk *b)
 {
     b->ring = NULL;
     b->connection++;
-    g_clear_handle_id(&b->more, g_source_remove);
-    g_clear_handle_id(&b->finishing, g_source_remove);
+    later_forget(&b->more);
+    later_forget(&b->finishing);
     g_clear_handle_id(&b->again, g_source_remove);
     batch_drop(&b->writes);
     batch_drop(&b->ended);
@@ -340,7 +340,7 @@ static void finish(struct blk *b)
 {
     struct batch all = batch_take(&b->ended);
 
-    g_clear_handle_id(&b->finishing, g_source_remove);
+    later_forget(&b->finishing);
     batch_copy(b, all.first, true);
     while (all.first) {
         struct request *r = all.first;
@@ -360,14 +360,18 @@ static void finish(struct blk *b)
     }
 }
 
-static gboolean finish_later(gpointer opaque)
+static void finish_now(void *opaque)
 {
-    struct blk *b = opaque;
+    finish(opaque);
+}
 
-    turn_of("PV disk");
-    b->finishing = 0;
-    finish(b);
-    return G_SOURCE_REMOVE;
+static void finish_later(struct blk *b)
+{
+    static const struct later_kind kind = {.turn = "PV disk",
+                                           .go_on = finish_now,
+                                           .priority = G_PRIORITY_HIGH};
+
+    later_ask(&b->finishing, &kind, b, NULL);
 }
 
 /* More may end in this turn: they are answered together, when no more can come, or at its end. */
@@ -392,8 +396,8 @@ static void done(struct block_request *io, int error)
     batch_add(&b->ended, r, copies(r, true));
     if (b->ended.count == b->in_flight || b->ended.parts >= GRANTS_COPY_MAX) {
         finish(b);
-    } else if (!b->finishing) {
-        b->finishing = g_idle_add_full(G_PRIORITY_HIGH, finish_later, b, NULL);
+    } else {
+        finish_later(b);
     }
 }
 
@@ -633,15 +637,12 @@ static bool take(struct blk *b, const uint8_t *e)
 
 /* ---- the ring's turn ---- */
 
-static gboolean run_more(gpointer opaque)
+static void run_more(void *opaque)
 {
-    struct blk *b = opaque;
-
-    turn_of("PV disk");
-    b->more = 0;
-    blk_ring_run(b);
-    return G_SOURCE_REMOVE;
+    blk_ring_run(opaque);
 }
+
+static const struct later_kind more = {.turn = "PV disk", .go_on = run_more};
 
 /* How many are there to take; wakes us for the next one if none is. -EIO: more than can be. */
 static int waiting(struct blk *b)
@@ -676,9 +677,7 @@ static void take_waiting(struct blk *b)
         }
         if (taken >= TURN_REQUESTS || b->memory - before >= TURN_BYTES ||
             (taken && turn_is_used_up())) {
-            if (!b->more) {
-                b->more = g_idle_add_full(G_PRIORITY_DEFAULT, run_more, b, NULL);
-            }
+            later_ask(&b->more, &more, b, NULL);
             return;
         }
         count = waiting(b);

@@ -4,6 +4,7 @@
 #define BACKENDS_PV_BLK_H
 
 #include <xendm/block.h>
+#include <xendm/later.h>
 
 #include "internal.h"
 
@@ -45,17 +46,17 @@ struct blk {
     uint8_t *ring;    /* NULL: not connected */
     uint32_t entries; /* a power of two */
     uint32_t req_cons, rsp_prod;
-    uint32_t rsp_seen;   /* answers up to here the front end can see */
-    unsigned connection; /* requests of an earlier one are not answered */
-    bool stalled;        /* too much is in flight: goes on when something ends */
-    guint more;          /* goes on in the next turn; 0: no */
-    struct batch writes; /* to be copied from the guest before this turn ends */
-    struct batch ended;  /* to be copied to the guest, and answered */
-    guint finishing;     /* answers them; 0: nothing ended, or it is answered already */
-    guint again;         /* tries what the host could not for a moment; 0: nothing */
-    unsigned again_ms;   /* … so much later, the next time */
-    int64_t stuck_since; /* the request that is to be taken; µs, 0: it is not stuck */
-    bool impatient;      /* that went on for too long, and nothing went well since */
+    uint32_t rsp_seen;      /* answers up to here the front end can see */
+    unsigned connection;    /* requests of an earlier one are not answered */
+    bool stalled;           /* too much is in flight: goes on when something ends */
+    struct later more;      /* goes on taking requests */
+    struct batch writes;    /* to be copied from the guest before this turn ends */
+    struct batch ended;     /* to be copied to the guest, and answered */
+    struct later finishing; /* answers them */
+    guint again;            /* tries what the host could not for a moment; 0: nothing */
+    unsigned again_ms;      /* … so much later, the next time */
+    int64_t stuck_since;    /* the request that is to be taken; µs, 0: it is not stuck */
+    bool impatient;         /* that went on for too long, and nothing went well since */
 
     unsigned in_flight;
     size_t memory; /* bytes of their buffers */

@@ -27,6 +27,7 @@
 #include <xendm/grants.h>
 #include <xendm/handover.h>
 #include <xendm/log.h>
+#include <xendm/later.h>
 #include <xendm/p9.h>
 #include <xendm/turn.h>
 
@@ -49,7 +50,7 @@ struct p9fs {
     struct p9_mount *mount; /* NULL: not offered yet */
     struct p9_ring rings[RINGS_MAX];
     unsigned nrings; /* 0: not connected */
-    guint more;      /* goes on in the next turn; 0: no */
+    struct later more;
     struct slot {
         unsigned ring;
         uint32_t waits;   /* an answer of so many bytes, for room; 0: none does */
@@ -100,13 +101,13 @@ static bool answer_put(struct p9fs *p, unsigned ring, const void *message, uint3
 
 /* ---- answers ---- */
 
-static gboolean go_on(gpointer opaque);
+static void go_on(void *opaque);
 
 static void later(struct p9fs *p)
 {
-    if (!p->more) {
-        p->more = g_idle_add_full(G_PRIORITY_DEFAULT, go_on, p, NULL);
-    }
+    static const struct later_kind kind = {.turn = "9pfs", .go_on = go_on};
+
+    later_ask(&p->more, &kind, p, NULL);
 }
 
 static struct slot *first_waiting(struct p9fs *p, unsigned ring)
@@ -259,14 +260,9 @@ static void run(struct p9fs *p)
     }
 }
 
-static gboolean go_on(gpointer opaque)
+static void go_on(void *opaque)
 {
-    struct p9fs *p = opaque;
-
-    turn_of("9pfs");
-    p->more = 0;
-    run(p);
-    return G_SOURCE_REMOVE;
+    run(opaque);
 }
 
 /* ---- the connection ---- */
@@ -454,7 +450,7 @@ static void p9fs_disconnect(struct pv_device *dev)
     struct p9fs *p = p9fs_of(dev);
 
     p->nrings = 0;
-    g_clear_handle_id(&p->more, g_source_remove);
+    later_forget(&p->more);
     if (p->mount && (p9_mount_in_flight(p->mount) > 0 || !p9_mount_served(p->mount))) {
         end_server(p);
     }
@@ -477,7 +473,7 @@ static void p9fs_removed(struct pv_device *dev, bool gone)
 {
     struct p9fs *p = p9fs_of(dev);
 
-    g_clear_handle_id(&p->more, g_source_remove);
+    later_forget(&p->more);
     p9_mount_free(p->mount);
     g_free(p->path);
     g_free(p->model);

@@ -95,7 +95,7 @@ bool vif_rings_begin(struct vif *v)
 
 void vif_rings_end(struct vif *v)
 {
-    g_clear_handle_id(&v->more, g_source_remove);
+    later_forget(&v->more);
     v->tx.page = v->rx.page = NULL;
     v->frame.entries = 0;
 }
@@ -290,23 +290,19 @@ static bool take_frame(struct vif *v)
     return send_frame(v);
 }
 
-static gboolean run_more(gpointer opaque)
+static void run_more(void *opaque)
 {
-    struct vif *v = opaque;
-
-    turn_of("PV network");
-    v->more = 0;
-    vif_run(v);
-    return G_SOURCE_REMOVE;
+    vif_run(opaque);
 }
 
 void vif_run(struct vif *v)
 {
+    static const struct later_kind kind = {.turn = "PV network", .go_on = run_more};
     unsigned taken = 0;
 
     while (v->tx.page && !pv_paused(&v->dev)) {
         if (taken >= TURN_FRAMES || (taken && turn_is_used_up())) {
-            v->more = v->more ? v->more : g_idle_add_full(G_PRIORITY_DEFAULT, run_more, v, NULL);
+            later_ask(&v->more, &kind, v, NULL);
             break;
         }
         if (!take_frame(v)) {

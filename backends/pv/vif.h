@@ -3,6 +3,7 @@
 #ifndef BACKENDS_PV_VIF_H
 #define BACKENDS_PV_VIF_H
 
+#include <xendm/later.h>
 #include <xendm/net.h>
 
 #include "internal.h"
@@ -33,7 +34,7 @@ struct vif {
     unsigned offloads; /* what the front end takes of frames that it receives */
     bool gather;       /* … in more than one piece */
     struct vif_ring tx, rx;
-    guint more; /* goes on in the next turn; 0: no */
+    struct later more;
     struct vif_frame frame;
     uint64_t refused, dropped;
 };

@@ -172,15 +172,13 @@ static uint64_t target_read(struct ioreq_core *core, const struct ioreq *r, uint
 static void target_write(struct ioreq_core *core, const struct ioreq *r, uint64_t addr,
                          uint64_t value)
 {
-    bool taped = tape_on();
-
-    if (taped) {
-        tape_access(core, r, addr, true, value);
+    if (!tape_on()) {
+        machine_write(core, r, addr, value);
+        return;
     }
+    tape_access(core, r, addr, true, value);
     machine_write(core, r, addr, value);
-    if (taped) {
-        tape_end_event();
-    }
+    tape_end_event();
 }
 
 /* Units of a string at a port that takes many in one call. */
@@ -188,17 +186,15 @@ static uint32_t target_block(struct ioreq_core *core, const struct ioreq *r, uin
                              uint32_t n)
 {
     struct machine *m = core->machine;
-    bool read = r->dir == IOREQ_READ, taped = tape_on();
+    bool read = r->dir == IOREQ_READ;
     size_t bytes = (size_t)n * r->size;
     uint64_t done;
 
-    if (taped) {
-        tape_begin_event(read ? TAPE_PIO_IN : TAPE_PIO_OUT, NULL,
-                         (uint64_t[]){tape_vcpu, r->addr, r->size, n}, buf, read ? 0 : bytes);
-    }
+    tape_enter(read ? TAPE_PIO_IN : TAPE_PIO_OUT, NULL,
+               (uint64_t[]){tape_vcpu, r->addr, r->size, n}, buf, read ? 0 : bytes);
     done = read ? aspace_read_block(m->pio, r->addr, buf, r->size, n)
                 : aspace_write_block(m->pio, r->addr, buf, r->size, n);
-    if (taped) {
+    if (tape_on()) {
         tape_fact(TAPE_UNITS, NULL, &done, buf, read ? (size_t)done * r->size : 0);
         tape_end_event();
     }

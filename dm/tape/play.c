@@ -20,6 +20,7 @@
 #include <xendm/error.h>
 #include <xendm/input.h>
 #include <xendm/machine.h>
+#include <xendm/net.h>
 #include <xendm/pci.h>
 #include <xendm/tape.h>
 #include <xendm/turn.h>
@@ -171,12 +172,24 @@ static void play_char(const struct tape_entry *e)
             tape_cannot("the device has no room for these bytes");
         }
         break;
+    case TAPE_CHAR_ASK:
+        chardev_play_ask(chardev_of(b));
+        break;
     case TAPE_CHAR_EVENT:
         chardev_play_event(chardev_of(b), (enum chardev_event)e->number[0]);
         break;
     default:
         chardev_play_room(chardev_of(b));
         break;
+    }
+}
+
+static void play_net(const struct tape_entry *e)
+{
+    struct backend *b = backend_find(replay->m->backends, BACKEND_NET, e->text);
+
+    if (!b || !net_play((struct net *)b, e)) {
+        tape_cannot("there is no card at such a network, or this is no frame");
     }
 }
 
@@ -249,9 +262,16 @@ static void play(const struct tape_entry *e)
         }
         break;
     case TAPE_CHAR_IN:
+    case TAPE_CHAR_ASK:
     case TAPE_CHAR_EVENT:
     case TAPE_CHAR_ROOM:
         play_char(e);
+        break;
+    case TAPE_NET_ASK:
+    case TAPE_NET_IN:
+    case TAPE_NET_SENT:
+    case TAPE_NET_LINK:
+        play_net(e);
         break;
     default:
         play_input(m->input, e);

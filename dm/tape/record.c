@@ -13,6 +13,7 @@
 #include <config.h>
 
 #include <xendm/backend.h>
+#include <xendm/blob.h>
 #include <xendm/block.h>
 #include <xendm/bytes.h>
 #include <xendm/error.h>
@@ -20,6 +21,7 @@
 #include <xendm/input.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
+#include <xendm/net.h>
 #include <xendm/tape.h>
 #include <xendm/turn.h>
 
@@ -214,6 +216,26 @@ static void put_drive(void *opaque, struct backend *b)
     }
 }
 
+#define FILE_BEGINNING 65536u /* what a device looks at before a replay's first event */
+
+/* Files that the guest is given, as a kernel; firmware is everywhere. */
+static void put_file(void *opaque, struct backend *b)
+{
+    const struct blob *file = (const struct blob *)b;
+    g_autofree char *text = NULL;
+    g_autofree uint8_t *bytes = NULL;
+    size_t n;
+
+    if (b->class->kind != BACKEND_BLOB) {
+        return;
+    }
+    n = (size_t)MIN(blob_size(file), FILE_BEGINNING);
+    bytes = g_malloc0(n + 1);
+    blob_read(file, 0, bytes, n);
+    text = g_base64_encode(bytes, n);
+    put_text(opaque, "file=%s %" PRIu64 " %s", b->id, blob_size(file), text);
+}
+
 static void put_head(const struct recording_source *of, const GByteArray *state, GByteArray *to)
 {
     g_autoptr(GByteArray) texts = g_byte_array_new();
@@ -224,6 +246,7 @@ static void put_head(const struct recording_source *of, const GByteArray *state,
         put_text(texts, "argument=%s", of->argv[i]);
     }
     backend_foreach(of->machine->backends, put_drive, texts);
+    backend_foreach(of->machine->backends, put_file, texts);
     g_byte_array_append(to, (const guint8 *)TAPE_FILE_MAGIC, strlen(TAPE_FILE_MAGIC));
     put_u32(to, TAPE_FILE_VERSION);
     put_u32(to, TAPE_FILE_ORDER);
@@ -234,6 +257,31 @@ static void put_head(const struct recording_source *of, const GByteArray *state,
 }
 
 /* ---- begin ---- */
+
+static void find_unplugged(void *opaque, struct backend *b)
+{
+    const struct backend **found = opaque;
+
+    if (b->class->kind == BACKEND_NET && !net_link((const struct net *)b)) {
+        *found = b;
+    }
+}
+
+/* What a replay has, when it begins, is keys that are up and cables that are plugged in. */
+static bool is_as_begun(const struct machine *m, GError **err)
+{
+    const struct backend *unplugged = NULL;
+
+    backend_foreach(m->backends, find_unplugged, &unplugged);
+    if (input_keys_held(m->input)) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "a key is held down");
+    } else if (unplugged) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "the link of %s is down", unplugged->id);
+    } else {
+        return true;
+    }
+    return false;
+}
 
 static bool may_begin(const struct machine *m, int fd, uint64_t limit, GError **err)
 {
@@ -248,10 +296,8 @@ static bool may_begin(const struct machine *m, int fd, uint64_t limit, GError **
                     RECORDING_LIMIT_MIN);
     } else if (fstat(fd, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode))) {
         g_set_error(err, XENDM_ERROR, EINVAL, "a recording goes into a pipe or a socket");
-    } else if (input_keys_held(m->input)) {
-        g_set_error(err, XENDM_ERROR, EBUSY, "a key is held down");
     } else {
-        return true;
+        return is_as_begun(m, err);
     }
     return false;
 }

@@ -296,7 +296,7 @@ static void ahci_unrealize(struct device *dev)
     struct ahci *s = ahci_of(dev);
 
     for (unsigned i = 0; i < AHCI_PORTS; i++) {
-        ahci_port_stop_source(&s->port[i]);
+        later_forget(&s->port[i].later);
         ata_host_fini(&s->port[i].host);
         for (unsigned slot = 0; slot < AHCI_SLOTS; slot++) {
             dma_list_free(s->port[i].queue[slot].list);
@@ -327,7 +327,7 @@ static void ahci_quiesce(struct device *dev)
 
     s->quiesced = true;
     for (unsigned i = 0; i < AHCI_PORTS; i++) {
-        ahci_port_stop_source(&s->port[i]);
+        later_forget(&s->port[i].later);
     }
 }
 
@@ -540,6 +540,7 @@ const struct device_class ahci_class = {
     .help = "ICH9 SATA adapter (AHCI), six ports",
     .size = sizeof(struct ahci),
     .state = &ahci_state,
+    .recorded = true,
     .realize = ahci_realize,
     .reset = ahci_reset,
     .quiesce = ahci_quiesce,

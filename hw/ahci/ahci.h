@@ -19,6 +19,7 @@
 #include <xendm/classes.h>
 #include <xendm/dma.h>
 #include <xendm/facts.h>
+#include <xendm/later.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
@@ -125,7 +126,7 @@ struct ahci_port {
     uint32_t gathered, kept; /* bytes of the chunk in the list: all, whole sectors */
     struct ahci_prd whole;   /* behind the last whole sector */
     bool pumping, again;
-    guint source; /* goes on with what was too much for one turn */
+    struct later later; /* goes on with what was too much for one turn */
 
     /* Saved: those that are active. */
     struct ahci_queued saved[AHCI_SLOTS];
@@ -152,7 +153,6 @@ void ahci_port_command(struct ahci_port *p, uint32_t old);
 void ahci_port_control(struct ahci_port *p, uint32_t old);
 void ahci_port_issue(struct ahci_port *p, uint32_t slots);
 void ahci_port_go(struct ahci_port *p); /* goes on with whatever there is */
-void ahci_port_stop_source(struct ahci_port *p);
 void ahci_port_master_off(struct ahci_port *p);
 bool ahci_port_quiet(const struct ahci_port *p); /* nothing of its past is in flight */
 bool ahci_post_fis(struct ahci_port *p, unsigned at, const uint8_t *fis, size_t len);

@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include <xendm/tape.h>
+
 #include "ahci.h"
 
 #define HEADER 32u
@@ -151,29 +153,16 @@ static void memory_failed(struct ahci_port *p, struct ata_drive *d, int error)
 
 /* ---- PIO ---- */
 
-static gboolean next_slice(gpointer opaque)
+static void next_slice(void *opaque)
 {
-    struct ahci_port *p = opaque;
-
-    turn_of("ahci");
-    p->source = 0;
-    ahci_port_go(p);
-    return G_SOURCE_REMOVE;
+    ahci_port_go(opaque);
 }
 
 static void go_later(struct ahci_port *p)
 {
-    if (!p->source) {
-        p->source = g_idle_add_full(G_PRIORITY_DEFAULT, next_slice, p, NULL);
-    }
-}
+    static const struct later_kind kind = {.turn = "ahci", .go_on = next_slice};
 
-void ahci_port_stop_source(struct ahci_port *p)
-{
-    if (p->source) {
-        g_source_remove(p->source);
-        p->source = 0;
-    }
+    later_ask(&p->later, &kind, p, p->host.id);
 }
 
 /* These return whether there may be more to do at once. */
@@ -398,7 +387,7 @@ static void go_on(struct ahci_port *p)
         while (pump(p, d)) {
         }
         post_signature(p, d);
-        if (g_get_monotonic_time() >= end) {
+        if (tape_late(g_get_monotonic_time() >= end)) {
             go_later(p);
             break;
         }
@@ -449,7 +438,7 @@ static void abandon(struct ahci_port *p)
     struct ata_drive *d = ahci_drive(p);
 
     ahci_queue_drop(p);
-    ahci_port_stop_source(p);
+    later_forget(&p->later);
     if (p->slot != AHCI_NO_SLOT && d) {
         ata_drive_hold_reset(d);
     }

@@ -23,8 +23,6 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include <xendm/tape.h>
-
 #include "ata-internal.h"
 
 void ata_text(uint8_t *to, size_t size, const char *text)
@@ -95,10 +93,7 @@ void ata_drive_command(struct ata_drive *d, uint8_t code)
 
 static void slice_stop(struct ata_drive *d)
 {
-    if (d->slice_source) {
-        g_source_remove(d->slice_source);
-        d->slice_source = 0;
-    }
+    later_forget(&d->slice);
     if (d->gathering) {
         d->gathering = false;
         dma_list_end(d->list, 0);
@@ -453,31 +448,18 @@ static void dma_error(struct ata_drive *d, int error)
     ata_drive_abort(d, ATA_ABRT);
 }
 
-static gboolean next_slice(gpointer opaque)
+static void next_slice(void *opaque)
 {
-    struct ata_drive *d = opaque;
-
-    bool taped = tape_on();
-
-    turn_of("ide");
-    if (taped && !tape_goes_on(d->dev.id)) {
-        return G_SOURCE_CONTINUE;
-    }
-    d->slice_source = 0;
-    ata_drive_step(d);
-    if (taped) {
-        tape_end_event();
-    }
-    return G_SOURCE_REMOVE;
+    ata_drive_step(opaque);
 }
 
 /* The descriptor table takes long: the rest in a later turn of the loop. */
 static void dma_later(struct ata_drive *d)
 {
+    static const struct later_kind kind = {.turn = "ide", .go_on = next_slice};
+
     d->status = ATA_READY | ATA_BSY;
-    if (!d->slice_source) {
-        d->slice_source = g_idle_add_full(G_PRIORITY_DEFAULT, next_slice, d, NULL);
-    }
+    later_ask(&d->slice, &kind, d, d->dev.id);
 }
 
 static void dma_buffer(struct ata_drive *d)
@@ -594,7 +576,7 @@ static void discard_step(struct ata_drive *d)
 
 void ata_drive_step(struct ata_drive *d)
 {
-    if (d->in_flight || d->quiesced || !d->host || d->slice_source) {
+    if (d->in_flight || d->quiesced || !d->host || later_is_asked(&d->slice)) {
         return;
     }
     if (!d->block && (d->phase == ATA_MEDIA_IN || (d->phase == ATA_DMA && d->media))) {

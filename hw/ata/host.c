@@ -78,7 +78,7 @@ bool ata_slice_over(struct ata_slice *s)
     if (s->end == 0) {
         s->end = now + SLICE_US;
     }
-    return tape_on() ? tape_late(now >= s->end) : now >= s->end;
+    return tape_late(now >= s->end);
 }
 
 int64_t ata_host_copy(struct ata_host *h, const struct ata_pieces *pieces, void *buf, uint32_t len,

@@ -788,6 +788,7 @@ const struct device_class ac97_class = {
     .size = sizeof(struct ac97),
     .properties = ac97_properties,
     .state = &ac97_state,
+    .recorded = true,
     .hotplug = true,
     .realize = ac97_realize,
     .unrealize = ac97_unrealize,

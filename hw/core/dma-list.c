@@ -172,6 +172,7 @@ struct iovec *dma_list_iov(struct dma_list *l, size_t skip, size_t len, unsigned
     list_walk(l, skip, len, add_to_vector, &v);
     *count = v.count;
     tape_guest_iov = l->iov;
+    tape_guest_pieces = v.count;
     return l->iov;
 }
 
@@ -207,17 +208,27 @@ int dma_list_put(struct dma_list *l, size_t at, const void *buf, size_t len)
     return rc;
 }
 
-int dma_list_get(struct dma_list *l, size_t at, void *buf, size_t len)
+static int list_get(struct dma_list *l, size_t at, void *buf, size_t len, enum tape_kind kind)
 {
     int rc = list_check(l, at, len);
 
     if (rc == 0) {
         list_walk(l, at, len, copy_out, buf);
         if (tape_on()) {
-            tape_fact(TAPE_LIST_GET, NULL, (uint64_t[]){at, len}, buf, len);
+            tape_fact(kind, NULL, (uint64_t[]){at, len}, buf, len);
         }
     }
     return rc;
+}
+
+int dma_list_get(struct dma_list *l, size_t at, void *buf, size_t len)
+{
+    return list_get(l, at, buf, len, TAPE_LIST_GET);
+}
+
+int dma_list_get_headers(struct dma_list *l, void *buf, size_t len)
+{
+    return list_get(l, 0, buf, len, TAPE_LIST_HEADERS);
 }
 
 void dma_list_end(struct dma_list *l, size_t done)
@@ -234,4 +245,7 @@ void dma_list_end(struct dma_list *l, size_t done)
     }
     l->count = 0;
     l->bytes = 0;
+    if (tape_guest_iov == l->iov) {
+        tape_guest_iov = NULL;
+    }
 }

@@ -56,6 +56,17 @@ int dma_tape(enum tape_kind kind, uint64_t gpa, void *buf, size_t len, int rc)
 
 int dma_read(struct device *dev, uint64_t gpa, void *buf, size_t len)
 {
+    return dma_read_content(dev, gpa, buf, len, DMA_ANYTHING);
+}
+
+int dma_read_content(struct device *dev, uint64_t gpa, void *buf, size_t len, enum dma_content what)
+{
+    static const enum tape_kind kind[] = {
+        [DMA_ANYTHING] = TAPE_DMA_READ,
+        [DMA_STRUCTURE] = TAPE_DMA_STRUCTURE,
+        [DMA_HEADERS] = TAPE_DMA_HEADERS,
+        [DMA_PAYLOAD] = TAPE_DMA_PAYLOAD,
+    };
     int rc = dma_check(dev, gpa, len);
 
     if (rc == 0 && len > 0) {
@@ -63,7 +74,7 @@ int dma_read(struct device *dev, uint64_t gpa, void *buf, size_t len)
             rc = guestmem_read(dev->machine->memory, gpa, buf, len);
         }
         if (tape_on()) {
-            rc = dma_tape(TAPE_DMA_READ, gpa, buf, len, rc);
+            rc = dma_tape(kind[what], gpa, buf, len, rc);
         }
     }
     if (rc == 0) {

@@ -9,7 +9,6 @@
 #include <xendm/machine.h>
 #include <xendm/recorder.h>
 #include <xendm/tape.h>
-#include <xendm/turn.h>
 
 #include "core.h"
 
@@ -70,9 +69,7 @@ static bool work(const struct device_work *w, int64_t ns)
     int64_t end = host_now_ns() + ns;
 
     while (w->step(w->opaque)) {
-        bool late = host_now_ns() >= end;
-
-        if (tape_on() ? tape_late(late) : late) {
+        if (tape_late(host_now_ns() >= end)) {
             return true;
         }
     }
@@ -84,27 +81,27 @@ static void work_done(struct device_work *w)
     struct device *dev = w->dev;
 
     w->dev = NULL;
-    w->source = 0;
     device_release(dev);
 }
 
-static gboolean work_turn(gpointer opaque)
+static void work_later(struct device_work *w);
+
+static void work_turn(void *opaque)
 {
     struct device_work *w = opaque;
-    bool taped = tape_on(), more;
 
-    turn_of("device work");
-    if (taped && !tape_goes_on(w->dev->id)) {
-        return G_SOURCE_CONTINUE;
-    }
-    more = work(w, TURN_NS);
-    if (!more) {
+    if (work(w, TURN_NS)) {
+        work_later(w);
+    } else {
         work_done(w);
     }
-    if (taped) {
-        tape_end_event();
-    }
-    return more ? G_SOURCE_CONTINUE : G_SOURCE_REMOVE;
+}
+
+static void work_later(struct device_work *w)
+{
+    static const struct later_kind kind = {.turn = "device work", .go_on = work_turn};
+
+    later_ask(&w->later, &kind, w, w->dev->id);
 }
 
 void device_work_start(struct device_work *w, struct device *dev, bool (*step)(void *opaque),
@@ -117,7 +114,7 @@ void device_work_start(struct device_work *w, struct device *dev, bool (*step)(v
     }
     w->dev = dev;
     device_hold(dev);
-    w->source = g_idle_add_full(G_PRIORITY_DEFAULT, work_turn, w, NULL);
+    work_later(w);
 }
 
 void device_work_finish(struct device_work *w)
@@ -127,6 +124,6 @@ void device_work_finish(struct device_work *w)
     }
     while (w->step(w->opaque)) {
     }
-    g_source_remove(w->source);
+    later_forget(&w->later);
     work_done(w);
 }

@@ -571,6 +571,7 @@ const struct device_class fw_cfg_class = {
     .size = sizeof(struct fw_cfg),
     .properties = fw_cfg_properties,
     .state = &fw_cfg_state,
+    .recorded = true,
     .realize = fw_cfg_realize,
     .reset = fw_cfg_reset,
     .unrealize = fw_cfg_unrealize,

@@ -192,6 +192,7 @@ const struct device_class lsi_class = {
     .help = "LSI 53C895A SCSI host adapter",
     .size = sizeof(struct lsi),
     .state = &lsi_state,
+    .recorded = true,
     .hotplug = true,
     .realize = lsi_realize,
     .reset = lsi_reset,

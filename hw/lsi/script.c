@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 
+#include <xendm/tape.h>
 #include <xendm/turn.h>
 
 #include "lsi.h"
@@ -486,7 +487,7 @@ void lsi_script_go(struct lsi *s)
     while (runs(s) && s->budget > 0) {
         s->budget--;
         one(s);
-        if (s->budget % 16 == 0 && turn_is_used_up()) {
+        if (s->budget % 16 == 0 && tape_late(turn_is_used_up())) {
             break;
         }
     }

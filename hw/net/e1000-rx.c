@@ -237,6 +237,7 @@ static void link_changed(void *opaque, bool up)
 }
 
 const struct net_device e1000_net = {
+    .taped = true,
     .can_receive = can_receive,
     .receive = receive,
     .sent = sent,

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include <xendm/bytes.h>
-#include <xendm/iov.h>
+#include <xendm/tape.h>
 #include <xendm/turn.h>
 
 #include "e1000.h"
@@ -163,12 +163,15 @@ static bool apply_wish(struct e1000 *s, struct tx_frame *f, const struct tx_wish
     return true;
 }
 
-static int loop_back(struct e1000 *s, const struct iovec *iov, unsigned niov)
+static void loop_back(struct e1000 *s, const struct tx_frame *f)
 {
-    g_autofree uint8_t *frame = g_malloc(NET_FRAME_MAX);
+    size_t rest = dma_list_bytes(s->list) - f->taken;
+    g_autofree uint8_t *frame = g_malloc(f->head_len + rest);
 
-    e1000_receive(s, frame, iov_get(iov, niov, 0, frame, NET_FRAME_MAX));
-    return 0;
+    memcpy(frame, f->head, f->head_len);
+    if (dma_list_get(s->list, f->taken, frame + f->head_len, rest) == 0) {
+        e1000_receive(s, frame, f->head_len + rest);
+    }
 }
 
 static void count_sent(struct e1000 *s, const uint8_t *head, size_t len, bool cut)
@@ -195,10 +198,10 @@ static int send_list(struct e1000 *s, const struct tx_wish *w)
     struct iovec with[NET_IOV_MAX], *iov;
     size_t len = dma_list_bytes(s->list);
     unsigned niov;
-    int error;
+    int error = 0;
 
     f.taken = f.head_len = MIN(len, HEAD_MAX);
-    if (len < NET_HEADER_LEN || dma_list_get(s->list, 0, f.head, f.taken) < 0 ||
+    if (len < NET_HEADER_LEN || dma_list_get_headers(s->list, f.head, f.taken) < 0 ||
         !apply_wish(s, &f, w, len)) {
         return 0;
     }
@@ -207,7 +210,7 @@ static int send_list(struct e1000 *s, const struct tx_wish *w)
     niov = MIN(niov, PIECES);
     memcpy(with + 1, iov, niov * sizeof(*iov));
     if (e1000_loops_back(s)) {
-        error = loop_back(s, with, niov + 1);
+        loop_back(s, &f);
     } else {
         error = net_send(s->net, with, niov + 1, f.offload.flags ? &f.offload : NULL);
     }
@@ -341,15 +344,12 @@ static unsigned transmit_one(struct e1000 *s, uint32_t *causes)
     return w.count;
 }
 
-static gboolean go_on(gpointer opaque)
+static void go_on(void *opaque)
 {
-    struct e1000 *s = opaque;
-
-    turn_of("e1000");
-    s->tx_source = 0;
-    e1000_transmit(s);
-    return G_SOURCE_REMOVE;
+    e1000_transmit(opaque);
 }
+
+static const struct later_kind tx_later = {.turn = "e1000", .go_on = go_on};
 
 void e1000_transmit(struct e1000 *s)
 {
@@ -361,15 +361,15 @@ void e1000_transmit(struct e1000 *s)
         return;
     }
     while (s->tdh != s->tdt && done && frames < FRAMES_A_TURN && descriptors < DESCRIPTORS_A_TURN &&
-           !(frames && turn_is_used_up())) {
+           !(frames && tape_late(turn_is_used_up()))) {
         done = transmit_one(s, &causes);
         descriptors += done;
         frames++;
     }
     if (s->tdh == s->tdt) {
         causes |= E1000_INT_TXQE;
-    } else if (done && !s->tx_source) {
-        s->tx_source = g_idle_add_full(G_PRIORITY_DEFAULT, go_on, s, NULL);
+    } else if (done) {
+        later_ask(&s->tx_later, &tx_later, s, s->pci.dev.id);
     }
     if (causes) {
         e1000_raise(s, causes);
@@ -378,7 +378,7 @@ void e1000_transmit(struct e1000 *s)
 
 void e1000_transmit_stop(struct e1000 *s)
 {
-    g_clear_handle_id(&s->tx_source, g_source_remove);
+    later_forget(&s->tx_later);
 }
 
 static const struct state_field context_fields[] = {

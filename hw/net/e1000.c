@@ -547,6 +547,7 @@ const struct device_class e1000_class = {
     .size = sizeof(struct e1000),
     .properties = e1000_properties,
     .state = &e1000_state,
+    .recorded = true,
     .realize = e1000_realize,
     .unrealize = e1000_unrealize,
     .reset = e1000_reset,

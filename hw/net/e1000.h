@@ -15,6 +15,7 @@
 
 #include <xendm/clock.h>
 #include <xendm/dma.h>
+#include <xendm/later.h>
 #include <xendm/net.h>
 #include <xendm/pci.h>
 #include <xendm/regs.h>
@@ -123,7 +124,7 @@ struct e1000 {
 
     struct vtimer throttle;
     struct dma_list *list;
-    unsigned tx_source; /* goes on with a long transmit ring */
+    struct later tx_later; /* goes on with a long transmit ring */
 };
 
 void e1000_raise(struct e1000 *s, uint32_t causes);

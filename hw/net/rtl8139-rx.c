@@ -248,6 +248,7 @@ static void link_changed(void *opaque, bool up)
 }
 
 const struct net_device rtl8139_net = {
+    .taped = true,
     .can_receive = can_receive,
     .receive = receive,
     .sent = sent,

@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include <xendm/bytes.h>
-#include <xendm/iov.h>
 #include <xendm/machine.h>
+#include <xendm/tape.h>
 #include <xendm/turn.h>
 
 #include "rtl8139.h"
@@ -49,25 +49,29 @@ struct tx_frame {
  * Loopback: to the receiver instead of the cable. 0, or -EAGAIN as net_send(): then the frame stays
  * where it is.
  */
-static int send_frame(struct rtl8139 *s, const struct iovec *iov, unsigned niov,
-                      const struct net_offload *o)
+static int send_frame(struct rtl8139 *s, const struct tx_frame *f, const struct iovec *iov,
+                      unsigned niov)
 {
-    if ((s->tcr & RTL_TCR_LBK) == RTL_TCR_LBK) {
-        uint8_t frame[4096];
-        size_t len = iov_get(iov, niov, 0, frame, sizeof(frame));
+    uint8_t frame[4096];
+    size_t len, rest = dma_list_bytes(s->list) - f->taken;
 
-        if (len >= NET_HEADER_LEN) {
-            rtl8139_receive(s, frame, len);
-        }
-        return 0;
+    if ((s->tcr & RTL_TCR_LBK) != RTL_TCR_LBK) {
+        return net_send(s->net, iov, niov, f->offload.flags ? &f->offload : NULL);
     }
-    return net_send(s->net, iov, niov, o);
+    rest = MIN(rest, sizeof(frame) - f->head_len);
+    len = f->head_len + rest;
+    memcpy(frame, f->head, f->head_len);
+    if (len >= NET_HEADER_LEN && dma_list_get(s->list, f->taken, frame + f->head_len, rest) == 0) {
+        rtl8139_receive(s, frame, len);
+    }
+    return 0;
 }
 
 /* ---- 8139: four slots ---- */
 
 static int send_slot(struct rtl8139 *s, uint32_t *tsd, uint32_t address)
 {
+    static const struct tx_frame all; /* nothing of it is ours */
     uint32_t len = *tsd & RTL_TSD_SIZE;
     unsigned niov = 0;
     int64_t got;
@@ -77,7 +81,7 @@ static int send_slot(struct rtl8139 *s, uint32_t *tsd, uint32_t address)
     got = len ? dma_list_add(s->list, address, len) : 0;
     if (got == (int64_t)len && len >= NET_HEADER_LEN) {
         struct iovec *iov = dma_list_iov(s->list, 0, len, &niov);
-        error = send_frame(s, iov, niov, NULL);
+        error = send_frame(s, &all, iov, niov);
     }
     dma_list_end(s->list, error == -EAGAIN ? 0 : len);
     if (error == -EAGAIN) {
@@ -181,7 +185,7 @@ static int send_list(struct rtl8139 *s, uint32_t first, uint32_t second)
     unsigned niov;
 
     f.taken = f.head_len = MIN(len, HEAD_MAX);
-    if (len < NET_HEADER_LEN || dma_list_get(s->list, 0, f.head, f.taken) < 0) {
+    if (len < NET_HEADER_LEN || dma_list_get_headers(s->list, f.head, f.taken) < 0) {
         return 0;
     }
     put_tag(&f, second);
@@ -190,7 +194,7 @@ static int send_list(struct rtl8139 *s, uint32_t first, uint32_t second)
     iov = dma_list_iov(s->list, f.taken, len - f.taken, &niov);
     niov = MIN(niov, PIECES + 1);
     memcpy(with + 1, iov, niov * sizeof(*iov));
-    return send_frame(s, with, niov + 1, f.offload.flags ? &f.offload : NULL);
+    return send_frame(s, &f, with, niov + 1);
 }
 
 struct chain {
@@ -298,15 +302,12 @@ static bool transmit_one(struct rtl8139 *s)
     return transmit_ring(s, true) || (!s->tx_waiting && transmit_ring(s, false));
 }
 
-static gboolean go_on(gpointer opaque)
+static void go_on(void *opaque)
 {
-    struct rtl8139 *s = opaque;
-
-    turn_of("rtl8139");
-    s->tx_source = 0;
-    rtl8139_transmit(s);
-    return G_SOURCE_REMOVE;
+    rtl8139_transmit(opaque);
 }
+
+static const struct later_kind tx_later = {.turn = "rtl8139", .go_on = go_on};
 
 void rtl8139_transmit(struct rtl8139 *s)
 {
@@ -315,15 +316,16 @@ void rtl8139_transmit(struct rtl8139 *s)
     s->tx_waiting = false;
     bool more = true;
 
-    while (left > 0 && !(left < FRAMES_A_TURN && turn_is_used_up()) && (more = transmit_one(s))) {
+    while (left > 0 && !(left < FRAMES_A_TURN && tape_late(turn_is_used_up())) &&
+           (more = transmit_one(s))) {
         left--;
     }
-    if (more && !s->tx_source) {
-        s->tx_source = g_idle_add_full(G_PRIORITY_DEFAULT, go_on, s, NULL);
+    if (more) {
+        later_ask(&s->tx_later, &tx_later, s, s->pci.dev.id);
     }
 }
 
 void rtl8139_transmit_stop(struct rtl8139 *s)
 {
-    g_clear_handle_id(&s->tx_source, g_source_remove);
+    later_forget(&s->tx_later);
 }

@@ -632,6 +632,7 @@ const struct device_class rtl8139_class = {
     .size = sizeof(struct rtl8139),
     .properties = rtl8139_properties,
     .state = &rtl8139_state,
+    .recorded = true,
     .realize = rtl8139_realize,
     .unrealize = rtl8139_unrealize,
     .reset = rtl8139_reset,

@@ -11,6 +11,7 @@
 
 #include <xendm/clock.h>
 #include <xendm/dma.h>
+#include <xendm/later.h>
 #include <xendm/net.h>
 #include <xendm/pci.h>
 
@@ -108,7 +109,7 @@ struct rtl8139 {
 
     struct vtimer timer;
     struct dma_list *list;
-    unsigned tx_source; /* goes on with a long transmit ring */
+    struct later tx_later; /* goes on with a long transmit ring */
 };
 
 void rtl8139_raise(struct rtl8139 *s, unsigned bits);

@@ -86,7 +86,7 @@ static void walk_piece(struct walk *w, uint64_t gpa, uint64_t len)
 
 static bool walk_fetch(struct walk *w, uint64_t gpa, void *buf, size_t len)
 {
-    if (dma_read(&w->r->n->pci.dev, gpa, buf, len) < 0) {
+    if (dma_read_content(&w->r->n->pci.dev, gpa, buf, len, DMA_STRUCTURE) < 0) {
         walk_fail(w, STATUS_DATA_TRANSFER);
         return false;
     }

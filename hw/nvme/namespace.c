@@ -349,6 +349,7 @@ const struct device_class nvme_ns_class = {
     .size = sizeof(struct nvme_ns_device),
     .properties = ns_properties,
     .state = &ns_state,
+    .recorded = true,
     .bus = &nvme_bus_class,
     .hotplug = true,
     .realize = ns_realize,

@@ -271,6 +271,7 @@ static void nvme_resume(struct device *dev)
     struct nvme *n = DEVICE_CAST(struct nvme, dev);
 
     n->stopped = false;
+    n->turn = 0; /* as in one that was restored (xendm/tape.h) */
     nvme_settle(n);
     nvme_restart(n);
 }
@@ -389,6 +390,7 @@ const struct device_class nvme_class = {
     .size = sizeof(struct nvme),
     .properties = properties,
     .state = &nvme_state,
+    .recorded = true,
     .hotplug = true,
     .realize = nvme_realize,
     .reset = nvme_reset,

@@ -17,6 +17,7 @@
 #include <xendm/bus.h>
 #include <xendm/bytes.h>
 #include <xendm/dma.h>
+#include <xendm/later.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
@@ -207,10 +208,10 @@ struct nvme {
     unsigned used;                               /* of them */
     unsigned io_used;                            /* … by I/O queues */
     unsigned in_flight, dead, aborts;
-    unsigned hungry; /* queues */
-    unsigned turn;   /* the queue that is next */
-    guint more;      /* goes on fetching in the next turn of the loop; 0: no */
-    guint signals;   /* sends the interrupts that are owed; 0: no */
+    unsigned hungry;      /* queues */
+    unsigned turn;        /* the queue that is next */
+    struct later more;    /* goes on fetching */
+    struct later signals; /* sends the interrupts that are owed */
     bool stopped;
     bool resetting; /* called back what was in flight, and not all of it is here */
 

@@ -145,14 +145,19 @@ void nvme_signal(struct nvme *n)
     }
 }
 
-static gboolean signal_later(gpointer opaque)
+static void signal_now(void *opaque)
 {
-    struct nvme *n = opaque;
+    nvme_signal(opaque);
+}
 
-    turn_of("NVMe interrupts");
-    n->signals = 0;
-    nvme_signal(n);
-    return G_SOURCE_REMOVE;
+static void signal_later(struct nvme *n)
+{
+    static const struct later_kind kind = {.turn = "NVMe interrupts",
+                                           .go_on = signal_now,
+                                           .part = "interrupts",
+                                           .priority = G_PRIORITY_HIGH};
+
+    later_ask(&n->signals, &kind, n, n->pci.dev.id);
 }
 
 /* `others`: more will end for this queue soon. */
@@ -171,9 +176,7 @@ static void cq_interrupt(struct nvme *n, unsigned id, bool others)
         pci_msix_send(&n->pci, cq->vector);
     } else if (!cq->owed) {
         cq->owed = true;
-        if (!n->signals) {
-            n->signals = g_idle_add_full(G_PRIORITY_HIGH, signal_later, n, NULL);
-        }
+        signal_later(n);
     }
 }
 
@@ -324,35 +327,28 @@ static bool run_all(struct nvme *n, unsigned budget)
     return budget == 0 && n->hungry > 0;
 }
 
-static gboolean run_more(gpointer opaque)
+static void run_more(void *opaque)
 {
     struct nvme *n = opaque;
 
-    turn_of("NVMe");
-    n->more = 0;
     if (run_all(n, TURN_BUDGET)) {
         nvme_run_queues(n);
     }
-    return G_SOURCE_REMOVE;
 }
 
 void nvme_run_queues(struct nvme *n)
 {
-    if (!n->more && !n->stopped) {
-        n->more = g_idle_add_full(G_PRIORITY_DEFAULT, run_more, n, NULL);
+    static const struct later_kind kind = {.turn = "NVMe", .go_on = run_more};
+
+    if (!n->stopped) {
+        later_ask(&n->more, &kind, n, n->pci.dev.id);
     }
 }
 
 void nvme_sources_stop(struct nvme *n)
 {
-    if (n->more) {
-        g_source_remove(n->more);
-        n->more = 0;
-    }
-    if (n->signals) {
-        g_source_remove(n->signals);
-        n->signals = 0;
-    }
+    later_forget(&n->more);
+    later_forget(&n->signals);
 }
 
 /* ---- doorbells ---- */

@@ -564,6 +564,7 @@ static const struct state_desc hid_state = {
         .help = description, \
         .size = sizeof(struct usb_hid), \
         .state = &hid_state, \
+        .recorded = true, \
         .bus = &usb_bus_class, \
         .hotplug = true, \
         .realize = hid_realize, \

@@ -400,6 +400,7 @@ const struct device_class usb_hub_class = {
     .help = "hub of eight ports",
     .size = sizeof(struct usb_hub),
     .state = &hub_state,
+    .recorded = true,
     .bus = &usb_bus_class,
     .hotplug = true,
     .realize = hub_realize,

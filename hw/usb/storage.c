@@ -465,6 +465,7 @@ const struct device_class usb_storage_class = {
     .size = sizeof(struct usb_storage),
     .properties = storage_properties,
     .state = &storage_state,
+    .recorded = true,
     .bus = &usb_bus_class,
     .hotplug = true,
     .realize = storage_realize,

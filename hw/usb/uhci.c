@@ -81,6 +81,7 @@
 #define TD_ERRORS 0x18000000u
 #define TD_SHORT 0x20000000u
 #define TD_BYTES_MAX 1280u /* 0x4ff + 1: more is a consistency check that fails */
+#define FULL_PACKET 64u    /* of a bulk endpoint */
 
 #define FRAME_NS NS_PER_MS
 #define FRAMES 1024u
@@ -322,13 +323,15 @@ static bool transact(struct walk *w, uint32_t at, uint32_t token, uint32_t buffe
                            .data = data,
                            .length = ((token >> 21) + 1) & TD_ACTUAL};
     struct usb_device *dev = find_device(w->u, token >> 8 & 0x7f);
+    /* Full packets are what is stored; commands are shorter. */
+    enum dma_content what = p.endpoint > 0 && p.length == FULL_PACKET ? DMA_PAYLOAD : DMA_ANYTHING;
 
     if ((p.pid != USB_IN && p.pid != USB_OUT && p.pid != USB_SETUP) || p.length > sizeof(data)) {
         fail(w, STS_PROCESS_ERROR, "a descriptor of neither IN, OUT nor SETUP, or too long", at);
         return false;
     }
     if (p.pid != USB_IN && p.length > 0 &&
-        !fetched(w, dma_read(&w->u->pci.dev, buffer, data, p.length), buffer)) {
+        !fetched(w, dma_read_content(&w->u->pci.dev, buffer, data, p.length, what), buffer)) {
         return false;
     }
     *status = dev ? usb_handle(dev, &p) : USB_IO_ERROR;
@@ -757,6 +760,7 @@ const struct device_class usb_uhci_class = {
     .size = sizeof(struct uhci),
     .hotplug = true,
     .state = &uhci_state,
+    .recorded = true,
     .realize = uhci_realize,
     .reset = uhci_reset,
     .unrealize = uhci_unrealize,

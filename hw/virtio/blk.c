@@ -936,6 +936,7 @@ const struct device_class virtio_blk_class = {
     .size = sizeof(struct virtio_blk),
     .properties = properties,
     .state = &state,
+    .recorded = true,
     .hotplug = true,
     .realize = blk_realize,
     .reset = blk_reset,

@@ -158,7 +158,7 @@ static int send_pieces(struct virtio_net *s, const struct virtio_chain *c, size_
     unsigned niov = 0;
     int error = 0;
 
-    if (virtio_read(&s->virtio, c, skip, head, head_len) < 0 ||
+    if (virtio_read_content(&s->virtio, c, skip, head, head_len, DMA_HEADERS) < 0 ||
         !read_header(&s->virtio, h, head, head_len, &o)) {
         return 0;
     }
@@ -170,7 +170,8 @@ static int send_pieces(struct virtio_net *s, const struct virtio_chain *c, size_
         memcpy(with + 1, iov, niov * sizeof(*iov));
     } else if (len > head_len) { /* in more pieces than the host takes */
         copy = g_malloc(len - head_len);
-        error = virtio_read(&s->virtio, c, skip + head_len, copy, len - head_len);
+        error =
+            virtio_read_content(&s->virtio, c, skip + head_len, copy, len - head_len, DMA_PAYLOAD);
         with[1] = (struct iovec){copy, len - head_len};
         niov = 1;
     }
@@ -384,6 +385,7 @@ static void net_link_changed(void *opaque, bool up)
 }
 
 static const struct net_device device = {
+    .taped = true,
     .can_receive = net_can_receive,
     .receive = net_receive,
     .sent = net_sent,
@@ -744,6 +746,7 @@ const struct device_class virtio_net_class = {
     .size = sizeof(struct virtio_net),
     .properties = properties,
     .state = &state,
+    .recorded = true,
     .hotplug = true,
     .realize = net_realize,
     .reset = net_reset,

@@ -747,6 +747,7 @@ void virtio_quiesce(struct virtio *v)
 
 void virtio_resume(struct virtio *v)
 {
+    virtio_forget_unsaved(v);
     v->stopped = false;
     v->blocked = v->pci.dev.dma_blocked;
     if (v->type->restart) {

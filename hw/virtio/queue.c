@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xendm/tape.h>
 #include <xendm/turn.h>
 
 #include "virtio.h"
@@ -176,7 +177,7 @@ static bool fetch_table(struct virtio *v, unsigned n, uint64_t at, uint32_t byte
         virtio_broken(v, n, "the size of an indirect table");
         return false;
     }
-    error = dma_read(&v->pci.dev, at, v->table, bytes);
+    error = dma_read_content(&v->pci.dev, at, v->table, bytes, DMA_STRUCTURE);
     if (error) {
         ring_failed(v, n, error);
     }
@@ -594,14 +595,19 @@ void virtq_signal_all(struct virtio *v)
     }
 }
 
-static gboolean signal_later(gpointer opaque)
+static void signal_all(void *opaque)
 {
-    struct virtio *v = opaque;
+    virtq_signal_all(opaque);
+}
 
-    turn_of("virtio interrupts");
-    v->signals = 0;
-    virtq_signal_all(v);
-    return G_SOURCE_REMOVE;
+static void signal_later(struct virtio *v)
+{
+    static const struct later_kind kind = {.turn = "virtio interrupts",
+                                           .go_on = signal_all,
+                                           .part = "interrupts",
+                                           .priority = G_PRIORITY_HIGH};
+
+    later_ask(&v->signals, &kind, v, v->pci.dev.id);
 }
 
 void virtq_signal(struct virtio *v, unsigned n, bool others)
@@ -610,9 +616,7 @@ void virtq_signal(struct virtio *v, unsigned n, bool others)
         signal_now(v, n);
     } else if (!v->vq[n].owed) {
         v->vq[n].owed = true;
-        if (!v->signals) {
-            v->signals = g_idle_add_full(G_PRIORITY_HIGH, signal_later, v, NULL);
-        }
+        signal_later(v);
     }
 }
 
@@ -645,7 +649,7 @@ static bool run_all(struct virtio *v, unsigned budget)
         unsigned n = v->turn, part = MIN(budget, 4);
         bool blocked = true;
 
-        if (budget == 0 || (begun && turn_is_used_up())) {
+        if (budget == 0 || (begun && tape_late(turn_is_used_up()))) {
             return true;
         }
         v->turn = (v->turn + 1) % v->queues;
@@ -657,29 +661,28 @@ static bool run_all(struct virtio *v, unsigned budget)
     return false;
 }
 
-static gboolean run_more(gpointer opaque)
+static void run_more(void *opaque)
 {
     struct virtio *v = opaque;
 
-    turn_of("virtio");
-    v->more = 0;
     if (run_all(v, TURN_BUDGET)) {
         virtio_run(v);
     }
-    return G_SOURCE_REMOVE;
 }
 
 void virtio_run(struct virtio *v)
 {
-    if (v->hungry && !v->more && !v->stopped) {
-        v->more = g_idle_add_full(G_PRIORITY_DEFAULT, run_more, v, NULL);
+    static const struct later_kind kind = {.turn = "virtio", .go_on = run_more};
+
+    if (v->hungry && !v->stopped) {
+        later_ask(&v->more, &kind, v, v->pci.dev.id);
     }
 }
 
 void virtio_sources_stop(struct virtio *v)
 {
-    g_clear_handle_id(&v->more, g_source_remove);
-    g_clear_handle_id(&v->signals, g_source_remove);
+    later_forget(&v->more);
+    later_forget(&v->signals);
 }
 
 static void start(struct virtio *v)
@@ -715,6 +718,24 @@ void virtio_feed(struct virtio *v, unsigned n)
         set_hungry(v, &v->vq[n], true);
         virtio_run(v);
     }
+}
+
+/*
+ * After a load, and before every resume: one that goes on does what one that was restored does, so
+ * that a recording replays (xendm/tape.h).
+ */
+void virtio_forget_unsaved(struct virtio *v)
+{
+    virtio_sources_stop(v);
+    for (unsigned n = 0; n < v->queues; n++) {
+        struct virtq *q = &v->vq[n];
+
+        virtq_drop_windows(q);
+        q->signalled_valid = q->hungry = q->owed = false;
+        q->quiet = true; /* maybe: the next ask() writes */
+    }
+    v->hungry = v->turn = 0;
+    v->started = false;
 }
 
 /* The driver is ready, the machine was resumed. */
@@ -769,6 +790,12 @@ static uint32_t span_next(struct span *s, uint64_t most, uint64_t *gpa)
 int virtio_read(struct virtio *v, const struct virtio_chain *c, uint64_t skip, void *buf,
                 size_t len)
 {
+    return virtio_read_content(v, c, skip, buf, len, DMA_STRUCTURE);
+}
+
+int virtio_read_content(struct virtio *v, const struct virtio_chain *c, uint64_t skip, void *buf,
+                        size_t len, enum dma_content what)
+{
     struct span s = span_at(c, false, skip);
     uint8_t *to = buf;
     int error = 0;
@@ -780,7 +807,8 @@ int virtio_read(struct virtio *v, const struct virtio_chain *c, uint64_t skip, v
         if (part == 0) {
             return -EINVAL;
         }
-        error = dma_read(&v->pci.dev, gpa, to, part);
+        error = dma_read_content(&v->pci.dev, gpa, to, part, what);
+        what = what == DMA_HEADERS ? DMA_ANYTHING : what; /* the beginning was the first piece's */
         to += part;
         len -= part;
     }

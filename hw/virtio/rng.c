@@ -14,6 +14,7 @@
 #include <xendm/classes.h>
 #include <xendm/clock.h>
 #include <xendm/facts.h>
+#include <xendm/tape.h>
 
 #include "virtio.h"
 
@@ -33,6 +34,18 @@ static inline struct virtio_rng *rng_of(const struct virtio *v)
     return (struct virtio_rng *)v;
 }
 
+/* 0, or that the host has none yet; of a recording (xendm/tape.h). */
+static int some_random(uint8_t *bytes, size_t len)
+{
+    bool none = !tape_plays() && getrandom(bytes, len, GRND_NONBLOCK) != (ssize_t)len;
+    uint64_t n[] = {len, none ? EAGAIN : 0};
+
+    if (tape_on()) {
+        tape_fact(TAPE_RANDOM, NULL, n, bytes, none ? 0 : len);
+    }
+    return n[1] ? -EAGAIN : 0;
+}
+
 static int fill(struct virtio_rng *r, const struct virtio_chain *c, size_t len)
 {
     uint8_t bytes[CHUNK];
@@ -41,7 +54,7 @@ static int fill(struct virtio_rng *r, const struct virtio_chain *c, size_t len)
         int error;
 
         part = MIN(len - done, CHUNK);
-        if (getrandom(bytes, part, GRND_NONBLOCK) != (ssize_t)part) {
+        if (some_random(bytes, part) < 0) {
             return (int)done; /* the host has just been started */
         }
         error = virtio_write(&r->virtio, c, done, bytes, part);
@@ -209,6 +222,7 @@ const struct device_class virtio_rng_class = {
     .size = sizeof(struct virtio_rng),
     .properties = properties,
     .state = &state,
+    .recorded = true,
     .hotplug = true,
     .realize = rng_realize,
     .reset = rng_reset,

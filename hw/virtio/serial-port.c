@@ -84,6 +84,8 @@ static void on_writable(void *opaque)
 }
 
 static const struct chardev_frontend frontend = {
+    .taped = true,
+    .looks = true,
     .can_receive = on_can_receive,
     .receive = on_receive,
     .event = on_event,
@@ -287,7 +289,7 @@ static const struct property properties[] = {
 #define PORT_CLASS(name_, help_) \
     { \
         .name = (name_), .help = (help_), .size = sizeof(struct serial_port), \
-        .properties = properties, .bus = &serial_bus_class, .hotplug = true, \
+        .properties = properties, .bus = &serial_bus_class, .hotplug = true, .recorded = true, \
         .describe = port_describe, \
     }
 

@@ -301,7 +301,7 @@ static int send_part(struct serial *s, unsigned nr, const struct virtio_chain *c
     size_t done;
 
     *part = (size_t)MIN(c->out_bytes - slot->sent, STEP_BYTES);
-    if (virtio_read(&s->virtio, c, slot->sent, bytes, *part) < 0) {
+    if (virtio_read_content(&s->virtio, c, slot->sent, bytes, *part, DMA_PAYLOAD) < 0) {
         virtio_broken(&s->virtio, out_queue(nr), "a buffer is in no memory");
         return -1;
     }
@@ -533,7 +533,12 @@ static void serial_quiesce(struct device *dev)
 
 static void serial_resume(struct device *dev)
 {
-    virtio_resume(&DEVICE_CAST(struct serial, dev)->virtio);
+    struct serial *s = DEVICE_CAST(struct serial, dev);
+
+    for (unsigned i = 0; i < s->slots; i++) {
+        s->slot[i].waits = false; /* tried again, as by one that was loaded */
+    }
+    virtio_resume(&s->virtio);
 }
 
 static void serial_describe(struct device *dev, struct facts *to)
@@ -640,6 +645,7 @@ const struct device_class virtio_con_class = {
     .size = sizeof(struct serial),
     .properties = properties,
     .state = &state,
+    .recorded = true,
     .hotplug = true,
     .realize = serial_realize,
     .reset = serial_reset,

@@ -90,16 +90,7 @@ static void post_load(void *base)
 {
     struct virtio *v = base;
 
-    virtio_sources_stop(v);
-    for (unsigned n = 0; n < v->queues; n++) {
-        struct virtq *q = &v->vq[n];
-
-        virtq_drop_windows(q);
-        q->signalled_valid = q->hungry = q->owed = false;
-        q->quiet = true; /* maybe: the next ask() writes */
-    }
-    v->hungry = 0;
-    v->started = false;
+    virtio_forget_unsaved(v);
     virtio_show_selected(v);
 }
 

@@ -19,6 +19,7 @@
 
 #include <xendm/bytes.h>
 #include <xendm/dma.h>
+#include <xendm/later.h>
 #include <xendm/log.h>
 #include <xendm/machine.h>
 #include <xendm/pci.h>
@@ -148,10 +149,10 @@ struct virtio {
     bool broken;
     struct virtq vq[VIRTIO_QUEUES];
 
-    unsigned hungry; /* queues */
-    unsigned turn;   /* the queue that is next */
-    guint more;      /* goes on serving in the next turn of the loop; 0: no */
-    guint signals;   /* sends the interrupts that are owed; 0: no */
+    unsigned hungry;      /* queues */
+    unsigned turn;        /* the queue that is next */
+    struct later more;    /* goes on serving */
+    struct later signals; /* sends the interrupts that are owed */
     bool stopped;
     bool blocked;       /* bus mastering was off when we last looked */
     bool started;       /* type->started() was called for these features */
@@ -208,6 +209,8 @@ void virtio_broken(struct virtio *v, unsigned n, const char *why);
  */
 int virtio_read(struct virtio *v, const struct virtio_chain *c, uint64_t skip, void *buf,
                 size_t len);
+int virtio_read_content(struct virtio *v, const struct virtio_chain *c, uint64_t skip, void *buf,
+                        size_t len, enum dma_content what);
 int virtio_write(struct virtio *v, const struct virtio_chain *c, uint64_t skip, const void *buf,
                  size_t len);
 /* Where byte `skip` of those that the device writes is; it has to be there. */
@@ -222,6 +225,7 @@ void virtio_run(struct virtio *v); /* there may be something to do for hungry qu
 void virtio_feed(struct virtio *v, unsigned n);
 void virtio_feed_all(struct virtio *v);
 void virtio_sources_stop(struct virtio *v);
+void virtio_forget_unsaved(struct virtio *v);
 
 /* ---- the transport (pci.c) ---- */
 

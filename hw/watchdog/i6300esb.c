@@ -288,6 +288,7 @@ const struct device_class i6300esb_class = {
     .size = sizeof(struct watchdog),
     .properties = watchdog_properties,
     .state = &watchdog_state,
+    .recorded = true,
     .hotplug = true,
     .realize = watchdog_realize,
     .unrealize = watchdog_unrealize,

@@ -24,6 +24,7 @@
 #include <xendm/bus.h>
 #include <xendm/device.h>
 #include <xendm/dma.h>
+#include <xendm/later.h>
 
 #define ATA_SECTOR 512u
 #define ATA_BUFFER 65536u /* bytes of a drive's own buffer: PIO data and command replies */
@@ -200,7 +201,7 @@ struct ata_drive {
     struct dma_list *list; /* guest memory of a chunk of DMA … */
     bool gathering;        /* … that is being put together … */
     bool mapped;           /* … or in flight */
-    guint slice_source;    /* goes on with what was left when its time was over */
+    struct later slice;    /* goes on with what was left when its time was over */
 
     /*
      * The command was ended (reset, unplugged) while its request was in flight. The drive is busy

@@ -35,6 +35,7 @@ struct chardev_frontend {
     /* room again after a short write; may be NULL */
     void (*writable)(void *opaque);
     bool taped; /* it is of the machine: a recording (tape.h) has what it is told */
+    bool looks; /* can_receive() looks into guest memory */
 };
 
 void chardev_set_frontend(struct chardev *cd, const struct chardev_frontend *frontend,
@@ -55,6 +56,7 @@ void chardev_accept_input(struct chardev *cd);
 bool chardev_play_input(struct chardev *cd, const uint8_t *buf, size_t len);
 void chardev_play_event(struct chardev *cd, enum chardev_event event);
 void chardev_play_room(struct chardev *cd);
+void chardev_play_ask(struct chardev *cd);
 
 static inline struct chardev *chardev_of(struct backend *b)
 {

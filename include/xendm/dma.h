@@ -29,6 +29,18 @@ enum dma_direction {
 
 int dma_read(struct device *dev, uint64_t gpa, void *buf, size_t len);
 int dma_write(struct device *dev, uint64_t gpa, const void *buf, size_t len);
+/*
+ * The same for who knows what it is, which is what becomes of it in a recording that is scrubbed:
+ * payload goes. Of dma_read() what is longer than descriptors are is taken for payload.
+ */
+enum dma_content {
+    DMA_ANYTHING,
+    DMA_STRUCTURE,
+    DMA_HEADERS, /* a frame from its beginning on: its headers are structure */
+    DMA_PAYLOAD, /* what a user stores, sends or types */
+};
+int dma_read_content(struct device *dev, uint64_t gpa, void *buf, size_t len,
+                     enum dma_content what);
 
 /*
  * A list of pieces of guest memory, as PRDs, PRPs, SGLs, TRBs and virtio descriptors name them:
@@ -63,6 +75,8 @@ struct iovec *dma_list_iov(struct dma_list *l, size_t skip, size_t len, unsigned
  */
 int dma_list_put(struct dma_list *l, size_t at, const void *buf, size_t len);
 int dma_list_get(struct dma_list *l, size_t at, void *buf, size_t len);
+/* The beginning of a frame, whose headers stay when a recording is scrubbed. */
+int dma_list_get_headers(struct dma_list *l, void *buf, size_t len);
 /*
  * Unmaps; `done` bytes from the start were transferred: they are counted, and dirty when written.
  */

@@ -23,7 +23,7 @@
 
 #include <stdbool.h>
 
-#include <glib.h>
+#include <xendm/later.h>
 
 struct device;
 struct machine;
@@ -42,7 +42,7 @@ struct device_work {
     struct device *dev;         /* NULL: nothing under way */
     bool (*step)(void *opaque); /* true: there is more */
     void *opaque;
-    guint source;
+    struct later later;
 };
 
 /* Nothing of `w` may be under way. */

@@ -55,6 +55,7 @@ struct net_offload {
 
 /* The device's side. Called from the main loop, never from inside net_send(). */
 struct net_device {
+    bool taped; /* of the machine: what goes over the cable is recorded (tape.h) */
     /* There is room for a frame of the largest size; while false nothing is received. */
     bool (*can_receive)(void *opaque);
     /*
@@ -78,7 +79,10 @@ void net_disconnect(struct net *n);
 void net_set_offloads(struct net *n, unsigned offloads);
 void net_set_mac(struct net *n, const uint8_t mac[NET_MAC_LEN]);
 
-/* The device runs or stands still (quiesce, resume): stopped it is not called. */
+/*
+ * The device runs or stands still (quiesce, resume): stopped it is not called. What it had no room
+ * for before, it tries by itself when it runs again.
+ */
 void net_run(struct net *n, bool on);
 
 /*
@@ -96,6 +100,12 @@ void net_set_link(struct net *n, bool up); /* QMP set_link */
 
 /* Tells the switches where the guest is now, after it moved here: five RARP frames in a second. */
 void net_announce(struct net *n);
+
+/*
+ * In a replay: an event of the tape's is done again. False: the card cannot, as the tape has it.
+ */
+struct tape_entry;
+bool net_play(struct net *n, const struct tape_entry *e);
 
 struct net_stats {
     uint64_t tx_frames, tx_bytes, tx_dropped;

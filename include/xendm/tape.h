@@ -25,6 +25,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include <glib.h>
 
@@ -97,6 +98,27 @@ enum tape_kind {
     TAPE_MSI,
     TAPE_SHUTDOWN,
     TAPE_SLEEP,
+    /* of a network (events, then facts) */
+    TAPE_NET_ASK,  /* the host asks whether the card has room */
+    TAPE_NET_IN,   /* … has a frame for it */
+    TAPE_NET_SENT, /* … has room again, after -EAGAIN */
+    TAPE_NET_LINK,
+    TAPE_NET_ROOM,
+    TAPE_NET_TAKEN,
+    TAPE_NET_OUT,
+    TAPE_NET_CABLE,
+    TAPE_LIST_HEADERS, /* as TAPE_LIST_GET, of a frame's headers */
+    TAPE_SOUND,
+    TAPE_FILE_READ,   /* of a kernel */
+    TAPE_FILE_COPIED, /* … straight into guest memory */
+    TAPE_LIMITS,      /* of a disk of the host's */
+    /* as TAPE_DMA_READ, where the device knows what it is */
+    TAPE_DMA_STRUCTURE,
+    TAPE_DMA_HEADERS, /* a frame's beginning */
+    TAPE_DMA_PAYLOAD,
+    TAPE_RANDOM,
+    TAPE_CHAR_ASK,  /* event: the host asks whether there is room, of a device that has to look */
+    TAPE_CHAR_SIZE, /* of a terminal */
     TAPE_KINDS
 };
 
@@ -150,7 +172,7 @@ void tape_encode(GByteArray *to, const struct tape_entry *e, uint64_t *time);
 int64_t tape_decode(const uint8_t *p, size_t left, struct tape_entry *e, uint64_t *time);
 char *tape_entry_text(const struct tape_entry *e); /* a line for people; g_free() */
 
-/* ---- for who implements a contract; only while tape_on() ---- */
+/* ---- for who implements a contract; only while tape_on(), unless they say so ---- */
 
 /* Inside of an event. */
 bool tape_inside(void);
@@ -165,6 +187,23 @@ bool tape_begin_event(enum tape_kind kind, const char *text, const uint64_t *n, 
 void tape_end_event(void);
 
 /*
+ * The two around what an event does, recorded or not: one branch each. False is only for who may
+ * leave it for later; others go on, and tape_leave() is harmless then.
+ */
+static inline bool tape_enter(enum tape_kind kind, const char *text, const uint64_t *n,
+                              const void *data, size_t len)
+{
+    return !tape_on() || tape_begin_event(kind, text, n, data, len);
+}
+
+static inline void tape_leave(void)
+{
+    if (tape_on()) {
+        tape_end_event();
+    }
+}
+
+/*
  * Says what happens. In a replay the numbers that are answers, and data that are given, are filled
  * in; `len` is then what there is room for. Returns how many bytes there are.
  */
@@ -172,17 +211,22 @@ size_t tape_fact(enum tape_kind kind, const char *text, uint64_t *n, void *data,
 
 /* Which vCPU's access comes next, for the reader. */
 extern unsigned tape_vcpu;
-/* The vector that was last made of guest memory itself: its bytes do not go through the machine. */
-extern const void *tape_guest_iov;
+/*
+ * The vector that was last made of guest memory itself, while that lasts: its bytes do not go
+ * through the machine.
+ */
+extern const struct iovec *tape_guest_iov;
+extern unsigned tape_guest_pieces;
 
 /* Something comes in that has no kind of entry: a recording ends there. */
 void tape_unrecorded(const char *what);
 
 /* TAPE_LATE. Whether to stop here: what is so, or in a replay what was so. */
-bool tape_late(bool late);
-
-/* An event TAPE_GOES_ON of the device; false: not now, the source is to come again. */
-bool tape_goes_on(const char *id);
+bool tape_was_late(bool late);
+static inline bool tape_late(bool late)
+{
+    return tape_on() ? tape_was_late(late) : late;
+}
 
 /* ---- for dm/tape ---- */
 

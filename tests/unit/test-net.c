@@ -16,6 +16,7 @@
 #include <xendm/backend-classes.h>
 #include <xendm/net.h>
 #include <xendm/object.h>
+#include <xendm/tape.h>
 
 #include "backends/net/net.h"
 
@@ -228,6 +229,92 @@ static void test_backpressure(void)
     }
     g_assert_cmpuint(w.nic.sent, ==, 1);
     g_assert_cmpuint(in, ==, out);
+    wire_down(&w);
+}
+
+/* ---- a recording ---- */
+
+static int64_t tape_now(void *opaque)
+{
+    return 1;
+}
+
+static void tape_freeze(void *opaque, int64_t at)
+{
+}
+
+static void tape_thaw(void *opaque)
+{
+}
+
+static void tape_lost(void *opaque, const char *what)
+{
+    g_string_append(opaque, what);
+    tape_stop_recording("lost");
+}
+
+/* What entries there are, one letter each. */
+static char *kinds_of(const GByteArray *out)
+{
+    GString *s = g_string_new(NULL);
+    struct tape_entry e;
+    uint64_t time = 0;
+    int64_t n;
+
+    for (size_t at = 0; (n = tape_decode(out->data + at, out->len - at, &e, &time)) > 0;) {
+        g_string_append_c(s, e.kind == TAPE_NET_ASK     ? 'a'
+                             : e.kind == TAPE_NET_ROOM  ? e.number[0] ? 'R' : 'r'
+                             : e.kind == TAPE_NET_IN    ? 'i'
+                             : e.kind == TAPE_NET_TAKEN ? e.number[0] ? 'T' : 't'
+                             : e.kind == TAPE_NET_LINK  ? 'l'
+                                                        : '?');
+        at += (size_t)n;
+    }
+    return g_string_free(s, FALSE);
+}
+
+/*
+ * What a card of the machine is told is an event, with its answer; what it sends, a fact, which
+ * nobody's event is around here.
+ */
+static void test_recording(void)
+{
+    static struct net_device taped;
+    g_autoptr(GString) what = g_string_new(NULL);
+    g_autoptr(GByteArray) out = g_byte_array_new();
+    struct tape_recorder to = {
+        .clock = {.now = tape_now, .freeze = tape_freeze, .thaw = tape_thaw},
+        .out = out,
+        .grown = tape_thaw,
+        .lost = tape_lost,
+        .opaque = what,
+    };
+    uint8_t frame[100] = {1};
+    g_autofree char *kinds = NULL;
+    struct wire w;
+
+    wire_up(&w);
+    taped = nic_device;
+    taped.taped = true;
+    net_connect(w.nic.net, &taped, &w.nic, mac, 0);
+    net_run(w.nic.net, true);
+    tape_record(&to);
+    peer_sends(&w, frame, sizeof(frame));
+    run();
+    w.nic.refuse = true;
+    peer_sends(&w, frame, sizeof(frame));
+    run();
+    net_set_link(w.nic.net, false);
+    kinds = kinds_of(out);
+    g_assert_cmpuint(w.nic.received, ==, 1);
+    g_assert_true(g_str_has_prefix(kinds, "aRiRT"));
+    g_assert_nonnull(strstr(kinds, "aRiRt"));
+    g_assert_true(g_str_has_suffix(kinds, "l"));
+    net_set_link(w.nic.net, true);
+    g_assert_cmpuint(what->len, ==, 0);
+    g_assert_cmpint(send_one(&w, frame, sizeof(frame), NULL), ==, 0);
+    g_assert_true(g_str_has_prefix(what->str, "net-out net0 length 0x64"));
+    g_assert_true(tape_mode == TAPE_OFF);
     wire_down(&w);
 }
 
@@ -675,6 +762,7 @@ int main(int argc, char **argv)
     g_test_add_func("/net/flow", test_flow);
     g_test_add_func("/net/backpressure", test_backpressure);
     g_test_add_func("/net/link", test_link);
+    g_test_add_func("/net/recording", test_recording);
     g_test_add_func("/net/peer-leaves", test_peer_leaves);
     g_test_add_func("/net/announce", test_announce);
     g_test_add_func("/net/arrival", test_arrival);

@@ -14,9 +14,11 @@
 
 #include <linux/input-event-codes.h>
 
+#include <xendm/net.h>
+
 #include "record.h"
 
-#define DESCRIPTOR_MAX 64u /* a DMA read of so many bytes is taken for structure */
+#define STRUCTURE_MAX 64u /* a DMA read of so many bytes is taken for structure */
 #define SECTOR 512u
 #define TABLE_AT 446u /* the partition table, in the first sector of a disk */
 #define I8042_DATA 0x60u
@@ -191,6 +193,31 @@ static bool was_first(const struct scrub *s, uint64_t request)
     return false;
 }
 
+/* ---- networks ---- */
+
+/* What a card looks at: addresses, lengths, places of checksums. */
+static size_t headers(const uint8_t *frame, size_t len)
+{
+    size_t link = NET_HEADER_LEN + (net_tagged(frame, len, NET_TYPE_VLAN) ? NET_TAG_LEN : 0);
+    struct net_headers h;
+
+    if (!net_find_headers(frame, len, &h)) {
+        return MIN(link, len);
+    }
+    return h.payload ? h.payload : h.ip_end;
+}
+
+static void scrub_frame(struct scrub *s, struct tape_entry *e)
+{
+    if (!e->data) {
+        return;
+    }
+    g_byte_array_set_size(s->room, (guint)e->len);
+    memset(s->room->data, 0, e->len);
+    memcpy(s->room->data, e->data, headers(e->data, e->len));
+    e->data = s->room->data;
+}
+
 /* ---- everything ---- */
 
 static void scrub_entry(struct scrub *s, struct tape_entry *e)
@@ -232,8 +259,13 @@ static void scrub_entry(struct scrub *s, struct tape_entry *e)
         see_submit(s, e);
         e->hidden = true;
         break;
+    case TAPE_NET_IN:
+    case TAPE_LIST_HEADERS:
+    case TAPE_DMA_HEADERS:
+        scrub_frame(s, e);
+        break;
     case TAPE_DMA_READ:
-        e->hidden = e->hidden || e->len > DESCRIPTOR_MAX;
+        e->hidden = e->hidden || e->len > STRUCTURE_MAX;
         break;
     default:
         e->hidden = e->hidden || k->payload;

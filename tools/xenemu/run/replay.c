@@ -2,8 +2,8 @@
 /*
  * `xenemu replay`: around a recording (docs/recording.md) what `xenemu run` does around a guest.
  * The device model gets the arguments that it was recorded with, but for what leads to the host:
- * drives become empty files of the same size, serial ports go nowhere, and there is no monitor,
- * since what came from there is in the recording.
+ * drives become empty files of the same size, serial ports and networks go nowhere, and there is no
+ * monitor, since what came from there is in the recording.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "control.h"
@@ -38,6 +39,7 @@ struct recording {
     size_t entries; /* offset */
     GPtrArray *arguments;
     GPtrArray *drives; /* "ID BYTES ro|rw present|empty" */
+    GPtrArray *files;  /* "ID BYTES BEGINNING" */
 };
 
 static char *under;
@@ -62,6 +64,7 @@ static bool read_texts(struct recording *r)
 
     r->arguments = g_ptr_array_new();
     r->drives = g_ptr_array_new();
+    r->files = g_ptr_array_new();
     if (r->texts_len == 0 || end[-1])
         return false;
     for (; at < end; at += strlen(at) + 1) {
@@ -73,6 +76,8 @@ static bool read_texts(struct recording *r)
             g_ptr_array_add(r->arguments, (char *)(uintptr_t)(value + 1));
         else if (g_str_has_prefix(at, "drive="))
             g_ptr_array_add(r->drives, (char *)(uintptr_t)(value + 1));
+        else if (g_str_has_prefix(at, "file="))
+            g_ptr_array_add(r->files, (char *)(uintptr_t)(value + 1));
         else if (g_str_has_prefix(at, "vcpus="))
             opt.vcpus = CLAMP(atoi(value + 1), 1, 128);
     }
@@ -202,9 +207,23 @@ static void read_domain(const struct recording *r)
 /* ---- the device model ---- */
 
 static const char *const dropped_alone[] = {"S", "daemonize", "xen-domid-restrict", NULL};
-static const char *const dropped[] = {"chroot",      "runas",  "run-with", "pidfile",
-                                      "incoming",    "vnc",    "k",        "mon",
-                                      "update-from", "netdev", "spice",    NULL};
+static const char *const dropped[] = {"chroot",      "runas", "run-with", "pidfile",
+                                      "incoming",    "vnc",   "k",        "mon",
+                                      "update-from", "spice", NULL};
+
+/* A file of so many bytes that begins so, the rest zeros. */
+static bool make_file(const char *path, uint64_t bytes, const void *beginning, size_t len)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    bool good = fd >= 0 && ftruncate(fd, (off_t)bytes) == 0 &&
+                pwrite(fd, beginning, len, 0) == (ssize_t)len;
+
+    if (!good)
+        complain("%s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return good;
+}
 
 /* The drive as it was, with an empty file as its medium; NULL: said. */
 static char *drive_argument(const char *value, const char *drive, unsigned int number)
@@ -214,7 +233,6 @@ static char *drive_argument(const char *value, const char *drive, unsigned int n
     GString *text = g_string_new(NULL);
     char *path = g_strdup_printf("%s/drive-%u", run.dir, number);
     bool good = g_strv_length(words) == 4;
-    int fd;
 
     for (unsigned int i = 0; i < G_N_ELEMENTS(kept); i++) {
         char *word = value_in(value, kept[i]);
@@ -224,17 +242,48 @@ static char *drive_argument(const char *value, const char *drive, unsigned int n
         g_free(word);
     }
     if (good && !strcmp(words[3], "present")) {
-        fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        good = fd >= 0 && ftruncate(fd, (off_t)g_ascii_strtoull(words[1], NULL, 10)) == 0;
-        if (!good)
-            complain("%s: %s", path, strerror(errno));
-        if (fd >= 0)
-            close(fd);
+        good = make_file(path, g_ascii_strtoull(words[1], NULL, 10), "", 0);
         g_string_append_printf(text, ",file=%s,format=raw", path);
     }
     g_strfreev(words);
     g_free(path);
     return g_string_free(text, !good);
+}
+
+/* A kernel as large as it was, which is read from the recording but for its beginning. */
+static char *file_argument(const struct recording *r, const char *id)
+{
+    char *path = g_strdup_printf("%s/file-%s", run.dir, id);
+    bool good = false;
+
+    for (unsigned int i = 0; i < r->files->len && !good; i++) {
+        char **words = g_strsplit(r->files->pdata[i], " ", 3);
+
+        if (g_strv_length(words) == 3 && !strcmp(words[0], id)) {
+            gsize len;
+            guchar *bytes = g_base64_decode(words[2], &len);
+
+            good = make_file(path, g_ascii_strtoull(words[1], NULL, 10), bytes, len);
+            g_free(bytes);
+        }
+        g_strfreev(words);
+    }
+    if (good)
+        return path;
+    complain("the recording's file '%s'", id);
+    g_free(path);
+    return NULL;
+}
+
+/* A cable that is plugged in, and whose other end nobody looks at. */
+static char *netdev_argument(const char *id)
+{
+    int ends[2]; /* the first is inherited on purpose */
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0)
+        return g_strdup_printf("socket,id=%s,fd=%d", id, ends[0]);
+    complain("no socket: %s", strerror(errno));
+    return NULL;
 }
 
 static bool is_in(const char *const *names, const char *name)
@@ -251,38 +300,54 @@ static void add_pair(GPtrArray *to, const char *option, char *value)
     g_ptr_array_add(to, value);
 }
 
+/* What stands for an argument's value that leads to the host. NULL: said. */
+static char *changed_value(const struct recording *r, const char *name, const char *value,
+                           unsigned int *drives)
+{
+    char *id = value_in(value, "id"), *changed;
+
+    if (!strcmp(name, "drive")) {
+        changed = drive_argument(value, r->drives->pdata[*drives], *drives);
+        ++*drives;
+        if (!changed)
+            complain("the recording's drive '%s'", value);
+    } else if (!strcmp(name, "netdev")) {
+        changed = netdev_argument(id ? id : "");
+    } else if (!strcmp(name, "serial")) {
+        changed = g_strdup(!strcmp(value, "none") || g_str_has_prefix(value, "chardev:") ? value
+                                                                                         : "null");
+    } else if (!strcmp(name, "chardev")) {
+        changed = g_strdup_printf("null,id=%s", id ? id : "");
+    } else if (!strcmp(name, "audiodev")) {
+        changed = g_strdup_printf("none,id=%s", id ? id : "");
+    } else {
+        changed = file_argument(r, name);
+    }
+    g_free(id);
+    return changed;
+}
+
 static bool add_recorded(GPtrArray *to, const struct recording *r)
 {
+    static const char *const to_host[] = {"drive",    "netdev", "serial", "chardev",
+                                          "audiodev", "kernel", "initrd", NULL};
     unsigned int drives = 0;
 
     for (unsigned int i = 0; i < r->arguments->len; i++) {
         const char *argument = r->arguments->pdata[i], *name = option_name(argument);
         const char *value = i + 1 < r->arguments->len ? r->arguments->pdata[i + 1] : "";
-        char *changed = NULL;
 
         if (is_in(dropped_alone, name))
             continue;
         if (is_in(dropped, name)) {
             i++;
-            continue;
-        }
-        if (!strcmp(name, "drive")) {
-            if (drives == r->drives->len)
-                return complain("the recording has fewer drives than its command line");
-            changed = drive_argument(value, r->drives->pdata[drives], drives);
-            drives++;
-            if (!changed)
-                return complain("the recording's drive '%s'", value);
-        } else if (!strcmp(name, "serial") && strcmp(value, "none") &&
-                   !g_str_has_prefix(value, "chardev:")) {
-            changed = g_strdup("null");
-        } else if (!strcmp(name, "chardev")) {
-            char *id = value_in(value, "id");
+        } else if (!strcmp(name, "drive") && drives == r->drives->len) {
+            return complain("the recording has fewer drives than its command line");
+        } else if (is_in(to_host, name)) {
+            char *changed = changed_value(r, name, value, &drives);
 
-            changed = g_strdup_printf("null,id=%s", id ? id : "");
-            g_free(id);
-        }
-        if (changed) {
+            if (!changed)
+                return false;
             add_pair(to, argument, changed);
             i++;
         } else {
