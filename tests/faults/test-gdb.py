@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """xendmctl gdb: gdb's protocol for a guest, on xenemu, whose vCPUs execute a few instructions when they are debugged. With gdb
 itself, too, where it is installed. TAP."""
+import contextlib
 import os
 import re
 import shutil
@@ -67,7 +68,8 @@ class Remote:
                 break
             text += bytes([self.file.read(1)[0] ^ 0x20]) if byte == b"}" else byte
         want(int(self.file.read(2), 16) is not None, "no sum")
-        self.sock.sendall(b"+")
+        with contextlib.suppress(BrokenPipeError):      # it may be gone behind the answer to D
+            self.sock.sendall(b"+")
         return text.decode()
 
     def ask(self, text):
