@@ -245,6 +245,9 @@ static void test_probe(struct box *b, gconstpointer data)
 
     g_assert_cmphex(pci_config_read(b->m->pci, DEVFN, 0, 4), ==, 0x29228086);
     g_assert_cmphex(pci_config_read(b->m->pci, DEVFN, 8, 4), ==, 0x01060102);
+    g_assert_cmphex(pci_config_read(b->m->pci, DEVFN, 0x0c, 1), ==, 0); /* the chip has none */
+    pci_config_write(b->m->pci, DEVFN, 0x92, 0xff, 1);
+    g_assert_cmphex(pci_config_read(b->m->pci, DEVFN, 0x90, 4), ==, 0x003f0040);
     g_assert_cmphex(rd(b, 0x0c), ==, 0x3f);
     g_assert_cmphex(rd(b, 0x10), ==, 0x00010300);
     g_assert_cmphex(rd(b, 0) & 0x4000001f, ==, 0x40000005);
