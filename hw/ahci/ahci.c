@@ -513,8 +513,8 @@ static const struct state_desc ahci_state = {.name = "ahci",
                                              .post_load = ahci_post_load};
 
 static const struct pci_config_reg ahci_config[] = {
-    {0x0c, 0x08}, /* cache line, in dwords */
-    {0x90, 0x40}, /* address map: AHCI */
+    {0x90, 0x40},    /* address map: AHCI */
+    {0x92, 0, 0x3f}, /* ports enabled: drivers write it; without firmware they are all on */
     {0},
 };
 

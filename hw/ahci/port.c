@@ -95,14 +95,15 @@ static void post_registers(struct ahci_port *p, const struct ata_drive *d, bool 
     show_status(p, d);
 }
 
-static void post_pio_setup(struct ahci_port *p, const struct ata_drive *d, uint8_t before,
-                           uint32_t bytes, bool to_host)
+/* `flags` FIS_INTERRUPT and FIS_TO_HOST; the status `before` the data and `after` them. */
+static void post_pio_setup(struct ahci_port *p, const struct ata_drive *d, uint8_t flags,
+                           uint8_t before, uint8_t after, uint32_t bytes)
 {
-    uint8_t fis[20] = {FIS_PIO, to_host ? FIS_INTERRUPT | FIS_TO_HOST : 0};
+    uint8_t fis[20] = {FIS_PIO, flags};
 
     fill_registers(d, fis);
     fis[2] = before;
-    fis[15] = d->status;
+    fis[15] = after;
     store_le16(fis + 16, bytes);
     ahci_post_fis(p, FIS_AT_PIO, fis, sizeof(fis));
     show_status(p, d);
@@ -127,7 +128,7 @@ static void finish(struct ahci_port *p, struct ata_drive *d)
     p->ci &= ~(1u << p->slot);
     p->slot = AHCI_NO_SLOT;
     d->intrq = false;
-    if (p->pio_in && !failed) {
+    if (p->pio_in && !p->packet_sent && !failed) {
         show_status(p, d); /* the PIO Setup FIS said all there is to say */
         return;
     }
@@ -176,6 +177,7 @@ static bool send_packet(struct ahci_port *p, struct ata_drive *d)
         memory_failed(p, d, error);
         return false;
     }
+    post_pio_setup(p, d, 0, d->status, (d->status & ~ATA_DRQ) | ATA_BSY, d->drq_end - d->pos);
     p->packet_sent = true;
     d->pos = d->drq_end;
     ata_drive_pio_done(d);
@@ -186,8 +188,8 @@ static bool move_pio(struct ahci_port *p, struct ata_drive *d)
 {
     bool in = d->phase == ATA_PIO_IN, ended;
     uint32_t start = d->pos;
+    uint8_t before, flags = in ? FIS_TO_HOST : 0;
     int64_t n;
-    uint8_t before;
 
     if (d->packet && !in && !p->packet_sent) {
         return send_packet(p, d);
@@ -208,14 +210,17 @@ static bool move_pio(struct ahci_port *p, struct ata_drive *d)
         p->host.ops->starved(&p->host, d);
         return true;
     }
+    if (in || p->moved > (uint32_t)n) {
+        flags |= FIS_INTERRUPT; /* all but what the host is to write first */
+    }
     before = d->status;
     ata_drive_pio_done(d);
-    post_pio_setup(p, d, before, d->pos > start ? d->pos - start : (uint32_t)n, in);
+    post_pio_setup(p, d, flags, before, d->status, d->pos > start ? d->pos - start : (uint32_t)n);
     p->pio_in = in;
-    if (in) {
-        if (!(d->status & (ATA_BSY | ATA_DRQ))) {
-            finish(p, d);
-        }
+    if (in && !(d->status & (ATA_BSY | ATA_DRQ))) {
+        finish(p, d);
+    }
+    if (flags & FIS_INTERRUPT) {
         ahci_port_interrupt(p, PORT_PSS);
     }
     return true;

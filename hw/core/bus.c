@@ -28,6 +28,18 @@ void bus_fini(struct bus *bus)
     g_clear_pointer(&bus->devices, g_ptr_array_unref);
 }
 
+char *bus_id(const struct device *controller, const char *unnamed)
+{
+    return strcmp(controller->id, controller->class->name) == 0
+               ? g_strdup(unnamed)
+               : g_strdup_printf("%s.0", controller->id);
+}
+
+static bool is_called(const struct bus *bus, const char *id)
+{
+    return strcmp(bus->id, id) == 0 || (bus->owner && strcmp(bus->owner->id, id) == 0);
+}
+
 struct bus *bus_find(struct machine *m, const struct bus_class *class, const char *id, GError **err)
 {
     GPtrArray *buses = machine_private(m)->buses;
@@ -39,7 +51,7 @@ struct bus *bus_find(struct machine *m, const struct bus_class *class, const cha
         if (bus->class != class) {
             continue;
         }
-        if (!id || strcmp(bus->id, id) == 0) {
+        if (!id || is_called(bus, id)) {
             return bus;
         }
         g_string_append_printf(known, "%s%s", known->len ? ", " : "", bus->id);

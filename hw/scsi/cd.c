@@ -200,7 +200,7 @@ static const struct scsi_opcode cd_opcodes[256] = {
     [0x1b] = {cd_start_stop, NO_DATA},
     [0x1e] = {cd_prevent_allow, NO_DATA},
     [0x25] = {cd_read_capacity, NEEDS_MEDIUM},
-    [0x28] = {cd_read10, NEEDS_MEDIUM},
+    [0x28] = {cd_read10, NEEDS_MEDIUM | COUNTED},
     [0x2b] = {cd_seek, NEEDS_MEDIUM | NO_DATA},
     [0x42] = {cd_read_subchannel, NEEDS_MEDIUM},
     [0x43] = {cd_read_toc, NEEDS_MEDIUM},
@@ -210,11 +210,11 @@ static const struct scsi_opcode cd_opcodes[256] = {
     [0x55] = {cd_mode_select, 0},
     [0x5a] = {cd_mode_sense, 0},
     [0xa0] = {scsi_report_luns, ALLOW_ATTENTION},
-    [0xa8] = {cd_read12, NEEDS_MEDIUM},
+    [0xa8] = {cd_read12, NEEDS_MEDIUM | COUNTED},
     [0xad] = {cd_read_dvd_structure, NEEDS_MEDIUM},
     [0xbb] = {scsi_ok, NO_DATA}, /* SET CD SPEED: any is fine */
     [0xbd] = {cd_mechanism_status, 0},
-    [0xbe] = {cd_read_cd, NEEDS_MEDIUM},
+    [0xbe] = {cd_read_cd, NEEDS_MEDIUM | COUNTED},
 };
 
 const struct scsi_type scsi_cd_type = {

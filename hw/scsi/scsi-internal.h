@@ -45,6 +45,7 @@ enum {
     ALLOW_ATTENTION = 1 << 0, /* runs, and says nothing of a changed medium (MMC-3 4.1.6) */
     NEEDS_MEDIUM = 1 << 1,
     NO_DATA = 1 << 2, /* never moves data */
+    COUNTED = 1 << 3, /* reads as much as it says, which may be nothing */
 };
 
 struct scsi_opcode {

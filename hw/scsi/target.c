@@ -131,6 +131,7 @@ enum scsi_step scsi_command(struct scsi_target *t, const uint8_t *cdb, unsigned 
                             bool can_move)
 {
     const struct scsi_opcode *o;
+    enum scsi_step step;
 
     take_command(t, cdb, length);
     o = &t->type->opcodes[t->cdb[0]];
@@ -144,14 +145,15 @@ enum scsi_step scsi_command(struct scsi_target *t, const uint8_t *cdb, unsigned 
         log_debug(LOG_SCSI, "%s: command 0x%02x is not supported", t->dev->id, t->cdb[0]);
         return scsi_error(t, SENSE_ILLEGAL_REQUEST, ASC_ILLEGAL_OPCODE);
     }
-    if (!(o->flags & NO_DATA) && !can_move) {
+    if (!(o->flags & (NO_DATA | COUNTED)) && !can_move) {
         return SCSI_REFUSED;
     }
     if ((o->flags & NEEDS_MEDIUM) && !scsi_medium_ready(t)) {
         return scsi_error(t, SENSE_NOT_READY,
                           t->tray_open ? ASC_NO_MEDIUM_TRAY_OPEN : ASC_NO_MEDIUM_TRAY_CLOSED);
     }
-    return o->run(t);
+    step = o->run(t);
+    return step == SCSI_READ && !can_move ? SCSI_REFUSED : step;
 }
 
 static void absent_sense(struct scsi_target *t)

@@ -101,14 +101,16 @@ const struct bus_class scsi_bus_class = {
     .leave = bus_remove,
 };
 
-void scsi_host_init(struct scsi_host *h, struct device *controller, const char *id, uint32_t ids,
-                    uint32_t own_id, const struct scsi_host_ops *ops)
+/* "scsi.0" is QEMU's name of the bus of an adapter without id. */
+void scsi_host_init(struct scsi_host *h, struct device *controller, uint32_t ids, uint32_t own_id,
+                    const struct scsi_host_ops *ops)
 {
     h->ops = ops;
     h->controller = controller;
     h->ids = ids;
     h->own_id = own_id;
-    bus_init(&h->bus, &scsi_bus_class, controller->machine, controller, id);
+    h->id = bus_id(controller, "scsi.0");
+    bus_init(&h->bus, &scsi_bus_class, controller->machine, controller, h->id);
 }
 
 void scsi_host_fini(struct scsi_host *h)
@@ -121,6 +123,7 @@ void scsi_host_fini(struct scsi_host *h)
         device_unplug(dev);
     }
     bus_fini(&h->bus);
+    g_clear_pointer(&h->id, g_free);
 }
 
 /* ---- the guest's PV driver takes over ---- */

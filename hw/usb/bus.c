@@ -168,9 +168,7 @@ void usb_bus_init(struct usb_bus *bus, struct device *controller, struct usb_por
 {
     bus->ports = ports;
     bus->count = count;
-    bus->id = strcmp(controller->id, controller->class->name) == 0
-                  ? g_strdup("usb-bus.0")
-                  : g_strdup_printf("%s.0", controller->id);
+    bus->id = bus_id(controller, "usb-bus.0");
     for (unsigned i = 0; i < count; i++) {
         ports[i].number = i + 1;
     }

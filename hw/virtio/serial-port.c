@@ -237,8 +237,7 @@ void serial_bus_init(struct serial *s)
 {
     struct device *dev = &s->virtio.pci.dev;
 
-    s->bus_id = strcmp(dev->id, dev->class->name) == 0 ? g_strdup("virtio-serial-bus.0")
-                                                       : g_strdup_printf("%s.0", dev->id);
+    s->bus_id = bus_id(dev, "virtio-serial-bus.0");
     bus_init(&s->bus, &serial_bus_class, dev->machine, dev, s->bus_id);
 }
 

@@ -61,7 +61,12 @@ struct bus_class {
 void bus_init(struct bus *bus, const struct bus_class *class, struct machine *m,
               struct device *owner, const char *id);
 void bus_fini(struct bus *bus); /* nothing may be on it */
-/* `id` NULL: the first of its class. NULL with `err` that says which there are. */
+/* QEMU's name of a controller's bus, to be freed: `unnamed` if the controller was given no id. */
+char *bus_id(const struct device *controller, const char *unnamed);
+/*
+ * `id`: the bus' own or its controller's; NULL: the first of its class. NULL with `err` that says
+ * which there are.
+ */
 struct bus *bus_find(struct machine *m, const struct bus_class *class, const char *id,
                      GError **err);
 

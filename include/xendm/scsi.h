@@ -256,15 +256,16 @@ struct scsi_host {
     struct bus bus;
     const struct scsi_host_ops *ops;
     struct device *controller;
+    char *id; /* of the bus */
     uint32_t ids, own_id;
     struct scsi_unit *unit[SCSI_IDS];
 };
 
 extern const struct bus_class scsi_bus_class;
 
-/* In realize and unrealize of the adapter. `id` is the adapter's. */
-void scsi_host_init(struct scsi_host *h, struct device *controller, const char *id, uint32_t ids,
-                    uint32_t own_id, const struct scsi_host_ops *ops);
+/* In realize and unrealize of the adapter. */
+void scsi_host_init(struct scsi_host *h, struct device *controller, uint32_t ids, uint32_t own_id,
+                    const struct scsi_host_ops *ops);
 void scsi_host_fini(struct scsi_host *h);
 
 #endif

@@ -245,6 +245,9 @@ static void test_probe(struct box *b, gconstpointer data)
 
     g_assert_cmphex(pci_config_read(b->m->pci, DEVFN, 0, 4), ==, 0x29228086);
     g_assert_cmphex(pci_config_read(b->m->pci, DEVFN, 8, 4), ==, 0x01060102);
+    g_assert_cmphex(pci_config_read(b->m->pci, DEVFN, 0x0c, 1), ==, 0); /* the chip has none */
+    pci_config_write(b->m->pci, DEVFN, 0x92, 0xff, 1);
+    g_assert_cmphex(pci_config_read(b->m->pci, DEVFN, 0x90, 4), ==, 0x003f0040);
     g_assert_cmphex(rd(b, 0x0c), ==, 0x3f);
     g_assert_cmphex(rd(b, 0x10), ==, 0x00010300);
     g_assert_cmphex(rd(b, 0) & 0x4000001f, ==, 0x40000005);
@@ -346,6 +349,20 @@ static void test_dma(struct box *b, gconstpointer data)
     g_assert_cmphex(prd_(b, 0, P_CI), ==, 0);
     for (unsigned slot = 8; slot < 12; slot++) {
         assert_sectors(b, slot, slot, 1);
+    }
+}
+
+/* SATA 2.6, 11.6: the drive says that it wants the next block, not that it wants the first. */
+static void test_pio_write(struct box *b, gconstpointer data)
+{
+    for (unsigned n = 1; n <= 3; n++) {
+        pwr(b, 0, P_IS, UINT32_MAX);
+        issue(b, 0, 0,
+              &(struct command){.code = 0x30, .lba = 40, .count = (uint16_t)n, .bytes = n * 512u});
+        settle(b);
+        g_assert_cmphex(prd_(b, 0, P_IS), ==, n > 1 ? 0x03 : 0x01);
+        g_assert_cmphex(mem(b, FB(0) + 0x20)[1], ==, n > 1 ? 0x40 : 0);
+        assert_sectors(b, 0, 40, n);
     }
 }
 
@@ -556,11 +573,18 @@ static void test_atapi(struct box *b, gconstpointer data)
         memset(mem(b, DATA_AT(0)), 0, 3 * 2048);
         packet(b, inquiry, dma, 36);
         g_assert_cmpmem(mem(b, DATA_AT(0) + 8), 5, "XENDM", 5);
+        memset(mem(b, FB(1)), 0, 0x60);
         packet(b, read, dma, 3 * 2048);
+        g_assert_cmphex(prd_(b, 1, P_IS), ==, dma ? 0x01 : 0x03); /* the end has a FIS of its own */
+        g_assert_cmphex(mem(b, FB(1) + 0x40)[0], ==, 0x34);
         g_assert_cmpmem(mem(b, DATA_AT(0)), 3 * 2048, b->disc->data + 5 * 2048, 3 * 2048);
         g_assert_cmphex(prd_(b, 1, P_TFD), ==, 0x50);
         g_assert_cmpuint(load_le32(mem(b, CLB(1) + 4)), ==, 3 * 2048);
     }
+    /* The drive asked for the packet. */
+    g_assert_cmphex(load_le32(mem(b, FB(1) + 0x20)) & 0xffffff, ==, 0x58005f);
+    g_assert_cmphex(mem(b, FB(1) + 0x20)[15], ==, 0xd0);
+    g_assert_cmpuint(load_le16(mem(b, FB(1) + 0x20 + 16)), ==, 12);
     packet(b, none, false, 36);
     g_assert_cmphex(prd_(b, 1, P_TFD), ==, 0x5041); /* ILLEGAL REQUEST */
     g_assert_cmphex(prd_(b, 1, P_IS), ==, 0x40000001);
@@ -856,6 +880,7 @@ int main(int argc, char **argv)
     ADD("probe", test_probe);
     ADD("identify", test_identify);
     ADD("dma", test_dma);
+    ADD("pio-write", test_pio_write);
     ADD("queue", test_queue);
     ADD("queue-error", test_queue_error);
     ADD("errors", test_errors);

@@ -175,7 +175,12 @@ static void test_read(struct ide_test *t, gconstpointer data)
     send_packet(t, PACKET(0x12, 0, 0, 0, 36), 0, false);
     g_assert_cmphex(rd(t, STATUS), ==, 0x51);
     g_assert_cmphex(rd(t, ERRORS), ==, 0x04);
+    send_packet(t, PACKET(0x28, 0, 0, 0, 0, 9, 0, 0, 1), 0, false);
+    g_assert_cmphex(rd(t, STATUS), ==, 0x51);
+    g_assert_cmphex(rd(t, ERRORS), ==, 0x04);
     g_assert_cmpint(run(t, PACKET(0x00), 0, buf, &blocks), ==, 0);
+    g_assert_cmpint(run(t, PACKET(0xbe), 0, buf, &blocks), ==, 0);
+    g_assert_cmpint(run(t, PACKET(0x28, 0, 0, 0, 0, 9), 0, buf, &blocks), ==, 0);
 }
 
 static void test_read_dma(struct ide_test *t, gconstpointer data)

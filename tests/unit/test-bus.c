@@ -325,6 +325,16 @@ static void test_places(void)
     fake_machine_free(m);
 }
 
+static void test_bus_id(void)
+{
+    struct machine *m = fake_machine_new();
+    struct device *named = plug(m, "leaver", "a", NULL, NULL);
+    g_autofree char *id = bus_id(named, "leaver-bus.0");
+
+    g_assert_cmpstr(id, ==, "a.0");
+    fake_machine_free(m);
+}
+
 static void test_own_bus(void)
 {
     struct machine *m = running();
@@ -533,6 +543,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/bus/places", test_places);
+    g_test_add_func("/bus/id", test_bus_id);
     g_test_add_func("/bus/own", test_own_bus);
     g_test_add_func("/bus/unplug/from-inside", test_from_inside);
     g_test_add_func("/bus/unplug/end", test_end);

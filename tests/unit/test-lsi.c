@@ -487,6 +487,17 @@ static void test_moved(struct box *b, gconstpointer data)
 }
 
 /* The disk leaves with commands under way, and while it has the bus. */
+/* As QEMU names it, and as it was named before. */
+static void test_bus_name(struct box *b, gconstpointer data)
+{
+    struct bus *bus = b->hd->bus;
+
+    g_assert_cmpstr(bus->id, ==, "scsi.0");
+    g_assert_true(bus_find(b->m, &scsi_bus_class, "scsi.0", NULL) == bus);
+    g_assert_true(bus_find(b->m, &scsi_bus_class, b->lsi->id, NULL) == bus);
+    g_assert_null(bus_find(b->m, &scsi_bus_class, "scsi.1", NULL));
+}
+
 static void test_unplug(struct box *b, gconstpointer data)
 {
     prepare_rw(b, 1, false, 1, 8);
@@ -664,6 +675,7 @@ int main(int argc, char **argv)
     ADD("sense", test_sense);
     ADD("reset", test_reset);
     ADD("moved", test_moved);
+    ADD("bus-name", test_bus_name);
     ADD("unplug", test_unplug);
     ADD("pv-unplug", test_pv_unplug);
     ADD("resize", test_resize);
