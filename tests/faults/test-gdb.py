@@ -155,6 +155,29 @@ def test_memory(tmp):
     m.end()
 
 
+def test_deaf(tmp):
+    """a Xen without CONFIG_GDBSX: steps and breakpoints are refused by its name, registers and Ctrl-C work, nothing is changed"""
+    m = Machine(tmp)
+    put_code(m)
+    m.cpu.ask("cpu %s" % FLAT)
+    os.environ["XENEMU_NO_GDBSX"] = "1"
+    try:
+        r = Remote(m, "--bits", "32")
+    finally:
+        del os.environ["XENEMU_NO_GDBSX"]
+    for what in ("Z0,%x,1" % CODE, "Z1,%x,1" % CODE, "vCont;s:1;c"):
+        want("CONFIG_GDBSX" in r.ask(what), what)
+    want(r.ask("m%x,1" % CODE) == "90", "memory")
+    r.send("vCont;c")
+    until(lambda: m.cpu.ask("state") != ["paused"], "it goes on")
+    r.sock.sendall(b"\x03")
+    want(r.receive().startswith("T02"), "Ctrl-C")
+    r.ok("D")
+    r.end()
+    m.cpu.expect("readb 0x%x" % CODE, 0x90)
+    m.end()
+
+
 def test_steps(tmp):
     """steps, a breakpoint in its loop, and Ctrl-C; nothing of it is left in the guest"""
     m = Machine(tmp)
@@ -258,4 +281,4 @@ def test_gdb(tmp):
 
 
 if __name__ == "__main__":
-    sys.exit(tap([test_registers, test_memory, test_steps, test_sixteen, test_ends, test_gdb]))
+    sys.exit(tap([test_registers, test_memory, test_deaf, test_steps, test_sixteen, test_ends, test_gdb]))

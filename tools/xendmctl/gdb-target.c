@@ -45,6 +45,7 @@ struct target {
     GArray *soft; /* struct soft_break, in memory while it runs */
     struct hard_break hard[DEBUG_REGISTERS];
     bool running, asked, was_paused;
+    bool stops;   /* Xen stops it; else there are neither breakpoints nor steps */
     int stepping; /* -1: none */
     bool by_flag; /* … by the trap flag */
     uint64_t step_from;
@@ -82,6 +83,11 @@ static int store(struct target *t)
         t->vcpu[i].changed = false;
     }
     return 0;
+}
+
+bool target_stops(const struct target *t)
+{
+    return t->stops;
 }
 
 unsigned target_vcpus(const struct target *t)
@@ -227,6 +233,9 @@ int target_break(struct target *t, unsigned vcpu, enum break_kind kind, uint64_t
 {
     struct hard_break *b;
 
+    if (!t->stops) {
+        return -ENOTSUP;
+    }
     if (kind == BREAK_SOFTWARE) {
         return soft_break(t, vcpu, address);
     }
@@ -307,6 +316,9 @@ int target_go_on(struct target *t, int step)
 {
     int rc;
 
+    if (step >= 0 && !t->stops) {
+        return -ENOTSUP;
+    }
     t->stepping = step;
     t->asked = false;
     put_hard(t, true);
@@ -441,6 +453,7 @@ struct target *target_attach(uint32_t domid)
     t->xen = xen;
     t->vcpus = MIN(d.vcpus, TARGET_VCPUS_MAX);
     t->was_paused = d.paused;
+    t->stops = xen_stops_for_debuggers(xen);
     t->stepping = -1;
     t->soft = g_array_new(FALSE, FALSE, sizeof(struct soft_break));
     rc = fetch(t);

@@ -34,6 +34,8 @@ struct target *target_attach(uint32_t domid);
 /* Takes its breakpoints out, and lets it go on unless it was paused before. */
 void target_detach(struct target *t);
 
+/* Whether Xen stops it at breakpoints and behind steps: else both are refused, -ENOTSUP. */
+bool target_stops(const struct target *t);
 unsigned target_vcpus(const struct target *t);
 bool target_online(const struct target *t, unsigned vcpu);
 /* While it stands. What is changed goes to Xen before it goes on. */

@@ -79,9 +79,13 @@ static void reply(struct session *s, const char *text)
     send_all(s, packet->str, packet->len);
 }
 
+#define DEAF \
+    "this Xen was built without CONFIG_GDBSX and does not stop guests: no breakpoints, no steps"
+
 static void reply_error(struct session *s, int rc)
 {
-    g_autofree char *text = g_strdup_printf("E%02x", -rc & 0xff);
+    g_autofree char *text =
+        rc == -ENOTSUP ? g_strdup("E." DEAF) : g_strdup_printf("E%02x", -rc & 0xff);
 
     reply(s, text);
 }
@@ -652,6 +656,9 @@ int gdb_main(int argc, char **argv)
     if (!s.target) {
         fprintf(stderr, "xendmctl: gdb: %s\n", g_strerror(errno));
         return 1;
+    }
+    if (!target_stops(s.target)) {
+        fprintf(stderr, "xendmctl: gdb: %s\n", DEAF);
     }
     while (s.vcpu + 1 < target_vcpus(s.target) && !target_online(s.target, s.vcpu)) {
         s.vcpu++;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <xencall.h>
 #include <xenctrl.h>
 #include <xenforeignmemory.h>
 #include <xentoollog.h>
@@ -209,6 +210,28 @@ char *xen_messages(struct xen *x)
 int xen_set_debugging(struct xen *x, bool on)
 {
     return xc_domain_setdebugging(x->xc, x->domid, on) < 0 ? -errno : 0;
+}
+
+/*
+ * libxenctrl has no call for it: a Xen that was built without CONFIG_GDBSX, as releases are, does
+ * not know gdbsx' questions. What cannot be asked is taken for one that has it.
+ */
+bool xen_stops_for_debuggers(const struct xen *x)
+{
+    xencall_handle *calls = xencall_open(&silent, 0);
+    struct xen_domctl *op = calls ? xencall_alloc_buffer(calls, sizeof(*op)) : NULL;
+    bool stops = true;
+
+    if (op) {
+        *op = (struct xen_domctl){.cmd = XEN_DOMCTL_gdbsx_domstatus,
+                                  .interface_version = XEN_DOMCTL_INTERFACE_VERSION,
+                                  .domain = (domid_t)x->domid};
+        stops = xencall1(calls, __HYPERVISOR_domctl, (uintptr_t)op) >= 0 ||
+                (errno != ENOSYS && errno != EOPNOTSUPP);
+        xencall_free_buffer(calls, op);
+    }
+    xencall_close(calls);
+    return stops;
 }
 
 int xen_set_step(struct xen *x, unsigned vcpu, bool on)

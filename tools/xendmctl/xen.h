@@ -58,6 +58,8 @@ char *xen_messages(struct xen *x);
 
 /* Breakpoint instructions and single steps pause the domain, and are not the guest's. */
 int xen_set_debugging(struct xen *x, bool on);
+/* False: an INT3 or a #DB of a domain that is debugged is swallowed, and nobody hears of it. */
+bool xen_stops_for_debuggers(const struct xen *x);
 /* -EOPNOTSUPP: this host cannot; the trap flag does it then. */
 int xen_set_step(struct xen *x, unsigned vcpu, bool on);
 

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * libxencall.so.1: handles and buffers work; a raw hypercall has nobody to take it and fails with
- * ENOSYS. Device models use the typed libraries.
+ * ENOSYS. Device models use the typed libraries. One question has an answer: whether this Xen has
+ * CONFIG_GDBSX, which it has unless XENEMU_NO_GDBSX is in the environment.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <xencall.h>
+#include <xen/xen.h>
+#include <xen/domctl.h>
 #include "client.h"
 
 struct xencall_handle {
@@ -55,6 +58,18 @@ void xencall_free_buffer(xencall_handle *h, void *p)
 {
     (void)h;
     free(p);
+}
+
+int xencall1(xencall_handle *h, unsigned int op, uint64_t arg1)
+{
+    const struct xen_domctl *d = (const void *)(uintptr_t)arg1;
+
+    (void)h;
+    if (op == __HYPERVISOR_domctl && d->cmd == XEN_DOMCTL_gdbsx_domstatus &&
+        !getenv("XENEMU_NO_GDBSX"))
+        return 0;
+    errno = ENOSYS;
+    return -1;
 }
 
 int xencall_buffers_never_fault(xencall_handle *h)
