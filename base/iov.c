@@ -7,6 +7,16 @@
 
 #include <xendm/iov.h>
 
+size_t iov_bytes(const struct iovec *iov, unsigned count)
+{
+    size_t total = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        total += iov[i].iov_len;
+    }
+    return total;
+}
+
 /* The next piece's part of what is wanted. */
 static uint8_t *part(const struct iovec *piece, size_t *skip, size_t left, size_t *size)
 {

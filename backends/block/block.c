@@ -11,6 +11,7 @@
 #include <xendm/block.h>
 #include <xendm/error.h>
 #include <xendm/host-time.h>
+#include <xendm/iov.h>
 #include <xendm/log.h>
 #include <xendm/probe.h>
 #include <xendm/recorder.h>
@@ -205,15 +206,8 @@ static void refused_start(void)
 
 static int check_transfer(const struct block_request *req)
 {
-    uint64_t sum = 0;
-
-    if (req->niov > BLOCK_IOV_MAX) {
-        return -EINVAL;
-    }
-    for (unsigned i = 0; i < req->niov; i++) {
-        sum += req->iov[i].iov_len;
-    }
-    return sum == req->length ? 0 : -EINVAL;
+    return req->niov <= BLOCK_IOV_MAX && iov_bytes(req->iov, req->niov) == req->length ? 0
+                                                                                       : -EINVAL;
 }
 
 static int check_request(const struct block *b, const struct block_request *req)

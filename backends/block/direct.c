@@ -244,19 +244,6 @@ static void plan_copy(struct part *p)
     p->mends = p->writes && (p->of->offset != p->from || end != p->to);
 }
 
-static uint64_t length_of(const struct engine_job *job)
-{
-    uint64_t sum = 0;
-
-    if (job->op == ENGINE_PUNCH || job->op == ENGINE_ZERO) {
-        return job->length;
-    }
-    for (unsigned i = 0; i < job->niov; i++) {
-        sum += job->iov[i].iov_len;
-    }
-    return sum;
-}
-
 void direct_submit(struct direct *d, const struct block_engine *engine, struct engine_job *job)
 {
     bool moves =
@@ -276,7 +263,7 @@ void direct_submit(struct direct *d, const struct block_engine *engine, struct e
     p->engine = engine;
     p->of = job;
     p->writes = job->op != ENGINE_READV;
-    p->length = length_of(job);
+    p->length = moves ? iov_bytes(job->iov, job->niov) : job->length;
     p->from = down(job->offset, d->block);
     p->to = up(job->offset + p->length, d->block);
     if (copies) {

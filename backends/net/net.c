@@ -18,16 +18,6 @@
 #define ANNOUNCE_TIMES 5u
 #define ANNOUNCE_GAP_MS 150u
 
-static size_t iov_bytes(const struct iovec *iov, unsigned niov)
-{
-    size_t total = 0;
-
-    for (unsigned i = 0; i < niov; i++) {
-        total += iov[i].iov_len;
-    }
-    return total;
-}
-
 void net_init(struct net *n, const struct net_driver *driver)
 {
     n->driver = driver;

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
+size_t iov_bytes(const struct iovec *iov, unsigned count); /* of all pieces */
 /* From byte `skip` of the pieces on, at most `len` bytes; how many there were. */
 size_t iov_get(const struct iovec *iov, unsigned count, size_t skip, void *to, size_t len);
 /* `from` NULL: zeros. */
