@@ -21,7 +21,6 @@
 struct part {
     struct engine_job job; /* first: the engine gives it back */
     struct direct *d;
-    const struct block_engine *engine;
     struct engine_job *of;
     uint64_t from, to; /* whole blocks around it */
     size_t length;     /* bytes of the job that are in it */
@@ -66,7 +65,7 @@ static void guess(struct direct *d, int fd)
     d->memory = d->block;
 }
 
-int direct_begin(struct direct *d, int fd)
+int direct_begin(struct direct *d, const struct block_engine *engine, int fd)
 {
     int flags = fcntl(fd, F_GETFL);
     struct statx x;
@@ -74,7 +73,7 @@ int direct_begin(struct direct *d, int fd)
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_DIRECT) < 0) {
         return -errno;
     }
-    *d = (struct direct){.waiting = G_QUEUE_INIT, .under_way = G_QUEUE_INIT};
+    *d = (struct direct){.engine = engine, .waiting = G_QUEUE_INIT, .under_way = G_QUEUE_INIT};
     guess(d, fd);
     if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &x) == 0 && x.stx_mask & STATX_DIOALIGN) {
         d->block = x.stx_dio_offset_align; /* 0: not of this file */
@@ -86,12 +85,11 @@ int direct_begin(struct direct *d, int fd)
 /* Each piece is whole blocks, too: so kernels before 6.18 have it. */
 static bool fits(const struct direct *d, const struct engine_job *job)
 {
-    if (job->offset % d->block) {
+    if (d->copies_all || job->offset % d->block) {
         return false;
     }
     for (unsigned i = 0; i < job->niov; i++) {
-        if (d->copies_all || (uintptr_t)job->iov[i].iov_base % d->memory ||
-            job->iov[i].iov_len % d->block) {
+        if ((uintptr_t)job->iov[i].iov_base % d->memory || job->iov[i].iov_len % d->block) {
             return false;
         }
     }
@@ -124,7 +122,7 @@ static bool may_start(const struct part *p)
 
 static void give(struct part *p)
 {
-    p->engine->submit(&p->job);
+    p->d->engine->submit(&p->job);
 }
 
 /* All of its blocks at once, behind what was read already. */
@@ -244,7 +242,7 @@ static void plan_copy(struct part *p)
     p->mends = p->writes && (p->of->offset != p->from || end != p->to);
 }
 
-void direct_submit(struct direct *d, const struct block_engine *engine, struct engine_job *job)
+void direct_submit(struct direct *d, struct engine_job *job)
 {
     bool moves =
         job->op == ENGINE_READV || job->op == ENGINE_WRITEV || job->op == ENGINE_WRITEV_SYNC;
@@ -252,7 +250,7 @@ void direct_submit(struct direct *d, const struct block_engine *engine, struct e
     struct part *p;
 
     if (job->op == ENGINE_SYNC || (job->op == ENGINE_READV && !copies)) {
-        engine->submit(job);
+        d->engine->submit(job);
         return;
     }
     p = g_new0(struct part, 1);
@@ -260,7 +258,6 @@ void direct_submit(struct direct *d, const struct block_engine *engine, struct e
     p->job.done = part_ended;
     p->job.part = NULL;
     p->d = d;
-    p->engine = engine;
     p->of = job;
     p->writes = job->op != ENGINE_READV;
     p->length = moves ? iov_bytes(job->iov, job->niov) : job->length;
@@ -277,17 +274,17 @@ void direct_submit(struct direct *d, const struct block_engine *engine, struct e
     }
 }
 
-bool direct_cancel(struct direct *d, const struct block_engine *engine, struct engine_job *job)
+bool direct_cancel(struct direct *d, struct engine_job *job)
 {
     struct part *p = job->part;
 
     if (!p) {
-        engine->cancel(job);
+        d->engine->cancel(job);
         return true;
     }
     if (p->started) {
         p->cancelled = true;
-        engine->cancel(&p->job);
+        d->engine->cancel(&p->job);
         return true;
     }
     g_queue_unlink(&d->waiting, &p->link);

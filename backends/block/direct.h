@@ -12,6 +12,7 @@
 #include "engine.h"
 
 struct direct {
+    const struct block_engine *engine;
     uint32_t block;  /* bytes: of offsets and lengths */
     uint32_t memory; /* bytes: of addresses */
     /* struct part; those that wait for others, in order, and those that the engine has */
@@ -21,15 +22,15 @@ struct direct {
 };
 
 /* Makes the descriptor so, and finds what the host takes. 0, or -errno: it cannot be so here. */
-int direct_begin(struct direct *d, int fd);
+int direct_begin(struct direct *d, const struct block_engine *engine, int fd);
 
 /*
  * As engine->submit(). What is moved in one go may be less than was asked for, as for any job. Who
  * is told -EFAULT sets `copies_all` and tries again.
  */
-void direct_submit(struct direct *d, const struct block_engine *engine, struct engine_job *job);
+void direct_submit(struct direct *d, struct engine_job *job);
 
 /* As engine->cancel(). False: it was never given to the engine, and ends with its caller. */
-bool direct_cancel(struct direct *d, const struct block_engine *engine, struct engine_job *job);
+bool direct_cancel(struct direct *d, struct engine_job *job);
 
 #endif

@@ -100,7 +100,7 @@ static void transfer_complete(struct transfer *t, int error)
 static void give(struct transfer *t)
 {
     if (t->r->past_cache) {
-        direct_submit(&t->r->direct, engine, &t->job);
+        direct_submit(&t->r->direct, &t->job);
     } else {
         engine->submit(&t->job);
     }
@@ -381,7 +381,7 @@ static struct block_medium *raw_open(struct block *drive, const struct block_opt
     r->past_cache = block_cache(drive)->direct;
     if (!o->read_only && device_read_only(fd)) {
         g_set_error(err, XENDM_ERROR, EROFS, "drive %s: '%s' is a read-only device", id, r->m.file);
-    } else if (r->past_cache && (e = direct_begin(&r->direct, fd)) < 0) {
+    } else if (r->past_cache && (e = direct_begin(&r->direct, engine, fd)) < 0) {
         g_set_error(err, XENDM_ERROR, ENOTSUP,
                     "drive %s: '%s' cannot be used past the host's page cache (cache.direct=on): "
                     "%s",
@@ -822,7 +822,7 @@ static void raw_cancel(struct block_medium *m, struct block_request *req)
     again_arm(); /* if it waits for another try it ends in the next turn of the loop */
     if (!t->r->past_cache) {
         engine->cancel(&t->job);
-    } else if (!direct_cancel(&t->r->direct, engine, &t->job)) {
+    } else if (!direct_cancel(&t->r->direct, &t->job)) {
         t->job.result = -ECANCELED;
         g_queue_push_tail(&at_once, t);
     }

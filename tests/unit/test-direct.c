@@ -150,7 +150,7 @@ static void go_on(struct asked *a)
     a->done = 0;
     a->job.offset = a->at;
     a->job.niov = n;
-    direct_submit(a->d, &engine, &a->job);
+    direct_submit(a->d, &a->job);
 }
 
 static void asked_ended(struct engine_job *job)
@@ -190,13 +190,13 @@ static struct asked *ask(struct direct *d, enum engine_op op, uint64_t at, uint8
     a->iov[2] = (struct iovec){memory + first + second, length - first - second};
     a->job = (struct engine_job){
         .op = op, .iov = a->iov, .niov = 3, .offset = at, .length = length, .done = asked_ended};
-    direct_submit(d, &engine, &a->job);
+    direct_submit(d, &a->job);
     return a;
 }
 
 static void disk_set_up(struct direct *d)
 {
-    *d = (struct direct){.block = BLOCK, .memory = MEMORY};
+    *d = (struct direct){.engine = &engine, .block = BLOCK, .memory = MEMORY};
     memset(&disk, 0, sizeof(disk));
     disk.jobs = g_ptr_array_new();
     disk.pins = true;
@@ -226,7 +226,7 @@ static void test_fits(void)
     *a = (struct asked){.d = &d, .length = 2 * BLOCK, .iov[0] = {memory, 2 * BLOCK}, .ended = 1};
     a->job = (struct engine_job){
         .op = ENGINE_WRITEV, .iov = a->iov, .niov = 1, .offset = BLOCK, .done = asked_ended};
-    direct_submit(&d, &engine, &a->job);
+    direct_submit(&d, &a->job);
     g_assert_cmpuint(d.copies, ==, 0);
     g_assert_true(disk_ends_one());
     g_assert_cmpint(a->ended, ==, 0);
@@ -235,7 +235,7 @@ static void test_fits(void)
 
     a->iov[0] = (struct iovec){memory + 2, BLOCK}; /* memory that is not aligned */
     a->length = BLOCK;
-    direct_submit(&d, &engine, &a->job);
+    direct_submit(&d, &a->job);
     g_assert_cmpuint(d.copies, ==, 1);
     g_assert_true(disk_ends_one());
     g_assert_cmpuint(disk.moves, ==, 2);
@@ -243,7 +243,7 @@ static void test_fits(void)
     a->iov[0] = (struct iovec){memory, 512}; /* part of a block: it is read first */
     a->length = 512;
     a->job.offset = 8 * BLOCK + 512;
-    direct_submit(&d, &engine, &a->job);
+    direct_submit(&d, &a->job);
     g_assert_true(disk_ends_one());
     g_assert_true(disk_ends_one());
     g_assert_cmpuint(disk.moves, ==, 4);
@@ -375,8 +375,8 @@ static void test_cancel(void)
     disk_set_up(&d);
     first = ask(&d, ENGINE_WRITEV, 0, memory, 512);
     second = ask(&d, ENGINE_WRITEV, 512, memory, 512);
-    g_assert_false(direct_cancel(&d, &engine, &second->job));
-    g_assert_true(direct_cancel(&d, &engine, &first->job));
+    g_assert_false(direct_cancel(&d, &second->job));
+    g_assert_true(direct_cancel(&d, &first->job));
     g_assert_true(disk_ends_one());
     g_assert_cmpint(first->ended, ==, -ECANCELED);
     g_assert_cmpint(second->ended, ==, 1);
@@ -386,7 +386,7 @@ static void test_cancel(void)
 
     first = ask(&d, ENGINE_WRITEV, 0, memory, 512); /* … between its read and its write */
     g_assert_true(disk_ends_one());
-    g_assert_true(direct_cancel(&d, &engine, &first->job));
+    g_assert_true(direct_cancel(&d, &first->job));
     g_assert_true(disk_ends_one());
     g_assert_cmpint(first->ended, ==, -ECANCELED);
     g_free(first);

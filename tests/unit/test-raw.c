@@ -151,15 +151,20 @@ static void submit(struct wait *w, enum block_op op)
     block_submit(q, &w->req);
 }
 
+static int finish(struct wait *w)
+{
+    while (!w->done) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    return w->error;
+}
+
 static int transfer(enum block_op op)
 {
     struct wait w;
 
     submit(&w, op);
-    while (!w.done) {
-        g_main_context_iteration(NULL, TRUE);
-    }
-    return w.error;
+    return finish(&w);
 }
 
 static void setup_with(struct block_cache cache)
@@ -287,10 +292,7 @@ static void test_cache(void)
     w = (struct wait){.req = {.op = BLOCK_FLUSH, .flags = BLOCK_SURELY, .done = request_done}};
     w.req.opaque = &w;
     block_submit(q, &w.req); /* a stop's */
-    while (!w.done) {
-        g_main_context_iteration(NULL, TRUE);
-    }
-    g_assert_cmpint(w.error, ==, -EIO);
+    g_assert_cmpint(finish(&w), ==, -EIO);
     g_assert_cmpuint(host.calls, ==, 1);
     g_assert_cmpint(transfer(BLOCK_FLUSH), ==, -EIO); /* what is lost is lost */
     teardown();
@@ -322,9 +324,7 @@ static void test_cancel(void)
         host.hold = true;
         submit(&w, calls[c].op);
         block_cancel(q, &w.req);
-        while (!w.done) {
-            g_main_context_iteration(NULL, TRUE);
-        }
+        finish(&w);
         g_assert_cmpint(w.error, ==, -ECANCELED);
         host.hold = false;
         plan(calls[c].call, EAGAIN, ALWAYS);
@@ -334,9 +334,7 @@ static void test_cancel(void)
         }
         block_cancel(q, &w.req);
         block_cancel(q, &w.req); /* harmless */
-        while (!w.done) {
-            g_main_context_iteration(NULL, TRUE);
-        }
+        finish(&w);
         g_assert_cmpint(w.error, ==, -ECANCELED);
         plan(calls[c].call, 0, NEVER);
         g_assert_cmpint(transfer(BLOCK_FLUSH), ==, 0);
