@@ -115,6 +115,24 @@ def both_ways(cable, guest, deliver, send):
         deliver(FRAMES[:2])
 
 
+def check_card(tap, tmp, name, device, driver):
+    """A card that has been used, in both directions, and what else its driver tries."""
+    cable = Cable()
+
+    def use(guest, cpu):
+        nic = driver(cpu, cable)
+        cable.plug_in()
+        nic.deliver(FRAMES[:2])
+        nic.send(FRAMES[0], False)
+        cable.receive()
+        yield
+        both_ways(cable, guest, nic.deliver, nic.send)
+        nic.more()
+
+    check(tap, tmp, name, ("--device", device + ",id=nic0,netdev=net0,mac=00:16:3e:01:02:03,addr=06", "--", "-netdev",
+                           cable.option), use, "net-out")
+
+
 class Rtl8139:
     """A driver in C+ mode, at I/O port 0xc100."""
     RX, TX, N = 0x300000, 0x301000, 8
@@ -161,7 +179,7 @@ class Rtl8139:
         self.cpu.until("readl 0x%x" % (self.TX + 16 * self.tx), 0x80000000, 0)
         self.tx = (self.tx + 1) % self.N
 
-    def old_mode(self):
+    def more(self):
         """Four slots and a ring of bytes; then what is sent comes back, and the timer."""
         self.out("b", 0x37, 0x10)
         for reg, value in ((0x30, 0x500000), (0x44, 0xf), (0x40, 0)):
@@ -181,21 +199,6 @@ class Rtl8139:
         self.out("l", 0x54, 33000)
         self.out("l", 0x48, 0)
         self.cpu.until("inw 0xc13e", 0x4000, 0x4000)
-
-
-def test_rtl8139(tap, tmp):
-    cable = Cable()
-
-    def use(guest, cpu):
-        nic = Rtl8139(cpu, cable)
-        cable.plug_in()
-        nic.deliver(FRAMES[:2])
-        yield
-        both_ways(cable, guest, nic.deliver, nic.send)
-        nic.old_mode()
-
-    check(tap, tmp, "rtl8139", ("--device", "rtl8139,id=nic0,netdev=net0,mac=00:16:3e:01:02:03,addr=06", "--", "-netdev",
-                                cable.option), use, "net-out")
 
 
 def test_unplugged(tap, tmp):
@@ -249,22 +252,10 @@ class E1000:
         self.cpu.until("readl 0x%x" % (self.BASE + 0x3810), 0xffff, self.tx)
 
 
-def test_e1000(tap, tmp):
-    cable = Cable()
-
-    def use(guest, cpu):
-        nic = E1000(cpu, cable)
-        cable.plug_in()
-        nic.deliver(FRAMES[:2])
-        nic.send(FRAMES[0], False)
-        cable.receive()
-        yield
-        both_ways(cable, guest, nic.deliver, nic.send)
-        nic.write(0x100, 0x80da)                # loopback
-        nic.send(FRAMES[0], False)
-
-    check(tap, tmp, "e1000", ("--device", "e1000,id=nic0,netdev=net0,mac=00:16:3e:01:02:03,addr=06", "--", "-netdev",
-                              cable.option), use, "net-out")
+    def more(self):
+        """Loopback."""
+        self.write(0x100, 0x80da)
+        self.send(FRAMES[0], False)
 
 
 class VirtioNet:
@@ -330,6 +321,9 @@ class VirtioNet:
         self.notify(1)
         self.wait(1)
 
+    def more(self):
+        """That was all."""
+
 
 def test_virtio_serial(tap, tmp):
     """A console whose other end is a socket: typed into, written to, closed and opened."""
@@ -362,20 +356,6 @@ def test_virtio_serial(tap, tmp):
     check(tap, tmp, "virtio-serial", ("--device", "virtio-serial-pci,id=vs,addr=06", "--", "-chardev",
                                       "socket,id=c0,path=%s,server=on,wait=off" % path, "-device", "virtconsole,chardev=c0"),
           use, "window-write")
-
-
-def test_virtio_net(tap, tmp):
-    cable = Cable()
-
-    def use(guest, cpu):
-        nic = VirtioNet(cpu, cable)
-        cable.plug_in()
-        nic.deliver(FRAMES[:2])
-        yield
-        both_ways(cable, guest, nic.deliver, nic.send)
-
-    check(tap, tmp, "virtio-net", ("--device", "virtio-net-pci,id=nic0,netdev=net0,mac=00:16:3e:01:02:03,addr=06", "--",
-                                   "-netdev", cable.option), use, "net-out")
 
 
 # ---- USB ----
@@ -567,7 +547,10 @@ def main():
         print("1..0 # SKIP no %s" % XENSTORED)
         return 0
     with tempfile.TemporaryDirectory(prefix="rec") as tmp:
-        for test in (test_rtl8139, test_e1000, test_virtio_net, test_virtio_serial, test_unplugged, test_usb):
+        check_card(tap, tmp, "rtl8139", "rtl8139", Rtl8139)
+        check_card(tap, tmp, "e1000", "e1000", E1000)
+        check_card(tap, tmp, "virtio-net", "virtio-net-pci", VirtioNet)
+        for test in (test_virtio_serial, test_unplugged, test_usb):
             test(tap, tmp)
         for name in sorted(ADAPTERS):
             test_busy_disk(tap, tmp, name)
