@@ -131,11 +131,12 @@ def kinds():
     return {name.lower().replace("_", "-"): i + 1 for i, name in enumerate(re.findall(r"^    TAPE_(\w+)", names, re.M))}
 
 
-def plant(file, changed, kind):
-    """Another first number in the last entry of this kind, which has to be below 128 in its lowest bits; the entry's number."""
+def plant(file, changed, kind, lines=show):
+    """Another first number in the last entry of this kind, which has to be below 128 in its lowest bits; the entry's number.
+    lines: show(), maybe of another build."""
     with open(file, "rb") as stream:
         data = bytearray(stream.read())
-    before = show(file)[1].splitlines()
+    before = lines(file)[1].splitlines()
     at, number = max((i, int(line.split()[0])) for i, line in enumerate(before) if kind in line.split()[1:3])
     for i in range(len(data) - 2, 0, -1):
         if data[i] != kinds()[kind]:
@@ -143,7 +144,7 @@ def plant(file, changed, kind):
         data[i + 1] ^= 1
         with open(changed, "wb") as stream:
             stream.write(data)
-        after = show(changed)[1].splitlines()
+        after = lines(changed)[1].splitlines()
         if [n for n, line in enumerate(after) if before[n:n + 1] != [line]] == [at] and len(after) == len(before):
             return number
         data[i + 1] ^= 1

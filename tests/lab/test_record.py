@@ -3,11 +3,14 @@
 guest's first access on, and a guest that runs already."""
 
 import os
-import re
 import subprocess
+import sys
 
 from labkit.box import CTL
 from labkit.suite import Skip, life
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../kit"))
+from recording import plant     # noqa: E402
 
 STEPS = [
     "from the first access to the login, 256 MB at most",
@@ -17,13 +20,6 @@ STEPS = [
     "a guest that runs: ten seconds of its disk and its console replay",
     "the guest was not disturbed",
 ]
-
-
-def tools(box):
-    """xenemu and xendmctl of the build whose xendm is there."""
-    top = os.path.dirname(box.find_xendm())
-    top = os.path.dirname(top) if os.path.basename(top) == ".libs" else top
-    return os.path.join(top, "tools/xenemu/xenemu"), os.path.join(top, "tools/xendmctl/xendmctl")
 
 
 def call(*argv):
@@ -47,10 +43,15 @@ class Recording:
         return self.t.box.wait(self.job, 60, "the end of xendmctl record")[1]
 
 
-def replays(t, xenemu, file):
+def replay(box, file):
+    """(exit status, output)"""
+    return call(box.tool("tools/xenemu/xenemu"), "replay", "--dm", box.find_xendm(), file)
+
+
+def replays(t, file):
     """The replay has to be as recorded."""
-    status, text = call(xenemu, "replay", "--dm", t.box.find_xendm(), file)
-    t.equal((status, text.strip().splitlines()[-1:]), (0, text.strip().splitlines()[-1:]), "the replay of " + file)
+    status, text = replay(t.box, file)
+    t.check(status == 0, "the replay of %s: %s" % (file, text))
     return text
 
 
@@ -63,7 +64,7 @@ def record(t):
             raise Skip("QEMU records nothing under Xen")
         return
     box.put_ctl()
-    xenemu, ctl = tools(box)
+    ctl = box.tool("tools/xendmctl/xendmctl")
     guest = t.guest("record", memory=400, vcpus=2, append="xen_emul_unplug=never")
     with t.step(STEPS[0], vital=True):
         guest.create(paused=True)
@@ -72,38 +73,22 @@ def record(t):
         guest.wait_for(r"LAB serve", 900)
         t.match(first.end(), "stopped|its limit")
     with t.step(STEPS[1]):
-        t.match(replays(t, xenemu, first.file), r"[0-9]{5,} entries")
+        t.match(replays(t, first.file), r"[0-9]{5,} entries")
     with t.step(STEPS[2]):
         clean = first.file + ".clean"
         t.equal(call(ctl, "record", "scrub", first.file, clean), (0, ""), "scrub")
-        replays(t, xenemu, clean)
+        replays(t, clean)
     with t.step(STEPS[3]):
-        number = plant(ctl, first.file)
-        status, text = call(xenemu, "replay", "--dm", box.find_xendm(), first.file)
+        other = first.file + ".other"
+        number = plant(first.file, other, "answer", lambda file: call(ctl, "record", "show", file))
+        status, text = replay(box, other)
         t.equal(status, 1, "the replay's status")
         t.match(text, r"entry %d differs" % number)
     with t.step(STEPS[4]):
         second = Recording(t, guest, "second")
         guest.cmd("for i in 1 2 3 4 5; do dd if=/dev/urandom of=/root/data bs=64k count=16 conv=fsync 2>/dev/null; sleep 2; done", 240)
         t.match(second.end(), "stopped|its limit")
-        replays(t, xenemu, second.file)
+        replays(t, second.file)
     with t.step(STEPS[5]):
         t.equal(guest.cmd("echo it goes on"), "it goes on")
         guest.cleanup()
-
-
-def plant(ctl, file):
-    """Another answer in one of the last accesses that were read; the entry's number."""
-    before = call(ctl, "record", "show", file)[1].splitlines()
-    with open(file, "rb") as stream:
-        data = bytearray(stream.read())
-    for at in range(len(data) - 2, len(data) - 20000, -1):
-        data[at] ^= 1
-        with open(file, "wb") as stream:
-            stream.write(data)
-        after = call(ctl, "record", "show", file)[1].splitlines()
-        changed = [i for i, line in enumerate(after) if before[i:i + 1] != [line]]
-        if len(after) == len(before) and len(changed) == 1 and re.search(r" answer value ", after[changed[0]]):
-            return int(after[changed[0]].split()[0])
-        data[at] ^= 1
-    raise AssertionError("no answer in " + file)

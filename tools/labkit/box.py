@@ -400,15 +400,18 @@ class Box:
         os.unlink(path)
         return data
 
+    def tool(self, path):
+        """Where a program of the build is whose xendm is there, by its place in the tree."""
+        place = os.path.join(os.path.dirname(self.find_xendm()), path)
+        for found in (place, place.replace("/.libs", "")):
+            if os.path.exists(found):
+                return found
+        raise LabError("no %s at %s" % (os.path.basename(path), place))
+
     def put_ctl(self):
         """xendmctl of the build whose xendm is there, into dom0 as CTL."""
-        path = os.path.join(os.path.dirname(self.find_xendm()), "tools/xendmctl/xendmctl")
-        for place in (path, path.replace("/.libs", "")):
-            if os.path.exists(place):
-                self.put(place, CTL)
-                self.run("chmod 755 " + CTL)
-                return
-        raise LabError("no xendmctl at %s" % path)
+        self.put(self.tool("tools/xendmctl/xendmctl"), CTL)
+        self.run("chmod 755 " + CTL)
 
     # --- evidence -----------------------------------------------------------------------------
 
