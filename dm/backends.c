@@ -362,9 +362,13 @@ static void close_kind(struct daemon *d, const char *kind)
         log_warning(LOG_BACKEND, "cannot look for %s back ends: %s", kind, g_strerror(e));
     }
     for (char **device = devices; device && *device; device++) {
-        g_autofree char *state = g_strdup_printf("%s/%s/state", dir, *device);
+        g_autofree char *one = g_strdup_printf("%s/%s", dir, *device);
+        g_autofree char *state = g_strdup_printf("%s/state", one);
 
-        e = xenstore_write(d->xenstore, state, "6"); /* XenbusStateClosed */
+        e = xenstore_write_in(d->xenstore, one, state, "6"); /* XenbusStateClosed */
+        if (e == -ENOENT) {
+            continue; /* the toolstack took it away */
+        }
         if (e < 0) {
             log_warning(LOG_BACKEND, "cannot close %s: %s", state, g_strerror(-e));
         } else {

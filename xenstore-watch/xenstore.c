@@ -32,7 +32,8 @@
 
 #define EVENTS_PER_TURN 4096u /* taken off the library */
 #define CALLS_PER_TURN 64u
-#define QUEUE_MAX 256u /* different events that wait here; the rest waits in the library */
+#define QUEUE_MAX 256u      /* different events that wait here; the rest waits in the library */
+#define TRANSACTIONS_MAX 8u /* that others may spoil, one after the other */
 
 struct xenstore_watch {
     struct xenstore *xs;
@@ -144,6 +145,53 @@ int xenstore_write(struct xenstore *xs, const char *path, const char *value)
         return -errno;
     }
     return 0;
+}
+
+/* One transaction: false with errno, EAGAIN when another write came in between. */
+static bool write_where(struct xenstore *xs, const char *directory, const char *path,
+                        const char *value)
+{
+    xs_transaction_t t = xs_transaction_start(xs->handle);
+    char *there;
+    bool ok;
+    int e;
+
+    if (t == XBT_NULL) {
+        return false;
+    }
+    there = xs_read(xs->handle, t, directory, &(unsigned){0});
+    ok = there && xs_write(xs->handle, t, path, value, (unsigned)strlen(value));
+    e = errno;
+    free(there);
+    if (ok) {
+        return xs_transaction_end(xs->handle, t, false);
+    }
+    xs_transaction_end(xs->handle, t, true);
+    errno = e;
+    return false;
+}
+
+int xenstore_write_in(struct xenstore *xs, const char *directory, const char *path,
+                      const char *value)
+{
+    g_autofree char *dir = NULL;
+    g_autofree char *full = NULL;
+
+    if (dead(xs) || (dir = xenstore_absolute(xs->directory, directory)) == NULL ||
+        (full = xenstore_absolute(xs->directory, path)) == NULL) {
+        return -errno;
+    }
+    if (strlen(value) > XENSTORE_VALUE_MAX) {
+        return -E2BIG;
+    }
+    errno = EAGAIN;
+    for (unsigned i = 0; errno == EAGAIN && i < TRANSACTIONS_MAX; i++) {
+        if (write_where(xs, dir, full, value)) {
+            return 0;
+        }
+    }
+    note_loss(xs);
+    return -errno;
 }
 
 int xenstore_write_later(struct xenstore *xs, const char *path, const char *value)

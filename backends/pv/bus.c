@@ -83,7 +83,10 @@ static void entry_changed(struct pv_kind *kind, const char *entry)
         return;
     }
     dev = dev ? dev : add(kind, (unsigned)devid);
-    if (!dev || dev->link->leaving) { /* the old one is busy still; then all are looked at */
+    if (!dev || dev->link->leaving) { /* the old one is there still */
+        if (dev) {
+            dev->link->followed = true;
+        }
         return;
     }
     if (key[0] && dev->class->changed) {
@@ -138,13 +141,14 @@ static void look_at_all(struct pv_kind *kind)
     }
 }
 
-void pv_bus_look_at(struct pv_bus *bus, const struct pv_class *class)
+void pv_bus_look_later(struct pv_bus *bus, const struct pv_class *class)
 {
     for (guint i = 0; i < bus->watches->len; i++) {
         struct pv_kind *kind = g_ptr_array_index(bus->watches, i);
 
         if (kind->class == class) {
-            look_at_all(kind);
+            g_clear_handle_id(&kind->timer, g_source_remove);
+            kind->timer = g_timeout_add(0, list_again, kind);
         }
     }
 }

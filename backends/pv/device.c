@@ -122,9 +122,21 @@ bool pv_read_flag(struct pv_device *dev, bool front, const char *key)
     return pv_read_uint(dev, front, key, UINT32_MAX, &value) == 0 && value != 0;
 }
 
+/* Into a directory that is there: once the toolstack removed it, its watch will tell. */
+static int write_key(struct pv_device *dev, bool front, const char *key, const char *value)
+{
+    g_autofree char *path = key_path(dev, front, key);
+    const char *dir = front ? dev->link->front : dev->link->path;
+    int rc = dir[0] ? xenstore_write_in(dev->bus->host.xs, dir, path, value) : -ENOENT;
+
+    if (rc < 0 && rc != -ENOENT) {
+        log_warning(LOG_BACKEND, "cannot write %s: %s", path, g_strerror(-rc));
+    }
+    return rc;
+}
+
 int pv_write(struct pv_device *dev, const char *key, const char *fmt, ...)
 {
-    g_autofree char *path = key_path(dev, false, key);
     g_autofree char *value = NULL;
     va_list ap;
     int rc;
@@ -132,9 +144,8 @@ int pv_write(struct pv_device *dev, const char *key, const char *fmt, ...)
     va_start(ap, fmt);
     value = g_strdup_vprintf(fmt, ap);
     va_end(ap);
-    rc = xenstore_write(dev->bus->host.xs, path, value);
+    rc = write_key(dev, false, key, value);
     if (rc < 0) {
-        log_warning(LOG_BACKEND, "cannot write %s: %s", path, g_strerror(-rc));
         dev->link->write_error = rc;
     }
     return rc;
@@ -142,13 +153,7 @@ int pv_write(struct pv_device *dev, const char *key, const char *fmt, ...)
 
 int pv_write_front(struct pv_device *dev, const char *key, const char *value)
 {
-    g_autofree char *path = key_path(dev, true, key);
-    int rc = dev->link->front[0] ? xenstore_write(dev->bus->host.xs, path, value) : -ENOENT;
-
-    if (rc < 0) {
-        log_warning(LOG_BACKEND, "cannot write %s: %s", path, g_strerror(-rc));
-    }
-    return rc;
+    return write_key(dev, true, key, value);
 }
 
 /* Not there, or garbage: PV_UNKNOWN. False: xenstore does not say. */
@@ -164,7 +169,9 @@ static bool read_state(struct pv_device *dev, bool front, enum pv_state *state)
 /* A front end waits for our state, for ever. */
 static void say_state(struct pv_device *dev)
 {
-    dev->link->unsaid = pv_write(dev, "state", "%u", (unsigned)dev->state) < 0;
+    int rc = pv_write(dev, "state", "%u", (unsigned)dev->state);
+
+    dev->link->unsaid = rc < 0 && rc != -ENOENT;
     if (dev->link->unsaid && !later(dev)) {
         dev->link->unsaid = false;
     }
@@ -534,15 +541,28 @@ static bool find_front(struct pv_device *dev)
     return true;
 }
 
+static void leave_step(struct pv_device *dev)
+{
+    struct pv_bus *bus = dev->bus;
+    const struct pv_class *class = dev->class;
+    bool followed = dev->link->followed;
+
+    if (!disconnected(dev)) {
+        return;
+    }
+    pv_device_free(dev);
+    if (followed) {
+        pv_bus_look_later(bus, class);
+    }
+}
+
 static void look_now(struct pv_device *dev)
 {
     enum pv_state ours, front;
     uint64_t online = 1;
 
     if (dev->link->leaving) {
-        if (disconnected(dev)) {
-            pv_device_free(dev);
-        }
+        leave_step(dev);
         return;
     }
     if (!find_front(dev)) {
@@ -581,16 +601,10 @@ static void look_now(struct pv_device *dev)
 static gboolean look_again(gpointer opaque)
 {
     struct pv_device *dev = opaque;
-    struct pv_bus *bus = dev->bus;
-    const struct pv_class *class = dev->class;
-    bool left = dev->link->leaving;
 
     turn_of("PV states");
     dev->link->timer = 0;
     pv_device_look(dev);
-    if (left) { /* another one may have come in its place */
-        pv_bus_look_at(bus, class);
-    }
     return G_SOURCE_REMOVE;
 }
 

@@ -47,6 +47,7 @@ struct pv_link {
     bool failed;       /* until the front end begins anew */
     bool refused;      /* offering it failed: until somebody begins anew */
     bool leaving;      /* its directory is gone; freed when it is not busy */
+    bool followed;     /* … and there is one again */
     unsigned looks;    /* since `window` began, see LOOKS_MAX */
     int64_t window;    /* µs */
     guint timer;       /* looks again; 0: none */
@@ -79,7 +80,7 @@ void pv_device_resume(struct pv_device *dev);
 /* ---- bus.c ---- */
 
 void pv_bus_forget(struct pv_bus *bus, struct pv_device *dev);
-/* All directories of a kind. */
-void pv_bus_look_at(struct pv_bus *bus, const struct pv_class *class);
+/* At all directories of a kind, in a turn of its own. */
+void pv_bus_look_later(struct pv_bus *bus, const struct pv_class *class);
 
 #endif

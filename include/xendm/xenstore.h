@@ -39,6 +39,12 @@ char *xenstore_read(struct xenstore *xs, const char *path);
 int xenstore_read_uint(struct xenstore *xs, const char *path, uint64_t max, uint64_t *value);
 int xenstore_write(struct xenstore *xs, const char *path, const char *value);
 /*
+ * Only while `directory` is there, else -ENOENT: what others removed stays removed, where a plain
+ * write would make it anew. -EAGAIN: they change it all the time.
+ */
+int xenstore_write_in(struct xenstore *xs, const char *directory, const char *path,
+                      const char *value);
+/*
  * Does not wait for xenstored: for what a guest can cause. Of several values of a path the last one
  * is written; a failure is logged. -ENOBUFS: too many paths wait. In no order with the functions
  * above.

@@ -453,6 +453,23 @@ int xenstore_write(struct xenstore *xs, const char *path, const char *value)
     return 0;
 }
 
+static gboolean is_in(gpointer key, gpointer value, gpointer opaque)
+{
+    const char **dir = opaque;
+
+    if (below(key, *dir)) {
+        *dir = NULL;
+    }
+    return !*dir;
+}
+
+int xenstore_write_in(struct xenstore *xs, const char *directory, const char *path,
+                      const char *value)
+{
+    g_tree_foreach(xs->values, is_in, &directory);
+    return directory ? -ENOENT : xenstore_write(xs, path, value);
+}
+
 unsigned xenstore_own_domid(const struct xenstore *xs)
 {
     return 0;

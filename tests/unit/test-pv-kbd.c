@@ -502,6 +502,43 @@ static void test_foreign(void)
     world_free(w);
 }
 
+/* What the toolstack removed, whatever we were about to write there, is not there again. */
+static void test_removed_unseen(void)
+{
+    struct world *w = world_new();
+
+    fake_xenstore_remove(w->host.xs, BACK);
+    fake_pv_settle();
+    pv_bus_pause(w->bus);
+    toolstack_adds(w);
+    front_prepares(w, false);
+    front_state(w, 3);
+    pv_bus_resume(w->bus); /* writes our keys; the watch on the front end fires first */
+    fake_xenstore_remove(w->host.xs, BACK);
+    fake_pv_settle();
+    expect(w, BACK "/state", "");
+    g_assert_null(xenstore_list(w->host.xs, BACK));
+    g_assert_cmpuint(fake_evtchn_bound(), ==, 0);
+    world_free(w);
+}
+
+/* One goes and another comes while nothing is served: that one is served. */
+static void test_followed(void)
+{
+    struct world *w = world_new();
+
+    front_connects(w, false);
+    pv_bus_pause(w->bus);
+    fake_xenstore_remove(w->host.xs, BACK);
+    fake_pv_settle();
+    toolstack_adds(w);
+    fake_pv_settle();
+    pv_bus_resume(w->bus);
+    fake_pv_settle();
+    front_connects(w, false);
+    world_free(w);
+}
+
 /* However often a front end turns, xenstore is asked a bounded number of times. */
 static void test_flips(void)
 {
@@ -575,6 +612,8 @@ int main(int argc, char **argv)
     g_test_add_func("/pv/bus/garbage-states", test_garbage_states);
     g_test_add_func("/pv/bus/refused", test_refused);
     g_test_add_func("/pv/bus/foreign", test_foreign);
+    g_test_add_func("/pv/bus/removed-unseen", test_removed_unseen);
+    g_test_add_func("/pv/bus/followed", test_followed);
     g_test_add_func("/pv/bus/flips", test_flips);
     g_test_add_func("/pv/bus/facts", test_facts);
     g_test_add_func("/pv/kbd/live-update", test_live_update);

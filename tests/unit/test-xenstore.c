@@ -40,7 +40,9 @@ static struct {
     int pipe[2];
     bool introduced;
     unsigned calls;
-    bool lost; /* the connection is */
+    bool lost;                 /* the connection is */
+    unsigned spoiled;          /* transactions, from now on */
+    GPtrArray *in_transaction; /* path, value, …; NULL: there is none */
 } fake;
 
 static int path_order(const void *a, const void *b, void *opaque)
@@ -248,8 +250,39 @@ bool xs_write(struct xs_handle *h, xs_transaction_t t, const char *path, const v
         return !refuses;
     }
     fake.calls++;
+    if (t != XBT_NULL) {
+        g_ptr_array_add(fake.in_transaction, g_strdup(path));
+        g_ptr_array_add(fake.in_transaction, g_strndup(data, len));
+        return true;
+    }
     g_tree_replace(fake.tree, g_strdup(path), g_bytes_new(data, len));
     fake_fire(path);
+    return true;
+}
+
+xs_transaction_t xs_transaction_start(struct xs_handle *h)
+{
+    g_assert_null(fake.in_transaction);
+    if (fake.lost) {
+        errno = EBADF;
+        return XBT_NULL;
+    }
+    fake.in_transaction = g_ptr_array_new_with_free_func(g_free);
+    return 1;
+}
+
+bool xs_transaction_end(struct xs_handle *h, xs_transaction_t t, bool abort)
+{
+    g_autoptr(GPtrArray) written = g_steal_pointer(&fake.in_transaction);
+
+    if (fake.spoiled > 0) {
+        fake.spoiled--;
+        errno = EAGAIN;
+        return false;
+    }
+    for (unsigned i = 0; !abort && i < written->len; i += 2) {
+        fake_set(written->pdata[i], written->pdata[i + 1]);
+    }
     return true;
 }
 
@@ -392,6 +425,29 @@ static void test_tokens(void)
         xenstore_token_print(token, serials[i]);
         g_assert_cmpuint(xenstore_token_parse(token), ==, serials[i]);
     }
+}
+
+static void test_write_in(void)
+{
+    g_autofree char *big = g_strnfill(XENSTORE_VALUE_MAX + 1, 'x');
+    struct seen seen;
+    struct xenstore *xs = client_new(&seen, true);
+
+    g_assert_cmpint(xenstore_write_in(xs, "/back", "/back/state", "4"), ==, -ENOENT);
+    g_assert_null(g_tree_lookup(fake.tree, "/back/state"));
+    fake_set("/back", "");
+    g_assert_cmpint(xenstore_write_in(xs, "/back", "/back/state", big), ==, -E2BIG);
+    fake.spoiled = 3;
+    g_assert_cmpint(xenstore_write_in(xs, "/back", "/back/state", "4"), ==, 0);
+    g_assert_nonnull(g_tree_lookup(fake.tree, "/back/state"));
+    fake.spoiled = 1000;
+    g_assert_cmpint(xenstore_write_in(xs, "/back", "/back/state", "5"), ==, -EAGAIN);
+    g_assert_cmpuint(fake.spoiled, >, 900);
+    fake.spoiled = 0;
+    fake.lost = true;
+    g_assert_cmpint(xenstore_write_in(xs, "/back", "/back/state", "5"), ==, -EBADF);
+    fake.lost = false;
+    client_free(xs, &seen);
 }
 
 static void test_values(void)
@@ -680,6 +736,7 @@ int main(int argc, char **argv)
     g_test_add_func("/xenstore/numbers", test_numbers);
     g_test_add_func("/xenstore/tokens", test_tokens);
     g_test_add_func("/xenstore/values", test_values);
+    g_test_add_func("/xenstore/write-in", test_write_in);
     g_test_add_func("/xenstore/watches", test_watches);
     g_test_add_func("/xenstore/storm", test_storm);
     g_test_add_func("/xenstore/commands", test_commands);
