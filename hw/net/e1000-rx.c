@@ -158,12 +158,37 @@ static void store(struct e1000 *s, const uint8_t *data, size_t len, uint8_t stat
     e1000_raise(s, E1000_INT_RXT0 | (below_threshold(s) ? E1000_INT_RXDMT0 : 0));
 }
 
+static bool stripped_tag(const struct e1000 *s, const uint8_t *frame, size_t len)
+{
+    return (s->ctrl & E1000_CTRL_VME) && tagged(s, frame, len);
+}
+
+/* A frame that is not stored as it came: without its tag, with the sum at its end. */
+static void store_copy(struct e1000 *s, const uint8_t *frame, size_t len, uint8_t status)
+{
+    g_autofree uint8_t *copy = g_malloc(len + FCS);
+    uint16_t tag = 0;
+    uint32_t fcs;
+
+    memcpy(copy, frame, len);
+    if (stripped_tag(s, frame, len)) {
+        tag = (uint16_t)(frame[14] << 8 | frame[15]);
+        status |= RXD_VP;
+        memcpy(copy + 12, frame + 16, len - 16);
+        len -= 4;
+    }
+    if (!(s->rctl & E1000_RCTL_SECRC)) {
+        fcs = GUINT32_TO_LE((uint32_t)crc32(0, copy, (uInt)len));
+        memcpy(copy + len, &fcs, FCS);
+        len += FCS;
+    }
+    store(s, copy, len, status, tag);
+}
+
 static bool receive_padded(struct e1000 *s, const uint8_t *frame, size_t len)
 {
-    bool strip_fcs = s->rctl & E1000_RCTL_SECRC;
     enum match m = match(s, frame, len);
     uint8_t status = RXD_IXSM | (m == MATCH_INEXACT ? RXD_PIF : 0);
-    uint16_t tag = 0;
 
     if (m == MATCH_NONE) {
         return false;
@@ -178,18 +203,12 @@ static bool receive_padded(struct e1000 *s, const uint8_t *frame, size_t len)
         e1000_raise(s, E1000_INT_RXO);
         return false;
     }
-    g_autofree uint8_t *copy = g_malloc(len + FCS);
     count(s, frame, len);
-    memcpy(copy, frame, len);
-    if ((s->ctrl & E1000_CTRL_VME) && tagged(s, frame, len)) {
-        tag = (uint16_t)(frame[14] << 8 | frame[15]);
-        status |= RXD_VP;
-        memcpy(copy + 12, frame + 16, len - 16);
-        len -= 4;
+    if (!(s->rctl & E1000_RCTL_SECRC) || stripped_tag(s, frame, len)) {
+        store_copy(s, frame, len, status);
+    } else {
+        store(s, frame, len, status, 0);
     }
-    uint32_t fcs = GUINT32_TO_LE((uint32_t)crc32(0, copy, (uInt)len));
-    memcpy(copy + len, &fcs, FCS);
-    store(s, copy, len + (strip_fcs ? 0 : FCS), status, tag);
     return true;
 }
 
