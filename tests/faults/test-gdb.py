@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""xendmctl gdb: gdb's protocol for a guest, on xenemu, whose vCPUs execute a few instructions when they are debugged. With gdb
-itself, too, where it is installed. TAP."""
+"""xendmctl gdb: gdb's protocol for a guest, on xenemu, whose vCPUs execute a few instructions when they are debugged; by Xen's
+debugging, and by its monitor. With gdb itself, too, where it is installed. TAP."""
 import contextlib
 import os
 import re
@@ -33,6 +33,12 @@ def put_code(m, at=CODE):
 
 def cpu(m, name):
     return int(dict(w.split("=") for w in m.cpu.ask("cpu"))[name], 0)
+
+
+def ctl_says(m, *words):
+    """What it says on standard error, and to gdb that asks for nothing."""
+    return subprocess.run([CTL, *words], env=environment(m), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, timeout=PATIENCE, check=False).stdout
 
 
 class Remote:
@@ -155,16 +161,25 @@ def test_memory(tmp):
     m.end()
 
 
+@contextlib.contextmanager
+def without(*what):
+    """A Xen that lacks these."""
+    names = ["XENEMU_NO_" + name for name in what]
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name in names:
+            del os.environ[name]
+
+
 def test_deaf(tmp):
-    """a Xen without CONFIG_GDBSX: steps and breakpoints are refused by its name, registers and Ctrl-C work, nothing is changed"""
+    """a Xen with neither CONFIG_GDBSX nor a monitor: steps and breakpoints are refused, registers and Ctrl-C work, nothing is changed"""
     m = Machine(tmp)
     put_code(m)
     m.cpu.ask("cpu %s" % FLAT)
-    os.environ["XENEMU_NO_GDBSX"] = "1"
-    try:
+    with without("GDBSX", "MONITOR"):
         r = Remote(m, "--bits", "32")
-    finally:
-        del os.environ["XENEMU_NO_GDBSX"]
     for what in ("Z0,%x,1" % CODE, "Z1,%x,1" % CODE, "vCont;s:1;c"):
         want("CONFIG_GDBSX" in r.ask(what), what)
     want(r.ask("m%x,1" % CODE) == "90", "memory")
@@ -178,8 +193,7 @@ def test_deaf(tmp):
     m.end()
 
 
-def test_steps(tmp):
-    """steps, a breakpoint in its loop, and Ctrl-C; nothing of it is left in the guest"""
+def steps(tmp):
     m = Machine(tmp)
     put_code(m)
     m.cpu.ask("cpu " + FLAT)
@@ -211,6 +225,47 @@ def test_steps(tmp):
     until(lambda: m.cpu.ask("state") == ["running"] and cpu(m, "dr7") & 0xff == 0x55, "debug registers")
     r.end()
     want(m.cpu.ask("state") == ["running"] and cpu(m, "dr7") == 0x400 and cpu(m, "rflags") == 0x202, "what is left")
+    m.end()
+
+
+def test_steps(tmp):
+    """steps, a breakpoint in its loop, and Ctrl-C; nothing of it is left in the guest"""
+    steps(tmp)
+
+
+def test_monitor(tmp):
+    """the same by Xen's monitor, for a Xen without CONFIG_GDBSX"""
+    with without("GDBSX"):
+        steps(tmp)
+
+
+def test_own(tmp):
+    """by the monitor: the guest's own INT3 and trap flag are the guest's; two debuggers are one too many; one that is killed"""
+    m = Machine(tmp, "--vcpus", "2")
+    put_code(m)
+    m.cpu.do("writeb 0x100002 0xcc")
+    m.cpu.ask("cpu " + FLAT)
+    with without("GDBSX"):
+        r = Remote(m)
+        pc = r.numbers()["eip"][0]
+        r.ok("Z0,100004,1")
+        want("swbreak" in r.ask("c") and r.register(pc) == CODE + 4, "ours", hex(r.register(pc)))
+        want("Device or resource busy" in ctl_says(m, "gdb", "1"), "another one")
+        r.ok("z0,100004,1")
+        r.ok("P%x=%s" % (r.numbers()["eflags"][0], (0x302).to_bytes(4, "little").hex()))
+        r.send("c")
+        until(lambda: m.cpu.ask("state") == ["running"], "it does not go on")
+        r.sock.sendall(b"\x03")
+        want(r.receive().startswith("T02"), "Ctrl-C")
+        r.end()
+        want(m.cpu.do("readb 0x100002") == 0xcc and m.cpu.ask("state") == ["running"], "what is left")
+        r = Remote(m)
+        r.ok("Z0,100003,1")
+        r.ask("c")
+        r.process.send_signal(signal.SIGTERM)
+        want(r.process.wait(PATIENCE) == 0 and m.cpu.do("readb 0x100003") == 0x90, "a breakpoint is left")
+        want(m.cpu.ask("state") == ["running"], "it stands")
+        Remote(m).end()
     m.end()
 
 
@@ -281,4 +336,4 @@ def test_gdb(tmp):
 
 
 if __name__ == "__main__":
-    sys.exit(tap([test_registers, test_memory, test_deaf, test_steps, test_sixteen, test_ends, test_gdb]))
+    sys.exit(tap([test_registers, test_memory, test_deaf, test_steps, test_monitor, test_own, test_sixteen, test_ends, test_gdb]))

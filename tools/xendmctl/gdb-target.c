@@ -2,13 +2,16 @@
 /*
  * A guest under a debugger, by Xen's calls; see gdb-target.h. In a domain that is debugged, an INT3
  * and a #DB pause the domain instead of reaching the guest, and the instruction pointer is behind
- * an INT3. A step is Xen's (VT-x' monitor trap flag), or the trap flag where there is none (SVM);
- * then an interrupt that the guest takes on the way takes the flag with it.
+ * an INT3. A Xen without CONFIG_GDBSX, as releases are, swallows both: there its monitor tells of
+ * them, the vCPU stands at the INT3, and what is the guest's own goes to the guest. A step is Xen's
+ * (VT-x' monitor trap flag), or the trap flag where there is none (SVM); then an interrupt that the
+ * guest takes on the way takes the flag with it.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "gdb-target.h"
+#include "monitor.h"
 
 #define INT3 0xccu
 #define DEBUG_REGISTERS 4u
@@ -35,6 +38,8 @@ struct hard_break {
 
 struct vcpu_state {
     bool online, changed;
+    bool held; /* by the monitor, of `met`, until it is answered */
+    struct monitor_event met;
     struct hvm_hw_cpu regs;
 };
 
@@ -45,9 +50,10 @@ struct target {
     GArray *soft; /* struct soft_break, in memory while it runs */
     struct hard_break hard[DEBUG_REGISTERS];
     bool running, asked, was_paused;
-    bool stops;   /* Xen stops it; else there are neither breakpoints nor steps */
-    int stepping; /* -1: none */
-    bool by_flag; /* … by the trap flag */
+    struct monitor *monitor; /* NULL: Xen pauses the domain by itself */
+    int deaf;                /* it does not, nor is there a monitor, because of this; 0 */
+    int stepping;            /* -1: none */
+    bool by_flag;            /* … by the trap flag */
     uint64_t step_from;
 };
 
@@ -85,9 +91,9 @@ static int store(struct target *t)
     return 0;
 }
 
-bool target_stops(const struct target *t)
+int target_deaf(const struct target *t)
 {
-    return t->stops;
+    return t->deaf;
 }
 
 unsigned target_vcpus(const struct target *t)
@@ -233,7 +239,7 @@ int target_break(struct target *t, unsigned vcpu, enum break_kind kind, uint64_t
 {
     struct hard_break *b;
 
-    if (!t->stops) {
+    if (t->deaf) {
         return -ENOTSUP;
     }
     if (kind == BREAK_SOFTWARE) {
@@ -312,11 +318,21 @@ static int unpause(struct target *t)
     return 0;
 }
 
+static void answer_all(struct target *t)
+{
+    for (unsigned i = 0; t->monitor && i < t->vcpus; i++) {
+        if (t->vcpu[i].held) {
+            t->vcpu[i].held = false;
+            monitor_answer(t->monitor, &t->vcpu[i].met);
+        }
+    }
+}
+
 int target_go_on(struct target *t, int step)
 {
     int rc;
 
-    if (step >= 0 && !t->stops) {
+    if (step >= 0 && t->deaf) {
         return -ENOTSUP;
     }
     t->stepping = step;
@@ -344,6 +360,7 @@ int target_go_on(struct target *t, int step)
     }
     put_soft(t, true);
     t->running = true;
+    answer_all(t);
     return unpause(t);
 }
 
@@ -353,12 +370,18 @@ int target_interrupt(struct target *t)
     return xen_pause(t->xen);
 }
 
-/* At an instruction of ours: back in front of it. */
+/* At an instruction of ours: in front of it, or back there. */
 static bool hit_soft(struct target *t, unsigned *vcpu)
 {
     for (unsigned i = 0; i < t->vcpus; i++) {
-        if (t->vcpu[i].online && soft_at(t, cpu_instruction(&t->vcpu[i].regs) - 1)) {
-            target_change_registers(t, i)->rip--;
+        const struct vcpu_state *v = &t->vcpu[i];
+        bool here = v->online && (t->monitor ? v->held && v->met.breakpoint
+                                             : soft_at(t, cpu_instruction(&v->regs) - 1) != NULL);
+
+        if (here) {
+            if (!t->monitor) {
+                target_change_registers(t, i)->rip--;
+            }
             *vcpu = i;
             return true;
         }
@@ -408,12 +431,49 @@ static enum stop_reason why_stopped(struct target *t, unsigned *vcpu, uint64_t *
     return t->stepping >= 0 && !t->asked ? STOP_STEP : STOP_ASKED;
 }
 
+static bool is_ours(const struct target *t, const struct monitor_event *e)
+{
+    for (guint i = 0; e->breakpoint && i < t->soft->len; i++) {
+        if (g_array_index(t->soft, struct soft_break, i).physical == e->address) {
+            return true;
+        }
+    }
+    for (unsigned n = 0; !e->breakpoint && n < DEBUG_REGISTERS; n++) {
+        if (t->hard[n].used) {
+            return true;
+        }
+    }
+    return !e->breakpoint && t->stepping == (int)e->vcpu;
+}
+
+/* True: one of ours was met. */
+static bool take_events(struct target *t)
+{
+    struct monitor_event e;
+    bool met = false;
+
+    while (t->monitor && monitor_next(t->monitor, &e)) {
+        if (e.vcpu >= t->vcpus || !is_ours(t, &e)) {
+            monitor_pass(t->monitor, &e);
+            continue;
+        }
+        t->vcpu[e.vcpu].held = true;
+        t->vcpu[e.vcpu].met = e;
+        met = true;
+    }
+    return met;
+}
+
 enum stop_reason target_poll(struct target *t, unsigned *vcpu, uint64_t *address)
 {
     struct xen_domain d;
     enum stop_reason reason;
 
     *address = 0;
+    if (take_events(t)) {
+        xen_pause(t->xen); /* the others, which may have met one meanwhile */
+        take_events(t);
+    }
     if (xen_domain(t->xen, &d) < 0 || d.dying) {
         t->running = false;
         return STOP_GONE;
@@ -431,6 +491,16 @@ enum stop_reason target_poll(struct target *t, unsigned *vcpu, uint64_t *address
     return d.shutdown ? STOP_SHUTDOWN : reason;
 }
 
+static int listen_for_stops(struct target *t)
+{
+    if (xen_stops_for_debuggers(t->xen)) {
+        return xen_set_debugging(t->xen, true);
+    }
+    t->monitor = monitor_open(xen_domid(t->xen));
+    t->deaf = t->monitor ? 0 : errno;
+    return 0;
+}
+
 struct target *target_attach(uint32_t domid)
 {
     struct xen *xen = xen_open(domid);
@@ -441,9 +511,6 @@ struct target *target_attach(uint32_t domid)
     if (rc == 0 && !d.paused) {
         rc = xen_pause(xen);
     }
-    if (rc == 0) {
-        rc = xen_set_debugging(xen, true);
-    }
     if (rc < 0) {
         xen_close(xen);
         errno = -rc;
@@ -453,10 +520,12 @@ struct target *target_attach(uint32_t domid)
     t->xen = xen;
     t->vcpus = MIN(d.vcpus, TARGET_VCPUS_MAX);
     t->was_paused = d.paused;
-    t->stops = xen_stops_for_debuggers(xen);
     t->stepping = -1;
     t->soft = g_array_new(FALSE, FALSE, sizeof(struct soft_break));
-    rc = fetch(t);
+    rc = listen_for_stops(t);
+    if (rc == 0) {
+        rc = fetch(t);
+    }
     if (rc < 0) {
         target_detach(t);
         errno = -rc;
@@ -476,11 +545,17 @@ void target_detach(struct target *t)
     }
     g_array_set_size(t->soft, 0);
     memset(t->hard, 0, sizeof(t->hard));
-    xen_set_debugging(t->xen, false);
+    if (!t->monitor) {
+        xen_set_debugging(t->xen, false);
+    }
     if (t->was_paused) {
         store(t);
+        answer_all(t);
     } else {
         target_go_on(t, -1);
+    }
+    if (t->monitor) {
+        monitor_close(t->monitor);
     }
     g_array_unref(t->soft);
     xen_close(t->xen);

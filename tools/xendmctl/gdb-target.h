@@ -31,11 +31,11 @@ struct target;
 
 /* Stops the guest. NULL with errno: it cannot be. */
 struct target *target_attach(uint32_t domid);
+/* Why Xen does not stop it at breakpoints and behind steps, an errno; 0: it does. */
+int target_deaf(const struct target *t);
 /* Takes its breakpoints out, and lets it go on unless it was paused before. */
 void target_detach(struct target *t);
 
-/* Whether Xen stops it at breakpoints and behind steps: else both are refused, -ENOTSUP. */
-bool target_stops(const struct target *t);
 unsigned target_vcpus(const struct target *t);
 bool target_online(const struct target *t, unsigned vcpu);
 /* While it stands. What is changed goes to Xen before it goes on. */
@@ -48,7 +48,10 @@ size_t target_read(struct target *t, unsigned vcpu, bool physical, uint64_t addr
 size_t target_write(struct target *t, unsigned vcpu, bool physical, uint64_t address,
                     const void *from, size_t size);
 
-/* 0 or -errno: -EFAULT: nothing is mapped there; -ENOSPC: no debug register is left. */
+/*
+ * 0 or -errno: -EFAULT: nothing is mapped there; -ENOSPC: no debug register is left; -ENOTSUP: Xen
+ * does not stop this guest, neither here nor behind a step, because of target_deaf().
+ */
 int target_break(struct target *t, unsigned vcpu, enum break_kind kind, uint64_t address,
                  unsigned length);
 int target_unbreak(struct target *t, enum break_kind kind, uint64_t address, unsigned length);

@@ -80,12 +80,14 @@ static void reply(struct session *s, const char *text)
 }
 
 #define DEAF \
-    "this Xen was built without CONFIG_GDBSX and does not stop guests: no breakpoints, no steps"
+    "this Xen was built without CONFIG_GDBSX, and there is no monitor to be had (%s): no " \
+    "breakpoints, no steps"
 
 static void reply_error(struct session *s, int rc)
 {
-    g_autofree char *text =
-        rc == -ENOTSUP ? g_strdup("E." DEAF) : g_strdup_printf("E%02x", -rc & 0xff);
+    g_autofree char *text = rc == -ENOTSUP
+                                ? g_strdup_printf("E." DEAF, g_strerror(target_deaf(s->target)))
+                                : g_strdup_printf("E%02x", -rc & 0xff);
 
     reply(s, text);
 }
@@ -657,8 +659,8 @@ int gdb_main(int argc, char **argv)
         fprintf(stderr, "xendmctl: gdb: %s\n", g_strerror(errno));
         return 1;
     }
-    if (!target_stops(s.target)) {
-        fprintf(stderr, "xendmctl: gdb: %s\n", DEAF);
+    if (target_deaf(s.target)) {
+        fprintf(stderr, "xendmctl: gdb: " DEAF "\n", g_strerror(target_deaf(s.target)));
     }
     while (s.vcpu + 1 < target_vcpus(s.target) && !target_online(s.target, s.vcpu)) {
         s.vcpu++;

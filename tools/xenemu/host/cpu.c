@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* vCPUs as others see them; see cpu.h. */
+#include <stdint.h>
 #include <string.h>
+#include <xen/xen.h>
+#include <xen/vm_event.h>
 #include "cpu.h"
 #include "domain.h"
 
@@ -141,9 +144,34 @@ static const uint8_t *code(struct domain *d, uint64_t address)
     return at && left >= 2 ? at : NULL;
 }
 
-/* False: it cannot go on, or stops for the debugger. */
-static bool execute(struct domain *d, struct cpu *cpu)
+/* A trap: the debugger's, who has the domain paused, or its monitor's. False: the guest's own. */
+static bool trap_told(struct domain *d, unsigned int vcpu, uint32_t reason)
 {
+    if (d->debugged) {
+        d->paused = true;
+        return true;
+    }
+    return monitor_tell(d, vcpu, reason);
+}
+
+/*
+ * INT3: a debugger finds the instruction pointer behind it, the monitor at it. One that is injected
+ * is the guest's, whose handler has been through with it.
+ */
+static bool execute_int3(struct domain *d, unsigned int vcpu)
+{
+    struct hvm_hw_cpu *r = &d->vcpu[vcpu].cpu.regs;
+    bool injected = d->vcpu[vcpu].event_pending;
+
+    d->vcpu[vcpu].event_pending = false;
+    r->rip += injected || d->debugged;
+    return injected || !trap_told(d, vcpu, VM_EVENT_REASON_SOFTWARE_BREAKPOINT);
+}
+
+/* False: it cannot go on, or stops for the debugger. */
+static bool execute(struct domain *d, unsigned int vcpu)
+{
+    struct cpu *cpu = &d->vcpu[vcpu].cpu;
     struct hvm_hw_cpu *r = &cpu->regs;
     bool trap = cpu->step || (r->rflags & FLAG_TF);
     const uint8_t *at = code(d, r->cs_base + r->rip);
@@ -156,16 +184,15 @@ static bool execute(struct domain *d, struct cpu *cpu)
     case 0xeb: /* jmp */
         r->rip += 2 + (uint64_t)(int64_t)(int8_t)at[1];
         break;
-    case 0xcc: /* int3: behind it, as both VT-x' and SVM's intercepts are told to the debugger */
-        r->rip++;
-        d->paused = true;
-        return false;
+    case 0xcc:
+        return execute_int3(d, vcpu);
     default:
         return false;
     }
     if (trap) {
         r->dr6 |= DR6_BS;
-        d->paused = true;
+        trap_told(d, vcpu,
+                  cpu->step ? VM_EVENT_REASON_SINGLESTEP : VM_EVENT_REASON_DEBUG_EXCEPTION);
     }
     return !trap;
 }
@@ -175,8 +202,8 @@ void cpu_run_debugged(struct domain *d)
     for (unsigned int i = 0; i < d->nr_vcpus && !d->paused; i++) {
         struct cpu *cpu = &d->vcpu[i].cpu;
 
-        for (unsigned int n = 0; cpu->online && !cpu->blocked && n < RUN_MAX; n++)
-            if (!execute(d, cpu))
+        for (unsigned int n = 0; cpu->online && !cpu->blocked && !cpu->held && n < RUN_MAX; n++)
+            if (!execute(d, i))
                 break;
     }
 }

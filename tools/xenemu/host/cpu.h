@@ -17,6 +17,7 @@ struct cpu {
     struct hvm_hw_cpu regs;
     bool online, blocked, running;
     bool step;       /* it stops after the next instruction */
+    bool held;       /* until the monitor has an answer */
     uint64_t time;   /* ns of CPU time; one that runs has more with each question */
     uint64_t wander; /* as far its instruction pointer goes with each question: it computes */
 };

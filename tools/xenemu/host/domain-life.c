@@ -179,6 +179,7 @@ struct domain *domain_create(struct host *h, uint32_t id, const char *name, uint
     d->params[HVM_PARAM_IOREQ_PFN] = SPECIAL_GFN + 2;
     d->params[HVM_PARAM_BUFIOREQ_PFN] = SPECIAL_GFN + 1;
     d->params[HVM_PARAM_IDENT_PT] = (uint64_t)(SPECIAL_GFN + 5) << XE_PAGE_SHIFT;
+    d->params[HVM_PARAM_MONITOR_RING_PFN] = SPECIAL_GFN + 6;
     d->params[HVM_PARAM_CONSOLE_PFN] = SPECIAL_GFN + 7;
     d->params[HVM_PARAM_IOREQ_SERVER_PFN] = IOREQ_GFN;
     d->params[HVM_PARAM_NR_IOREQ_SERVER_PAGES] = 8;

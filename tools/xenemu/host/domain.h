@@ -18,6 +18,7 @@
 #include "loop.h"
 #include "mappings.h"
 #include "memory.h"
+#include "monitor.h"
 
 #define XE_MAX_PARAMS 64u
 
@@ -72,6 +73,7 @@ struct domain {
     char *crash_why;
     bool dying;
     bool debugged;
+    struct monitor monitor;
 };
 
 struct xen_devices *xen_devices_new(void);

@@ -259,6 +259,10 @@ void port_deliver(struct port *p)
     struct host *h = p->dom->host;
 
     p->events++;
+    if (p == p->dom->monitor.port) {
+        monitor_answered(p->dom);
+        return;
+    }
     if (!p->user) {
         p->pending = true;
         pthread_cond_broadcast(&h->idle);

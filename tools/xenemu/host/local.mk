@@ -25,4 +25,6 @@ tools_xenemu_libxenemuhost_la_SOURCES += \
     tools/xenemu/host/mappings.c \
     tools/xenemu/host/mappings.h \
     tools/xenemu/host/memory.c \
-    tools/xenemu/host/memory.h
+    tools/xenemu/host/memory.h \
+    tools/xenemu/host/monitor.c \
+    tools/xenemu/host/monitor.h

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <xenctrl.h>
 #include <xen/hvm/save.h>
+#include <xen/vm_event.h>
 #include "client.h"
 
 struct xc_interface_core {
@@ -376,13 +377,76 @@ int xc_domain_setdebugging(xc_interface *h, uint32_t domid, unsigned int enable)
     return XC(h, XE_OP_DEBUGGING, domid, enable);
 }
 
+/* With XENEMU_NO_GDBSX it is an SVM, which has no steps. */
 int xc_domain_debug_control(xc_interface *h, uint32_t domid, uint32_t sop, uint32_t vcpu)
 {
-    if (sop != XEN_DOMCTL_DEBUG_OP_SINGLE_STEP_ON && sop != XEN_DOMCTL_DEBUG_OP_SINGLE_STEP_OFF) {
+    if (getenv("XENEMU_NO_GDBSX") ||
+        (sop != XEN_DOMCTL_DEBUG_OP_SINGLE_STEP_ON && sop != XEN_DOMCTL_DEBUG_OP_SINGLE_STEP_OFF)) {
         errno = EOPNOTSUPP;
         return -1;
     }
     return XC(h, XE_OP_STEP, domid, sop == XEN_DOMCTL_DEBUG_OP_SINGLE_STEP_ON, vcpu);
+}
+
+/* The ring, mapped. With XENEMU_NO_MONITOR there is none. */
+void *xc_monitor_enable(xc_interface *h, uint32_t domid, uint32_t *port)
+{
+    struct xe_req req = {.magic = XE_MAGIC, .op = XE_OP_MONITOR, .domid = domid, .a = {1}};
+    struct xe_req map = {.magic = XE_MAGIC, .op = XE_OP_MAP, .domid = domid, .n = 1};
+    struct xe_run run;
+    struct xe_rep rep;
+    xen_pfn_t gfn;
+    char *page;
+
+    if (getenv("XENEMU_NO_MONITOR")) {
+        errno = EOPNOTSUPP;
+        return NULL;
+    }
+    if (xe_call(&h->client, &req, NULL, 0, &rep, NULL, 0, NULL) < 0)
+        return NULL;
+    gfn = rep.a[0];
+    *port = (uint32_t)rep.a[1];
+    page = mmap(NULL, XC_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return NULL;
+    map.a[0] = (uintptr_t)page;
+    map.a[1] = PROT_READ | PROT_WRITE;
+    if (xe_call(&h->client, &map, &gfn, sizeof(gfn), &rep, &run, sizeof(run), NULL) < 0 ||
+        xe_map_runs(&h->client, page, PROT_READ | PROT_WRITE, &run, rep.n) < 0) {
+        munmap(page, XC_PAGE_SIZE);
+        return NULL;
+    }
+    map.op = XE_OP_UNMAP; /* whoever unmaps it tells nobody */
+    map.n = 0;
+    map.a[1] = 1;
+    xe_send_oneway(&h->client, &map, NULL, 0);
+    return page;
+}
+
+int xc_monitor_disable(xc_interface *h, uint32_t domid)
+{
+    return XC(h, XE_OP_MONITOR, domid, 0);
+}
+
+int xc_monitor_software_breakpoint(xc_interface *h, uint32_t domid, bool enable)
+{
+    return XC(h, XE_OP_MONITOR_WANT, domid, VM_EVENT_REASON_SOFTWARE_BREAKPOINT, enable);
+}
+
+int xc_monitor_debug_exceptions(xc_interface *h, uint32_t domid, bool enable, bool sync)
+{
+    if (!sync) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    return XC(h, XE_OP_MONITOR_WANT, domid, VM_EVENT_REASON_DEBUG_EXCEPTION, enable);
+}
+
+int xc_monitor_singlestep(xc_interface *h, uint32_t domid, bool enable)
+{
+    (void)h, (void)domid, (void)enable;
+    errno = EOPNOTSUPP;
+    return -1;
 }
 
 int xc_readconsolering(xc_interface *h, char *buffer, unsigned int *pnr_chars, int clear,

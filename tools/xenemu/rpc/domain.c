@@ -82,7 +82,7 @@ int op_shutdown(struct call *k)
 int op_pause(struct call *k)
 {
     k->d->paused = k->req->a[0] != 0;
-    if (!k->d->paused && k->d->debugged)
+    if (!k->d->paused && (k->d->debugged || k->d->monitor.port))
         cpu_run_debugged(k->d);
     return 0;
 }

@@ -48,6 +48,8 @@ static const struct operation operations[] = {
     {XE_OP_VCPU_SET, "vcpu-set", op_vcpu_set, NEED_DOMAIN | PRIVILEGED},
     {XE_OP_DEBUGGING, "debugging", op_debugging, NEED_DOMAIN | PRIVILEGED},
     {XE_OP_STEP, "single-step", op_step, NEED_DOMAIN | PRIVILEGED},
+    {XE_OP_MONITOR, "monitor", op_monitor, NEED_DOMAIN | PRIVILEGED},
+    {XE_OP_MONITOR_WANT, "monitor-want", op_monitor_want, NEED_DOMAIN | PRIVILEGED},
     {XE_OP_CONSOLE, "console", op_console, PRIVILEGED},
     {XE_OP_PT, "passthrough", op_pt, NEED_DOMAIN | PRIVILEGED},
     {XE_OP_DM + XEN_DMOP_create_ioreq_server, "create-ioreq-server", dm_create, DM_OP},

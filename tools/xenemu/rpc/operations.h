@@ -61,6 +61,8 @@ int op_vcpu_get(struct call *k);
 int op_vcpu_set(struct call *k);
 int op_debugging(struct call *k);
 int op_step(struct call *k);
+int op_monitor(struct call *k);
+int op_monitor_want(struct call *k);
 int op_console(struct call *k);
 
 /* memory.c */

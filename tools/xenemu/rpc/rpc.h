@@ -59,8 +59,10 @@ enum xe_op {
     XE_OP_VCPU_SET,    /* a0: vCPU; payload: struct hvm_hw_cpu */
     XE_OP_DEBUGGING,   /* a0: 1 on, 0 off */
     XE_OP_STEP,        /* a0: 1 on, 0 off, a1: vCPU */
-    XE_OP_CONSOLE,     /* → Xen's own messages */
-    XE_OP_PT,          /* passthrough bookkeeping: a0: enum xe_pt, a1..: as given */
+    XE_OP_MONITOR,     /* a0: 1 on, 0 off → a0: page number of its ring, a1: port */
+    XE_OP_MONITOR_WANT, /* a0: VM_EVENT_REASON_*, a1: 1 on, 0 off */
+    XE_OP_CONSOLE,      /* → Xen's own messages */
+    XE_OP_PT,           /* passthrough bookkeeping: a0: enum xe_pt, a1..: as given */
 
     XE_OP_DM = 100, /* + number of the dm_op; arguments in the order of the library call */
 };

@@ -85,6 +85,32 @@ int op_step(struct call *k)
     return 0;
 }
 
+int op_monitor(struct call *k)
+{
+    int r;
+
+    if (!k->req->a[0]) {
+        monitor_disable(k->d);
+        return 0;
+    }
+    r = monitor_enable(k->d);
+    if (r == 0) {
+        k->rep.a[0] = k->d->monitor.gfn;
+        k->rep.a[1] = k->d->monitor.port->nr;
+    }
+    return r;
+}
+
+int op_monitor_want(struct call *k)
+{
+    uint64_t reason = k->req->a[0];
+
+    if (!k->d->monitor.port || reason >= G_N_ELEMENTS(k->d->monitor.wanted))
+        return -EINVAL;
+    k->d->monitor.wanted[reason] = k->req->a[1] != 0;
+    return 0;
+}
+
 /* One line: what a domain crashed of. */
 int op_console(struct call *k)
 {
