@@ -318,6 +318,16 @@ void daemon_pv_run(struct daemon *d)
     }
 }
 
+/* libxl gives a domain sound after the device model is there, and waits before it lets it run. */
+void daemon_pv_offer_early(struct daemon *d)
+{
+    g_autoptr(GError) err = NULL;
+
+    if (d->pv && pv_bus_start_early(d->pv, &err) < 0) {
+        log_error(LOG_BACKEND, "PV devices are not offered: %s", err->message);
+    }
+}
+
 void daemon_pv_pause(struct daemon *d)
 {
     if (d->pv) {

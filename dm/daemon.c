@@ -151,6 +151,7 @@ int daemon_serve(struct daemon *d, GError **err)
         if (serve_domain(d, err) < 0) {
             return -1;
         }
+        daemon_pv_offer_early(d);
     }
     turn_start();
     status_serve(d->status, collect, d);

@@ -163,6 +163,7 @@ int daemon_pv_open(struct daemon *d, GError **err);
 int daemon_pv_build(struct daemon *d, GError **err);
 void daemon_pv_hand_over(const struct daemon *d, bool check, struct handover *to);
 /* With the machine: nothing new is begun while it is paused, and a stop waits while it is busy. */
+void daemon_pv_offer_early(struct daemon *d);
 void daemon_pv_run(struct daemon *d);
 void daemon_pv_pause(struct daemon *d);
 bool daemon_pv_busy(const struct daemon *d);

@@ -199,24 +199,44 @@ struct pv_bus *pv_bus_new(const struct pv_host *host, const struct pv_class *con
     return bus;
 }
 
+static int watch_kind(struct pv_kind *kind, GError **err)
+{
+    if (!kind->watch) {
+        kind->watch = xenstore_watch(kind->bus->host.xs, kind->path, changed, kind);
+    }
+    if (!kind->watch) {
+        int e = errno;
+
+        g_set_error(err, XENDM_ERROR, e, "cannot watch %s: %s", kind->path, g_strerror(e));
+        return -e;
+    }
+    return 0;
+}
+
+static int watch_kinds(struct pv_bus *bus, bool early, GError **err)
+{
+    int rc = 0;
+
+    for (guint i = 0; rc == 0 && i < bus->watches->len; i++) {
+        struct pv_kind *kind = g_ptr_array_index(bus->watches, i);
+
+        rc = early && !kind->class->early ? 0 : watch_kind(kind, err);
+    }
+    return rc;
+}
+
 int pv_bus_start(struct pv_bus *bus, GError **err)
 {
     if (bus->started) {
         return 0;
     }
     bus->started = true;
-    for (guint i = 0; i < bus->watches->len; i++) {
-        struct pv_kind *kind = g_ptr_array_index(bus->watches, i);
+    return watch_kinds(bus, false, err);
+}
 
-        kind->watch = xenstore_watch(bus->host.xs, kind->path, changed, kind);
-        if (!kind->watch) {
-            int e = errno;
-
-            g_set_error(err, XENDM_ERROR, e, "cannot watch %s: %s", kind->path, g_strerror(e));
-            return -e;
-        }
-    }
-    return 0;
+int pv_bus_start_early(struct pv_bus *bus, GError **err)
+{
+    return bus->started ? 0 : watch_kinds(bus, true, err);
 }
 
 void pv_bus_free(struct pv_bus *bus)

@@ -480,7 +480,9 @@ static void step(struct pv_device *dev, enum pv_state front)
         if (dev->state == PV_INITIALISING) { /* it came back from a suspend and does not wait */
             offer(dev);
         }
-        if (dev->state == PV_INIT_WAIT && !dev->link->failed) {
+        if (dev->bus->paused) { /* it is early: only offered */
+            dev->link->look = true;
+        } else if (dev->state == PV_INIT_WAIT && !dev->link->failed) {
             connect_front(dev);
         }
         break;
@@ -613,7 +615,7 @@ void pv_device_look(struct pv_device *dev)
     struct pv_link *link = dev->link;
     int64_t now = g_get_monotonic_time();
 
-    if (dev->bus->paused) {
+    if (dev->bus->paused && (dev->bus->started || !dev->class->early)) {
         link->look = true;
         return;
     }

@@ -47,6 +47,8 @@ enum pv_state {
 struct pv_class {
     const char *kind; /* of the directory: "qdisk", "vkbd" */
     size_t size;      /* of the instance, which begins with struct pv_device */
+    /* The toolstack waits for our offer before it lets the guest run. False: it does not. */
+    bool early;
 
     /* Whether it is one of ours, by the front end's keys; else it is left alone. NULL: all are. */
     bool (*ours)(struct pv_device *dev);
@@ -125,6 +127,8 @@ void pv_bus_free(struct pv_bus *bus);
 int pv_bus_take_over(struct pv_bus *bus, const struct handover *from, GError **err);
 /* Looks for devices and serves them from here on, asynchronously. A second call does nothing. */
 int pv_bus_start(struct pv_bus *bus, GError **err);
+/* Before that, on a bus that is paused: those of early classes are offered, and nothing else. */
+int pv_bus_start_early(struct pv_bus *bus, GError **err);
 
 /* Paused, nothing new is begun. Nested calls are one. */
 void pv_bus_pause(struct pv_bus *bus);
@@ -164,8 +168,8 @@ int pv_attach_frame(struct pv_device *dev, uint64_t frame, uint32_t port, GError
  * live update they are there before attached(), under the numbers that they had: 0, 1, … in the
  * order of mapping; 1, 2, … of binding, the ring's own channel being 0.
  */
-#define PV_MORE_MAPS_MAX 16u
-#define PV_CHANNELS_MAX 8u
+#define PV_MORE_MAPS_MAX 32u
+#define PV_CHANNELS_MAX 32u
 void *pv_map_more(struct pv_device *dev, const uint32_t *refs, unsigned count, GError **err);
 void *pv_more(const struct pv_device *dev, unsigned number, unsigned *pages); /* NULL: not there */
 int pv_bind_more(struct pv_device *dev, uint32_t port, GError **err);
