@@ -22,6 +22,7 @@ struct audio_stream {
     const char *name;
     unsigned channels;
     bool record;
+    bool beside; /* … the machine */
     uint32_t rate, gain[AUDIO_CHANNELS_MAX];
     uint64_t at;                      /* between `last` and the next frame, of 2^FRACTION */
     int16_t last[AUDIO_OUT_CHANNELS]; /* the frame before */
@@ -65,6 +66,11 @@ void audio_close(struct audio_stream *s)
         s->audio->heard = NULL;
     }
     g_free(s);
+}
+
+void audio_beside_machine(struct audio_stream *s)
+{
+    s->beside = true;
 }
 
 void audio_set_rate(struct audio_stream *s, uint32_t rate)
@@ -130,7 +136,7 @@ static void stretch(struct audio_stream *s, const int16_t frame[AUDIO_OUT_CHANNE
 void audio_write(struct audio_stream *s, const int16_t *frames, size_t count)
 {
     XENDM_ASSERT(!s->record);
-    if (tape_on()) {
+    if (tape_on() && !s->beside) {
         tape_fact(TAPE_SOUND, s->name, (uint64_t[]){count}, (void *)(uintptr_t)frames,
                   count * s->channels * sizeof(*frames));
     }

@@ -35,6 +35,8 @@ struct audio_stream;
 struct audio_stream *audio_play_new(struct audio *a, const char *name, unsigned channels);
 struct audio_stream *audio_record_new(struct audio *a, const char *name, unsigned channels);
 void audio_close(struct audio_stream *s); /* NULL is allowed */
+/* It is no part of the machine: no recording has what it plays. */
+void audio_beside_machine(struct audio_stream *s);
 
 /* At first 48000; AUDIO_RATE_MIN … AUDIO_RATE_MAX. */
 void audio_set_rate(struct audio_stream *s, uint32_t rate);

@@ -45,6 +45,13 @@ struct audio_stream *audio_record_new(struct audio *a, const char *name, unsigne
     return stream_new(a, channels, true);
 }
 
+void audio_beside_machine(struct audio_stream *s)
+{
+    if (s->audio) {
+        s->audio->beside++;
+    }
+}
+
 void audio_close(struct audio_stream *s)
 {
     if (s->audio) {

@@ -8,7 +8,7 @@
 
 struct audio {
     struct backend backend;
-    unsigned open; /* streams */
+    unsigned open, beside; /* streams: open, ever said to be beside the machine */
     GArray *heard; /* int16_t: as they were written, before gain and rate */
     uint32_t rate; /* of what plays */
     uint32_t gain[2];
