@@ -10,8 +10,9 @@
 #define PC (SECONDARY | INSTANCE_CHIPSET | INSTANCE_PRIMARY)
 
 /* No frame buffer: the head is the graphics card's. */
-static const char *const beside_a_machine[] = {"qdisk", "vkbd", "console", "9pfs", "qnic", NULL};
-static const char *const all[] = {"qdisk", "vkbd", "console", "vfb", "9pfs", "qnic", NULL};
+static const char *const beside_a_machine[] = {"qdisk", "vkbd", "console", "9pfs",
+                                               "qnic",  "vsnd", NULL};
+static const char *const all[] = {"qdisk", "vkbd", "console", "vfb", "9pfs", "qnic", "vsnd", NULL};
 static const char *const none[] = {NULL};
 
 static const struct instance_kind kinds[] = {

@@ -9,8 +9,8 @@
 struct audio {
     struct backend backend;
     unsigned open, beside; /* streams: open, ever said to be beside the machine */
-    GArray *heard; /* int16_t: as they were written, before gain and rate */
-    uint32_t rate; /* of what plays */
+    GArray *heard;         /* int16_t: as they were written, before gain and rate */
+    uint32_t rate;         /* of what plays */
     uint32_t gain[2];
     int16_t next; /* what is recorded: 1, 2, 3 … */
 };
