@@ -20,6 +20,7 @@
 struct bound {
     void (*rang)(void *opaque);
     void *opaque;
+    bool masked; /* or may be: a device of many channels unmasks all of them */
 };
 
 struct evtchn {
@@ -150,6 +151,7 @@ static gboolean ports_rang(GSource *source, GSourceFunc callback, gpointer opaqu
         struct bound *b = g_hash_table_lookup(e->ports, GUINT_TO_POINTER(port[i]));
 
         if (b) { /* else it was unbound a moment ago */
+            b->masked = true;
             b->rang(b->opaque);
         }
     }
@@ -230,6 +232,7 @@ int evtchn_adopt(struct evtchn *e, unsigned port, void (*rang)(void *opaque), vo
 
     b->rang = rang;
     b->opaque = opaque;
+    b->masked = true;
     g_hash_table_insert(e->ports, GUINT_TO_POINTER(port), b);
     return 0;
 }
@@ -267,6 +270,12 @@ void evtchn_notify(struct evtchn *e, unsigned port)
 
 void evtchn_unmask(struct evtchn *e, unsigned port)
 {
+    struct bound *b = g_hash_table_lookup(e->ports, GUINT_TO_POINTER(port));
+
+    if (!b || !b->masked) {
+        return;
+    }
+    b->masked = false;
     if (xenevtchn_unmask(e->handle, port) != 0) {
         owe(e, port, OWE_UNMASK);
     }

@@ -193,6 +193,7 @@ static void test_told(void)
         for (unsigned i = 0; i < G_N_ELEMENTS(errors); i++) {
             for (unsigned until = 1; until <= 3; until += 2) {
                 *calls[c].done = 0;
+                evtchn_adopt(e, PORT, on_ring, NULL); /* it may be masked */
                 plan(calls[c].call, errors[i], 1, until);
                 calls[c].run(e, PORT);
                 while (*calls[c].done == 0) {
@@ -202,6 +203,7 @@ static void test_told(void)
                 g_assert_cmpuint(fault.calls, ==, until + 1);
             }
         }
+        evtchn_adopt(e, PORT, on_ring, NULL);
         plan(calls[c].call, ENOMEM, 1, UINT32_MAX);
         calls[c].run(e, PORT);
         g_assert_cmpuint(turns_in_ms(100), <, 30);
@@ -209,6 +211,27 @@ static void test_told(void)
         evtchn_unbind(e, PORT); /* nobody is to be told any more */
         plan(NULL, 0, 0, 0);
         g_assert_cmpint(evtchn_bind(e, 5, on_ring, NULL), ==, PORT);
+    }
+    evtchn_close(e);
+}
+
+/* A device unmasks all its channels; Xen hears of those that rang. */
+static void test_unmask(void)
+{
+    struct evtchn *e = evtchn_open(DOMID, -1, NULL);
+
+    plan(NULL, 0, 0, 0);
+    evtchn_bind(e, 5, on_ring, NULL);
+    for (unsigned i = 0; i < 3; i++) {
+        rang = unmasked = 0;
+        ring();
+        while (rang == 0) {
+            g_main_context_iteration(NULL, TRUE);
+        }
+        evtchn_unmask(e, PORT);
+        evtchn_unmask(e, PORT);
+        evtchn_unmask(e, PORT + 1);
+        g_assert_cmpuint(unmasked, ==, 1);
     }
     evtchn_close(e);
 }
@@ -319,6 +342,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_assert_cmpint(pipe(events), ==, 0);
     g_test_add_func("/pv/host/told", test_told);
+    g_test_add_func("/pv/host/unmask", test_unmask);
     g_test_add_func("/pv/host/read", test_read);
     g_test_add_func("/pv/host/open", test_open);
     g_test_add_func("/pv/host/grants", test_grants);
