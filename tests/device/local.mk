@@ -13,7 +13,7 @@ device_scripts = \
     tests/device/serial.xds tests/device/strings.xds tests/device/uhci.xds tests/device/usb-storage.xds tests/device/vga-modes.xds tests/device/vga.xds \
     tests/device/virtio-9p.xds tests/device/virtio-blk.xds tests/device/virtio-net.xds tests/device/virtio-plug.xds tests/device/virtio-serial.xds
 
-device_scripts += tests/device/pv-console.xds tests/device/pv-fb.xds tests/device/pv-qnic.xds
+device_scripts += tests/device/pv-console.xds tests/device/pv-fb.xds tests/device/pv-qnic.xds tests/device/pv-vsnd.xds
 
 # What was asked for by name is not skipped: without QEMU these fail.
 ORACLE = /usr/libexec/xen-qemu-system-i386

@@ -2,8 +2,8 @@
 # The daemon itself, on xenemu.
 TESTS += tests/dm/test-daemon.py tests/dm/test-sandbox.py tests/dm/test-words.py
 dist_check_SCRIPTS += tests/dm/test-daemon.py tests/dm/test-sandbox.py tests/dm/test-words.py
-TESTS += tests/dm/test-9pfs.py tests/dm/test-secondary.py tests/dm/test-service.py tests/dm/test-xenpv.py
-dist_check_SCRIPTS += tests/dm/test-9pfs.py tests/dm/test-secondary.py tests/dm/test-service.py tests/dm/test-xenpv.py
+TESTS += tests/dm/test-9pfs.py tests/dm/test-secondary.py tests/dm/test-service.py tests/dm/test-vsnd.py tests/dm/test-xenpv.py
+dist_check_SCRIPTS += tests/dm/test-9pfs.py tests/dm/test-secondary.py tests/dm/test-service.py tests/dm/test-vsnd.py tests/dm/test-xenpv.py
 TESTS += tests/dm/test-record.py tests/dm/test-record-devices.py
 dist_check_SCRIPTS += tests/dm/test-record.py tests/dm/test-record-devices.py
 check_DATA += tests/dm/hang.so tests/dm/intruder.so
