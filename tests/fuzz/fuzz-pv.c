@@ -8,12 +8,15 @@
  * The disk's front end lies about its indices, its references, sizes and indirect descriptors, and
  * changes them while they are looked at: whenever Xen copies, its other CPU has written to the ring
  * and to the descriptors. The disk ends requests in any order, or with errors.
+ *
+ * The sound card's has four streams that are asked for everything, and time passes in steps.
  */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <glib/gstdio.h>
@@ -22,6 +25,7 @@
 #include <xendm/backend-classes.h>
 #include <xendm/backend.h>
 #include <xendm/display.h>
+#include <xendm/handover.h>
 #include <xendm/input.h>
 #include <xendm/log.h>
 
@@ -35,14 +39,16 @@
 #define STEPS_MAX 400u
 
 const unsigned fuzz_short_run = 400;
-const char *const fuzz_targets[] = {"console", "vfb", "vkbd", "9pfs", "qnic", "qdisk", NULL};
+const char *const fuzz_targets[] = {"console", "vfb",  "vkbd",  "9pfs",
+                                    "qnic",    "vsnd", "qdisk", NULL};
 static const char *kind;
-static bool is_disk;
+static bool is_disk, is_sound;
 
 void fuzz_choose(unsigned target)
 {
     kind = fuzz_targets[target];
     is_disk = strcmp(kind, "qdisk") == 0;
+    is_sound = strcmp(kind, "vsnd") == 0;
     log_set_level("all", "error");
 }
 
@@ -50,7 +56,8 @@ const struct backend_class *const *backend_classes(void)
 {
     static const struct backend_class *const classes[] = {&chardev_socket_class,
                                                           &backend_net_socket,
-                                                          &fake_block_own_class, NULL};
+                                                          &fake_block_own_class, &audio_none_class,
+                                                          NULL};
 
     return classes;
 }
@@ -67,6 +74,8 @@ struct world {
     struct block *drive; /* of the disk; own: not this one */
     bool narrow;         /* its ring is a 32-bit guest's */
     uint32_t prod;
+    uint32_t asked[8]; /* of the sound card's streams */
+    bool ended;        /* grants, without which no update would be one */
 };
 
 static void set(struct world *w, bool front, const char *key, const char *value)
@@ -132,6 +141,123 @@ static void frames_prepare(struct world *w)
     set_number(w, true, "rx-ring-ref", PAGE + 1);
 }
 
+/* ---- the sound card ---- */
+
+#define STREAMS 4u
+#define SOUND 20u /* pages: ring, events, directory and four of the buffer, of each stream */
+#define SOUND_PAGES 7u
+
+/* Time is the input's. */
+static gint64 fuzz_now = 1000000;
+static bool own_time;
+
+gint64 g_get_monotonic_time(void)
+{
+    struct timespec t;
+
+    if (own_time) {
+        return fuzz_now;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (gint64)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+static void sound_prepare(struct world *w)
+{
+    static const char *const names[] = {"ring-ref", "evt-ring-ref", "event-channel",
+                                        "evt-event-channel"};
+    static const char *const types[STREAMS] = {"p", "c", "p", "p"};
+
+    for (unsigned n = 0; n < STREAMS; n++) {
+        const unsigned first = SOUND + n * SOUND_PAGES;
+        const unsigned values[] = {first, first + 1, 5 + 2 * n, 6 + 2 * n};
+        g_autofree char *type = g_strdup_printf("%u/%u/type", n / 2, n % 2);
+        uint32_t *directory;
+
+        set(w, true, type, types[n]);
+        for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+            g_autofree char *key = g_strdup_printf("%u/%u/%s", n / 2, n % 2, names[i]);
+
+            set_number(w, true, key, values[i]);
+        }
+        for (unsigned i = 0; i < SOUND_PAGES; i++) {
+            fake_grant(first + i, false);
+        }
+        directory = fake_grant_page(first + 2);
+        directory[0] = first + 2;
+        for (unsigned i = 0; i < 1023; i++) {
+            directory[1 + i] = first + 3 + i % 4;
+        }
+        w->asked[n] = 0;
+    }
+    w->ended = false;
+}
+
+static uint32_t some_size(struct fuzz_input *in)
+{
+    unsigned how = fuzz_u8(in);
+
+    return how < 200 ? how * 64 : how < 250 ? how << 14 : (uint32_t)fuzz_uint(in, 4);
+}
+
+static void put_open(uint8_t *body, unsigned n, struct fuzz_input *in)
+{
+    static const uint32_t rates[] = {4000, 8000, 48000, 192000};
+    unsigned how = fuzz_u8(in);
+    const uint32_t rate = how < 240 ? rates[how % 4] : (uint32_t)fuzz_uint(in, 4);
+    const uint32_t directory = SOUND + n * SOUND_PAGES + 2 + (how % 32 == 31);
+    const uint32_t size = some_size(in), period = some_size(in);
+
+    memcpy(body, &rate, 4);
+    body[4] = fuzz_u8(in) % 16;
+    body[5] = how % 16 < 12 ? 1 + how % 2 : (uint8_t)how;
+    memcpy(body + 8, &size, 4);
+    memcpy(body + 12, &directory, 4);
+    memcpy(body + 16, &period, 4);
+}
+
+/* A request of one of the streams, more or less as it should be. */
+static void put_sound(struct world *w, struct fuzz_input *in)
+{
+    unsigned how = fuzz_u8(in), n = how % STREAMS;
+    uint32_t *ring = fake_grant_page(SOUND + n * SOUND_PAGES);
+    uint8_t *e = (uint8_t *)ring + 64 + w->asked[n]++ % 32 * 64;
+    uint8_t op = (uint8_t)(how / STREAMS % 12);
+    uint32_t offset, length;
+
+    memset(e, 0, 64);
+    e[0] = (uint8_t)w->asked[n];
+    e[2] = op;
+    if (op == 0 || op >= 10) {
+        e[2] = op == 11 ? (uint8_t)how : 0;
+        put_open(e + 8, n, in);
+    } else if (op == 8) {
+        e[8] = fuzz_u8(in) % 5;
+    } else if (op == 9) {
+        memset(e + 8, 0xff, 56);
+        fuzz_bytes(in, e + 8, fuzz_u8(in) % 40);
+    } else {
+        offset = some_size(in);
+        length = fuzz_u8(in) & 1 ? 4 + how % 4 * 2 : some_size(in);
+        memcpy(e + 8, &offset, 4);
+        memcpy(e + 12, &length, 4);
+    }
+    ring[0] = w->asked[n];
+    ring[3] = how & 64 ? w->asked[n] : ring[3];
+    if (how & 128) {
+        fake_evtchn_ring(5 + 2 * n);
+    }
+}
+
+static void write_sound(struct fuzz_input *in)
+{
+    unsigned how = fuzz_u8(in);
+    uint8_t *page = fake_grant_page(SOUND + how % (STREAMS * SOUND_PAGES));
+    unsigned at = how & 128 ? fuzz_u8(in) % 16 : (unsigned)fuzz_uint(in, 2) % 4096;
+
+    page[at] = fuzz_u8(in);
+}
+
 /* A front end that means well, to begin with. */
 static void front_prepares(struct world *w)
 {
@@ -161,6 +287,9 @@ static void front_prepares(struct world *w)
     }
     if (strcmp(kind, "qnic") == 0) {
         frames_prepare(w);
+    }
+    if (is_sound) {
+        sound_prepare(w);
     }
     if (is_disk) {
         fake_grant(PAGE + PAGES - 1, true);
@@ -231,6 +360,16 @@ static void add_net(struct world *w)
     object_desc_free(o);
 }
 
+static void add_sound(struct world *w)
+{
+    struct object_desc *o = object_desc_make(OBJECT_BACKEND, BACKEND_AUDIO, "none", "a", NULL);
+
+    if (!backend_add(w->host.backends, o, NULL, NULL)) {
+        g_error("no sound");
+    }
+    object_desc_free(o);
+}
+
 /* The ring's other end, and what it is to find there. */
 static struct world *racing;
 
@@ -268,6 +407,9 @@ static void world_open(struct world *w, struct fuzz_input *in)
     }
     if (strcmp(kind, "qnic") == 0) {
         add_net(w);
+    }
+    if (is_sound && fuzz_u8(in) & 1) {
+        add_sound(w);
     }
     if (is_disk) {
         open_disk(w, in);
@@ -596,6 +738,76 @@ static void step_disk(struct world *w, struct fuzz_input *in)
     fake_pv_settle();
 }
 
+/* A live update: what the bus leaves is all that the next one has. */
+static void update(struct world *w)
+{
+    struct handover *left = handover_new(), *got = NULL;
+    int pair[2];
+
+    pv_bus_pause(w->bus);
+    pv_bus_hand_over(w->bus, left);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ||
+        handover_send(left, pair[0], NULL) < 0 || !(got = handover_receive(pair[1], NULL))) {
+        g_error("no update");
+    }
+    pv_bus_free(w->bus);
+    w->bus = fake_pv_take_over(&w->host, got);
+    handover_free(left);
+    handover_free(got);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+static void step_sound(struct world *w, struct fuzz_input *in)
+{
+    unsigned what = fuzz_u8(in);
+
+    fuzz_steps++;
+    switch (what % 32) {
+    case 0 ... 15:
+        put_sound(w, in);
+        break;
+    case 16 ... 20:
+        fuzz_now += (gint64)fuzz_u8(in) * 300;
+        fake_evtchn_ring(5 + what / 32);
+        break;
+    case 21:
+    case 22:
+        write_sound(in);
+        break;
+    case 23:
+        fake_evtchn_ring(5 + what / 32);
+        break;
+    case 24:
+        stop_or_go(w);
+        break;
+    case 25:
+        toolstack(w, in);
+        break;
+    case 26:
+        fake_grant_end(SOUND + fuzz_u8(in) % (STREAMS * SOUND_PAGES));
+        w->ended = true;
+        break;
+    case 27:
+        if (what >= 192 && !w->ended && !w->paused) { /* ports of who left meanwhile stay bound */
+            update(w);
+        }
+        break;
+    case 28:
+        if (what >= 128) {
+            front_prepares(w);
+        }
+        break;
+    case 29:
+        fake_evtchn_fail = what & 32 ? -EINVAL : 0;
+        break;
+    default:
+        set_number(w, true, "state", what & 0xc0 ? 3 : fuzz_u8(in) % 8);
+        fuzz_now += what & 0x20 ? G_TIME_SPAN_SECOND : 0;
+    }
+    fake_pv_settle();
+}
+
 static void step(struct world *w, struct fuzz_input *in)
 {
     unsigned what = fuzz_u8(in);
@@ -650,13 +862,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!kind) {
         fuzz_choose_by_name();
     }
+    own_time = is_sound;
     world_open(&w, &in);
-    if (is_disk) {
+    if (is_disk || is_sound) {
         set_number(&w, true, "state", 3);
         fake_pv_settle();
     }
     for (unsigned i = 0; in.left > 0 && i < STEPS_MAX; i++) {
-        (is_disk ? step_disk : step)(&w, &in);
+        (is_disk ? step_disk : is_sound ? step_sound : step)(&w, &in);
     }
     world_close(&w);
     return 0;

@@ -33,7 +33,7 @@ check_PROGRAMS += tests/fuzz/fuzz-pv
 tests_fuzz_fuzz_pv_SOURCES = tests/fuzz/fuzz-pv.c $(fuzz_driver) tests/unit/fake-block.c tests/unit/fake-block.h tests/unit/fake-pv.c tests/unit/fake-pv.h tests/unit/fake-p9.c tests/unit/fake-p9.h
 tests_fuzz_fuzz_pv_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
 tests_fuzz_fuzz_pv_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
-tests_fuzz_fuzz_pv_LDADD = libbackendspv.la libbackendsp9.la libbackendsnet.la libbackendschar.la $(UNIT_LIBS)
+tests_fuzz_fuzz_pv_LDADD = libbackendspv.la libbackendsaudio.la libbackendsp9.la libbackendsnet.la libbackendschar.la $(UNIT_LIBS)
 
 check_PROGRAMS += tests/fuzz/fuzz-p9
 tests_fuzz_fuzz_p9_SOURCES = tests/fuzz/fuzz-p9.c $(fuzz_driver) tests/unit/p9-fixture.c tests/unit/p9-fixture.h $(p9_session)
