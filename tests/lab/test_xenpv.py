@@ -3,12 +3,11 @@
 disks that come and go, save and restore; and domain 0's own instance, as xencommons starts it. Debian's kernel has no driver
 for the PV frame buffer: that is left to tests/device/pv-fb.xds."""
 
-import shutil
 import time
 
-from labkit import build, extra
-from labkit.guest import Guest
+from labkit import extra
 from labkit.suite import life
+from pvguest import APPEND, guest_of, pieces
 
 STEPS = [
     "a PV guest boots, its root on qdisk",
@@ -20,42 +19,6 @@ STEPS = [
     "a PVH guest boots, its root on qdisk",
     "domain 0's instance: a boot loader looks at a guest's qcow2 disk in domain 0",
 ]
-APPEND = "console=tty0 console=hvc0 quiet mitigations=off random.trust_cpu=on audit=0 panic=-1 labroot=xvda2"
-
-
-class PvGuest(Guest):
-    """One that is booted directly and talks by the console that xenconsoled serves."""
-
-    def __init__(self, box, name, kind, **config):
-        super().__init__(box, name, **config)
-        for key in ("serial", "vga"):
-            del self.config[key]
-        self.config.update(type=kind, kernel="/root/vmlinuz", ramdisk="/root/initrd", cmdline=APPEND,
-                           disk=["format=raw,vdev=xvda,access=rw,backendtype=qdisk,target=%s" % self.medium])
-
-    def _pump_script(self):
-        return super()._pump_script().replace("/serial/0/tty", "/console/tty")
-
-    def type(self, text):
-        """Send characters to its console."""
-        self.box.run("printf %%s '%s' >$(xenstore-read /local/domain/%s/console/tty)" % (text.replace("'", "'\\''"), self.domid()))
-
-
-def pieces(t):
-    """Kernel and initial RAM disk for dom0."""
-    share = "%s/share/guest/" % t.box.work
-    shutil.copy(t.box.files + "/vmlinuz", share + "pv.vmlinuz")
-    with open(share + "pv.initrd", "wb") as stream, open(t.box.files + "/initrd.gz", "rb") as initrd:
-        stream.write(initrd.read().ljust(-(-initrd.tell() // 4) * 4, b"\0"))
-        stream.write(build.script_archive(". /etc/lab.sh; serve\n"))
-    t.box.run("cp /share/guest/pv.vmlinuz /root/vmlinuz; cp /share/guest/pv.initrd /root/initrd; sync", 120)
-
-
-def guest_of(t, name, kind, **config):
-    """Cleaned up at the end of the life."""
-    guest = PvGuest(t.box, name, kind, **config)
-    t.guests.append(guest)
-    return guest
 
 
 def answers(guest, tty):

@@ -50,7 +50,7 @@ GUEST_BOOT_MODULES = ("ata_piix", "ahci", "sym53c8xx", "virtio_pci", "virtio_blk
 GUEST_MODULES = ("psmouse", "evdev", "bochs", "cirrus", "i2c_piix4", "button", "8139cp", "8139too", "e1000",
                  "xen_netfront", "usbhid", "uhci_hcd", "ehci_pci", "xhci_pci", "hid_generic", "snd_intel8x0",
                  "joydev", "serio_raw", "ata_generic", "virtio_net", "virtio_console", "virtio_rng", "9p", "9pnet_virtio",
-                 "9pnet_xen", "usb_storage")
+                 "9pnet_xen", "usb_storage", "snd_xen_front")
 
 # dom0's programs, with the libraries ldd names. The last column of a tuple is a second name.
 DOM0_PROGRAMS = (
