@@ -63,7 +63,7 @@ SERVES = {
     "xs-write": r"warning backend: cannot write /local/domain/0/backend/vkbd/1/0/[a-z-]+: " + REFUSED,
     "xs-read": r"(warning xenstore: cannot look at /local/domain/0/device-model/1: " + REFUSED + "|)",
     "xs-watch": r"(warning xenstore: cannot watch /local/domain/1/vm|error backend: .*cannot watch /local/domain/\S+): " + REFUSED,
-    "xs-directory": r"warning backend: cannot (look for (\w+ back ends|disks of image formats in \S+)|list /local/domain/0/backend/(vkbd|qdisk|console|9pfs|qnic|vif)/1): " + REFUSED,
+    "xs-directory": r"warning backend: cannot (look for (\w+ back ends|disks of image formats in \S+)|list /local/domain/0/backend/(vkbd|qdisk|console|9pfs|qnic|vsnd|vif)/1): " + REFUSED,
 }
 CALLS = {"map-io-range": 34, "evtchn-bind": 3, "xs-watch": 4, "xs-write": 2, "xs-read": 2, "xs-directory": 7, "populate": 1}
 ALWAYS = r"info |warning display: -vnc|^xendm: "        # other lines that a log may have
