@@ -33,7 +33,7 @@ XEN_IMAGE = "/boot/xen-%s-amd64.gz"
 MIB = 1 << 20
 DOM0_DISK = 12 << 30            # sparse; guests' disks of a run live here too
 BOOT_START, BOOT_SIZE = 1 * MIB, 20 * MIB       # guest disk, partition 1: FAT with SYSLINUX
-ROOT_SIZE = 24 * MIB                            # partition 2: ext4
+ROOT_SIZE = 40 * MIB                            # partition 2: ext4; tests leave some 10 MiB in it
 SPARE_SIZE = 80 * MIB                           # partition 3: nothing, for tests to write to
 
 # The boot menu and the test script of a guest are files of these sizes inside its medium. They are
