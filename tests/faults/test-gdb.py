@@ -240,10 +240,11 @@ def test_monitor(tmp):
 
 
 def test_own(tmp):
-    """by the monitor: the guest's own INT3 and trap flag are the guest's; two debuggers are one too many; one that is killed"""
+    """by the monitor: the guest's own INT3, INT1 and trap flag are the guest's; two debuggers are one too many; one that is killed"""
     m = Machine(tmp, "--vcpus", "2")
     put_code(m)
     m.cpu.do("writeb 0x100002 0xcc")
+    m.cpu.do("writeb 0x100001 0xf1")
     m.cpu.ask("cpu " + FLAT)
     with without("GDBSX"):
         r = Remote(m)
@@ -258,7 +259,7 @@ def test_own(tmp):
         r.sock.sendall(b"\x03")
         want(r.receive().startswith("T02"), "Ctrl-C")
         r.end()
-        want(m.cpu.do("readb 0x100002") == 0xcc and m.cpu.ask("state") == ["running"], "what is left")
+        want(m.cpu.do("readb 0x100002") == 0xcc and m.cpu.do("readb 0x100001") == 0xf1 and m.cpu.ask("state") == ["running"], "what is left")
         r = Remote(m)
         r.ok("Z0,100003,1")
         r.ask("c")

@@ -2,8 +2,8 @@
 /*
  * A guest under a debugger, by Xen's calls; see gdb-target.h. In a domain that is debugged, an INT3
  * and a #DB pause the domain instead of reaching the guest, and the instruction pointer is behind
- * an INT3. A Xen without CONFIG_GDBSX, as releases are, swallows both: there its monitor tells of
- * them, the vCPU stands at the INT3, and what is the guest's own goes to the guest. A step is Xen's
+ * an INT3. A Xen without CONFIG_GDBSX, as releases are, swallows both: there breakpoints are INT1,
+ * its monitor tells of them, the vCPU stands there, and what is the guest's own goes to the guest. A step is Xen's
  * (VT-x' monitor trap flag), or the trap flag where there is none (SVM); then an interrupt that the
  * guest takes on the way takes the flag with it.
  */
@@ -166,7 +166,7 @@ static void put_soft(struct target *t, bool in)
 {
     for (guint i = 0; i < t->soft->len; i++) {
         struct soft_break *b = &g_array_index(t->soft, struct soft_break, i);
-        const uint8_t byte = in ? INT3 : b->was;
+        const uint8_t byte = !in ? b->was : t->monitor ? MONITOR_BREAKPOINT : INT3;
 
         if (in) { /* the guest may have written there since */
             xen_read(t->xen, b->physical, &b->was, 1);

@@ -15,7 +15,7 @@
 #define PAGE 4096u
 #define NO_ERROR_CODE UINT32_MAX /* X86_EVENT_NO_EC */
 #define VECTOR_DEBUG 1u
-#define VECTOR_BREAKPOINT 3u
+#define TYPE_INT1 5u /* X86_ET_PRIV_SW_EXC; HVMOP_TRAP_pri_sw_exc */
 
 struct monitor {
     uint32_t domid;
@@ -30,11 +30,8 @@ struct monitor {
 /* Steps are Xen's own on VT-x alone: elsewhere this is refused, and the trap flag does it. */
 static int tell_us(struct monitor *m, bool on)
 {
-    int rc = xc_monitor_software_breakpoint(m->xc, m->domid, on);
+    int rc = xc_monitor_debug_exceptions(m->xc, m->domid, on, true);
 
-    if (rc == 0) {
-        rc = xc_monitor_debug_exceptions(m->xc, m->domid, on, true);
-    }
     if (rc == 0 && xc_monitor_singlestep(m->xc, m->domid, on) < 0) {
         errno = 0;
     }
@@ -100,17 +97,17 @@ void monitor_close(struct monitor *m)
 
 static void read_event(const vm_event_request_t *r, struct monitor_event *to)
 {
-    const struct vm_event_debug *d = &r->u.software_breakpoint; /* as of debug_exception */
+    const struct vm_event_debug *d = &r->u.debug_exception;
     const struct vm_event_regs_x86 *regs = &r->data.regs.x86;
 
     *to = (struct monitor_event){
         .vcpu = r->vcpu_id,
-        .breakpoint = r->reason == VM_EVENT_REASON_SOFTWARE_BREAKPOINT,
         .address = d->gfn * PAGE + (regs->cs_base + regs->rip) % PAGE,
         .reason = r->reason,
         .flags = r->flags,
     };
     if (r->reason != VM_EVENT_REASON_SINGLESTEP) {
+        to->breakpoint = d->type == TYPE_INT1;
         to->type = d->type;
         to->length = d->insn_length;
         to->pending = d->pending_dbg;
@@ -126,8 +123,7 @@ bool monitor_next(struct monitor *m, struct monitor_event *to)
         m->ring.req_cons++;
         m->ring.sring->req_event = m->ring.req_cons + 1;
         read_event(&request, to);
-        if (request.reason == VM_EVENT_REASON_SOFTWARE_BREAKPOINT ||
-            request.reason == VM_EVENT_REASON_DEBUG_EXCEPTION ||
+        if (request.reason == VM_EVENT_REASON_DEBUG_EXCEPTION ||
             request.reason == VM_EVENT_REASON_SINGLESTEP) {
             return true;
         }
@@ -154,8 +150,7 @@ void monitor_answer(struct monitor *m, const struct monitor_event *e)
 void monitor_pass(struct monitor *m, const struct monitor_event *e)
 {
     if (e->reason != VM_EVENT_REASON_SINGLESTEP) {
-        xendevicemodel_inject_event(m->dm, (domid_t)m->domid, (int)e->vcpu,
-                                    e->breakpoint ? VECTOR_BREAKPOINT : VECTOR_DEBUG, e->type,
+        xendevicemodel_inject_event(m->dm, (domid_t)m->domid, (int)e->vcpu, VECTOR_DEBUG, e->type,
                                     NO_ERROR_CODE, e->length, e->pending);
     }
     monitor_answer(m, e);

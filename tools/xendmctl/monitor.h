@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Breakpoint instructions and debug exceptions of a domain, told by Xen's monitor (xen/vm_event.h)
- * instead of to the guest: for a debugger on a Xen without CONFIG_GDBSX. A vCPU that met one stands
- * until it is answered. A domain has one monitor; another program that looks at it has it, too.
+ * Debug exceptions of a domain, told by Xen's monitor (xen/vm_event.h) instead of to the guest: for
+ * a debugger on a Xen without CONFIG_GDBSX. A vCPU that met one stands until it is answered. A
+ * domain has one monitor; another program that looks at it has it, too.
+ *
+ * A breakpoint is the instruction INT1, a debug exception of its own kind: Xen has it on VT-x and
+ * SVM, at the instruction, and guests, who use INT3 for much, keep that. (QEMU's emulated SVM does
+ * not give INT3 to Xen at all.)
  */
 #ifndef XENDMCTL_MONITOR_H
 #define XENDMCTL_MONITOR_H
@@ -10,11 +14,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define MONITOR_BREAKPOINT 0xf1u /* INT1, also called ICEBP */
+
 struct monitor;
 
 struct monitor_event {
     unsigned vcpu;
-    bool breakpoint;  /* INT3, at which it stands; else a debug exception, or a step */
+    bool breakpoint;  /* INT1, at which it stands; else another debug exception, or a step */
     uint64_t address; /* guest-physical, of the instruction pointer */
     /* As the guest would have got it, and Xen's own. */
     uint8_t type;

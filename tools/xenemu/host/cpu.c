@@ -10,6 +10,7 @@
 #define RUN_MAX 4096u /* instructions, then it is taken to run for ever */
 
 enum { FLAG_TF = 0x100, DR6_BS = 0x4000 };
+enum { TRAP_HW = 3, TRAP_INT1 = 5 }; /* HVMOP_TRAP_hw_exc, _pri_sw_exc */
 
 void cpu_init(struct cpu *cpu)
 {
@@ -144,28 +145,37 @@ static const uint8_t *code(struct domain *d, uint64_t address)
     return at && left >= 2 ? at : NULL;
 }
 
-/* A trap: the debugger's, who has the domain paused, or its monitor's. False: the guest's own. */
-static bool trap_told(struct domain *d, unsigned int vcpu, uint32_t reason)
+/* A debug exception: the debugger's, who has the domain paused, or its monitor's. */
+static void trap(struct domain *d, unsigned int vcpu, uint8_t type)
 {
-    if (d->debugged) {
+    if (d->debugged)
         d->paused = true;
-        return true;
-    }
-    return monitor_tell(d, vcpu, reason);
+    else
+        monitor_tell(d, vcpu,
+                     d->vcpu[vcpu].cpu.step ? VM_EVENT_REASON_SINGLESTEP
+                                            : VM_EVENT_REASON_DEBUG_EXCEPTION,
+                     type);
 }
 
-/*
- * INT3: a debugger finds the instruction pointer behind it, the monitor at it. One that is injected
- * is the guest's, whose handler has been through with it.
- */
+/* A debugger finds the instruction pointer behind it; a guest's own handler has been through. */
 static bool execute_int3(struct domain *d, unsigned int vcpu)
 {
-    struct hvm_hw_cpu *r = &d->vcpu[vcpu].cpu.regs;
+    d->vcpu[vcpu].cpu.regs.rip++;
+    d->paused = d->paused || d->debugged;
+    return !d->debugged;
+}
+
+/* The monitor finds it at the instruction. One that is injected is the guest's, as above. */
+static bool execute_int1(struct domain *d, unsigned int vcpu)
+{
     bool injected = d->vcpu[vcpu].event_pending;
 
     d->vcpu[vcpu].event_pending = false;
-    r->rip += injected || d->debugged;
-    return injected || !trap_told(d, vcpu, VM_EVENT_REASON_SOFTWARE_BREAKPOINT);
+    if (injected)
+        d->vcpu[vcpu].cpu.regs.rip++;
+    else
+        trap(d, vcpu, TRAP_INT1);
+    return injected;
 }
 
 /* False: it cannot go on, or stops for the debugger. */
@@ -173,7 +183,7 @@ static bool execute(struct domain *d, unsigned int vcpu)
 {
     struct cpu *cpu = &d->vcpu[vcpu].cpu;
     struct hvm_hw_cpu *r = &cpu->regs;
-    bool trap = cpu->step || (r->rflags & FLAG_TF);
+    bool stepping = cpu->step || (r->rflags & FLAG_TF);
     const uint8_t *at = code(d, r->cs_base + r->rip);
 
     cpu->time++;
@@ -186,15 +196,16 @@ static bool execute(struct domain *d, unsigned int vcpu)
         break;
     case 0xcc:
         return execute_int3(d, vcpu);
+    case 0xf1:
+        return execute_int1(d, vcpu);
     default:
         return false;
     }
-    if (trap) {
+    if (stepping) {
         r->dr6 |= DR6_BS;
-        trap_told(d, vcpu,
-                  cpu->step ? VM_EVENT_REASON_SINGLESTEP : VM_EVENT_REASON_DEBUG_EXCEPTION);
+        trap(d, vcpu, TRAP_HW);
     }
-    return !trap;
+    return !stepping;
 }
 
 void cpu_run_debugged(struct domain *d)

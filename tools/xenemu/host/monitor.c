@@ -50,7 +50,7 @@ void monitor_disable(struct domain *d)
     memset(&d->monitor, 0, sizeof(d->monitor));
 }
 
-bool monitor_tell(struct domain *d, unsigned int vcpu, uint32_t reason)
+bool monitor_tell(struct domain *d, unsigned int vcpu, uint32_t reason, uint8_t type)
 {
     struct cpu *cpu = &d->vcpu[vcpu].cpu;
     vm_event_request_t event = {
@@ -64,9 +64,8 @@ bool monitor_tell(struct domain *d, unsigned int vcpu, uint32_t reason)
     if (!d->monitor.port || !d->monitor.wanted[reason])
         return false;
     ring_attach(d, &ring);
-    event.u.software_breakpoint.gfn = (cpu->regs.cs_base + cpu->regs.rip) >> XE_PAGE_SHIFT;
-    event.u.software_breakpoint.insn_length = 1;
-    event.u.software_breakpoint.type = 6; /* HVMOP_TRAP_sw_exc */
+    event.u.debug_exception.gfn = (cpu->regs.cs_base + cpu->regs.rip) >> XE_PAGE_SHIFT;
+    event.u.debug_exception.type = type;
     event.data.regs.x86.rip = cpu->regs.rip;
     event.data.regs.x86.cs_base = (uint32_t)cpu->regs.cs_base;
     memcpy(RING_GET_REQUEST(&ring, ring.req_prod_pvt), &event, sizeof(event));

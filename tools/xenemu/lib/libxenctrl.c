@@ -428,11 +428,6 @@ int xc_monitor_disable(xc_interface *h, uint32_t domid)
     return XC(h, XE_OP_MONITOR, domid, 0);
 }
 
-int xc_monitor_software_breakpoint(xc_interface *h, uint32_t domid, bool enable)
-{
-    return XC(h, XE_OP_MONITOR_WANT, domid, VM_EVENT_REASON_SOFTWARE_BREAKPOINT, enable);
-}
-
 int xc_monitor_debug_exceptions(xc_interface *h, uint32_t domid, bool enable, bool sync)
 {
     if (!sync) {
