@@ -85,6 +85,11 @@ int files_serve_tree(const char *path, const char *model, bool read_only)
     return by ? by->serve_tree(path, model, read_only) : -ENOSYS;
 }
 
+int files_serve_usb(const char *where)
+{
+    return by ? by->serve_usb(where) : -ENOSYS;
+}
+
 /* ---- pictures ---- */
 
 /* 0 when there is nothing at `file` or a regular file. */

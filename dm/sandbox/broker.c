@@ -117,6 +117,20 @@ static int serve_tree(struct broker *b, const struct broker_request *q)
     return server;
 }
 
+/* And for a USB device. */
+static int serve_usb(struct broker *b, const struct broker_request *q)
+{
+    int process;
+
+    reap(b);
+    if (b->keepers >= KEEPERS_MAX) {
+        return -EBUSY;
+    }
+    process = rules_serve_usb(b->rules, q->path);
+    b->keepers += process >= 0;
+    return process;
+}
+
 static int program_ended(struct broker *b, int32_t *status)
 {
     if (b->program == 0) {
@@ -157,6 +171,9 @@ static int answer(struct broker *b, const struct broker_request *q, int fd, int 
         return *give < 0 ? *give : 0;
     case BROKER_SERVE_TREE:
         *give = serve_tree(b, q);
+        return *give < 0 ? *give : 0;
+    case BROKER_SERVE_USB:
+        *give = serve_usb(b, q);
         return *give < 0 ? *give : 0;
     case BROKER_PICTURE_BEGIN:
         *give = begin_picture(b, q->path, &picture);

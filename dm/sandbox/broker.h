@@ -29,6 +29,7 @@ enum broker_op {
     /* Of `format`, by name, or with its descriptor and no name. Argument: for reading only. */
     BROKER_START_KEEPER,
     BROKER_SERVE_TREE, /* `format`: the security model */
+    BROKER_SERVE_USB,  /* path: where the device is */
 };
 
 struct broker_request {
@@ -68,6 +69,8 @@ int rules_start_keeper(const struct broker_rules *r, const char *driver, const c
 /* The socket of the server that was started for a directory, or -errno. */
 int rules_serve_tree(const struct broker_rules *r, const char *path, const char *model,
                      bool read_only);
+/* The socket of the process that was started for a USB device, or -errno. */
+int rules_serve_usb(const struct broker_rules *r, const char *where);
 /* `*dir`: the directory to make it in, to be closed; 0 or -errno. */
 int rules_picture_place(const struct broker_rules *r, const char *path, int *dir);
 bool rules_is_socket(const struct broker_rules *r, const char *path);
@@ -83,6 +86,9 @@ bool images_is_served(unsigned domid, const char *driver, const char *file, bool
 
 /* A 9pfs device of the domain has this directory, by this security model. */
 bool images_is_tree(unsigned domid, const char *path, const char *model);
+
+/* A USB controller of the domain has this device in a port. */
+bool images_is_usb(unsigned domid, const char *where);
 
 /* ---- client.c ---- */
 

@@ -92,6 +92,13 @@ static int serve_tree(const char *path, const char *model, bool read_only)
     return call_for_fd(&q, path, NULL);
 }
 
+static int serve_usb(const char *where)
+{
+    struct broker_request q = {.op = BROKER_SERVE_USB};
+
+    return call_for_fd(&q, where, NULL);
+}
+
 static int picture_begin(const char *path, unsigned *picture)
 {
     struct broker_request q = {.op = BROKER_PICTURE_BEGIN};
@@ -128,6 +135,7 @@ static const struct files_ops ops = {
     .open_write = open_write,
     .start_keeper = start_keeper,
     .serve_tree = serve_tree,
+    .serve_usb = serve_usb,
     .picture_begin = picture_begin,
     .picture_end = picture_end,
     .remove_socket = remove_socket,

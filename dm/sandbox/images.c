@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Images of PV disks, and directories that a guest mounts: the toolstack names them in xenstore,
- * before a guest starts and while it runs (`xl block-attach`), and on no command line. So the
- * broker looks there itself.
+ * Images of PV disks, directories that a guest mounts, USB devices in ports: the toolstack names
+ * them in xenstore, before a guest starts and while it runs (`xl block-attach`), and on no command
+ * line. So the broker looks there itself.
  */
 #include <string.h>
 
@@ -54,6 +54,20 @@ static bool is_tree(struct xenstore_look *look, const char *dir, const struct wa
     return g_strcmp0(path, w->path) == 0 && g_strcmp0(model, w->first) == 0;
 }
 
+static bool is_usb(struct xenstore_look *look, const char *dir, const struct wanted *w)
+{
+    g_autofree char *ports = g_strdup_printf("%s/port", dir);
+    g_auto(GStrv) names = xenstore_look_list(look, ports);
+    bool found = false;
+
+    for (char **name = names; name && *name && !found; name++) {
+        g_autofree char *where = read_key(look, ports, *name);
+
+        found = g_strcmp0(where, w->path) == 0;
+    }
+    return found;
+}
+
 static bool find(unsigned domid, const struct wanted *w)
 {
     struct xenstore_look *look = xenstore_look_new();
@@ -89,4 +103,11 @@ bool images_is_tree(unsigned domid, const char *path, const char *model)
     const struct wanted w = {"9pfs", model, path, true, is_tree};
 
     return path[0] == '/' && find(domid, &w);
+}
+
+bool images_is_usb(unsigned domid, const char *where)
+{
+    const struct wanted w = {"qusb", NULL, where, true, is_usb};
+
+    return where[0] && find(domid, &w);
 }

@@ -24,6 +24,7 @@
 #include <xendm/firmware.h>
 #include <xendm/numbers.h>
 #include <xendm/p9.h>
+#include <xendm/usb-host.h>
 
 #include "broker.h"
 
@@ -308,6 +309,13 @@ int rules_serve_tree(const struct broker_rules *r, const char *path, const char 
 
     return !r->locked_up && (is_given(r, &tree) || images_is_tree(r->domid, path, model))
                ? p9_start_server(&tree, NULL)
+               : -EACCES;
+}
+
+int rules_serve_usb(const struct broker_rules *r, const char *where)
+{
+    return !r->locked_up && usb_host_where_is_valid(where) && images_is_usb(r->domid, where)
+               ? usb_host_start(where, NULL)
                : -EACCES;
 }
 

@@ -31,5 +31,8 @@ void confine_no_root(void);
  * there is no such filter.
  */
 bool confine_calls(const int *calls, size_t count);
+/* … and ioctl(), with these requests alone. */
+bool confine_calls_and_requests(const int *calls, size_t count, const unsigned long *requests,
+                                size_t request_count);
 
 #endif

@@ -38,6 +38,9 @@ enum {
  */
 int files_serve_tree(const char *path, const char *model, bool read_only);
 
+/* The socket of the process that has a USB device (xendm/usb-host.h). -ENOSYS: as above. */
+int files_serve_usb(const char *where);
+
 /*
  * A picture: written beside `path`, and put there when it is complete. What is there and no regular
  * file stays as it is: -EEXIST. A descriptor, and `*picture` for files_picture_end().
@@ -59,6 +62,7 @@ struct files_ops {
     int (*open_write)(const char *path);
     int (*start_keeper)(const char *driver, const char *file, int image, unsigned flags);
     int (*serve_tree)(const char *path, const char *model, bool read_only);
+    int (*serve_usb)(const char *where);
     int (*picture_begin)(const char *path, unsigned *picture);
     int (*picture_end)(unsigned picture, bool complete);
     int (*remove_socket)(const char *path, dev_t device, ino_t inode);

@@ -25,6 +25,7 @@ FUNCTION = re.compile(r"^\w[^\n;{}]*?\b(\w+)\([^;{}]*\)\n\{\n(.*?)^\}", re.M | r
 ELSEWHERE = {
     "backends/block/keeper.c": "a process of its own",
     "backends/p9/": "a process of its own",
+    "backends/usb/process.c": "a process of its own",
     "backends/vnc/keeper.c": "a process of its own",
     "backends/vnc/server.c": "a process of its own",
     "backends/vnc/server-input.c": "a process of its own",
