@@ -349,6 +349,22 @@ void daemon_pv_close(struct daemon *d)
     g_clear_pointer(&d->grants, grants_close);
 }
 
+/*
+ * What is served, for the toolstack: libxl asks before it makes a qusb controller for a guest that
+ * runs, and takes a list without a kind for its word (docs/misc/qemu-backends.txt of Xen).
+ */
+void daemon_pv_tell_served(struct daemon *d)
+{
+    for (const struct pv_class *const *c = d->pv_served; c && *c; c++) {
+        g_autofree char *key = g_strdup_printf("backends/%s", (*c)->kind);
+        int rc = xenstore_write(d->xenstore, key, "");
+
+        if (rc < 0) {
+            log_warning(LOG_BACKEND, "cannot write %s: %s", key, g_strerror(-rc));
+        }
+    }
+}
+
 /* ---- those that are not served ---- */
 
 static bool served(const struct daemon *d, const char *kind)

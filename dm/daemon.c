@@ -142,6 +142,7 @@ int daemon_serve(struct daemon *d, GError **err)
     if (instance_has(d->desc->type, INSTANCE_DOMAIN)) {
         if (!origin_is_inherited(&d->origin)) {
             if (instance_has(d->desc->type, INSTANCE_PRIMARY)) {
+                daemon_pv_tell_served(d);
                 daemon_pv_close_absent(d);
             }
             if (parts_drop_privileges(d, err) < 0) {

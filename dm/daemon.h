@@ -168,6 +168,8 @@ void daemon_pv_run(struct daemon *d);
 void daemon_pv_pause(struct daemon *d);
 bool daemon_pv_busy(const struct daemon *d);
 void daemon_pv_close(struct daemon *d);
+/* Which kinds those are, in xenstore. */
+void daemon_pv_tell_served(struct daemon *d);
 /* Those that the toolstack left to us and that we do not serve. */
 void daemon_pv_close_absent(struct daemon *d);
 

@@ -642,6 +642,9 @@ void pv_idle(struct pv_device *dev)
 
 void pv_device_resume(struct pv_device *dev)
 {
+    if (dev->class->resumed) {
+        dev->class->resumed(dev);
+    }
     if (dev->ring) {
         dev->class->event(dev);
     }

@@ -59,7 +59,7 @@ struct pv_link {
 };
 
 extern const struct pv_class pv_kbd_class, pv_blk_class, pv_console_class, pv_fb_class, pv_p9_class,
-    pv_vif_class, pv_snd_class;
+    pv_usb_class, pv_vif_class, pv_snd_class;
 
 /* ---- device.c ---- */
 

@@ -11,8 +11,9 @@
 
 /* No frame buffer: the head is the graphics card's. */
 static const char *const beside_a_machine[] = {"qdisk", "vkbd", "console", "9pfs",
-                                               "qnic",  "vsnd", NULL};
-static const char *const all[] = {"qdisk", "vkbd", "console", "vfb", "9pfs", "qnic", "vsnd", NULL};
+                                               "qnic",  "qusb", "vsnd",    NULL};
+static const char *const all[] = {"qdisk", "vkbd", "console", "vfb", "9pfs",
+                                  "qnic",  "qusb", "vsnd",    NULL};
 static const char *const none[] = {NULL};
 
 static const struct instance_kind kinds[] = {

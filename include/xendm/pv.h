@@ -72,6 +72,8 @@ struct pv_class {
     void (*event)(struct pv_device *dev);
     /* A key of ours changed, by the toolstack or by us. NULL: nothing to do. */
     void (*changed)(struct pv_device *dev, const char *key);
+    /* The bus goes on after a pause, whether it is connected or not. NULL: nothing to do. */
+    void (*resumed)(struct pv_device *dev);
     /*
      * The ring goes away: not to be touched after this. What is in flight may end later: pv_idle()
      * then.

@@ -7,7 +7,8 @@
  *
  * The disk's front end lies about its indices, its references, sizes and indirect descriptors, and
  * changes them while they are looked at: whenever Xen copies, its other CPU has written to the ring
- * and to the descriptors. The disk ends requests in any order, or with errors.
+ * and to the descriptors. The disk ends requests in any order, or with errors. So does the USB
+ * controller's, whose devices come, go, are reset and are slow.
  *
  * The sound card's has four streams that are asked for everything, and time passes in steps.
  */
@@ -32,6 +33,7 @@
 #include "../unit/fake-block.h"
 #include "../unit/fake-p9.h"
 #include "../unit/fake-pv.h"
+#include "../unit/fake-usb-host.h"
 #include "fuzz.h"
 
 #define PAGE 1u /* of the ring, by reference and by frame; directory and pixels follow */
@@ -39,16 +41,17 @@
 #define STEPS_MAX 400u
 
 const unsigned fuzz_short_run = 400;
-const char *const fuzz_targets[] = {"console", "vfb",  "vkbd",  "9pfs",
-                                    "qnic",    "vsnd", "qdisk", NULL};
+const char *const fuzz_targets[] = {"console", "vfb",   "vkbd", "9pfs", "qnic",
+                                    "vsnd",    "qdisk", "qusb", NULL};
 static const char *kind;
-static bool is_disk, is_sound;
+static bool is_disk, is_sound, is_usb;
 
 void fuzz_choose(unsigned target)
 {
     kind = fuzz_targets[target];
     is_disk = strcmp(kind, "qdisk") == 0;
     is_sound = strcmp(kind, "vsnd") == 0;
+    is_usb = strcmp(kind, "qusb") == 0;
     log_set_level("all", "error");
 }
 
@@ -98,6 +101,12 @@ static void toolstack_adds(struct world *w)
         set(w, false, "device-type", "disk");
         set(w, false, "mode", "w");
         set(w, false, "params", w->drive ? "aio:fake.img" : "aio:own.img");
+    }
+    if (is_usb) {
+        set(w, false, "usb-ver", "2");
+        set(w, false, "num-ports", "3");
+        set(w, false, "port/1", "1-1");
+        set(w, false, "port/2", "");
     }
     set(w, true, "type", "ioemu");
     set(w, true, "output", "chardev:c");
@@ -258,6 +267,17 @@ static void write_sound(struct fuzz_input *in)
     page[at] = fuzz_u8(in);
 }
 
+static void controller_prepares(struct world *w)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        memset(fake_grant_page(PAGE + i), 0, GRANT_PAGE_SIZE);
+    }
+    set_number(w, true, "urb-ring-ref", PAGE);
+    set_number(w, true, "conn-ring-ref", PAGE + 1);
+    *(uint32_t *)fake_grant_page(PAGE + 1) = 8; /* events that it has room for */
+    w->prod = 0;
+}
+
 /* A front end that means well, to begin with. */
 static void front_prepares(struct world *w)
 {
@@ -287,6 +307,9 @@ static void front_prepares(struct world *w)
     }
     if (strcmp(kind, "qnic") == 0) {
         frames_prepare(w);
+    }
+    if (is_usb) {
+        controller_prepares(w);
     }
     if (is_sound) {
         sound_prepare(w);
@@ -414,6 +437,13 @@ static void world_open(struct world *w, struct fuzz_input *in)
     if (is_disk) {
         open_disk(w, in);
     }
+    if (is_usb) {
+        unsigned how = fuzz_u8(in);
+
+        racing = w;
+        fake_grant_copying = how & 1 ? other_cpu : NULL;
+        fake_usb_speed = (enum usb_speed)(how >> 1 & 3) % 3;
+    }
     w->watch = display_watch(w->host.display, &viewer, w);
     w->bus = pv_bus_new(&w->host, pv_classes());
     toolstack_adds(w);
@@ -435,6 +465,7 @@ static void world_close(struct world *w)
         fake_block_complete_all(w->drive);
     }
     fake_grant_copying = NULL;
+    fake_usb_refuses = fake_usb_late = false;
     fake_pv_host_close(&w->host, w->bus);
     if (w->client >= 0) {
         close(w->client);
@@ -471,6 +502,8 @@ static void write_key(struct world *w, struct fuzz_input *in)
         "tx-ring-ref",
         "rx-ring-ref",
         "request-rx-copy",
+        "urb-ring-ref",
+        "conn-ring-ref",
     };
     static const char *const values[] = {"",           "0",         "1",     "-1",
                                          "x",          "chardev:c", "ioemu", "x86_32-abi",
@@ -808,6 +841,148 @@ static void step_sound(struct world *w, struct fuzz_input *in)
     fake_pv_settle();
 }
 
+/* ---- the USB controller ---- */
+
+/* Mostly of pages that are there, and of so much of them that it is enough. */
+static void put_pieces(uint8_t *at, unsigned count, struct fuzz_input *in)
+{
+    for (unsigned i = 0; i < count; i++, at += 8) {
+        uint32_t ref = some_ref(in);
+        unsigned how = fuzz_u8(in);
+
+        memcpy(at, &ref, sizeof(ref));
+        at[4] = how & 0xc0 ? 0 : (uint8_t)how;
+        at[5] = how & 0xe0 ? 0 : (uint8_t)how;
+        at[7] = how & 1 ? 16 : (uint8_t)(how >> 1 & 15);
+    }
+}
+
+/* One request, more or less as it should be. */
+static void put_urb(struct world *w, struct fuzz_input *in)
+{
+    uint8_t *e = (uint8_t *)fake_grant_page(PAGE) + 64 + w->prod++ % 16 * 148;
+    unsigned how = fuzz_u8(in), count = fuzz_u8(in), length = fuzz_u8(in);
+    unsigned type = count == 0xff ? 0 : MIN(1 + (how & 3), 3u);
+    unsigned endpoint = (type == 2) == (length != 0xff) ? 0 : 1 + (how >> 2 & 1);
+    uint32_t pipe = type << 30 | endpoint << 15 | (how & 0x10 ? 0x80 : 0) |
+                    ((how & 0x27) == 0x27 ? 3 : 1) | (how >= 0xc0 ? 0x20 : 0);
+
+    memset(e, 0, 148);
+    pipe |= count >= 0xe0 ? 5u << 8 : 0;
+    e[0] = (uint8_t)(w->prod & 15);
+    e[2] = count & 0x40 ? (uint8_t)(count & 31) : (uint8_t)(1 + (count & 3));
+    memcpy(e + 4, &pipe, sizeof(pipe));
+    e[10] = (uint8_t)length;
+    e[11] = count & 0x20 ? (uint8_t)(count == 0xa5 ? length : length & 3) : 0;
+    switch (how & 0xc0) {
+    case 0: /* a setup packet */
+        fuzz_bytes(in, e + 12, 6);
+        e[18] = (uint8_t)length;
+        e[12] = (uint8_t)(e[12] & 0x7f) | (how & 0x10 ? 0x80 : 0);
+        break;
+    case 0x40: /* SET_ADDRESS */
+        e[13] = 5;
+        e[14] = length & 1 ? 5 : (uint8_t)length;
+        break;
+    default: /* which one to unlink */
+        e[12] = length & 15;
+    }
+    put_pieces(e + 20, MIN(e[2], 16u), in);
+    *(uint32_t *)fake_grant_page(PAGE) = w->prod;
+    if (how & 4) {
+        fake_evtchn_ring(5);
+    }
+}
+
+static void usb_toolstack(struct world *w, struct fuzz_input *in)
+{
+    static const char *const wheres[] = {"", "1-1", "1-2", "nothing"};
+    unsigned how = fuzz_u8(in);
+    g_autofree char *key = g_strdup_printf("port/%u", 1 + (how >> 2) % 4);
+
+    fake_usb_refuses = how >= 250;
+    fake_usb_late = how & 64;
+    set(w, false, key, wheres[how & 3]);
+}
+
+static void usb_device(struct fuzz_input *in)
+{
+    unsigned how = fuzz_u8(in);
+
+    if (how == 0) {
+        fake_usb_end();
+    } else if (how < 4) {
+        fake_usb_ready();
+    } else {
+        fake_usb_answer(how, how < 128 ? USB_HOST_OK : how % USB_HOST_CANCELLED, how * 300);
+    }
+}
+
+/* What ends a connection: seldom, for what comes then. */
+static void disturb(struct world *w, struct fuzz_input *in, unsigned what)
+{
+    switch (what % 8) {
+    case 0:
+        toolstack(w, in);
+        break;
+    case 1:
+        write_key(w, in);
+        break;
+    case 2:
+        write_index(in);
+        break;
+    case 3:
+        write_page(in);
+        break;
+    case 4:
+        fake_grant_end(some_ref(in) % (PAGES + 1));
+        break;
+    case 5:
+        front_prepares(w);
+        break;
+    default:
+        set_number(w, true, "state", fuzz_u8(in) % 8);
+    }
+}
+
+static void step_usb(struct world *w, struct fuzz_input *in)
+{
+    uint32_t *conns = fake_grant_page(PAGE + 1);
+    unsigned what = fuzz_u8(in);
+
+    fuzz_steps++;
+    switch (what % 32) {
+    case 0 ... 15:
+        put_urb(w, in);
+        break;
+    case 16 ... 23:
+        usb_device(in);
+        break;
+    case 24:
+        usb_toolstack(w, in);
+        break;
+    case 25:
+        conns[0] += what >> 5;
+        fake_evtchn_ring(5);
+        break;
+    case 26:
+    case 27:
+        fake_evtchn_ring(5);
+        break;
+    case 28:
+        if (w->paused || what & 0x80) {
+            stop_or_go(w);
+        }
+        break;
+    case 29:
+        disturb(w, in, what >> 5);
+        break;
+    default:
+        set_number(w, true, "state", 3);
+    }
+    fake_pv_settle();
+}
+
 static void step(struct world *w, struct fuzz_input *in)
 {
     unsigned what = fuzz_u8(in);
@@ -864,12 +1039,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     own_time = is_sound;
     world_open(&w, &in);
-    if (is_disk || is_sound) {
+    if (is_disk || is_sound || is_usb) {
         set_number(&w, true, "state", 3);
         fake_pv_settle();
     }
     for (unsigned i = 0; in.left > 0 && i < STEPS_MAX; i++) {
-        (is_disk ? step_disk : is_sound ? step_sound : step)(&w, &in);
+        (is_disk ? step_disk : is_sound ? step_sound : is_usb ? step_usb : step)(&w, &in);
     }
     world_close(&w);
     return 0;
@@ -877,7 +1052,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 void fuzz_generate(GRand *rand, GByteArray *out)
 {
-    unsigned len = (unsigned)g_rand_int_range(rand, 20, is_disk ? 250 : 400);
+    unsigned len = (unsigned)g_rand_int_range(rand, 20, is_disk || is_usb ? 250 : 400);
 
     g_byte_array_set_size(out, len);
     for (unsigned i = 0; i < len; i++) {

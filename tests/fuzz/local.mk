@@ -30,7 +30,8 @@ tests_fuzz_fuzz_text_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
 tests_fuzz_fuzz_text_LDADD = $(qmp_test_libs)
 
 check_PROGRAMS += tests/fuzz/fuzz-pv
-tests_fuzz_fuzz_pv_SOURCES = tests/fuzz/fuzz-pv.c $(fuzz_driver) tests/unit/fake-block.c tests/unit/fake-block.h tests/unit/fake-pv.c tests/unit/fake-pv.h tests/unit/fake-p9.c tests/unit/fake-p9.h
+tests_fuzz_fuzz_pv_SOURCES = tests/fuzz/fuzz-pv.c $(fuzz_driver) tests/unit/fake-block.c tests/unit/fake-block.h tests/unit/fake-pv.c tests/unit/fake-pv.h tests/unit/fake-p9.c tests/unit/fake-p9.h \
+	tests/unit/fake-usb-host.c tests/unit/fake-usb-host.h
 tests_fuzz_fuzz_pv_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)
 tests_fuzz_fuzz_pv_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
 tests_fuzz_fuzz_pv_LDADD = libbackendspv.la libbackendsaudio.la libbackendsp9.la libbackendsnet.la libbackendschar.la $(UNIT_LIBS)
