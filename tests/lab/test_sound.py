@@ -66,6 +66,7 @@ def in_time(t, text, frames):
 @life("sound", STEPS, memory=300)
 def sound(t):
     """One PV guest with a card of two streams."""
+    t.box.put_ctl()
     pieces(t)
     guest = guest_of(t, "sound", "pv", memory=256, vsnd=[CARD],
                      device_model_args=["-audiodev", "wav,id=vsnd0,path=%s,out.frequency=%d" % (FILE, RATE)])

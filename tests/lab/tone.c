@@ -48,12 +48,12 @@ static void set_interval(struct snd_pcm_hw_params *p, int parameter, unsigned va
     *i = (struct snd_interval){.min = value, .max = value, .integer = 1};
 }
 
-static void configure(unsigned rate)
+static void configure(unsigned rate, int record)
 {
     struct snd_pcm_hw_params hw = {.rmask = ~0u};
     struct snd_pcm_sw_params sw = {.period_step = 1,
                                    .avail_min = PERIOD,
-                                   .start_threshold = PERIOD * PERIODS,
+                                   .start_threshold = record ? 1 : PERIOD * PERIODS,
                                    .stop_threshold = PERIOD * PERIODS,
                                    .boundary = PERIOD * PERIODS};
 
@@ -114,7 +114,7 @@ int main(int argc, char **argv)
         perror("open");
         return 1;
     }
-    configure(rate);
+    configure(rate, record);
     begin = now_ms();
     while (done < frames) {
         unsigned count = frames - done < PERIOD ? frames - done : PERIOD;
