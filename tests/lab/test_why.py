@@ -2,6 +2,8 @@
 """xendmctl why and gdb, where they need a real Xen: what vCPUs do, how guests end, who of the toolstack is at work; a debugger
 in firmware, boot sector and kernel."""
 
+import re
+
 from debugger import session
 from labkit.box import CTL
 from labkit.suite import Skip, life
@@ -126,53 +128,57 @@ def life_why(t):
         t.match("\n".join(said), "vCPU 0 (computes|runs now and then)")
 
 
+def has_int1(box):
+    """The emulated CPU of older QEMUs does not know the instruction that breakpoints are, and has neither debug registers for a
+    guest nor INT3 for its hypervisor."""
+    return box.accelerator == "kvm" or tuple(map(int, re.findall(r"[0-9]+", box.carrier)[:2])) >= (9, 1)
+
+
 @life("gdb", GDB, memory=512)
 def life_gdb(t):
-    """Guests of one sector, and Debian's kernel. Breakpoints are instructions: an emulated box' SVM does not know the guest's
-    debug registers."""
+    """Guests of one sector, and Debian's kernel, by Xen's monitor."""
     t.box.put_ctl()
-    deaf = False
+    breaks, without = has_int1(t.box), "no breakpoints on the emulated CPU of %s, which has no INT1 (--emulator trixie)" % t.box.carrier
     with t.step(GDB[0]):
         guest = with_sector(t, "bare", WAITS)
         guest.wait_for("W\n", 240)
-        said = session(t, guest, 16, "set $wait = $pc", 'printf "first %x:%x\\n", $cs, $wait - $cs * 16', "x/2i $pc", "stepi",
-                       'printf "then %x\\n", $eip', "break *$wait", "continue", "delete", 'printf "again %d\\n", $pc == $wait', "monitor vcpus")
+        more = ["break *$wait", "continue", "delete", 'printf "again %d\n", $pc == $wait'] if breaks else []
+        said = session(t, guest, 16, "set $wait = $pc", 'printf "first %x:%x\n", $cs, $wait - $cs * 16', "x/2i $pc", "stepi",
+                       'printf "then %x\n", $eip', *more, "monitor vcpus")
         t.match(said, r"first f000:[0-9a-f]{4}\n=> 0xf[0-9a-f]{4}:")
-        deaf = "CONFIG_GDBSX" in said
-        if deaf:
-            guest.destroy()
-            raise Skip("registers and code are right; this Xen was built without CONFIG_GDBSX, and a step is refused")
         t.match(said, r"then f[0-9a-f]{4}\n")
-        t.match(said, r"again 1\n.*real mode, f000:")
+        if breaks:
+            t.match(said, r"again 1\n.*real mode, f000:")
         guest.destroy()
+        if not breaks:
+            raise Skip("registers, code and a step are right; " + without)
     with t.step(GDB[1]):
-        if deaf:
-            raise Skip("there are no breakpoints on this Xen")
         guest = with_sector(t, "spins", SPINS)
         until(t, guest, "vCPU 0 spins at 0000:7c01 in real mode, code eb fe")
-        said = session(t, guest, 16, "x/2i 0x7c00", "break *0x7c01", "continue", "delete", "stepi", "set $eip = 0x7c00", "stepi",
-                       'printf "then %x, flags %x\\n", $eip, $eflags')
+        more = ["break *0x7c01", "continue", "delete"] if breaks else []
+        said = session(t, guest, 16, "x/2i 0x7c00", *more, "stepi", "set $eip = 0x7c00", "stepi",
+                       'printf "then %x, flags %x\n", $eip, $eflags')
         t.match(said, r"0x7c00:\s+cli\s*\n(=>)?\s+0x7c01:\s+jmp\s+0x7c01")
-        t.match(said, r"Breakpoint 1, 0x0*7c01")
+        if breaks:
+            t.match(said, r"Breakpoint 1, 0x0*7c01")
         t.match(said, r"then 7c01, flags [0-9a-f]+")
         until(t, guest, "vCPU 0 spins at 0000:7c01 in real mode, code eb fe")
         guest.destroy()
+        if not breaks:
+            raise Skip("a step and a register that is changed are right; " + without)
     with t.step(GDB[2], vital=True):
         guest = t.guest("kernel")
         guest.create()
         guest.wait_for("LAB serve", 400)
         place = int(guest.cmd("grep ' [tT] __x64_sys_getppid$' /proc/kallsyms").split()[0], 16)
         number = guest.begin("sleep 20; sh -c 'echo parent $PPID'")
-        if deaf:
-            said = session(t, guest, 64, "info threads", 'printf "cr0 %lx\\n", $cr0', "x/2i 0x%x" % place, "break *0x%x" % place, "continue")
-            t.match(said, r"cr0 8005003[0-9a-f]")
-            t.match(said, r"Thread 1 \(vCPU 0, 64-bit mode\)")
-            t.match(said, r"Cannot insert breakpoint 1")
-            raise Skip("registers and code of the kernel are right, and a breakpoint is refused")
-        said = session(t, guest, 64, "info threads", "break *0x%x" % place, "continue", "delete", 'printf "at %lx, cr0 %lx\\n", $rip, $cr0',
-                       "x/3i $pc")
-        t.match(said, "at %x, cr0 8005003[0-9a-f]" % place)
+        more = ["break *0x%x" % place, "continue", "delete", 'printf "at %lx\n", $rip'] if breaks else ["stepi"]
+        said = session(t, guest, 64, "info threads", *more, 'printf "cr0 %lx\n", $cr0', "x/3i $pc")
+        t.match(said, r"cr0 8005003[0-9a-f]")
         t.match(said, r"Thread 1 \(vCPU 0, 64-bit mode\)")
+        if not breaks:
+            raise Skip("registers, code and a step in the kernel are right; " + without)
+        t.match(said, "at %x\n" % place)
     with t.step(GDB[3]):
         t.match(guest.finish(number, 120)[1], "parent [0-9]+")
         t.equal(guest.cmd("echo it goes on"), "it goes on")

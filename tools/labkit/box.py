@@ -110,8 +110,9 @@ class Box:
             with open(self.work + "/share/terminal", "w", encoding="utf-8") as stream:
                 stream.write("export DM=%s\n%s\n" % (shlex.quote(self.dm_path), self.terminal))
         start, env = release.choose_emulator(self.emulator).emulator()
+        self.carrier = qemu_version(start, env)
         say("starting the box: %d MB, %d CPUs, %s on %s; Xen %s, kernel %s, device model %s"
-            % (self.memory, self.smp, self.accelerator, qemu_version(start, env), about["xen"], about["kernel"], self.dm))
+            % (self.memory, self.smp, self.accelerator, self.carrier, about["xen"], about["kernel"], self.dm))
         errors = open(self.work + "/qemu.log", "wb")
         with errors:
             self.process = subprocess.Popen(
