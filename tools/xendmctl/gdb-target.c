@@ -3,9 +3,10 @@
  * A guest under a debugger, by Xen's calls; see gdb-target.h. In a domain that is debugged, an INT3
  * and a #DB pause the domain instead of reaching the guest, and the instruction pointer is behind
  * an INT3. A Xen without CONFIG_GDBSX, as releases are, swallows both: there breakpoints are INT1,
- * its monitor tells of them, the vCPU stands there, and what is the guest's own goes to the guest. A step is Xen's
- * (VT-x' monitor trap flag), or the trap flag where there is none (SVM); then an interrupt that the
- * guest takes on the way takes the flag with it.
+ * its monitor tells of them, the vCPU stands there, and what is the guest's own goes to the guest.
+ *
+ * A step is Xen's (VT-x' monitor trap flag), or the trap flag where there is none (SVM); then an
+ * interrupt that the guest takes on the way takes the flag with it.
  */
 #include <errno.h>
 #include <string.h>
