@@ -44,6 +44,7 @@ struct bus *bus_find(struct machine *m, const struct bus_class *class, const cha
 {
     GPtrArray *buses = machine_private(m)->buses;
     g_autoptr(GString) known = g_string_new(NULL);
+    struct bus *newest = NULL;
 
     for (unsigned i = 0; i < buses->len; i++) {
         struct bus *bus = g_ptr_array_index(buses, i);
@@ -51,10 +52,14 @@ struct bus *bus_find(struct machine *m, const struct bus_class *class, const cha
         if (bus->class != class) {
             continue;
         }
-        if (!id || is_called(bus, id)) {
+        if (id ? is_called(bus, id) : !class->newest) {
             return bus;
         }
+        newest = bus;
         g_string_append_printf(known, "%s%s", known->len ? ", " : "", bus->id);
+    }
+    if (!id && newest) {
+        return newest;
     }
     if (known->len) {
         g_set_error(err, XENDM_ERROR, ENOENT, "there is no %s bus \"%s\", only %s", class->name, id,

@@ -455,7 +455,7 @@ void lsi_bus_reset(struct lsi *s)
             lsi_request_cancel(&s->request[i]);
         }
     }
-    for (unsigned i = 0; i < SCSI_IDS; i++) {
+    for (unsigned i = 0; i < LSI_IDS; i++) {
         if (s->host.unit[i]) {
             scsi_target_reset(&s->host.unit[i]->target, false);
         }

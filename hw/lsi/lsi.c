@@ -62,7 +62,7 @@ static int lsi_realize(struct device *dev, GError **err)
     s->stopped = true; /* until the first resume */
     vtimer_init(&s->general, dev->machine->clock, "lsi", general_timer, s);
     vtimer_init(&s->slice, dev->machine->clock, "lsi-script", lsi_script_slice, s);
-    scsi_host_init(&s->host, dev, SCSI_IDS, LSI_OWN_ID, &host_ops);
+    scsi_host_init(&s->host, dev, LSI_IDS, 1, LSI_OWN_ID, &host_ops);
     return 0;
 }
 

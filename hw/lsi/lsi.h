@@ -43,6 +43,7 @@
 #define LSI_BUFFER (128u << 10) /* bytes of a command's data that a target holds */
 #define LSI_NO_TAG 0x100u
 #define LSI_OWN_ID 7u /* after a reset */
+#define LSI_IDS 16u
 
 /* ---- register bits (LSI53C895A technical manual, chapter 4) ---- */
 

@@ -84,7 +84,7 @@ static void start(struct lsi_request *r)
     r->started = true;
     scsi_task_use(&r->task, &r->unit->target, r->unit->queue);
     if (r->absent) {
-        scsi_task_start_absent(&r->task, r->cdb, r->cdb_length);
+        scsi_task_start_absent(&r->task, r->lun, r->cdb, r->cdb_length);
     } else {
         scsi_task_start(&r->task, r->cdb, r->cdb_length);
     }

@@ -22,7 +22,7 @@ static bool request_check(const void *base, GError **err)
     const struct lsi_request *r = base;
     bool out = r->task.phase == SCSI_TASK_DATA_OUT;
 
-    if (r->used && (r->id >= SCSI_IDS || (r->tag > LSI_NO_TAG) || r->cdb_length > SCSI_CDB_MAX ||
+    if (r->used && (r->id >= LSI_IDS || (r->tag > LSI_NO_TAG) || r->cdb_length > SCSI_CDB_MAX ||
                     (!r->started && (r->task.phase != SCSI_TASK_IDLE || r->saved_length)) ||
                     (r->started && r->task.phase == SCSI_TASK_IDLE) ||
                     (out && r->left > r->task.left - MIN(r->saved_length, r->task.left)))) {
@@ -57,7 +57,7 @@ static const struct state_field request_fields[] = {
     STATE_FIELD_BOOL(struct lsi_request, ordered),
     STATE_FIELD_BOOL(struct lsi_request, absent),
     STATE_FIELD_BOOL(struct lsi_request, moved),
-    STATE_FIELD_U8(struct lsi_request, id, .max = SCSI_IDS - 1),
+    STATE_FIELD_U8(struct lsi_request, id, .max = LSI_IDS - 1),
     STATE_FIELD_U8(struct lsi_request, lun, .max = 7),
     STATE_FIELD_U16(struct lsi_request, tag, .max = LSI_NO_TAG),
     STATE_FIELD_U64(struct lsi_request, order),
@@ -97,7 +97,7 @@ static const struct state_field lsi_fields[] = {
     STATE_FIELD_U64(struct lsi, copy_to),
     STATE_FIELD_TIMER(struct lsi, slice),
     STATE_FIELD_U32(struct lsi, spinning, .max = 1000),
-    STATE_FIELD_U8(struct lsi, id, .max = SCSI_IDS - 1),
+    STATE_FIELD_U8(struct lsi, id, .max = LSI_IDS - 1),
     STATE_FIELD_U8(struct lsi, lun, .max = 7),
     STATE_FIELD_U16(struct lsi, tag, .max = LSI_NO_TAG),
     STATE_FIELD_BOOL(struct lsi, ordered),

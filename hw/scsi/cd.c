@@ -155,6 +155,7 @@ static void cd_medium_changed(void *opaque)
     } else {
         t->changed = CD_SAME;
     }
+    scsi_news(t, ASC_MEDIUM_CHANGED);
 }
 
 static const struct block_listener cd_listener = {.medium_changed = cd_medium_changed};

@@ -347,6 +347,7 @@ static void disk_resized(void *opaque)
     struct scsi_target *t = opaque;
 
     t->attention = ASC_CAPACITY_CHANGED;
+    scsi_news(t, ASC_CAPACITY_CHANGED);
 }
 
 static const struct block_listener disk_listener = {.resized = disk_resized};

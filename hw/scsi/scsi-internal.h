@@ -74,6 +74,7 @@ enum scsi_step scsi_reply(struct scsi_target *t, uint32_t length, uint32_t alloc
 uint64_t scsi_sectors(const struct scsi_target *t);
 bool scsi_medium_ready(const struct scsi_target *t);
 void scsi_text(uint8_t *to, size_t size, const char *text); /* padded with spaces */
+void scsi_news(struct scsi_target *t, uint16_t asc);
 enum scsi_step scsi_ok(struct scsi_target *t);
 enum scsi_step scsi_request_sense(struct scsi_target *t);
 enum scsi_step scsi_inquiry(struct scsi_target *t);

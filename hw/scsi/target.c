@@ -12,7 +12,9 @@
 #define OPCODE_REQUEST_SENSE 0x03
 #define OPCODE_INQUIRY 0x12
 #define OPCODE_REPORT_LUNS 0xa0
-#define NO_UNIT 0x7f /* peripheral qualifier and type of INQUIRY (SPC-3 6.4.2) */
+#define NO_UNIT 0x7f      /* peripheral qualifier and type of INQUIRY (SPC-3 6.4.2) */
+#define NO_UNIT_ZERO 0x3f /* of LUN 0, which could be there: go on looking for others */
+#define SPC_3 5
 #define INQUIRY_LENGTH 36u
 #define INQUIRY_CMDQUE 0x02 /* full task set management (SPC-3 6.4.2) */
 
@@ -156,6 +158,13 @@ enum scsi_step scsi_command(struct scsi_target *t, const uint8_t *cdb, unsigned 
     return step == SCSI_READ && !can_move ? SCSI_REFUSED : step;
 }
 
+void scsi_news(struct scsi_target *t, uint16_t asc)
+{
+    if (t->news) {
+        t->news(t, asc);
+    }
+}
+
 static void absent_sense(struct scsi_target *t)
 {
     scsi_error(t, SENSE_ILLEGAL_REQUEST, ASC_NO_LOGICAL_UNIT);
@@ -165,7 +174,8 @@ static void absent_sense(struct scsi_target *t)
  * SPC-3 6.4.2, 6.27, 6.21: who asks whether the unit is there is told that it is not. The sense
  * data of the unit that is there stay, but for a failure, which whoever carries the command tells.
  */
-enum scsi_step scsi_absent_command(struct scsi_target *t, const uint8_t *cdb, unsigned length)
+enum scsi_step scsi_absent_command(struct scsi_target *t, uint32_t lun, const uint8_t *cdb,
+                                   unsigned length)
 {
     uint8_t key = t->sense_key, asc = t->asc, ascq = t->ascq;
 
@@ -173,7 +183,9 @@ enum scsi_step scsi_absent_command(struct scsi_target *t, const uint8_t *cdb, un
     switch (t->cdb[0]) {
     case OPCODE_INQUIRY:
         memset(t->buffer, 0, INQUIRY_LENGTH);
-        t->buffer[0] = NO_UNIT;
+        t->buffer[0] = lun ? NO_UNIT : NO_UNIT_ZERO;
+        t->buffer[2] = SPC_3;
+        t->buffer[3] = 2;
         t->buffer[4] = INQUIRY_LENGTH - 5;
         return scsi_reply(t, INQUIRY_LENGTH, load_be16(t->cdb + 3));
     case OPCODE_REQUEST_SENSE:
@@ -261,7 +273,7 @@ enum scsi_step scsi_inquiry(struct scsi_target *t)
     }
     buf[0] = t->type->type;
     buf[1] = t->type->removable ? 0x80 : 0;
-    buf[2] = t->atapi ? 0 : 5;    /* SPC-3 */
+    buf[2] = t->atapi ? 0 : SPC_3;
     buf[3] = t->atapi ? 0x21 : 2; /* ATAPI, SFF-8020i or MMC answers; else SPC's format */
     buf[4] = INQUIRY_LENGTH - 5;
     buf[7] = t->atapi ? 0 : INQUIRY_CMDQUE;
@@ -273,9 +285,14 @@ enum scsi_step scsi_inquiry(struct scsi_target *t)
 
 enum scsi_step scsi_report_luns(struct scsi_target *t)
 {
-    memset(t->buffer, 0, 16);
-    store_be32(t->buffer, 8); /* one: 0 */
-    return scsi_reply(t, 16, load_be32(t->cdb + 6));
+    uint32_t n = 8;
+
+    memset(t->buffer, 0, 16); /* one: 0 */
+    if (t->luns) {
+        n = t->luns(t, t->buffer + 8, SCSI_BUFFER - 8);
+    }
+    store_be32(t->buffer, n);
+    return scsi_reply(t, 8 + n, load_be32(t->cdb + 6));
 }
 
 /* ---- life ---- */

@@ -164,6 +164,7 @@ static void submit(struct scsi_task *k, enum block_op op, uint64_t sector, uint3
     }
     k->phase = SCSI_TASK_WORKING;
     k->in_flight = true;
+    k->recalled = false;
     k->req = (struct block_request){
         .op = op,
         .offset = sector * SCSI_SECTOR,
@@ -448,6 +449,17 @@ static void go_on(struct scsi_task *k)
     }
 }
 
+/* Called back, and not done: the move ends here, and what moved nothing yet waits for a resume. */
+static void given_back(struct scsi_task *k)
+{
+    if (k->step == SCSI_READ || k->step == SCSI_WRITE) {
+        k->want = k->moved;
+        k->phase = k->step == SCSI_READ ? SCSI_TASK_DATA_IN : SCSI_TASK_DATA_OUT;
+    } else {
+        run(k);
+    }
+}
+
 static void request_done(struct block_request *req, int error)
 {
     struct scsi_task *k = req->opaque;
@@ -459,7 +471,9 @@ static void request_done(struct block_request *req, int error)
         k->changed(k->opaque);
         return;
     }
-    if (error && !(req->op == BLOCK_DISCARD && error == -EOPNOTSUPP)) {
+    if (error == -ECANCELED && k->recalled) {
+        given_back(k);
+    } else if (error && !(req->op == BLOCK_DISCARD && error == -EOPNOTSUPP)) {
         failed(k, req->op, error);
     } else {
         account(k);
@@ -528,10 +542,10 @@ void scsi_task_start(struct scsi_task *k, const uint8_t *cdb, unsigned length)
     begin(k, scsi_command(k->target, cdb, length, true));
 }
 
-void scsi_task_start_absent(struct scsi_task *k, const uint8_t *cdb, unsigned length)
+void scsi_task_start_absent(struct scsi_task *k, uint32_t lun, const uint8_t *cdb, unsigned length)
 {
     prepare(k);
-    begin(k, scsi_absent_command(k->target, cdb, length));
+    begin(k, scsi_absent_command(k->target, lun, cdb, length));
 }
 
 void scsi_task_tell_sense(struct scsi_task *k)
@@ -539,6 +553,13 @@ void scsi_task_tell_sense(struct scsi_task *k)
     if (k->status == SCSI_CHECK_CONDITION) {
         scsi_error(k->target, k->sense_key, (uint16_t)(k->asc << 8 | k->ascq));
     }
+}
+
+void scsi_task_take_sense(struct scsi_task *k, uint8_t *buf)
+{
+    scsi_task_tell_sense(k);
+    scsi_sense(k->target, buf);
+    scsi_error(k->target, 0, 0);
 }
 
 void scsi_task_move(struct scsi_task *k, const struct iovec *iov, unsigned niov, uint32_t length)
@@ -581,13 +602,26 @@ void scsi_task_cancel(struct scsi_task *k)
         k->phase = SCSI_TASK_IDLE;
     } else if (!k->cancelled) {
         k->cancelled = true;
-        block_cancel(k->queue, &k->req);
+        if (!k->recalled) {
+            block_cancel(k->queue, &k->req);
+        }
     }
 }
 
 void scsi_task_quiesce(struct scsi_task *k)
 {
     k->quiesced = true;
+}
+
+/* A sector that came in pieces is nowhere but in the bounce, and an extent in no position. */
+void scsi_task_recall(struct scsi_task *k)
+{
+    XENDM_ASSERT(k->quiesced);
+    if (k->in_flight && !k->cancelled && !k->recalled && k->step != SCSI_DISCARD &&
+        !(k->step == SCSI_WRITE && k->bouncing)) {
+        k->recalled = true;
+        block_cancel(k->queue, &k->req);
+    }
 }
 
 bool scsi_task_busy(const struct scsi_task *k)

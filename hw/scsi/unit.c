@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * scsi-hd and scsi-cd: targets as devices, and the bus of a host adapter that they are on. Each has
- * one logical unit, 0, and an id of its own.
+ * scsi-hd and scsi-cd: logical units as devices, and the bus of a host adapter that they are on.
+ * Those with one id are one target.
  *
  * The adapter makes the tasks and frees them. A unit that is taken out is off its bus at once, and
  * is freed when the last task that the host worked on is back.
@@ -22,59 +22,152 @@ static struct scsi_unit *unit_of(struct device *dev)
 
 /* ---- the bus ---- */
 
-static bool id_taken(const struct bus *bus, uint32_t id)
+struct scsi_unit *scsi_host_unit(const struct scsi_host *h, uint32_t id, uint32_t lun)
+{
+    struct scsi_unit *u = id < SCSI_IDS ? h->unit[id] : NULL;
+
+    while (u && u->lun < lun) {
+        u = u->next;
+    }
+    return u && u->lun == lun ? u : NULL;
+}
+
+void scsi_lun_store(uint8_t *to, uint32_t lun)
+{
+    memset(to, 0, 8);
+    to[0] = lun < 256 ? 0 : (uint8_t)(0x40 | lun >> 8);
+    to[1] = (uint8_t)lun;
+}
+
+/* Also units that the guest has unplugged, and those that are not realized yet, have their place. */
+static bool is_taken(const struct bus *bus, uint32_t id, uint32_t lun)
 {
     const struct scsi_host *h = (const struct scsi_host *)bus;
 
     for (unsigned i = 0; i < bus->devices->len; i++) {
-        if (unit_of(g_ptr_array_index(bus->devices, i))->id == id) {
+        const struct scsi_unit *u = unit_of(g_ptr_array_index(bus->devices, i));
+
+        if (u->id == id && u->lun == lun) {
             return true;
         }
     }
     return id == h->own_id;
 }
 
+/* As QEMU does it: without an id the first target that has no such LUN; else the first LUN. */
+static void find_place(const struct bus *bus, const struct scsi_unit *u, uint32_t *id,
+                       uint32_t *lun)
+{
+    const struct scsi_host *h = (const struct scsi_host *)bus;
+
+    *id = u->id == SCSI_ANY ? 0 : u->id;
+    *lun = u->lun == SCSI_ANY ? 0 : u->lun;
+    while (u->id == SCSI_ANY && *id < h->ids && is_taken(bus, *id, *lun)) {
+        ++*id;
+    }
+    while (u->id != SCSI_ANY && u->lun == SCSI_ANY && *lun + 1 < h->luns &&
+           is_taken(bus, *id, *lun)) {
+        ++*lun;
+    }
+}
+
+static int check_place(const struct bus *bus, const struct scsi_unit *u, GError **err)
+{
+    const struct scsi_host *h = (const struct scsi_host *)bus;
+
+    if (u->channel) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: channel=%u: %s has channel 0 alone", u->dev.id,
+                    u->channel, bus->id);
+        return -EINVAL;
+    }
+    if (u->lun != SCSI_ANY && u->lun >= h->luns) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: lun=%u: %s has LUNs up to %u", u->dev.id, u->lun,
+                    bus->id, h->luns - 1);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 static int bus_take(struct bus *bus, struct device *dev, GError **err)
 {
     const struct scsi_host *h = (const struct scsi_host *)bus;
     struct scsi_unit *u = unit_of(dev);
-    uint32_t id = u->id == SCSI_ANY_ID ? 0 : u->id;
+    uint32_t id, lun;
 
-    while (u->id == SCSI_ANY_ID && id < h->ids && id_taken(bus, id)) {
-        id++;
+    if (check_place(bus, u, err) < 0) {
+        return -EINVAL;
     }
+    find_place(bus, u, &id, &lun);
     if (id >= h->ids) {
         g_set_error(err, XENDM_ERROR, EINVAL, "%s: scsi-id=%u: %s has the ids 0 to %u", dev->id, id,
                     bus->id, h->ids - 1);
         return -EINVAL;
     }
-    if (id_taken(bus, id)) {
-        g_set_error(err, XENDM_ERROR, EBUSY, "%s: scsi-id=%u of %s is taken", dev->id, id, bus->id);
+    if (is_taken(bus, id, lun)) {
+        g_set_error(err, XENDM_ERROR, EBUSY, "%s: scsi-id=%u%s of %s is taken", dev->id, id,
+                    u->lun == SCSI_ANY ? "" : " with this LUN", bus->id);
         return -EBUSY;
     }
     u->id = id;
+    u->lun = lun;
     bus_add(bus, dev);
     return 0;
 }
 
 static int bus_on(struct device *dev, GError **err)
 {
-    struct scsi_unit *u = unit_of(dev);
+    struct scsi_unit *u = unit_of(dev), **at;
 
     u->host = (struct scsi_host *)dev->bus;
-    u->host->unit[u->id] = u;
+    for (at = &u->host->unit[u->id]; *at && (*at)->lun < u->lun; at = &(*at)->next) {
+    }
+    u->next = *at;
+    *at = u;
+    if (u->host->ops->came) {
+        u->host->ops->came(u->host, u);
+    }
     return 0;
 }
 
 static void detach(struct scsi_unit *u)
 {
     struct scsi_host *h = u->host;
+    struct scsi_unit **at;
 
     if (h) {
-        h->unit[u->id] = NULL;
+        for (at = &h->unit[u->id]; *at != u; at = &(*at)->next) {
+        }
+        *at = u->next;
+        u->next = NULL;
         u->host = NULL;
         h->ops->gone(h, u);
     }
+}
+
+static struct scsi_unit *unit_of_target(const struct scsi_target *t)
+{
+    return unit_of(t->dev);
+}
+
+static void unit_news(struct scsi_target *t, uint16_t asc)
+{
+    struct scsi_unit *u = unit_of_target(t);
+
+    if (u->host && u->host->ops->news) {
+        u->host->ops->news(u->host, u, asc);
+    }
+}
+
+static uint32_t unit_luns(const struct scsi_target *t, uint8_t *to, uint32_t most)
+{
+    const struct scsi_unit *u = unit_of_target(t);
+    uint32_t n = 0;
+
+    for (u = u->host ? u->host->unit[u->id] : u; u && n + 8 <= most; u = u->next) {
+        scsi_lun_store(to + n, u->lun);
+        n += 8;
+    }
+    return n;
 }
 
 static void bus_off(struct device *dev)
@@ -88,6 +181,16 @@ static const struct property bus_place[] = {
      .offset = offsetof(struct scsi_unit, id),
      .def = "4294967295",
      .help = "its id, from 0; without: the first that is free"},
+    {.name = "lun",
+     .type = PROP_UINT32,
+     .offset = offsetof(struct scsi_unit, lun),
+     .def = "4294967295",
+     .help = "which of its target's logical units it is; without: the first that is free"},
+    {.name = "channel",
+     .type = PROP_UINT32,
+     .offset = offsetof(struct scsi_unit, channel),
+     .def = "0",
+     .help = "0"},
     {.name = NULL},
 };
 
@@ -95,6 +198,7 @@ const struct bus_class scsi_bus_class = {
     .name = "SCSI",
     .place = bus_place,
     .hotplug = true,
+    .newest = true,
     .take = bus_take,
     .on = bus_on,
     .off = bus_off,
@@ -102,12 +206,14 @@ const struct bus_class scsi_bus_class = {
 };
 
 /* "scsi.0" is QEMU's name of the bus of an adapter without id. */
-void scsi_host_init(struct scsi_host *h, struct device *controller, uint32_t ids, uint32_t own_id,
-                    const struct scsi_host_ops *ops)
+void scsi_host_init(struct scsi_host *h, struct device *controller, uint32_t ids, uint32_t luns,
+                    uint32_t own_id, const struct scsi_host_ops *ops)
 {
+    XENDM_ASSERT(ids <= SCSI_IDS && luns <= SCSI_LUNS);
     h->ops = ops;
     h->controller = controller;
     h->ids = ids;
+    h->luns = luns;
     h->own_id = own_id;
     h->id = bus_id(controller, "scsi.0");
     bus_init(&h->bus, &scsi_bus_class, controller->machine, controller, h->id);
@@ -201,6 +307,8 @@ static int unit_realize(struct device *dev, const struct scsi_type *type)
         .firmware = u->firmware,
         .serial = u->serial,
         .buffer = g_malloc0(SCSI_BUFFER),
+        .news = unit_news,
+        .luns = unit_luns,
     };
     u->queue = u->block ? block_queue_new(u->block) : NULL;
     scsi_target_init(&u->target);
@@ -252,6 +360,7 @@ static void unit_describe(struct device *dev, struct facts *to)
         return;
     }
     fact_int(to, "id", u->id);
+    fact_int(to, "lun", u->lun);
     fact_text(to, "model", "%s", u->model);
     fact_text(to, "serial", "%s", u->serial ? u->serial : "");
     fact_text(to, "file", "%s", u->block ? block_file(u->block) : "");
@@ -262,6 +371,7 @@ static void unit_describe(struct device *dev, struct facts *to)
 static const struct state_field unit_fields[] = {
     STATE_SCSI_TARGET(struct scsi_unit, target),
     STATE_FIELD_BOOL(struct scsi_unit, unplugged),
+    STATE_FIELD_U32(struct scsi_unit, wanted, .since = 2),
     STATE_FIELD_END,
 };
 
@@ -279,7 +389,7 @@ static void unit_post_load(void *base)
 
 static const struct state_desc unit_state = {
     .name = "scsi-unit",
-    .version = 1,
+    .version = 2, /* 2: what its driver wants to be told of */
     .fields = unit_fields,
     .post_load = unit_post_load,
 };

@@ -37,6 +37,7 @@ struct bus_class {
      */
     const struct property *place;
     bool hotplug; /* devices may come and go while the machine runs */
+    bool newest; /* who names none is on the one that was made last, as with QEMU; else the first */
 
     /* By its place properties; -EBUSY names who is there. The device is on the bus after that. */
     int (*take)(struct bus *bus, struct device *dev, GError **err);

@@ -86,6 +86,10 @@ struct scsi_target {
     const char *model, *firmware, *serial; /* the device's properties */
     uint8_t *buffer;                       /* SCSI_BUFFER bytes of the device's; see below */
     bool atapi;                            /* INQUIRY says so, and there are no VPD pages */
+    /* ASC << 8 | ASCQ of what has changed, and is told as unit attention, too. NULL: who cares. */
+    void (*news)(struct scsi_target *t, uint16_t asc);
+    /* The LUNs of REPORT LUNS, eight bytes each: how many bytes, at most `most`. NULL: LUN 0. */
+    uint32_t (*luns)(const struct scsi_target *t, uint8_t *to, uint32_t most);
 
     uint8_t cdb[SCSI_CDB_MAX]; /* the command, zeros behind it */
     uint8_t sense_key, asc, ascq;
@@ -120,7 +124,8 @@ enum scsi_step scsi_command(struct scsi_target *t, const uint8_t *cdb, unsigned 
 /* The parameters have come into buffer[0, length). */
 enum scsi_step scsi_parameters(struct scsi_target *t, uint32_t length);
 /* The same for a logical unit that is not there, where `t` is another of its target's. */
-enum scsi_step scsi_absent_command(struct scsi_target *t, const uint8_t *cdb, unsigned length);
+enum scsi_step scsi_absent_command(struct scsi_target *t, uint32_t lun, const uint8_t *cdb,
+                                   unsigned length);
 /* Extents of SCSI_DISCARD from `*at` on, 0 at first, in its list. False: there are no more. */
 bool scsi_discard_next(const struct scsi_target *t, const uint8_t *list, uint32_t length,
                        uint32_t *at, uint64_t *sector, uint32_t *sectors);
@@ -178,7 +183,7 @@ struct scsi_task {
     uint32_t want;
     struct block_request req;
     struct iovec one;
-    bool in_flight, bouncing, cancelled, quiesced;
+    bool in_flight, bouncing, cancelled, quiesced, recalled;
     uint32_t failures; /* of the host */
     uint32_t length;   /* of the reply, the parameters, the list */
     void *saved;       /* for the state: what is in the bounce */
@@ -194,12 +199,14 @@ void scsi_task_use(struct scsi_task *k, struct scsi_target *target, struct block
 
 void scsi_task_start(struct scsi_task *k, const uint8_t *cdb, unsigned length);
 /* The command is for a logical unit that the target does not have. */
-void scsi_task_start_absent(struct scsi_task *k, const uint8_t *cdb, unsigned length);
+void scsi_task_start_absent(struct scsi_task *k, uint32_t lun, const uint8_t *cdb, unsigned length);
 /*
  * With several tasks of one target: the initiator learns now that this one has failed, so that its
  * sense data are the target's.
  */
 void scsi_task_tell_sense(struct scsi_task *k);
+/* The sense data go with the status: SCSI_SENSE bytes, which the target forgets. */
+void scsi_task_take_sense(struct scsi_task *k, uint8_t *buf);
 /*
  * Moves at most `length` bytes between the medium and the iovec of at most BLOCK_IOV_MAX elements,
  * whose array is copied and whose memory is in use until the phase is another than WORKING. `moved`
@@ -216,6 +223,11 @@ void scsi_task_cancel(struct scsi_task *k);
 
 /* For the device's quiesce, busy, resume and save. */
 void scsi_task_quiesce(struct scsi_task *k);
+/*
+ * After that: asks the host to give back what it works on, which is then begun again when resumed;
+ * what cannot be begun again ends first.
+ */
+void scsi_task_recall(struct scsi_task *k);
 bool scsi_task_busy(const struct scsi_task *k);
 void scsi_task_resume(struct scsi_task *k);
 extern const struct state_desc scsi_task_state;
@@ -223,8 +235,9 @@ extern const struct state_desc scsi_task_state;
 
 /* ---- units (scsi-hd, scsi-cd) on the bus of a host adapter ---- */
 
-#define SCSI_IDS 16u
-#define SCSI_ANY_ID UINT32_MAX
+#define SCSI_IDS 256u
+#define SCSI_LUNS 16384u /* as many as flat space addressing has (SAM-3 4.9.7) */
+#define SCSI_ANY UINT32_MAX
 
 struct scsi_host;
 
@@ -233,12 +246,15 @@ struct scsi_unit {
     /* Properties. */
     struct block *block;
     char *model, *firmware, *serial;
-    uint32_t id; /* SCSI_ANY_ID: the first that is free, until it is on a bus */
+    uint32_t channel;
+    uint32_t id, lun; /* SCSI_ANY: the first that is free, until it is on a bus */
 
     struct scsi_target target;
     struct block_queue *queue; /* for the tasks; NULL without block */
     struct scsi_host *host;    /* NULL: not on its bus, or gone */
+    struct scsi_unit *next;    /* of the same target; by LUN */
     unsigned tasks;            /* kept by the host: those that it has not freed */
+    uint32_t wanted;           /* the same: what its driver asked to be told of it; saved */
     bool unplugged;            /* by the guest's PV driver */
 
     struct block_request flush;
@@ -249,23 +265,29 @@ struct scsi_unit {
 struct scsi_host_ops {
     /* `u` is gone: its tasks are to be cancelled. */
     void (*gone)(struct scsi_host *h, struct scsi_unit *u);
+    /* `u` has come; something of it has changed (see the target's `news`). NULL: nothing to do. */
+    void (*came)(struct scsi_host *h, struct scsi_unit *u);
+    void (*news)(struct scsi_host *h, struct scsi_unit *u, uint16_t asc);
 };
 
-/* Embedded in an adapter; one bus, whose own id no unit has. */
+/* Embedded in an adapter; one bus, whose own id (SCSI_ANY: it has none) no unit has. */
 struct scsi_host {
     struct bus bus;
     const struct scsi_host_ops *ops;
     struct device *controller;
     char *id; /* of the bus */
-    uint32_t ids, own_id;
-    struct scsi_unit *unit[SCSI_IDS];
+    uint32_t ids, luns, own_id;
+    struct scsi_unit *unit[SCSI_IDS]; /* of each target, the one with the lowest LUN */
 };
 
 extern const struct bus_class scsi_bus_class;
 
 /* In realize and unrealize of the adapter. */
-void scsi_host_init(struct scsi_host *h, struct device *controller, uint32_t ids, uint32_t own_id,
-                    const struct scsi_host_ops *ops);
+void scsi_host_init(struct scsi_host *h, struct device *controller, uint32_t ids, uint32_t luns,
+                    uint32_t own_id, const struct scsi_host_ops *ops);
 void scsi_host_fini(struct scsi_host *h);
+struct scsi_unit *scsi_host_unit(const struct scsi_host *h, uint32_t id, uint32_t lun);
+/* A LUN as REPORT LUNS has it: eight bytes (SAM-3 4.9.5, 4.9.7). */
+void scsi_lun_store(uint8_t *to, uint32_t lun);
 
 #endif
