@@ -31,6 +31,7 @@
     X(nvme_class)         /* hw/nvme/nvme.c: NVM Express controller */ \
     X(nvme_ns_class)      /* hw/nvme/namespace.c: a namespace of one */ \
     X(virtio_blk_class)   /* hw/virtio/blk.c: 1af4:1001, disk */ \
+    X(virtio_scsi_class)  /* hw/virtio/scsi.c: 1af4:1004, SCSI host adapter */ \
     X(virtio_9p_class)    /* hw/virtio/p9.c: 1af4:1009, a directory of the host */ \
     X(virtio_con_class)   /* hw/virtio/serial.c: 1af4:1003, console */ \
     X(virtconsole_class)  /* hw/virtio/serial-port.c: a terminal of it */ \
