@@ -501,6 +501,8 @@ ADAPTERS = {
     "ahci": (("--hdtype", "ahci", "--disk", "%s"), 4, 0x24),
     "nvme": (("--device", "nvme,drive=d,serial=1,addr=05", "--", "-drive", DISK), 5, 0x10),
     "virtio-blk": (("--device", "virtio-blk-pci,drive=d,addr=05", "--", "-drive", DISK), 5, 0x20),
+    "virtio-scsi": (("--device", "virtio-scsi-pci,id=s,addr=05", "--", "-drive", DISK, "-device", "scsi-hd,drive=d,scsi-id=0"),
+                    5, 0x20),
     "lsi": (("--device", "lsi53c895a,id=s,addr=05", "--", "-drive", DISK, "-device", "scsi-hd,drive=d,scsi-id=0"), 5, 0x14),
 }
 
@@ -525,7 +527,7 @@ def test_busy_disk(tap, tmp, name):
 
     def use(guest, cpu):
         cpu.do("pciwrite 00:%02x.0 0x%x 4 0xf0000000" % (slot, bar))
-        if name in ("nvme", "virtio-blk"):
+        if name in ("nvme", "virtio-blk", "virtio-scsi"):
             cpu.do("pciwrite 00:%02x.0 0x%x 4 0" % (slot, bar + 4))
         if name == "lsi":
             cpu.do("pciwrite 00:%02x.0 0x18 4 0xf0010000" % slot)

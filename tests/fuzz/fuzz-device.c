@@ -125,6 +125,13 @@ static const struct target targets[] = {
        .settings = {"packed=on", "in_order=on", "num-queues=4"}}},
      {guest_virtio_start, guest_virtio, guest_virtio, guest_virtio, guest_virtio_ring,
       guest_virtio_reset, guest_disk, guest_disk}},
+    {"virtio-scsi",
+     {{&virtio_scsi_class, PCI_DEVFN(4, 0),
+       .settings = {"packed=on", "in_order=on", "num_queues=4"}},
+      {&scsi_hd_class, .block = 0, .settings = {"scsi-id=0"}, .bus = "virtio-scsi-pci"},
+      {&scsi_cd_class, .block = 1, .settings = {"scsi-id=2", "lun=1"}, .bus = "virtio-scsi-pci"}},
+     {guest_virtio_start, guest_virtio_scsi, guest_virtio_scsi, guest_virtio_scsi_control,
+      guest_virtio_ring, guest_virtio_reset, guest_disk, guest_disk}},
     {"virtio-rng",
      {{&virtio_rng_class, PCI_DEVFN(4, 0), .settings = {"packed=on", "in_order=on"}}},
      {guest_virtio_start, guest_virtio, guest_virtio, guest_virtio_ring, guest_virtio_reset}},
@@ -171,13 +178,12 @@ static const struct target targets[] = {
       {&std_vga_class, .settings = {"vgamem_mb=1"}}}},
 };
 
-const char *const fuzz_targets[] = {"ide-disk",   "ide-cd",      "ahci",      "ac97",
-                                    "i6300esb",   "vga",         "cirrus",    "serial",
-                                    "i8042",      "piix4-pm",    "pci",       "cmos",
-                                    "fw_cfg",     "i8257",       "rtl8139",   "e1000",
-                                    "usb",        "usb-storage", "nvme",      "virtio-blk",
-                                    "virtio-rng", "virtio-net",  "virtio-9p", "virtio-serial",
-                                    "lsi",        "platform",    "state",     NULL};
+const char *const fuzz_targets[] = {
+    "ide-disk",      "ide-cd",     "ahci",        "ac97",       "i6300esb",   "vga",
+    "cirrus",        "serial",     "i8042",       "piix4-pm",   "pci",        "cmos",
+    "fw_cfg",        "i8257",      "rtl8139",     "e1000",      "usb",        "usb-storage",
+    "nvme",          "virtio-blk", "virtio-scsi", "virtio-rng", "virtio-net", "virtio-9p",
+    "virtio-serial", "lsi",        "platform",    "state",      NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {

@@ -251,6 +251,89 @@ void guest_virtio_p9(struct fuzz_guest *g)
     notify(g, 0);
 }
 
+static void scsi_address(struct fuzz_guest *g, uint8_t *to, unsigned how)
+{
+    to[0] = 1;
+    to[1] = how & 1 ? 2 : 0;
+    to[3] = how & 1;
+    if ((how & 0xe) == 0xe) { /* another, maybe none */
+        to[0] = how & 0x10 ? 0xc1 : 1;
+        to[1] = how & 0x20 ? 1 : to[1];
+        to[2] = fuzz_u8(&g->in);
+        to[3] = fuzz_u8(&g->in);
+    }
+}
+
+/* A command, its data of the length that it says, mostly. */
+void guest_virtio_scsi(struct fuzz_guest *g)
+{
+    static const uint8_t opcodes[] = {0x28, 0x2a, 0x28, 0x2a, 0x28, 0x2a, 0x35, 0x12,
+                                      0x25, 0xa0, 0x1a, 0x15, 0x42, 0x03, 0x00, 0xbe};
+    static const uint16_t lengths[] = {512, 1024, 2048, 4096, 100, 36, 8, 4};
+    unsigned how = fuzz_u8(&g->in), what = fuzz_u8(&g->in), q = 2 + (how >> 6);
+    uint64_t at = BUFFERS + (what & 15) * 512;
+    uint8_t head[51] = {0}, *cdb = head + 19;
+    uint32_t len = lengths[what >> 5];
+    struct piece p[4] = {{at, 51, 0}};
+    unsigned count = 1;
+    bool out;
+
+    scsi_address(g, head, how);
+    head[8] = (uint8_t)what;
+    cdb[0] = opcodes[fuzz_u8(&g->in) % sizeof(opcodes)];
+    out = cdb[0] == 0x2a || cdb[0] == 0x15 || cdb[0] == 0x42;
+    cdb[5] = fuzz_u8(&g->in);
+    cdb[8] = (uint8_t)(len / 512);
+    cdb[4] = cdb[0] < 0x20 ? (uint8_t)len : 0;
+    cdb[9] = cdb[0] == 0xa0 ? (uint8_t)len : 0;
+    cdb[1] = cdb[0] == 0xbe ? 0 : (uint8_t)(how & 0x08);
+    if ((what & 0x10) && (how & 0x30) == 0x30) {
+        fuzz_bytes(&g->in, cdb, 12);
+    }
+    guestmem_write(g->m->memory, at, head, sizeof(head));
+    if (out) {
+        p[count++] = (struct piece){at + 192, len, 0};
+    }
+    p[count++] = (struct piece){at + 64, 108, WRITE};
+    if (!out && len != 4) {
+        p[count++] = (struct piece){at + 192, len, WRITE};
+    }
+    if ((what & 0xf0) == 0xf0) { /* something of it is wrong */
+        struct piece *bad = &p[fuzz_u8(&g->in) % count];
+
+        bad->gpa = how & 2 ? guest_some_memory(g) : bad->gpa;
+        bad->len = how & 4 ? fuzz_u8(&g->in) : bad->len;
+    }
+    put(g, q, p, count, driver.indirect && how & 0x80);
+    notify(g, q);
+}
+
+/* Task management, asynchronous notification, buffers for events, sizes. */
+void guest_virtio_scsi_control(struct fuzz_guest *g)
+{
+    unsigned how = fuzz_u8(&g->in), what = fuzz_u8(&g->in), q = how & 1;
+    uint64_t at = BUFFERS + (what & 15) * 512;
+    uint8_t head[24] = {0};
+    struct piece p[] = {{at, 24, 0}, {at + 64, 16, WRITE}};
+
+    if ((how & 0xfe) == 0xfe) {
+        reg(g, 0x2014 + (what & 4), fuzz_uint(&g->in, 2), 2);
+        return;
+    }
+    if (how & 2) { /* about a medium, or who knows what */
+        head[0] = 1 + (what >> 4 & 1) + (what == 0xff);
+        scsi_address(g, head + 4, how >> 2);
+        head[12] = 0x10;
+    } else {
+        head[4] = (uint8_t)(what >> 4);
+        scsi_address(g, head + 8, how >> 2);
+        head[16] = fuzz_u8(&g->in);
+    }
+    guestmem_write(g->m->memory, at, head, sizeof(head));
+    put(g, q, q ? p + 1 : p, q ? 1 : 2, driver.indirect && how & 0x80);
+    notify(g, q);
+}
+
 /* Words of rings that drivers do not write so: indices, events, flags. */
 void guest_virtio_ring(struct fuzz_guest *g)
 {

@@ -86,6 +86,8 @@ void guest_virtio_start(struct fuzz_guest *g); /* guest-virtio.c: a device at 4.
 void guest_virtio(struct fuzz_guest *g);
 void guest_virtio_console(struct fuzz_guest *g);
 void guest_virtio_p9(struct fuzz_guest *g);
+void guest_virtio_scsi(struct fuzz_guest *g); /* units 0:0 and 2:1 */
+void guest_virtio_scsi_control(struct fuzz_guest *g);
 void guest_virtio_ring(struct fuzz_guest *g);
 void guest_virtio_reset(struct fuzz_guest *g);
 void guest_lsi_start(struct fuzz_guest *g); /* guest-lsi.c */

@@ -32,14 +32,15 @@
 #define END_SIZE (8u + SHA_SIZE)
 
 /* Of golden.xds' machine; of cards.xds', whose sections of the ordinary machine are the same. */
-static const char *const names[] = {"pio",  "dma",   "graphics", "cd",     "described",
-                                    "nvme", "sound", "virtio",   "console"};
+static const char *const names[] = {"pio",  "dma",   "graphics", "cd",      "described",
+                                    "nvme", "sound", "virtio",   "console", "virtio-scsi"};
 static const char *const card_names[] = {"nics", "cirrus", "usb"};
 
 static bool cards;                   /* the machine of the test that runs */
 static bool with_nvme;               /* … and golden-nvme.xds' */
 static bool with_sound;              /* … and golden-sound.xds' */
 static bool with_virtio;             /* … and golden-virtio.xds' */
+static bool with_scsi;               /* … and golden-virtio-scsi.xds' */
 static bool with_console;            /* … and golden-console.xds' */
 static uint64_t vram_gfn = VRAM_GFN; /* where the domain has its video memory */
 
@@ -122,6 +123,16 @@ static void add_console(struct fixture *f)
                                    "name", "agent", NULL));
 }
 
+static void add_scsi(struct fixture *f)
+{
+    add_medium(f, "vd", NVM_SIZE, false);
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "virtio-scsi-pci", "vs", "num_queues", "1",
+                                   "addr", "06", NULL));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "scsi-hd", "hd", "drive", "vd", "bus", "vs.0",
+                                   "scsi-id", "1", "lun", "3", NULL));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "scsi-cd", "cd", "bus", "vs.0", NULL));
+}
+
 static struct fixture *fixture_new(void)
 {
     struct fixture *f = g_new0(struct fixture, 1);
@@ -161,6 +172,9 @@ static struct fixture *fixture_new(void)
         add_medium(f, "vd", NVM_SIZE, false);
         add_device(f, object_desc_make(OBJECT_DEVICE, 0, "virtio-blk-pci", "virtio0", "drive", "vd",
                                        "serial", "abc", "addr", "06", "packed", "on", NULL));
+    }
+    if (with_scsi) {
+        add_scsi(f);
     }
     if (with_console) {
         add_console(f);
@@ -844,6 +858,7 @@ static void run_case(gconstpointer data)
     with_nvme = strcmp(c->name, "nvme") == 0;
     with_sound = strcmp(c->name, "sound") == 0;
     with_virtio = strcmp(c->name, "virtio") == 0;
+    with_scsi = strcmp(c->name, "virtio-scsi") == 0;
     with_console = strcmp(c->name, "console") == 0;
     c->run(c->name);
 }
