@@ -19,7 +19,8 @@ GROUPS = {"access": access.access, "string": string.string, "disk": disk.disk, "
           "mapcache": mapcache.mapcache, "state": state.state, "default": default.default, "net": net.net,
           "vnc": vnc.vnc, "qdisk": qdisk.qdisk,
           "qcow2": qdisk.qcow2, "9pfs": p9fs.p9fs, "ahci": controllers.ahci, "nvme": controllers.nvme,
-          "lsi": controllers.lsi, "virtio-blk": controllers.virtio}
+          "lsi": controllers.lsi, "virtio-blk": controllers.virtio,
+          "virtio-scsi": controllers.virtio_scsi}
 NEED_RUNNING = ("access", "string", "disk", "vcpus")        # on guests that boot() starts, one after the other
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Groups ahci, nvme, lsi and virtio-blk: a controller's driver in xenemu (benchdisk), at several depths."""
+"""Groups ahci, nvme, lsi, virtio-blk and virtio-scsi: a controller's driver in xenemu (benchdisk), at several depths."""
 import os
 
 from .processes import cpu_of
@@ -12,13 +12,15 @@ OPTIONS = {
     "nvme": ["--device", f"nvme,drive=d0,serial=bench,addr=0{SLOT}"],
     "lsi": ["--device", f"lsi53c895a,id=c0,addr=0{SLOT}"],
     "virtio-blk": ["--device", f"virtio-blk-pci,drive=d0,num-queues=1,queue-size=128,addr=0{SLOT}"],
+    "virtio-scsi": ["--device", f"virtio-scsi-pci,id=c0,num_queues=1,virtqueue_size=128,addr=0{SLOT}"],
 }
 DISKS = {"ahci": ["-device", "ide-hd,bus=c0.0,drive=d0"], "nvme": [], "virtio-blk": [],
-         "lsi": ["-device", "scsi-hd,drive=d0,scsi-id=0"]}
+         "lsi": ["-device", "scsi-hd,drive=d0,scsi-id=0"], "virtio-scsi": ["-device", "scsi-hd,drive=d0,scsi-id=0"]}
 BARS = {"ahci": [(0x24, BAR)], "nvme": [(0x10, BAR), (0x14, 0)], "lsi": [(0x14, BAR), (0x18, BAR + LSI_RAM)],
-        "virtio-blk": [(0x20, BAR), (0x24, 0)]}
-NAMES = {"ahci": "AHCI", "nvme": "NVMe", "lsi": "LSI 53C895A", "virtio-blk": "virtio disk"}
-DEEPEST = {"ahci": 32, "nvme": 64, "lsi": 64, "virtio-blk": 64}
+        "virtio-blk": [(0x20, BAR), (0x24, 0)], "virtio-scsi": [(0x20, BAR), (0x24, 0)]}
+NAMES = {"ahci": "AHCI", "nvme": "NVMe", "lsi": "LSI 53C895A", "virtio-blk": "virtio disk",
+         "virtio-scsi": "virtio SCSI"}
+DEEPEST = {"ahci": 32, "nvme": 64, "lsi": 64, "virtio-blk": 64, "virtio-scsi": 64}
 
 
 def start(b, kind, name):
@@ -78,3 +80,7 @@ def lsi(b):
 
 def virtio(b):
     controller(b, "virtio-blk")
+
+
+def virtio_scsi(b):
+    controller(b, "virtio-scsi")

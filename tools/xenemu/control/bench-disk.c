@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * benchdisk: the driver of a disk controller, repeated and timed in this process, with as many
- * register accesses for a request as Linux' drivers (ahci, nvme, sym53c8xx, virtio_blk) need.
+ * register accesses for a request as Linux' drivers (ahci, nvme, sym53c8xx, virtio_blk,
+ * virtio_scsi) need.
  *
- *     benchdisk ahci|nvme|lsi|virtio-blk read|write COUNT BYTES DEPTH BAR DEVICE rand|seq LIMIT
+ *     benchdisk ahci|nvme|lsi|virtio-blk|virtio-scsi read|write COUNT BYTES DEPTH BAR DEVICE
+ *         rand|seq LIMIT
  *
  * COUNT requests of BYTES, DEPTH of them under way (AHCI has 32 at most). BAR: where the registers
  * are in memory, for the LSI its RAM 64 KiB behind them; DEVICE: its number on the bus, for its
@@ -51,6 +53,7 @@ struct disk_bench {
     bool busy[DEPTH_MAX];
     uint32_t given;             /* slots, for AHCI as bits */
     uint32_t tail, head, phase; /* of queues */
+    uint32_t queue;             /* of virtio */
     uint64_t begun, ended;
     uint32_t *ns;
     const char *why; /* NULL: all is well */
@@ -461,27 +464,33 @@ static void lsi_interrupt(struct disk_bench *b)
 #define VIRTIO_DEVICE 0x3000u
 #define VIRTIO_USED_EVENT (VIRTIO_DRIVER + 4 + 2 * VIRTIO_ENTRIES)
 #define VIRTIO_AVAIL_EVENT (VIRTIO_DEVICE + 4 + 8 * VIRTIO_ENTRIES)
-#define VIRTIO_REQUESTS 0x4000u /* 64 bytes each: header, status */
+#define VIRTIO_REQUESTS 0x4000u /* 256 bytes each: header, status */
 #define VIRTIO_TABLES 0x8000u   /* 512 bytes each */
+#define VIRTIO_REQUEST 256u
 #define VIRTIO_STATUS 32u
+#define SCSI_QUEUE 2u /* the first of commands */
+#define SCSI_HEADER 51u
+#define SCSI_ANSWER 64u
+#define SCSI_ANSWER_BYTES 108u
 
 static volatile uint16_t *virtio_half(struct disk_bench *b, uint64_t at)
 {
     return (volatile uint16_t *)(b->tables + at);
 }
 
-static void virtio_begin(struct disk_bench *b)
+static void virtio_start(struct disk_bench *b, uint32_t features, uint32_t queue)
 {
+    b->queue = queue;
     set(b, 0x14, 1, 0);
     until(b, 0x14, 0xff, 0);
     memset(b->tables, 0, 0x10000);
     set(b, 0x14, 1, 3);
     set(b, 0x08, 4, 0);
-    set(b, 0x0c, 4, 0x30000200); /* event index, indirect descriptors, flush */
+    set(b, 0x0c, 4, 0x30000000 | features); /* event index, indirect descriptors */
     set(b, 0x08, 4, 1);
     set(b, 0x0c, 4, 1);
     set(b, 0x14, 1, 11);
-    set(b, 0x16, 2, 0);
+    set(b, 0x16, 2, queue);
     set(b, 0x18, 2, VIRTIO_ENTRIES);
     set(b, 0x20, 4, TABLES + VIRTIO_RING);
     set(b, 0x24, 4, 0);
@@ -494,6 +503,11 @@ static void virtio_begin(struct disk_bench *b)
     b->tail = b->head = b->given = 0;
 }
 
+static void virtio_begin(struct disk_bench *b)
+{
+    virtio_start(b, 0x200, 0); /* flush */
+}
+
 static void virtio_desc(struct disk_bench *b, uint64_t at, uint64_t gpa, uint32_t len,
                         uint32_t flags, uint32_t next)
 {
@@ -502,9 +516,18 @@ static void virtio_desc(struct disk_bench *b, uint64_t at, uint64_t gpa, uint32_
     put32(b, at + 12, flags | next << 16);
 }
 
+/* The table of `slot`, of `count` descriptors. */
+static void virtio_put(struct disk_bench *b, uint32_t slot, uint32_t count)
+{
+    virtio_desc(b, VIRTIO_RING + 16u * slot, TABLES + VIRTIO_TABLES + 512u * slot, 16 * count, 4,
+                0);
+    *virtio_half(b, VIRTIO_DRIVER + 4 + 2 * (b->tail % VIRTIO_ENTRIES)) = (uint16_t)slot;
+    b->tail++;
+}
+
 static void virtio_give(struct disk_bench *b, uint32_t slot, uint64_t lba)
 {
-    uint64_t r = VIRTIO_REQUESTS + 64u * slot, table = VIRTIO_TABLES + 512u * slot;
+    uint64_t r = VIRTIO_REQUESTS + VIRTIO_REQUEST * slot, table = VIRTIO_TABLES + 512u * slot;
     uint32_t i = 1, done = 0;
 
     put32(b, r, b->write);
@@ -515,9 +538,7 @@ static void virtio_give(struct disk_bench *b, uint32_t slot, uint64_t lba)
         virtio_desc(b, table + 16u * i, data_of(slot) + done, MIN(b->bytes - done, 4096),
                     b->write ? 1 : 3, i + 1);
     virtio_desc(b, table + 16u * i, TABLES + r + VIRTIO_STATUS, 1, 2, 0);
-    virtio_desc(b, VIRTIO_RING + 16u * slot, TABLES + table, 16 * (i + 1), 4, 0);
-    *virtio_half(b, VIRTIO_DRIVER + 4 + 2 * (b->tail % VIRTIO_ENTRIES)) = (uint16_t)slot;
-    b->tail++;
+    virtio_put(b, slot, i + 1);
 }
 
 static void virtio_kick(struct disk_bench *b)
@@ -530,7 +551,14 @@ static void virtio_kick(struct disk_bench *b)
     event = *virtio_half(b, VIRTIO_AVAIL_EVENT);
     b->given = b->tail;
     if ((uint16_t)(b->tail - event - 1) < (uint16_t)(b->tail - before))
-        set(b, 0x3000, 2, 0);
+        set(b, 0x3000 + 4 * b->queue, 2, b->queue);
+}
+
+static bool virtio_failed(struct disk_bench *b, uint32_t slot)
+{
+    const uint8_t *r = b->tables + VIRTIO_REQUESTS + VIRTIO_REQUEST * slot;
+
+    return b->queue ? r[SCSI_ANSWER + 10] || r[SCSI_ANSWER + 11] : r[VIRTIO_STATUS];
 }
 
 static void virtio_interrupt(struct disk_bench *b)
@@ -541,7 +569,7 @@ static void virtio_interrupt(struct disk_bench *b)
             uint64_t at = VIRTIO_DEVICE + 4 + 8u * (b->head % VIRTIO_ENTRIES);
             uint32_t slot = *(volatile uint32_t *)(b->tables + at);
 
-            if (slot < b->depth && b->tables[VIRTIO_REQUESTS + 64u * slot + VIRTIO_STATUS])
+            if (slot < b->depth && virtio_failed(b, slot))
                 b->why = "a request failed";
             else
                 ended(b, slot);
@@ -552,11 +580,69 @@ static void virtio_interrupt(struct disk_bench *b)
     } while (*virtio_half(b, VIRTIO_DEVICE + 2) != (uint16_t)b->head && !b->why);
 }
 
+/* ---- virtio SCSI: the same with one request queue, unit 0:0 ---- */
+
+static void scsi_put(struct disk_bench *b, uint32_t slot, uint8_t opcode, uint64_t lba,
+                     uint32_t bytes)
+{
+    uint64_t r = VIRTIO_REQUESTS + VIRTIO_REQUEST * slot, table = VIRTIO_TABLES + 512u * slot;
+    uint8_t *cdb = b->tables + r + 19;
+    uint32_t i = 1, done = 0, count = bytes / SECTOR;
+
+    memset(b->tables + r, 0, VIRTIO_REQUEST);
+    b->tables[r] = 1;
+    put64(b, r + 8, slot);
+    cdb[0] = opcode;
+    cdb[2] = (uint8_t)(lba >> 24);
+    cdb[3] = (uint8_t)(lba >> 16);
+    cdb[4] = (uint8_t)(lba >> 8);
+    cdb[5] = (uint8_t)lba;
+    cdb[7] = (uint8_t)(count >> 8);
+    cdb[8] = (uint8_t)count;
+    virtio_desc(b, table, TABLES + r, SCSI_HEADER, 1, 1);
+    if (!b->write)
+        virtio_desc(b, table + 16u * i++, TABLES + r + SCSI_ANSWER, SCSI_ANSWER_BYTES,
+                    bytes ? 3 : 2, 2);
+    for (; done < bytes; i++, done += 4096) {
+        bool last = !b->write && done + 4096 >= bytes;
+
+        virtio_desc(b, table + 16u * i, data_of(slot) + done, MIN(bytes - done, 4096),
+                    (b->write ? 0 : 2) | (last ? 0 : 1), i + 1);
+    }
+    if (b->write)
+        virtio_desc(b, table + 16u * i++, TABLES + r + SCSI_ANSWER, SCSI_ANSWER_BYTES, 2, 0);
+    virtio_put(b, slot, i);
+}
+
+/* The first command after a reset is told of that. */
+static void scsi_begin(struct disk_bench *b)
+{
+    int64_t end = now_ns() + PATIENCE_MS * INT64_C(1000000);
+
+    virtio_start(b, 0, SCSI_QUEUE);
+    scsi_put(b, 0, 0, 0, 0);
+    virtio_kick(b);
+    while (*virtio_half(b, VIRTIO_DEVICE + 2) != 1)
+        if (now_ns() > end) {
+            b->why = "the first command did not end in time";
+            return;
+        }
+    b->head = 1;
+    *virtio_half(b, VIRTIO_USED_EVENT) = 1;
+    get(b, 0x1000, 1);
+}
+
+static void scsi_give(struct disk_bench *b, uint32_t slot, uint64_t lba)
+{
+    scsi_put(b, slot, b->write ? 0x2a : 0x28, lba, b->bytes);
+}
+
 static const struct disk disks[] = {
     {"ahci", 32, ahci_begin, ahci_give, ahci_kick, ahci_interrupt},
     {"nvme", DEPTH_MAX, nvme_begin, nvme_give, nvme_kick, nvme_interrupt},
     {"lsi", DEPTH_MAX, lsi_begin, lsi_give, lsi_kick, lsi_interrupt},
     {"virtio-blk", DEPTH_MAX, virtio_begin, virtio_give, virtio_kick, virtio_interrupt},
+    {"virtio-scsi", DEPTH_MAX, scsi_begin, scsi_give, virtio_kick, virtio_interrupt},
 };
 
 /* ---- any of them ---- */
@@ -637,7 +723,7 @@ static const struct disk *disk_find(const char *name)
     return NULL;
 }
 
-/* benchdisk ahci|nvme|lsi|virtio-blk read|write COUNT BYTES DEPTH BAR DEVICE rand|seq LIMIT */
+/* See the head of this file. */
 char *cmd_benchdisk(struct cmd *c)
 {
     struct disk_bench b = {.c = c,
@@ -660,9 +746,9 @@ char *cmd_benchdisk(struct cmd *c)
         b.bytes > BYTES_MAX || !b.depth || b.depth > DEPTH_MAX || b.device > 31 ||
         b.limit < b.bytes / SECTOR || !b.tables ||
         left < DATA - TABLES + (uint64_t)DEPTH_MAX * BYTES_MAX)
-        return fail(
-            "usage: benchdisk ahci|nvme|lsi|virtio-blk read|write COUNT BYTES DEPTH BAR DEVICE "
-            "rand|seq LIMIT");
+        return fail("usage: benchdisk ahci|nvme|lsi|virtio-blk|virtio-scsi read|write COUNT BYTES "
+                    "DEPTH BAR "
+                    "DEVICE rand|seq LIMIT");
     b.depth = MIN(b.depth, b.disk->depth);
     b.ns = g_new(uint32_t, b.count + DEPTH_MAX);
     out = bench_run(&b);
