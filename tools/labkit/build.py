@@ -45,8 +45,8 @@ BOX_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
 DOM0_MODULES = ("virtio_console", "9p", "9pnet_virtio", "xen_privcmd", "xen_evtchn", "xen_gntdev",
                 "xen_gntalloc", "xenfs", "xen_blkback", "loop", "dm_mod", "dm_flakey", "tun", "bridge",
                 "xen_netback", "xen_pciback", "xen_blkfront")
-GUEST_BOOT_MODULES = ("ata_piix", "ahci", "sym53c8xx", "virtio_pci", "virtio_blk", "sd_mod", "sr_mod", "crc32c_generic",
-                      "ext4", "isofs", "xen_blkfront", "nvme")
+GUEST_BOOT_MODULES = ("ata_piix", "ahci", "sym53c8xx", "virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "sr_mod",
+                      "crc32c_generic", "ext4", "isofs", "xen_blkfront", "nvme")
 GUEST_MODULES = ("psmouse", "evdev", "bochs", "cirrus", "i2c_piix4", "button", "8139cp", "8139too", "e1000",
                  "xen_netfront", "usbhid", "uhci_hcd", "ehci_pci", "xhci_pci", "hid_generic", "snd_intel8x0",
                  "joydev", "serio_raw", "ata_generic", "virtio_net", "virtio_console", "virtio_rng", "9p", "9pnet_virtio",
