@@ -15,6 +15,7 @@
 #include <xendm/iov.h>
 #include <xendm/machine.h>
 #include <xendm/recorder.h>
+#include <xendm/tape.h>
 
 #include "scsi-internal.h"
 
@@ -174,7 +175,13 @@ static void submit(struct scsi_task *k, enum block_op op, uint64_t sector, uint3
         .done = request_done,
         .opaque = k,
     };
-    block_submit(k->queue, &k->req);
+    {
+        const struct iovec *before = tape_guest_iov;
+
+        tape_guest_iov = k->guests && iov == k->slice ? iov : before;
+        block_submit(k->queue, &k->req);
+        tape_guest_iov = before;
+    }
 }
 
 static void submit_bounce(struct scsi_task *k, enum block_op op, uint32_t sectors)
@@ -565,6 +572,7 @@ void scsi_task_take_sense(struct scsi_task *k, uint8_t *buf)
 void scsi_task_move(struct scsi_task *k, const struct iovec *iov, unsigned niov, uint32_t length)
 {
     XENDM_ASSERT(k->phase == SCSI_TASK_DATA_IN || k->phase == SCSI_TASK_DATA_OUT);
+    k->guests = iov == tape_guest_iov;
     k->niov = MIN(niov, BLOCK_IOV_MAX);
     memcpy(k->iov, iov, k->niov * sizeof(*iov));
     k->moved = 0;

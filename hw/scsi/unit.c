@@ -39,7 +39,7 @@ void scsi_lun_store(uint8_t *to, uint32_t lun)
     to[1] = (uint8_t)lun;
 }
 
-/* Also units that the guest has unplugged, and those that are not realized yet, have their place. */
+/* Also units that the guest has unplugged, or that are not realized yet, have their place. */
 static bool is_taken(const struct bus *bus, uint32_t id, uint32_t lun)
 {
     const struct scsi_host *h = (const struct scsi_host *)bus;

@@ -184,6 +184,7 @@ struct scsi_task {
     struct block_request req;
     struct iovec one;
     bool in_flight, bouncing, cancelled, quiesced, recalled;
+    bool guests; /* the move's memory is a list's (dma.h), of which a recording has no bytes */
     uint32_t failures; /* of the host */
     uint32_t length;   /* of the reply, the parameters, the list */
     void *saved;       /* for the state: what is in the bounce */
@@ -211,7 +212,9 @@ void scsi_task_take_sense(struct scsi_task *k, uint8_t *buf);
  * Moves at most `length` bytes between the medium and the iovec of at most BLOCK_IOV_MAX elements,
  * whose array is copied and whose memory is in use until the phase is another than WORKING. `moved`
  * says how many it became: less than asked for when the command has no more, when it failed, or
- * when the machine stops. Only in a phase of data, and not between quiesce and resume.
+ * when the machine stops. Only in a phase of data, and not between quiesce and resume. Memory of a
+ * list of dma.h's is for whole sectors that go out: what the target looks at has to be a copy, so
+ * that a recording has it.
  */
 void scsi_task_move(struct scsi_task *k, const struct iovec *iov, unsigned niov, uint32_t length);
 /* In a phase of data: the initiator moves no more; the command goes on to its end without. */
