@@ -21,7 +21,8 @@
 #define VIEWS 136u /* that a request's list holds: 512 KiB in pages, and some */
 #define TRANSFER_MAX (1u << 20)
 #define CD_TRANSFER_MAX (128u << 10) /* whole sectors are computed */
-#define TURN_MAX (1u << 20)          /* bytes that a turn copies without waiting */
+#define COPY_MAX (64u << 10)
+#define TURN_MAX (1u << 20) /* bytes that a turn copies without waiting */
 
 #define PADDING_MAX 4096u
 
@@ -248,6 +249,7 @@ static void unmap(struct vscsi_request *r)
         r->done += r->task.moved;
         *(data_in(r) ? &r->s->bytes_read : &r->s->bytes_written) += r->task.moved;
         dma_list_end(r->list, r->map_bytes); /* a failed read may have changed memory, too */
+        g_clear_pointer(&r->copy, g_free);
     }
 }
 
@@ -275,6 +277,30 @@ static void cancel(struct vscsi_request *r, enum vscsi_response response)
     }
 }
 
+/* What the target looks at, or puts together, is a copy of the guest's memory. */
+static bool needs_copy(const struct vscsi_request *r, int64_t n)
+{
+    return r->task.step == SCSI_PARAMETERS || r->done % SCSI_SECTOR || n < SCSI_SECTOR;
+}
+
+static bool move_copy(struct vscsi_request *r, uint32_t n)
+{
+    struct iovec iov = {r->copy = g_malloc(n), n};
+
+    if (dma_list_get(r->list, 0, r->copy, n) < 0) {
+        g_clear_pointer(&r->copy, g_free);
+        dma_list_end(r->list, 0);
+        return false;
+    }
+    r->mapped = true;
+    r->map_bytes = n;
+    scsi_task_move(&r->task, &iov, 1, n);
+    if (r->task.phase != SCSI_TASK_WORKING) {
+        unmap(r);
+    }
+    return true;
+}
+
 /* One move; false: there is no memory. */
 static bool move(struct vscsi_request *r, bool in)
 {
@@ -296,6 +322,10 @@ static bool move(struct vscsi_request *r, bool in)
         dma_list_end(r->list, 0);
         return false;
     }
+    if (!in && needs_copy(r, n)) {
+        return move_copy(r, (uint32_t)MIN(n, COPY_MAX));
+    }
+    n -= in ? 0 : n % SCSI_SECTOR;
     iov = dma_list_iov(r->list, 0, (size_t)n, &count);
     r->mapped = true;
     r->map_bytes = (size_t)n;
@@ -870,6 +900,7 @@ void vscsi_requests_fini(struct virtio_scsi *s)
         scsi_task_fini(&s->request[i].task);
         dma_list_free(s->request[i].list);
         g_free(s->request[i].chain.piece);
+        g_free(s->request[i].copy);
     }
 }
 

@@ -161,6 +161,27 @@ static unsigned inquiry(struct box *b, unsigned id, unsigned lun)
     return got == OK ? mem(b, DATA)[0] : 0x1000 | got;
 }
 
+/* A write of two sectors: 149 pieces of three bytes each, and what is left. */
+static void fill_small(struct box *b)
+{
+    uint8_t *table = mem(b, TABLES + 0x4000), *d = table;
+
+    for (unsigned i = 0; i < 152; i++, d += 16) {
+        uint64_t at = i == 0 ? SLOT(60) : i == 151 ? SLOT(60) + ANSWER : DATA + 0x8000 + i * 0x1000;
+        uint32_t len = i == 0 ? 51 : i == 151 ? 108 : i == 150 ? 1024 - 149 * 3 : 3;
+
+        if (i > 0 && i < 151) {
+            memset(mem(b, at), i == 150 ? 0x77 : (int)i - 1, len);
+        }
+        store_le64(d, at);
+        store_le32(d + 8, len);
+        store_le16(d + 12, i == 151 ? WRITE : NEXT);
+        store_le16(d + 14, i + 1);
+    }
+    desc(b, Q, b->q[Q].next % ENTRIES, TABLES + 0x4000, 152 * 16, INDIRECT, 0);
+    avail(b, Q, b->q[Q].next++ % ENTRIES);
+}
+
 static void test_commands(void)
 {
     static const uint8_t ready[16] = {0}, capacity[16] = {0x25}, unknown[16] = {0xff};
@@ -209,6 +230,17 @@ static void test_commands(void)
         g_assert_cmphex(finish(&b, Q), ==, OK);
         g_assert_cmpuint(sector_at(&b, DATA), ==, 20);
         g_assert_cmpmem(mem(&b, DATA + 0x1001 + 412), 288, b.disk->data + 21 * 512, 288);
+        /* 150 pieces are more than are mapped at a time, and their first 136 no sector */
+        cdb[0] = 0x2a;
+        cdb[5] = 30;
+        memcpy(mem(&b, SLOT(60)) + 19, cdb, 16);
+        fill_small(&b);
+        kick(&b, Q);
+        g_assert_cmphex(finish(&b, Q), ==, OK);
+        for (unsigned i = 0; i < 149; i++) {
+            g_assert_cmphex(b.disk->data[30 * 512 + i * 3], ==, i);
+        }
+        g_assert_cmphex(b.disk->data[32 * 512 - 1], ==, 0x77);
     }
     box_free(&b);
 }
