@@ -65,7 +65,7 @@ struct vscsi_request {
     struct scsi_task task;
     struct dma_list *list;
     size_t map_bytes;
-    uint8_t *copy; /* of them, if the target looks at them */
+    uint8_t *copy;            /* of them, if the target looks at them */
     struct vscsi_request *by; /* the task management that waits for its end */
     unsigned waits;           /* of a task management: for so many */
     uint8_t answer[VSCSI_ANSWER + SCSI_SENSE], answer_length;
