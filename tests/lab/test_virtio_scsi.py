@@ -12,7 +12,7 @@ STEPS = [
     "SeaBIOS boots from the adapter's disk, and Linux has its root there",
     "a request queue for each CPU; units by id and LUN; a CD is read",
     "16 MB written are in the image",
-    "a disk grows, and Linux is told; one comes, and one goes",
+    "a disk grows, and Linux is told; one goes, and comes back",
     "%d x xendmctl update under load" % MOVES,
     "%d x xl save, xl restore under load" % MOVES,
     "%d x xl migrate under load" % MOVES,
@@ -37,6 +37,7 @@ class VirtioScsi(Linux):
             "-drive", "file=%s,if=none,id=db,format=raw" % SECOND,
             "-device", "scsi-hd,id=sdb,drive=db,bus=vs.0,scsi-id=3,lun=300,serial=lab",
             "-drive", "file=%s,if=none,id=dc,format=raw" % THIRD,
+            "-device", "scsi-hd,id=sdc,drive=dc,bus=vs.0,scsi-id=7",
             "-drive", "file=/lab/cd.iso,if=none,id=dd,format=raw,readonly=on,media=cdrom",
             "-device", "scsi-cd,drive=dd,bus=vs.0,scsi-id=3,lun=1"]
 
@@ -78,11 +79,11 @@ def virtio_scsi(t):
             t.box.run("truncate -s 48M " + SECOND)
             mover.monitor("block_resize db 48M")
             guest.cmd("for i in $(seq 50); do [ $(cat /sys/block/%s/size) = 98304 ] && exit 0; sleep 0.2; done; false" % second, 60)
-            mover.monitor("device_add scsi-hd,id=sdc,drive=dc,bus=vs.0,scsi-id=7")
-            guest.cmd("for i in $(seq 50); do ls -d /sys/class/scsi_device/*:0:7:0/device/block/* && exit 0; sleep 0.2; done; false",
-                      60)
             mover.monitor("device_del sdc")
             guest.cmd("for i in $(seq 50); do ls -d /sys/class/scsi_device/*:0:7:0 2>/dev/null || exit 0; sleep 0.2; done; false",
+                      60)
+            mover.monitor("device_add scsi-hd,id=sdc,drive=dc,bus=vs.0,scsi-id=7")
+            guest.cmd("for i in $(seq 50); do ls -d /sys/class/scsi_device/*:0:7:0/device/block/* && exit 0; sleep 0.2; done; false",
                       60)
         with t.step(STEPS[4], vital=True):
             mover.updates(MOVES)
