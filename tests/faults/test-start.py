@@ -22,8 +22,9 @@ UPDATE = "evtchn-adopt".split()         # tests/update
 UNUSED = """evtchn-unbound evtchn-virq evtchn-port grant-map grant-unmap grant-notify grant-copy max-gpfn
     add-to-physmap remove-from-physmap logdirty param-get shutdown pause passthrough resource-size set-mem-type
     map-mem-type inject-event xs-control xs-get-perms xs-introduce xs-release xs-get-domain-path xs-mkdir
-    xs-rm xs-set-perms xs-transaction-start xs-transaction-end xs-unwatch
-    vcpu-info vcpu-get vcpu-set hvm-context debugging single-step console""".split()  # the last line: xendmctl's
+    xs-rm xs-set-perms xs-unwatch
+    vcpu-info vcpu-get vcpu-set hvm-context debugging single-step
+    monitor monitor-want console""".split()  # the last line: xendmctl's
 
 PROBE = """test it serves
 fault list -> hits
@@ -60,12 +61,15 @@ SERVES = {
     "nr-vcpus": None,                   # the other call that knows it is asked
     "map-io-range": r"warning acpi: smbus is not there: the hypervisor does not forward pio 0xb100",
     "evtchn-open": r"warning backend: PV devices are not served: cannot open event channels \(/dev/xen/evtchn\): " + REFUSED,
-    "xs-write": r"warning backend: cannot write /local/domain/0/backend/vkbd/1/0/[a-z-]+: " + REFUSED,
+    "xs-write": r"warning backend: cannot write (/local/domain/0/backend/vkbd/1/0/[a-z-]+|backends/\w+): " + REFUSED,
+    "xs-transaction-start": r"warning backend: cannot write /local/domain/0/backend/vkbd/1/0/[a-z-]+: " + REFUSED,
+    "xs-transaction-end": r"warning backend: cannot write /local/domain/0/backend/vkbd/1/0/[a-z-]+: " + REFUSED,
     "xs-read": r"(warning xenstore: cannot look at /local/domain/0/device-model/1: " + REFUSED + "|)",
     "xs-watch": r"(warning xenstore: cannot watch /local/domain/1/vm|error backend: .*cannot watch /local/domain/\S+): " + REFUSED,
-    "xs-directory": r"warning backend: cannot (look for (\w+ back ends|disks of image formats in \S+)|list /local/domain/0/backend/(vkbd|qdisk|console|9pfs|qnic|vsnd|vif)/1): " + REFUSED,
+    "xs-directory": r"warning backend: cannot (look for (\w+ back ends|disks of image formats in \S+)|list /local/domain/0/backend/(vkbd|qdisk|console|9pfs|qnic|qusb|vsnd|vif)/1): " + REFUSED,
 }
-CALLS = {"map-io-range": 34, "evtchn-bind": 3, "xs-watch": 4, "xs-write": 2, "xs-read": 2, "xs-directory": 7, "populate": 1}
+RUNNING = 8     # the write of our state, behind the kinds of PV back ends
+CALLS = {"map-io-range": 34, "evtchn-bind": 3, "xs-watch": 4, "xs-write": 9, "xs-read": 2, "xs-directory": 7, "populate": 1}
 ALWAYS = r"info |warning display: -vnc|^xendm: "        # other lines that a log may have
 
 
@@ -148,7 +152,7 @@ def test_again(tmp):
     for op, errno, text in (("resource", "ENOMEM", "Cannot allocate memory"), ("evtchn-bind", "ENOSPC", "No space left"),
                             ("create-ioreq-server", "ENOSPC", "Xen allows eight"), ("xs-watch", "EAGAIN", "temporarily"),
                             ("map", "EAGAIN", "temporarily"), ("xs-write", "EAGAIN", None)):
-        result = run(tmp, op, 2 if op == "xs-write" else 1, errno)
+        result = run(tmp, op, RUNNING if op == "xs-write" else 1, errno)
         judge(op, result, FATAL[op].replace(REFUSED, ".*") if text else FATAL[op].replace(REFUSED, "Resource temp"), None)
         want(not text or text in result[3], op, result[3])
     os.mkdir(tmp + "/r")
@@ -185,7 +189,7 @@ def test_incoming(tmp):
     want(result[1] == 0, result[2], result[3])
     for op, fatal in (("map", r"the saved state is refused: saved state: VGA: std-vga: cannot map the video memory at gfn 0x\w+: "),
                       ("resource", FATAL["resource"]), ("evtchn-bind", FATAL["evtchn-bind"]), ("xs-write", FATAL["xs-write"])):
-        result = run(tmp, op, 2 if op == "xs-write" else 1, "EPERM", *options)
+        result = run(tmp, op, RUNNING if op == "xs-write" else 1, "EPERM", *options)
         judge(op, result, fatal, None)
 
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What several lab tests do."""
 
-SPARE_START = 45        # MiB: the third partition of a guest's disk, build.py
+from labkit.build import BOOT_SIZE, BOOT_START, MIB, ROOT_SIZE
+
+SPARE_START = (BOOT_START + BOOT_SIZE + ROOT_SIZE) // MIB       # the third partition of a guest's disk
 
 # In the guest: Linux looks at a changed CD twice, and what is read before that fails. Where udev runs, it has looked already.
 NOTICE = "for i in 1 2 3; do dd if=/dev/sr0 of=/dev/null bs=2048 count=1 2>/dev/null; done; true"

@@ -78,13 +78,14 @@ def virtio_scsi(t):
         with t.step(STEPS[3]):
             t.box.run("truncate -s 48M " + SECOND)
             mover.monitor("block_resize db 48M")
-            guest.cmd("for i in $(seq 50); do [ $(cat /sys/block/%s/size) = 98304 ] && exit 0; sleep 0.2; done; false" % second, 60)
+            guest.cmd("for i in $(seq 50); do [ $(cat /sys/block/%s/size) = 98304 ] && break; sleep 0.2; done; "
+                      "[ $(cat /sys/block/%s/size) = 98304 ]" % (second, second), 60)
             mover.monitor("device_del sdc")
-            guest.cmd("for i in $(seq 50); do ls -d /sys/class/scsi_device/*:0:7:0 2>/dev/null || exit 0; sleep 0.2; done; false",
-                      60)
+            guest.cmd("for i in $(seq 50); do ls -d /sys/class/scsi_device/*:0:7:0 2>/dev/null || break; sleep 0.2; done; "
+                      "! ls -d /sys/class/scsi_device/*:0:7:0", 60)
             mover.monitor("device_add scsi-hd,id=sdc,drive=dc,bus=vs.0,scsi-id=7")
-            guest.cmd("for i in $(seq 50); do ls -d /sys/class/scsi_device/*:0:7:0/device/block/* && exit 0; sleep 0.2; done; false",
-                      60)
+            guest.cmd("for i in $(seq 50); do ls -d /sys/class/scsi_device/*:0:7:0/device/block/* && break; sleep 0.2; done; "
+                      "ls -d /sys/class/scsi_device/*:0:7:0/device/block/*", 60)
         with t.step(STEPS[4], vital=True):
             mover.updates(MOVES)
         with t.step(STEPS[5], vital=True):
