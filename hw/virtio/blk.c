@@ -162,18 +162,9 @@ static void request_free(struct request *r)
 
 static void request_take_chain(struct request *r, uint16_t queue, const struct virtio_chain *c)
 {
-    unsigned count = c->out + c->in;
-    struct virtio_piece *own = r->chain.piece;
-
-    if (r->room < count) {
-        own = g_renew(struct virtio_piece, own, count);
-        r->room = count;
-    }
-    memcpy(own, c->piece, count * sizeof(*own));
+    virtio_chain_keep(&r->chain, &r->room, c);
     r->queue = queue;
-    r->chain = *c;
-    r->chain.piece = own;
-    r->b->pieces += count;
+    r->b->pieces += c->out + c->in;
 }
 
 static void requests_destroy(struct virtio_blk *b)
@@ -197,7 +188,7 @@ static bool give_back(struct request *r)
     struct virtq *q = &v->vq[r->queue];
     uint32_t written = (uint32_t)MIN(r->chain.in_bytes, UINT32_MAX);
 
-    if (v->pci.dev.dma_blocked || (virtio_has(v, VIRTIO_F_IN_ORDER) && r->chain.turn != q->given)) {
+    if (!virtq_may_push(v, r->queue, &r->chain)) {
         return false;
     }
     if (virtio_write(v, &r->chain, r->chain.in_bytes - 1, &r->status, 1) < 0) {
@@ -847,16 +838,6 @@ static void blk_pre_save(void *base)
     }
 }
 
-static uint64_t pieces_bytes(const struct virtio_piece *p, unsigned count)
-{
-    uint64_t bytes = 0;
-
-    for (unsigned i = 0; i < count; i++) {
-        bytes += p[i].len;
-    }
-    return bytes;
-}
-
 static bool blk_check_state(const void *base, GError **err)
 {
     const struct virtio_blk *b = base;
@@ -868,7 +849,7 @@ static bool blk_check_state(const void *base, GError **err)
 
         if (count > VIRTIO_PIECES || count > b->saved_pieces - pieces ||
             s->queue >= b->virtio.queues || s->done % SECTOR ||
-            pieces_bytes(b->saved_piece + pieces, s->out) < HEADER) {
+            virtio_pieces_bytes(b->saved_piece + pieces, s->out) < HEADER) {
             g_set_error(err, STATE_ERROR, EINVAL, "request %u of queue %u cannot be under way", i,
                         s->queue);
             return false;
@@ -898,8 +879,8 @@ static void blk_post_load(void *base)
                                  .turn = s->turn,
                                  .out = s->out,
                                  .in = s->in,
-                                 .out_bytes = pieces_bytes(p, s->out),
-                                 .in_bytes = pieces_bytes(p + s->out, s->in),
+                                 .out_bytes = virtio_pieces_bytes(p, s->out),
+                                 .in_bytes = virtio_pieces_bytes(p + s->out, s->in),
                                  .piece = p};
         struct request *r = b->request[i] = g_new0(struct request, 1);
 

@@ -836,6 +836,36 @@ int virtio_write(struct virtio *v, const struct virtio_chain *c, uint64_t skip, 
     return error;
 }
 
+bool virtq_may_push(const struct virtio *v, unsigned n, const struct virtio_chain *c)
+{
+    return !v->pci.dev.dma_blocked &&
+           (!virtio_has(v, VIRTIO_F_IN_ORDER) || c->turn == v->vq[n].given);
+}
+
+void virtio_chain_keep(struct virtio_chain *kept, unsigned *room, const struct virtio_chain *c)
+{
+    unsigned count = c->out + c->in;
+    struct virtio_piece *own = kept->piece;
+
+    if (*room < count) {
+        own = g_renew(struct virtio_piece, own, count);
+        *room = count;
+    }
+    memcpy(own, c->piece, count * sizeof(*own));
+    *kept = *c;
+    kept->piece = own;
+}
+
+uint64_t virtio_pieces_bytes(const struct virtio_piece *p, unsigned count)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        bytes += p[i].len;
+    }
+    return bytes;
+}
+
 uint64_t virtio_in_at(const struct virtio_chain *c, uint64_t skip)
 {
     struct span s = span_at(c, true, skip);

@@ -94,18 +94,9 @@ static void request_free(struct vscsi_request *r)
 
 static void take_chain(struct vscsi_request *r, unsigned queue, const struct virtio_chain *c)
 {
-    unsigned count = c->out + c->in;
-    struct virtio_piece *own = r->chain.piece;
-
-    if (r->room < count) {
-        own = g_renew(struct virtio_piece, own, count);
-        r->room = count;
-    }
-    memcpy(own, c->piece, count * sizeof(*own));
+    virtio_chain_keep(&r->chain, &r->room, c);
     r->queue = (uint16_t)queue;
-    r->chain = *c;
-    r->chain.piece = own;
-    r->s->pieces += count;
+    r->s->pieces += c->out + c->in;
 }
 
 /* A chain that was just popped, as a request; NULL: `*why` says what serve() answers. */
@@ -158,7 +149,7 @@ static bool give_back(struct vscsi_request *r)
     struct virtq *q = &v->vq[r->queue];
     uint64_t written = is_command(r) ? r->head_in + (data_in(r) ? r->done : 0) : r->answer_length;
 
-    if (v->pci.dev.dma_blocked || (virtio_has(v, VIRTIO_F_IN_ORDER) && r->chain.turn != q->given)) {
+    if (!virtq_may_push(v, r->queue, &r->chain)) {
         return false;
     }
     if (virtio_write(v, &r->chain, 0, r->answer, r->answer_length) < 0) {
@@ -931,16 +922,6 @@ static const struct state_field fields[] = {
 
 const struct state_desc vscsi_request_state = {.name = "request", .version = 1, .fields = fields};
 
-static uint64_t pieces_bytes(const struct virtio_piece *p, unsigned count)
-{
-    uint64_t bytes = 0;
-
-    for (unsigned i = 0; i < count; i++) {
-        bytes += p[i].len;
-    }
-    return bytes;
-}
-
 void vscsi_pre_save(void *base)
 {
     struct virtio_scsi *s = base;
@@ -965,7 +946,8 @@ void vscsi_pre_save(void *base)
 static bool request_fits(const struct virtio_scsi *s, const struct vscsi_request *r,
                          const struct virtio_piece *p)
 {
-    uint64_t out = pieces_bytes(p, r->chain.out), in = pieces_bytes(p + r->chain.out, r->chain.in);
+    uint64_t out = virtio_pieces_bytes(p, r->chain.out),
+             in = virtio_pieces_bytes(p + r->chain.out, r->chain.in);
     uint8_t phase = r->task.phase;
 
     if (r->queue >= s->virtio.queues || r->queue == VSCSI_EVENTS || in < r->answer_length) {
@@ -1049,8 +1031,8 @@ static void load_request(struct virtio_scsi *s, struct vscsi_request *r,
     struct virtio_chain c = r->chain;
 
     c.piece = (struct virtio_piece *)p;
-    c.out_bytes = pieces_bytes(p, c.out);
-    c.in_bytes = pieces_bytes(p + c.out, c.in);
+    c.out_bytes = virtio_pieces_bytes(p, c.out);
+    c.in_bytes = virtio_pieces_bytes(p + c.out, c.in);
     s->used++;
     take_chain(r, r->queue, &c);
     if (!r->ended) {

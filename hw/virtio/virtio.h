@@ -204,6 +204,19 @@ void virtq_clear(struct virtio *v, unsigned n);
 void virtio_broken(struct virtio *v, unsigned n, const char *why);
 
 /*
+ * Whether one that was popped may be given back now: in order, if the driver wants that, and only
+ * while the device may write.
+ */
+bool virtq_may_push(const struct virtio *v, unsigned n, const struct virtio_chain *c);
+
+/*
+ * `kept` becomes `c`, with pieces of its own, which stay when v->piece is another chain's. They are
+ * allocated, and grow; `*room`: how many there is room for, at first 0.
+ */
+void virtio_chain_keep(struct virtio_chain *kept, unsigned *room, const struct virtio_chain *c);
+uint64_t virtio_pieces_bytes(const struct virtio_piece *p, unsigned count);
+
+/*
  * Copies from the pieces that the device reads, or to those that it writes, `skip` bytes behind
  * their start. 0, -EINVAL beyond their end, or as dma_read().
  */
