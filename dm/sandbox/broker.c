@@ -89,46 +89,37 @@ static void reap(struct broker *b)
     }
 }
 
-/* A socket. */
+/* For one more process beside the program. */
+static bool has_room(struct broker *b)
+{
+    reap(b);
+    return b->keepers < KEEPERS_MAX;
+}
+
+/* A socket, whose other end was started; or why not. */
+static int started(struct broker *b, int socket)
+{
+    b->keepers += socket >= 0;
+    return socket;
+}
+
 static int start_keeper(struct broker *b, const struct broker_request *q, int passed)
 {
-    int keeper;
-
-    reap(b);
-    if (b->keepers >= KEEPERS_MAX) {
-        return -EBUSY;
-    }
-    keeper = rules_start_keeper(b->rules, q->format, q->path, passed, q->argument);
-    b->keepers += keeper >= 0;
-    return keeper;
+    return has_room(b)
+               ? started(b, rules_start_keeper(b->rules, q->format, q->path, passed, q->argument))
+               : -EBUSY;
 }
 
-/* The same for a directory. */
 static int serve_tree(struct broker *b, const struct broker_request *q)
 {
-    int server;
-
-    reap(b);
-    if (b->keepers >= KEEPERS_MAX) {
-        return -EBUSY;
-    }
-    server = rules_serve_tree(b->rules, q->path, q->format, q->argument != 0);
-    b->keepers += server >= 0;
-    return server;
+    return has_room(b)
+               ? started(b, rules_serve_tree(b->rules, q->path, q->format, q->argument != 0))
+               : -EBUSY;
 }
 
-/* And for a USB device. */
 static int serve_usb(struct broker *b, const struct broker_request *q)
 {
-    int process;
-
-    reap(b);
-    if (b->keepers >= KEEPERS_MAX) {
-        return -EBUSY;
-    }
-    process = rules_serve_usb(b->rules, q->path);
-    b->keepers += process >= 0;
-    return process;
+    return has_room(b) ? started(b, rules_serve_usb(b->rules, q->path)) : -EBUSY;
 }
 
 static int program_ended(struct broker *b, int32_t *status)
