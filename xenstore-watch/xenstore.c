@@ -129,18 +129,27 @@ int xenstore_read_uint(struct xenstore *xs, const char *path, uint64_t max, uint
     return text == NULL ? -errno : xenstore_parse_uint(text, max, value);
 }
 
+/* Where `value` is to be written; NULL with errno: it cannot be. */
+static char *place_of(struct xenstore *xs, const char *path, const char *value)
+{
+    char *full = dead(xs) ? NULL : xenstore_absolute(xs->directory, path);
+
+    if (full != NULL && strlen(value) > XENSTORE_VALUE_MAX) {
+        g_free(full);
+        errno = E2BIG;
+        return NULL;
+    }
+    return full;
+}
+
 int xenstore_write(struct xenstore *xs, const char *path, const char *value)
 {
-    g_autofree char *full = NULL;
-    size_t len = strlen(value);
+    g_autofree char *full = place_of(xs, path, value);
 
-    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
+    if (full == NULL) {
         return -errno;
     }
-    if (len > XENSTORE_VALUE_MAX) {
-        return -E2BIG;
-    }
-    if (!xs_write(xs->handle, XBT_NULL, full, value, (unsigned)len)) {
+    if (!xs_write(xs->handle, XBT_NULL, full, value, (unsigned)strlen(value))) {
         note_loss(xs);
         return -errno;
     }
@@ -174,15 +183,11 @@ static bool write_where(struct xenstore *xs, const char *directory, const char *
 int xenstore_write_in(struct xenstore *xs, const char *directory, const char *path,
                       const char *value)
 {
-    g_autofree char *dir = NULL;
-    g_autofree char *full = NULL;
+    g_autofree char *full = place_of(xs, path, value);
+    g_autofree char *dir = full ? xenstore_absolute(xs->directory, directory) : NULL;
 
-    if (dead(xs) || (dir = xenstore_absolute(xs->directory, directory)) == NULL ||
-        (full = xenstore_absolute(xs->directory, path)) == NULL) {
+    if (dir == NULL) {
         return -errno;
-    }
-    if (strlen(value) > XENSTORE_VALUE_MAX) {
-        return -E2BIG;
     }
     errno = EAGAIN;
     for (unsigned i = 0; errno == EAGAIN && i < TRANSACTIONS_MAX; i++) {
@@ -196,13 +201,10 @@ int xenstore_write_in(struct xenstore *xs, const char *directory, const char *pa
 
 int xenstore_write_later(struct xenstore *xs, const char *path, const char *value)
 {
-    g_autofree char *full = NULL;
+    g_autofree char *full = place_of(xs, path, value);
 
-    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
+    if (full == NULL) {
         return -errno;
-    }
-    if (strlen(value) > XENSTORE_VALUE_MAX) {
-        return -E2BIG;
     }
     return xenstore_writer_put(xs->writer, full, value);
 }
