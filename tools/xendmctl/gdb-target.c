@@ -492,12 +492,12 @@ enum stop_reason target_poll(struct target *t, unsigned *vcpu, uint64_t *address
     return d.shutdown ? STOP_SHUTDOWN : reason;
 }
 
-static int listen_for_stops(struct target *t)
+static int listen_for_stops(struct target *t, uint32_t domid)
 {
     if (xen_stops_for_debuggers(t->xen)) {
         return xen_set_debugging(t->xen, true);
     }
-    t->monitor = monitor_open(xen_domid(t->xen));
+    t->monitor = monitor_open(domid);
     t->deaf = t->monitor ? 0 : errno;
     return 0;
 }
@@ -523,7 +523,7 @@ struct target *target_attach(uint32_t domid)
     t->was_paused = d.paused;
     t->stepping = -1;
     t->soft = g_array_new(FALSE, FALSE, sizeof(struct soft_break));
-    rc = listen_for_stops(t);
+    rc = listen_for_stops(t, domid);
     if (rc == 0) {
         rc = fetch(t);
     }

@@ -69,11 +69,6 @@ void xen_close(struct xen *x)
     }
 }
 
-uint32_t xen_domid(const struct xen *x)
-{
-    return x->domid;
-}
-
 int xen_domain(struct xen *x, struct xen_domain *to)
 {
     xc_domaininfo_t info;

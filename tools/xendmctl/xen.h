@@ -23,8 +23,6 @@ struct xen *xen_open(uint32_t domid);
 void xen_close(struct xen *x); /* NULL is allowed */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(xen_t, xen_close)
 
-uint32_t xen_domid(const struct xen *x);
-
 struct xen_domain {
     bool paused, dying, shutdown;
     unsigned reason; /* SHUTDOWN_*, once it has shut down */

@@ -50,7 +50,7 @@ void monitor_disable(struct domain *d)
     memset(&d->monitor, 0, sizeof(d->monitor));
 }
 
-bool monitor_tell(struct domain *d, unsigned int vcpu, uint32_t reason, uint8_t type)
+void monitor_tell(struct domain *d, unsigned int vcpu, uint32_t reason, uint8_t type)
 {
     struct cpu *cpu = &d->vcpu[vcpu].cpu;
     vm_event_request_t event = {
@@ -62,7 +62,7 @@ bool monitor_tell(struct domain *d, unsigned int vcpu, uint32_t reason, uint8_t 
     vm_event_front_ring_t ring;
 
     if (!d->monitor.port || !d->monitor.wanted[reason])
-        return false;
+        return;
     ring_attach(d, &ring);
     event.u.debug_exception.gfn = (cpu->regs.cs_base + cpu->regs.rip) >> XE_PAGE_SHIFT;
     event.u.debug_exception.type = type;
@@ -74,7 +74,6 @@ bool monitor_tell(struct domain *d, unsigned int vcpu, uint32_t reason, uint8_t 
     d->monitor.produced = ring.req_prod_pvt;
     cpu->held = true;
     port_notify_peer(d->monitor.port);
-    return true;
 }
 
 void monitor_answered(struct domain *d)

@@ -20,10 +20,10 @@ struct monitor {
 int monitor_enable(struct domain *d);
 void monitor_disable(struct domain *d);
 /*
- * Tells it that a vCPU met something, of a HVMOP_TRAP_*; it stands until that is answered. False:
- * nobody wants it.
+ * Tells it, if it wants that, that a vCPU met something, of a HVMOP_TRAP_*; it stands until that is
+ * answered.
  */
-bool monitor_tell(struct domain *d, unsigned int vcpu, uint32_t reason, uint8_t type);
+void monitor_tell(struct domain *d, unsigned int vcpu, uint32_t reason, uint8_t type);
 /* The other end has notified us: takes its answers, and vCPUs go on. */
 void monitor_answered(struct domain *d);
 
