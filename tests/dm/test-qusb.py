@@ -65,11 +65,11 @@ class Guest:
         self.write(FRONT, state=6)
         self.await_state(6)
 
-    def reconnect(self):
+    def reconnect(self, events=64):
         self.disconnect()
         self.write(FRONT, state=1)
         self.await_state(2)
-        self.connect()
+        self.connect(events)
 
     def plugged(self, port=1, speed=usb.FULL):
         got = self.front.event()
@@ -182,10 +182,7 @@ def test_hotplug(tmp):
     g.plugged(2, usb.HIGH)
     want(g.front.answer(number) == (usb.NODEV, 0), "a request of the device before")
     one.await_asked("end")
-    g.disconnect()
-    g.write(FRONT, state=1)
-    g.await_state(2)
-    g.connect(events=0)
+    g.reconnect(events=0)
     want(g.front.event(.1) is None, "an event that nobody asked for")
     g.front.offer_events(1)
     g.plugged(2, usb.HIGH)

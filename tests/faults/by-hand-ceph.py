@@ -13,10 +13,9 @@ import time
 import uuid
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import PATIENCE, SERVER, XENDM, Disk, Machine, image, processes, tap, want
+from faults import FINE, PATIENCE, SERVER, XENDM, Disk, Machine, drive, image, processes, tap, want, write_and_read
 
 SECTORS = 2048
-FINE = (0x50, 0)
 OURS = b"\xab" * 512
 RESTART = 15        # seconds
 CONF = """[global]
@@ -136,22 +135,8 @@ class Ceph:
             child.wait()
 
 
-def drive(name, fmt, index=0):
-    return ["-drive", "file=%s,if=ide,index=%d,media=disk,format=%s,cache=writeback" % (name, index, fmt)]
-
-
 def servers(image_name):
     return processes(SERVER, image_name) + processes("qemu-nbd", image_name)
-
-
-def write_and_read(m, disk, lba=200):
-    m.cpu.do("memset 0x%x %d 0xab" % (disk.buffer, 16 * 512))
-    want(disk.dma(lba, 16, True) == FINE + (4,), "write")
-    want(disk.flush() == FINE, "flush")
-    m.cpu.do("memset 0x%x 0x10000 0xee" % disk.buffer)
-    want(disk.dma(lba - 4, 8) == FINE + (4,), "read")
-    m.cpu.expect("readl 0x%x" % disk.buffer, lba - 4)
-    m.cpu.expect("readl 0x%x" % (disk.buffer + 4 * 512), 0xabababab)
 
 
 def formats(tmp, fmt):
@@ -198,10 +183,7 @@ def test_stands_still(tmp):
     disk, other = Disk(m.cpu), Disk(m.cpu, 1, 0)
     want(disk.dma(100, 8) == FINE + (4,), "before")
     CEPH.osd.send_signal(signal.SIGSTOP)
-    m.cpu.do("outl 0x%x 0x%x" % (disk.bm + 4, disk.prd))
-    m.cpu.do("outb 0x%x 6" % (disk.bm + 2))
-    disk.command(0xc8, 300, 8)
-    m.cpu.do("outb 0x%x 9" % disk.bm)
+    disk.dma_start(300)
     for i in range(20):
         want(other.dma(40 + i) == FINE + (4,), "the other disk")
     want(m.cpu.do("inb 0x3f6") & 0x80, "it does not wait")

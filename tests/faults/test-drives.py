@@ -8,10 +8,9 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import XENDM, Disk, Machine, Skip, image, tap, want
+from faults import FINE, XENDM, Disk, Machine, Skip, image, tap, want
 
 SECTORS = 2048
-FINE = (0x50, 0)
 
 
 def start(tmp):
@@ -54,10 +53,7 @@ def begin(disk, lba):
     cpu = disk.cpu
     cpu.do("writel 0x%x 0x%x" % (disk.prd, disk.buffer))
     cpu.do("writel 0x%x 0x80001000" % (disk.prd + 4))
-    cpu.do("outl 0x%x 0x%x" % (disk.bm + 4, disk.prd))
-    cpu.do("outb 0x%x 6" % (disk.bm + 2))
-    disk.command(0xc8, lba, 8)
-    cpu.do("outb 0x%x 9" % disk.bm)
+    disk.dma_start(lba)
 
 
 def held(m):

@@ -20,11 +20,11 @@ import threading
 import time
 
 sys.dont_write_bytecode = True     # the source tree stays clean
-from faults import PATIENCE, SERVER, XENDM, Disk, Machine, Qmp, Skip, image, processes, server_of, tap, want
+from faults import (FINE, PATIENCE, SERVER, XENDM, Disk, Machine, Qmp, Skip, drive, image, processes, server_of, tap, want,
+                    write_and_read)
 from client import sanitized     # noqa: E402, found through faults
 
 SECTORS = 2048
-FINE = (0x50, 0)
 OURS = b"\xab" * 512
 
 
@@ -60,10 +60,6 @@ def can_direct(tmp):
         return False
 
 
-def drive(path, fmt, index=0, cache="writeback"):
-    return ["-drive", "file=%s,if=ide,index=%d,media=disk,format=%s,cache=%s" % (path, index, fmt, cache)]
-
-
 def start(tmp, path, fmt, cache="writeback", **kw):
     m = Machine(tmp, "--", *drive(path, fmt, cache=cache), **kw)
     return m, Disk(m.cpu) if m.path else None
@@ -74,16 +70,6 @@ def gone(name, path):
     while processes(name, path):
         want(time.monotonic() < deadline, name, "is there still")
         time.sleep(.02)
-
-
-def write_and_read(m, disk):
-    m.cpu.do("memset 0x%x %d 0xab" % (disk.buffer, 16 * 512))
-    want(disk.dma(200, 16, True) == FINE + (4,), "write")
-    want(disk.flush() == FINE, "flush")
-    m.cpu.do("memset 0x%x 0x10000 0xee" % disk.buffer)
-    want(disk.dma(196, 8) == FINE + (4,), "read")
-    m.cpu.expect("readl 0x%x" % disk.buffer, 196)
-    m.cpu.expect("readl 0x%x" % (disk.buffer + 4 * 512), 0xabababab)
 
 
 def formats(tmp, fmt, cache="writeback"):
@@ -301,10 +287,7 @@ def test_stopped(tmp):
     disk, other = Disk(m.cpu), Disk(m.cpu, 1, 0)
     want(disk.dma(100, 8) == FINE + (4,), "before")
     os.kill(server_of(path), signal.SIGSTOP)
-    m.cpu.do("outl 0x%x 0x%x" % (disk.bm + 4, disk.prd))
-    m.cpu.do("outb 0x%x 6" % (disk.bm + 2))
-    disk.command(0xc8, 300, 8)
-    m.cpu.do("outb 0x%x 9" % disk.bm)
+    disk.dma_start(300)
     for i in range(20):
         want(other.dma(40 + i) == FINE + (4,), "the other disk")
     want(m.cpu.do("inb 0x3f6") & 0x80, "it does not wait")
