@@ -159,6 +159,8 @@ static void request_done(struct block_request *req, int error);
 static void submit(struct scsi_task *k, enum block_op op, uint64_t sector, uint32_t sectors,
                    const struct iovec *iov, unsigned niov)
 {
+    const struct iovec *before = tape_guest_iov;
+
     if (!k->queue) {
         failed(k, op, -ENOMEDIUM); /* restored from a machine that had a medium */
         return;
@@ -175,13 +177,9 @@ static void submit(struct scsi_task *k, enum block_op op, uint64_t sector, uint3
         .done = request_done,
         .opaque = k,
     };
-    {
-        const struct iovec *before = tape_guest_iov;
-
-        tape_guest_iov = k->guests && iov == k->slice ? iov : before;
-        block_submit(k->queue, &k->req);
-        tape_guest_iov = before;
-    }
+    tape_guest_iov = k->guests && iov == k->slice ? iov : before;
+    block_submit(k->queue, &k->req);
+    tape_guest_iov = before;
 }
 
 static void submit_bounce(struct scsi_task *k, enum block_op op, uint32_t sectors)
