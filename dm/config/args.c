@@ -108,9 +108,6 @@ static bool link_backends(struct args *a, GError **err)
         if (backend_check(arg->object, err) < 0) {
             return args_refuse_because(&arg->from, err);
         }
-        if (arg->object->kind == BACKEND_BLOCK && !arg->used) {
-            return args_refuse("-drive id", arg->object->id, "no -device uses this drive", err);
-        }
         if (args_find_backend(a, arg->object->kind, arg->object->id) != arg) {
             return args_refuse(arg->from.option, arg->from.value, "this id is taken", err);
         }

@@ -85,4 +85,25 @@ def test_moved(tmp):
     m.end()
 
 
-sys.exit(tap([test_comes_and_goes, test_refused, test_moved]))
+def test_spare_drive(tmp):
+    """a drive that no device has at the start is there for device_add, again and again"""
+    spare = tmp + "/spare.img"
+    image(tmp + "/hd.img", 2048)
+    image(spare, 4096)
+    m = Machine(tmp, "--disk", tmp + "/hd.img", "--", "-drive", "if=none,id=spare,format=raw,file=" + spare)
+    drives = {d["device"] for d in m.qmp.ok("query-block")}
+    want("spare" in drives, drives)
+    for turn in range(3):
+        name = "v%d" % turn
+        slot = plug(m, name, driver="virtio-blk-pci", drive="spare")
+        answer = m.qmp.ask("device_add", driver="virtio-blk-pci", id="other", drive="spare")
+        want("error" in answer and "spare" in answer["error"]["desc"], answer)
+        m.cpu.do("pciwrite %02x.0 0x20 4 0xe1000000" % slot)
+        m.cpu.do("pciwrite %02x.0 4 2 6" % slot)
+        capacity = m.cpu.do("readl 0xe1002000")
+        want(capacity == 4096 // 512, "sectors", capacity)
+        eject(m, name, slot)
+    m.end()
+
+
+sys.exit(tap([test_comes_and_goes, test_refused, test_moved, test_spare_drive]))
