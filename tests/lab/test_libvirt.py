@@ -141,7 +141,7 @@ def steps(t, guest):
         cd_is(t, guest, "one")
         # (here libvirt has libxl take the old one out before it looks for the new one)
         virsh(box, "change-media virt hdc --update /root/nothing.iso", status=1)
-        virsh(box, "change-media virt hdc --insert /root/one.iso")
+        virsh(box, "change-media virt hdc --update /root/one.iso")      # it still has this one in its books
         cd_is(t, guest, "one")
 
     with t.step(STEPS[3], vital=True):
