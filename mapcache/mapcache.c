@@ -14,6 +14,11 @@
  * Pages that did not map (beyond the end of RAM, the VGA hole, ballooned out) are remembered in a
  * bitmap and are an error for the caller. Since a guest may populate them later without telling us,
  * an access to such a page asks Xen again.
+ *
+ * Who goes through more scattered memory than may be mapped would have a bucket mapped, and another
+ * unmapped, for each page. What guestmem_expect() names is then mapped as one piece beside the
+ * buckets, all but the first page: that comes with its bucket, so that what the cache holds still
+ * follows what the guest uses.
  */
 #include <errno.h>
 #include <string.h>
@@ -27,17 +32,28 @@
 #define BUCKET_PAGES_MAX 1024u
 #define HASH_BITS_MIN 4
 #define HASH_BITS_MAX 16
+#define GATHER_MIN 8u /* pages: below that, one by one */
 
 struct bucket {
-    uint64_t number; /* first gfn / bucket_pages */
+    uint64_t number; /* first gfn / bucket_pages; not of gathered pages */
     uint8_t *ptr;
+    unsigned pages;
     struct bucket *hash_next;
     struct bucket *newer, *older; /* among the unused ones */
     unsigned refs;
-    bool stale;       /* not in the hash any more; goes with the last reference */
+    bool gathered;    /* of pages that were expected: in neither hash nor list */
+    bool stale;       /* cannot be found any more; goes with the last reference */
     bool used;        /* since the last trim */
     bool full;        /* no page is missing */
     uint64_t valid[]; /* a bit per page */
+};
+
+/* The pages that were expected last. */
+struct gathering {
+    struct bucket *bucket; /* NULL: none */
+    uint64_t gfn[GUESTMEM_EXPECT_MAX];
+    unsigned count;
+    unsigned at; /* the one found last: it is asked for in order */
 };
 
 struct guestmem {
@@ -51,12 +67,13 @@ struct guestmem {
     struct bucket **hash;
     struct bucket *last; /* the bucket hit last, never a stale one */
     struct bucket *newest, *oldest;
+    struct gathering gathering;
     unsigned pinned; /* buckets with references */
     guint trim_source;
     struct mapcache_counters counters;
     void (*invalidated)(void *opaque); /* the listener */
     void *invalidated_opaque;
-    int *errs; /* bucket_pages, for ops.map */
+    int *errs; /* of the pages that are mapped */
 };
 
 static size_t bucket_bytes(const struct guestmem *gm)
@@ -103,11 +120,16 @@ static void hash_remove(struct guestmem *gm, struct bucket *b)
     }
 }
 
+static size_t mapped_bytes(const struct bucket *b)
+{
+    return (size_t)b->pages << GUEST_PAGE_SHIFT;
+}
+
 static void bucket_free(struct guestmem *gm, struct bucket *b)
 {
-    gm->ops.unmap(gm->opaque, b->ptr, bucket_pages(gm));
-    gm->counters.buckets--;
-    gm->counters.bytes_mapped -= bucket_bytes(gm);
+    gm->ops.unmap(gm->opaque, b->ptr, b->pages);
+    gm->counters.buckets -= !b->gathered;
+    gm->counters.bytes_mapped -= mapped_bytes(b);
     g_free(b);
 }
 
@@ -128,6 +150,19 @@ static void bucket_retire(struct guestmem *gm, struct bucket *b)
     }
     hash_remove(gm, b);
     b->stale = true;
+}
+
+/* What was expected is not any more. */
+static void gathering_end(struct guestmem *gm)
+{
+    struct bucket *b = gm->gathering.bucket;
+
+    gm->gathering.bucket = NULL;
+    if (b != NULL && b->refs > 0) {
+        b->stale = true;
+    } else if (b != NULL) {
+        bucket_free(gm, b);
+    }
 }
 
 static void trim_to(struct guestmem *gm, unsigned buckets)
@@ -159,39 +194,32 @@ static gboolean trim_idle(gpointer opaque)
         }
         b = newer;
     }
-    if (gm->oldest == NULL) {
+    b = gm->gathering.bucket;
+    if (b != NULL && b->used) {
+        b->used = false;
+    } else {
+        gathering_end(gm);
+    }
+    if (gm->oldest == NULL && gm->gathering.bucket == NULL) {
         gm->trim_source = 0;
         return G_SOURCE_REMOVE;
     }
     return G_SOURCE_CONTINUE;
 }
 
-static struct bucket *bucket_map(struct guestmem *gm, uint64_t number, int *error)
+static void trim_later(struct guestmem *gm)
 {
-    unsigned pages = bucket_pages(gm);
-    struct bucket *b;
-    unsigned valid = 0;
-    void *ptr;
+    if (gm->trim_source == 0 && gm->idle_seconds > 0) {
+        gm->trim_source = g_timeout_add_seconds(gm->idle_seconds, trim_idle, gm);
+    }
+}
 
-    if (gm->counters.buckets >= gm->max_buckets) {
-        trim_to(gm, gm->max_buckets - 1);
-    }
-    memset(gm->errs, 0, pages * sizeof(gm->errs[0]));
-    ptr = gm->ops.map(gm->opaque, number << gm->page_bits, pages, gm->errs);
-    if (ptr == NULL && (errno == ENOMEM || errno == EAGAIN) && gm->oldest != NULL) {
-        /* The host is short of something: give back all that is unused and try once more. */
-        trim_to(gm, 0);
-        memset(gm->errs, 0, pages * sizeof(gm->errs[0]));
-        ptr = gm->ops.map(gm->opaque, number << gm->page_bits, pages, gm->errs);
-    }
-    if (ptr == NULL) {
-        /* Missing pages are reported one by one: a call that fails as a whole is the host's
-         * failure, whatever it calls it. */
-        *error = errno == ENOMEM || errno == EAGAIN ? -errno : -EIO;
-        gm->counters.map_errors++;
-        return NULL;
-    }
-    b = g_malloc0(sizeof(*b) + (pages + 63) / 64 * sizeof(b->valid[0]));
+/* Of what was mapped; NULL, and it is unmapped, if no page is there. */
+static struct bucket *bucket_new(struct guestmem *gm, void *ptr, unsigned pages, bool gathered)
+{
+    struct bucket *b = g_malloc0(sizeof(*b) + (pages + 63) / 64 * sizeof(b->valid[0]));
+    unsigned valid = 0;
+
     for (unsigned i = 0; i < pages; i++) {
         if (gm->errs[i] == 0) {
             b->valid[i / 64] |= UINT64_C(1) << i % 64;
@@ -203,24 +231,56 @@ static struct bucket *bucket_map(struct guestmem *gm, uint64_t number, int *erro
          */
         gm->ops.unmap(gm->opaque, ptr, pages);
         g_free(b);
-        *error = -EFAULT;
         return NULL;
     }
     b->full = valid == pages;
-    b->number = number;
     b->ptr = ptr;
-    b->hash_next = *hash_slot(gm, number);
-    *hash_slot(gm, number) = b;
-    lru_add(gm, b);
-    gm->counters.buckets++;
-    gm->counters.bytes_mapped += bucket_bytes(gm);
-    if (gm->trim_source == 0 && gm->idle_seconds > 0) {
-        gm->trim_source = g_timeout_add_seconds(gm->idle_seconds, trim_idle, gm);
-    }
+    b->pages = pages;
+    b->gathered = gathered;
+    gm->counters.buckets += !gathered;
+    gm->counters.bytes_mapped += mapped_bytes(b);
+    trim_later(gm);
     return b;
 }
 
-static struct bucket *bucket_find(struct guestmem *gm, uint64_t number)
+static struct bucket *bucket_map(struct guestmem *gm, uint64_t number, int *error)
+{
+    unsigned pages = bucket_pages(gm);
+    struct bucket *b;
+    void *ptr;
+
+    if (gm->counters.buckets >= gm->max_buckets) {
+        trim_to(gm, gm->max_buckets - 1);
+    }
+    memset(gm->errs, 0, pages * sizeof(gm->errs[0]));
+    ptr = gm->ops.map(gm->opaque, number << gm->page_bits, pages, gm->errs);
+    if (ptr == NULL && (errno == ENOMEM || errno == EAGAIN) &&
+        (gm->oldest != NULL || gm->gathering.bucket != NULL)) {
+        /* The host is short of something: give back all that is unused and try once more. */
+        mapcache_trim(gm);
+        memset(gm->errs, 0, pages * sizeof(gm->errs[0]));
+        ptr = gm->ops.map(gm->opaque, number << gm->page_bits, pages, gm->errs);
+    }
+    if (ptr == NULL) {
+        /* Missing pages are reported one by one: a call that fails as a whole is the host's
+         * failure, whatever it calls it. */
+        *error = errno == ENOMEM || errno == EAGAIN ? -errno : -EIO;
+        gm->counters.map_errors++;
+        return NULL;
+    }
+    b = bucket_new(gm, ptr, pages, false);
+    if (b == NULL) {
+        *error = -EFAULT;
+        return NULL;
+    }
+    b->number = number;
+    b->hash_next = *hash_slot(gm, number);
+    *hash_slot(gm, number) = b;
+    lru_add(gm, b);
+    return b;
+}
+
+static struct bucket *bucket_find(const struct guestmem *gm, uint64_t number)
 {
     struct bucket *b = gm->last;
 
@@ -250,38 +310,85 @@ static bool page_appeared(struct guestmem *gm, uint64_t gfn)
     return err == 0;
 }
 
+/* Whether the memory behind page `page` of a view is that of the guest behind it. */
+static bool goes_on(const struct guestmem *gm, const struct bucket *b, unsigned page)
+{
+    const struct gathering *g = &gm->gathering;
+
+    return page + 1 < b->pages && page_valid(b, page + 1) &&
+           (!b->gathered || g->gfn[page + 1] == g->gfn[page] + 1);
+}
+
 /* How many bytes can be used from page `page` on, not more than `want` of them counted from the
  * page's start. */
 static size_t valid_run(const struct guestmem *gm, const struct bucket *b, unsigned page,
                         size_t want)
 {
-    unsigned end = page + 1;
+    unsigned end = page;
 
-    if (b->full) {
-        return bucket_bytes(gm) - ((size_t)page << GUEST_PAGE_SHIFT);
+    if (b->full && !b->gathered) {
+        return mapped_bytes(b) - ((size_t)page << GUEST_PAGE_SHIFT);
     }
-    while (end < bucket_pages(gm) && (size_t)(end - page) << GUEST_PAGE_SHIFT < want &&
-           page_valid(b, end)) {
+    while ((size_t)(end + 1 - page) << GUEST_PAGE_SHIFT < want && goes_on(gm, b, end)) {
         end++;
     }
-    return (size_t)(end - page) << GUEST_PAGE_SHIFT;
+    return (size_t)(end + 1 - page) << GUEST_PAGE_SHIFT;
+}
+
+/* The view that begins in page `page` of `b`, which is valid. */
+static void view_take(struct guestmem *gm, struct bucket *b, unsigned page,
+                      struct guestmem_ref *ref)
+{
+    size_t in_page = ref->gpa & (GUEST_PAGE_SIZE - 1);
+    size_t run = ref->len > SIZE_MAX - in_page ? SIZE_MAX : ref->len + in_page;
+
+    b->used = true;
+    if (b->refs++ == 0) {
+        if (!b->gathered) {
+            lru_remove(gm, b);
+        }
+        gm->pinned++;
+        gm->counters.bytes_pinned += mapped_bytes(b);
+    }
+    run = valid_run(gm, b, page, run) - in_page;
+    ref->ptr = b->ptr + ((size_t)page << GUEST_PAGE_SHIFT) + in_page;
+    ref->len = ref->len < run ? ref->len : run;
+    ref->cookie = b;
+}
+
+/* Where a frame is among those that were expected, if it is there; else -1. */
+static int gathering_find(struct gathering *g, uint64_t gfn)
+{
+    for (unsigned i = 0; g->bucket != NULL && i < g->count; i++) {
+        unsigned at = (g->at + i) % g->count;
+
+        if (g->gfn[at] == gfn && page_valid(g->bucket, at)) {
+            g->at = at;
+            return (int)at;
+        }
+    }
+    return -1;
 }
 
 int guestmem_get(struct guestmem *gm, uint64_t gpa, size_t len, bool write,
                  struct guestmem_ref *ref)
 {
     uint64_t number = gpa >> gm->bucket_shift;
-    size_t offset = gpa & (bucket_bytes(gm) - 1);
-    unsigned page = (unsigned)(offset >> GUEST_PAGE_SHIFT);
-    size_t in_page = offset & (GUEST_PAGE_SIZE - 1);
+    unsigned page = (unsigned)((gpa & (bucket_bytes(gm) - 1)) >> GUEST_PAGE_SHIFT);
     struct bucket *b;
-    size_t run;
-    int err = 0;
+    int at, err = 0;
 
     if (len == 0 || gpa + (len - 1) < gpa) {
         return -EINVAL;
     }
+    *ref = (struct guestmem_ref){.gpa = gpa, .len = len, .write = write};
     b = bucket_find(gm, number);
+    at = b == NULL ? gathering_find(&gm->gathering, gpa >> GUEST_PAGE_SHIFT) : -1;
+    if (at >= 0) {
+        gm->counters.hits++;
+        view_take(gm, gm->gathering.bucket, (unsigned)at, ref);
+        return 0;
+    }
     if (b != NULL && !page_valid(b, page)) {
         gm->counters.holes++;
         if (!page_appeared(gm, gpa >> GUEST_PAGE_SHIFT)) {
@@ -304,20 +411,61 @@ int guestmem_get(struct guestmem *gm, uint64_t gpa, size_t len, bool write,
         }
     }
     gm->last = b;
-    b->used = true;
-    if (b->refs++ == 0) {
-        lru_remove(gm, b);
-        gm->pinned++;
-        gm->counters.bytes_pinned += bucket_bytes(gm);
-    }
-    run = len > SIZE_MAX - in_page ? SIZE_MAX : len + in_page;
-    run = valid_run(gm, b, page, run) - in_page;
-    ref->ptr = b->ptr + offset;
-    ref->len = len < run ? len : run;
-    ref->gpa = gpa;
-    ref->write = write;
-    ref->cookie = b;
+    view_take(gm, b, page, ref);
     return 0;
+}
+
+bool guestmem_is_full(const struct guestmem *gm)
+{
+    return gm->ops.gather != NULL && gm->counters.buckets >= gm->max_buckets;
+}
+
+/* Those to be gathered, into `gfn`: how many. */
+static unsigned expected_pages(const struct guestmem *gm, const uint64_t *gfns, unsigned count,
+                               uint64_t *gfn)
+{
+    uint64_t first = UINT64_MAX, last = UINT64_MAX;
+    unsigned n = 0, buckets = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t number = gfns[i] >> gm->page_bits;
+
+        if (number == first || (n > 0 && gfns[i] == gfn[n - 1]) || bucket_find(gm, number)) {
+            continue;
+        }
+        if (first == UINT64_MAX) {
+            first = number;
+            continue;
+        }
+        buckets += number != last;
+        last = number;
+        gfn[n++] = gfns[i];
+    }
+    return n < GATHER_MIN || buckets < n / 2 ? 0 : n;
+}
+
+void guestmem_expect(struct guestmem *gm, const uint64_t *gfns, unsigned count)
+{
+    struct gathering *g = &gm->gathering;
+    void *ptr;
+
+    XENDM_ASSERT(count <= GUESTMEM_EXPECT_MAX);
+    gathering_end(gm);
+    if (!guestmem_is_full(gm)) {
+        return;
+    }
+    g->at = 0;
+    g->count = expected_pages(gm, gfns, count, g->gfn);
+    if (g->count == 0) {
+        return;
+    }
+    memset(gm->errs, 0, g->count * sizeof(gm->errs[0]));
+    ptr = gm->ops.gather(gm->opaque, g->gfn, g->count, gm->errs);
+    if (ptr == NULL) {
+        return; /* one by one, then */
+    }
+    g->bucket = bucket_new(gm, ptr, g->count, true);
+    gm->counters.gathered += g->count;
 }
 
 void guestmem_written(struct guestmem *gm, uint64_t gpa, size_t len)
@@ -342,18 +490,18 @@ void guestmem_put(struct guestmem *gm, struct guestmem_ref *ref, size_t written)
         return;
     }
     gm->pinned--;
-    gm->counters.bytes_pinned -= bucket_bytes(gm);
+    gm->counters.bytes_pinned -= mapped_bytes(b);
     if (b->stale) {
         bucket_free(gm, b);
         return;
     }
-    lru_add(gm, b);
+    if (!b->gathered) {
+        lru_add(gm, b);
+    }
     if (gm->counters.buckets > gm->max_buckets) {
         trim_to(gm, gm->max_buckets);
     }
-    if (gm->trim_source == 0 && gm->idle_seconds > 0) {
-        gm->trim_source = g_timeout_add_seconds(gm->idle_seconds, trim_idle, gm);
-    }
+    trim_later(gm);
 }
 
 int guestmem_read(struct guestmem *gm, uint64_t gpa, void *buf, size_t len)
@@ -418,6 +566,7 @@ void guestmem_invalidate(struct guestmem *gm)
     if (gm->invalidated != NULL) {
         gm->invalidated(gm->invalidated_opaque);
     }
+    gathering_end(gm);
     while (gm->oldest != NULL) {
         bucket_drop(gm, gm->oldest);
     }
@@ -431,6 +580,7 @@ void guestmem_invalidate(struct guestmem *gm)
 
 void mapcache_trim(struct guestmem *gm)
 {
+    gathering_end(gm);
     trim_to(gm, 0);
 }
 
@@ -459,7 +609,7 @@ struct guestmem *mapcache_new(const struct mapcache_ops *ops, void *opaque,
         gm->hash_bits++;
     }
     gm->hash = g_new0(struct bucket *, (size_t)1 << gm->hash_bits);
-    gm->errs = g_new0(int, pages);
+    gm->errs = g_new0(int, MAX(pages, GUESTMEM_EXPECT_MAX));
     return gm;
 }
 
@@ -472,6 +622,7 @@ void mapcache_free(struct guestmem *gm)
     if (gm->trim_source != 0) {
         g_source_remove(gm->trim_source);
     }
+    gathering_end(gm);
     while (gm->oldest != NULL) {
         bucket_drop(gm, gm->oldest);
     }

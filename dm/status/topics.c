@@ -36,6 +36,7 @@ static void mapcache(const struct status_parts *of, struct facts *to)
     fact_int(to, "misses", (int64_t)n.misses);
     fact_int(to, "evictions", (int64_t)n.evictions);
     fact_int(to, "invalidations", (int64_t)n.invalidations);
+    fact_int(to, "gathered", (int64_t)n.gathered);
     fact_int(to, "map errors", (int64_t)n.map_errors);
     fact_int(to, "holes hit", (int64_t)n.holes);
 }

@@ -185,6 +185,12 @@ int hv_memory_dirty(struct hypervisor *hv, uint64_t gfn, size_t pages, uint64_t 
 
 /* ---- mappings ---- */
 
+static void *map_those(struct hypervisor *hv, const xen_pfn_t *frames, size_t pages, int *errs)
+{
+    return xenforeignmemory_map(hv->xen->fmem, hv->xen->domid, PROT_READ | PROT_WRITE, pages,
+                                frames, errs);
+}
+
 static void *map_frames(struct hypervisor *hv, uint64_t gfn, size_t pages, int *errs)
 {
     enum { SMALL = 64 };
@@ -200,8 +206,7 @@ static void *map_frames(struct hypervisor *hv, uint64_t gfn, size_t pages, int *
     for (size_t i = 0; i < pages; i++) {
         frames[i] = gfn + i;
     }
-    ptr = xenforeignmemory_map(hv->xen->fmem, hv->xen->domid, PROT_READ | PROT_WRITE, pages, frames,
-                               errs);
+    ptr = map_those(hv, frames, pages, errs);
     e = errno;
     if (frames != small) {
         g_free(frames);
@@ -286,6 +291,12 @@ static void *cache_map(void *opaque, uint64_t gfn, unsigned pages, int *errs)
     return ptr;
 }
 
+static void *cache_gather(void *opaque, const uint64_t *gfns, unsigned pages, int *errs)
+{
+    _Static_assert(sizeof(xen_pfn_t) == sizeof(uint64_t), "frame numbers have 64 bits");
+    return map_those(opaque, (const xen_pfn_t *)gfns, pages, errs);
+}
+
 static void cache_unmap(void *opaque, void *ptr, unsigned pages)
 {
     hv_memory_unmap(opaque, ptr, pages);
@@ -298,7 +309,10 @@ static void cache_modified(void *opaque, uint64_t gfn, unsigned pages)
 
 struct guestmem *xen_guestmem_new(struct hypervisor *hv, const struct mapcache_limits *limits)
 {
-    static const struct mapcache_ops ops = {cache_map, cache_unmap, cache_modified};
+    static const struct mapcache_ops ops = {.map = cache_map,
+                                            .gather = cache_gather,
+                                            .unmap = cache_unmap,
+                                            .modified = cache_modified};
     static const struct mapcache_limits defaults = {.idle_seconds = 10};
 
     return mapcache_new(&ops, hv, limits != NULL ? limits : &defaults);

@@ -20,11 +20,19 @@ static void advance(struct ahci_prd *prd, uint32_t n)
     prd->left -= n;
 }
 
+static bool descriptor(const uint8_t *entry, uint64_t *address, uint64_t *bytes)
+{
+    *address = (load_le32(entry) & ~UINT64_C(1)) | (uint64_t)load_le32(entry + 4) << 32;
+    *bytes = (load_le32(entry + 12) & COUNT_MASK) + 2;
+    return true;
+}
+
 /* 0, -ENODATA at the end of the table, or the DMA error. */
 static int fill(struct ahci_port *p, struct ahci_prd *prd)
 {
     uint64_t at = prd->table + (uint64_t)prd->next * ENTRY;
     uint8_t entry[ENTRY];
+    uint64_t left;
     int error;
 
     if (prd->left) {
@@ -33,14 +41,17 @@ static int fill(struct ahci_port *p, struct ahci_prd *prd)
     if (prd->next >= prd->count) {
         return -ENODATA;
     }
+    if (prd->next % DMA_FORESEE_MAX == 0) {
+        dma_foresee(&p->hba->pci.dev, at, prd->count - prd->next, ENTRY, descriptor);
+    }
     error = dma_read(&p->hba->pci.dev, at, entry, sizeof(entry));
     if (error) {
         p->host.bad_address = at;
         return error;
     }
     prd->next++;
-    prd->address = (load_le32(entry) & ~UINT64_C(1)) | (uint64_t)load_le32(entry + 4) << 32;
-    prd->left = (load_le32(entry + 12) & COUNT_MASK) + 2;
+    descriptor(entry, &prd->address, &left);
+    prd->left = (uint32_t)left;
     return 0;
 }
 

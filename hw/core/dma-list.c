@@ -121,6 +121,54 @@ int64_t dma_list_add(struct dma_list *l, uint64_t gpa, size_t len)
                      : (rc < 0 ? rc : (int64_t)done);
 }
 
+/* Pages of which each is a piece: more than that is better mapped with what is around it. */
+static unsigned pages_of(uint64_t gpa, uint64_t len, uint64_t *gfns)
+{
+    uint64_t first = gpa >> GUEST_PAGE_SHIFT, last = (gpa + (len - 1)) >> GUEST_PAGE_SHIFT;
+
+    if (len == 0 || last < first || last - first > 1) {
+        return 0;
+    }
+    gfns[0] = first;
+    gfns[1] = last;
+    return (unsigned)(last - first) + 1;
+}
+
+void dma_foresee_fetched(struct device *dev, const uint8_t *table, unsigned entries, unsigned size,
+                         dma_entry parse)
+{
+    uint64_t gfns[GUESTMEM_EXPECT_MAX + 1];
+    unsigned count = 0;
+    bool more = true;
+
+    if (tape_plays() || dev->dma_blocked || !guestmem_is_full(dev->machine->memory)) {
+        return;
+    }
+    for (unsigned i = 0; i < entries && more && count < GUESTMEM_EXPECT_MAX; i++) {
+        uint64_t gpa, len;
+
+        more = parse(table + (size_t)i * size, &gpa, &len);
+        if (!aspace_overlaps(dev->machine->mmio, gpa, 1)) {
+            count += pages_of(gpa, len, gfns + count);
+        }
+    }
+    guestmem_expect(dev->machine->memory, gfns, MIN(count, GUESTMEM_EXPECT_MAX));
+}
+
+void dma_foresee(struct device *dev, uint64_t table, unsigned entries, unsigned size,
+                 dma_entry parse)
+{
+    uint8_t fetched[DMA_FORESEE_MAX * DMA_FORESEE_ENTRY_MAX];
+    unsigned n = MIN(entries, DMA_FORESEE_MAX);
+
+    XENDM_ASSERT(size <= DMA_FORESEE_ENTRY_MAX);
+    if (!tape_plays() && guestmem_is_full(dev->machine->memory) &&
+        dma_check(dev, table, (size_t)n * size) == 0 &&
+        guestmem_read(dev->machine->memory, table, fetched, (size_t)n * size) == 0) {
+        dma_foresee_fetched(dev, fetched, n, size, parse);
+    }
+}
+
 size_t dma_list_bytes(const struct dma_list *l)
 {
     return l->bytes;

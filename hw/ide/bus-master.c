@@ -204,12 +204,24 @@ static void cursor_advance(struct ide_bm_cursor *c, uint32_t n)
     c->left -= n;
 }
 
+static bool descriptor(const uint8_t *prd, uint64_t *address, uint64_t *bytes)
+{
+    *address = load_le32(prd) & ~1u;
+    *bytes = load_le16(prd + 4) & 0xfffe;
+    if (*bytes == 0) {
+        *bytes = 0x10000;
+    }
+    return !(prd[7] & 0x80);
+}
+
 /* Makes sure that something is left in the current descriptor: 0, -ENODATA at the end of the table,
  * or the DMA error. */
 static int cursor_fill(struct ide_channel *ch)
 {
     struct ide_bm *bm = &ch->bm;
     struct ide_bm_cursor *c = &bm->cursor;
+    struct device *dev = &ch->controller->pci.dev;
+    uint64_t address, left;
     uint8_t prd[8];
     int err;
 
@@ -219,19 +231,19 @@ static int cursor_fill(struct ide_channel *ch)
     if (exhausted(bm)) {
         return -ENODATA;
     }
-    err = dma_read(&ch->controller->pci.dev, c->next, prd, sizeof(prd));
+    if (c->fetched % DMA_FORESEE_MAX == 0) {
+        dma_foresee(dev, c->next, (0x10000 - (c->next & 0xffff)) / 8, 8, descriptor);
+    }
+    err = dma_read(dev, c->next, prd, sizeof(prd));
     if (err) {
         ch->host.bad_address = c->next;
         return err;
     }
     c->next = (c->next & 0xffff0000) | ((c->next + 8) & 0xffff);
     c->fetched++;
-    c->address = load_le32(prd) & ~1u;
-    c->left = load_le16(prd + 4) & 0xfffe;
-    if (c->left == 0) {
-        c->left = 0x10000;
-    }
-    c->last = prd[7] & 0x80;
+    c->last = !descriptor(prd, &address, &left);
+    c->address = (uint32_t)address;
+    c->left = (uint32_t)left;
     return 0;
 }
 

@@ -95,6 +95,13 @@ static bool walk_fetch(struct walk *w, uint64_t gpa, void *buf, size_t len)
 
 /* ---- PRPs ---- */
 
+static bool prp_page(const uint8_t *entry, uint64_t *gpa, uint64_t *len)
+{
+    *gpa = load_le32(entry) | (uint64_t)load_le32(entry + 4) << 32;
+    *len = GUEST_PAGE_SIZE;
+    return true;
+}
+
 /* `data` entries of a list, which all begin a page. */
 static uint64_t prp_entries(struct walk *w, const uint8_t *entries, uint64_t data, uint64_t left)
 {
@@ -105,6 +112,10 @@ static uint64_t prp_entries(struct walk *w, const uint8_t *entries, uint64_t dat
                                                           << 32;
         uint64_t len = MIN(left, page);
 
+        if (i % DMA_FORESEE_MAX == 0) {
+            dma_foresee_fetched(&w->r->n->pci.dev, entries + 8 * i, (unsigned)(data - i), 8,
+                                prp_page);
+        }
         if (entry & (page - 1)) {
             walk_fail(w, STATUS_PRP_OFFSET);
             return 0;

@@ -354,7 +354,7 @@ static void run_transfer(struct request *r, bool write)
         r->list = dma_list_new(&b->virtio.pci.dev, VIEWS);
     }
     dma_list_begin(r->list, direction);
-    n = virtio_map(&r->chain, r->list, direction, skip + r->done,
+    n = virtio_map(&b->virtio, &r->chain, r->list, direction, skip + r->done,
                    MIN(total - r->done, TRANSFER_MAX));
     if (n < b->logical_block_size) { /* no memory, or not even a block in so many pieces */
         dma_list_end(r->list, 0);

@@ -164,8 +164,8 @@ static int send_pieces(struct virtio_net *s, const struct virtio_chain *c, size_
     }
     with[0] = (struct iovec){head, head_len};
     dma_list_begin(s->list, DMA_TO_DEVICE);
-    if (len > head_len && virtio_map(c, s->list, DMA_TO_DEVICE, skip + head_len, len - head_len) ==
-                              (int64_t)(len - head_len)) {
+    if (len > head_len && virtio_map(&s->virtio, c, s->list, DMA_TO_DEVICE, skip + head_len,
+                                     len - head_len) == (int64_t)(len - head_len)) {
         iov = dma_list_iov(s->list, 0, len - head_len, &niov);
         memcpy(with + 1, iov, niov * sizeof(*iov));
     } else if (len > head_len) { /* in more pieces than the host takes */

@@ -874,17 +874,35 @@ uint64_t virtio_in_at(const struct virtio_chain *c, uint64_t skip)
     return s.piece->gpa + s.skip;
 }
 
-int64_t virtio_map(const struct virtio_chain *c, struct dma_list *l, enum dma_direction direction,
-                   uint64_t skip, uint64_t len)
+static bool piece_at(const uint8_t *entry, uint64_t *gpa, uint64_t *len)
+{
+    const struct virtio_piece *piece = (const void *)entry;
+
+    *gpa = piece->gpa;
+    *len = piece->len;
+    return true;
+}
+
+int64_t virtio_map(struct virtio *v, const struct virtio_chain *c, struct dma_list *l,
+                   enum dma_direction direction, uint64_t skip, uint64_t len)
 {
     struct span s = span_at(c, direction == DMA_FROM_DEVICE, skip);
     int64_t taken = 0;
     uint64_t gpa = 0;
     uint32_t part;
 
-    while ((part = span_next(&s, len - (uint64_t)taken, &gpa)) > 0) {
-        int64_t got = dma_list_add(l, gpa, part);
+    for (unsigned i = 0;; i++) {
+        int64_t got;
 
+        if (i % DMA_FORESEE_MAX == 0) {
+            dma_foresee_fetched(&v->pci.dev, (const uint8_t *)s.piece, s.count, sizeof(*s.piece),
+                                piece_at);
+        }
+        part = span_next(&s, len - (uint64_t)taken, &gpa);
+        if (part == 0) {
+            break;
+        }
+        got = dma_list_add(l, gpa, part);
         if (got < 0) {
             return got;
         }

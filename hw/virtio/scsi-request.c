@@ -307,7 +307,7 @@ static bool move(struct vscsi_request *r, bool in)
         r->list = dma_list_new(&v->pci.dev, VIEWS);
     }
     dma_list_begin(r->list, direction);
-    n = virtio_map(&r->chain, r->list, direction, skip + r->done,
+    n = virtio_map(v, &r->chain, r->list, direction, skip + r->done,
                    MIN(r->task.left, cd ? CD_TRANSFER_MAX : TRANSFER_MAX));
     if (n <= 0) {
         dma_list_end(r->list, 0);

@@ -229,8 +229,8 @@ int virtio_write(struct virtio *v, const struct virtio_chain *c, uint64_t skip, 
 /* Where byte `skip` of those that the device writes is; it has to be there. */
 uint64_t virtio_in_at(const struct virtio_chain *c, uint64_t skip);
 /* Adds [skip, skip + len) of them to a list that was begun: how much, or dma_list_add()'s error. */
-int64_t virtio_map(const struct virtio_chain *c, struct dma_list *l, enum dma_direction direction,
-                   uint64_t skip, uint64_t len);
+int64_t virtio_map(struct virtio *v, const struct virtio_chain *c, struct dma_list *l,
+                   enum dma_direction direction, uint64_t skip, uint64_t len);
 
 void virtio_notify(struct virtio *v, unsigned n);
 void virtio_run(struct virtio *v); /* there may be something to do for hungry queues: soon */

@@ -65,6 +65,21 @@ void dma_list_begin(struct dma_list *l, enum dma_direction direction);
 int64_t dma_list_add(struct dma_list *l, uint64_t gpa, size_t len);
 size_t dma_list_bytes(const struct dma_list *l);
 /*
+ * What the next pieces will be, by the guest's table that names them: `entries` entries of `size`
+ * bytes, up to the first of which `parse` says, by false, that it is the last. For tables that are
+ * walked piece by piece: where many pages of guest memory would have to be mapped, each for another
+ * that is not any more, they are mapped together (guestmem_expect()). Only a hint, which is neither
+ * believed nor counted nor recorded; what is in the table is read again by who walks it.
+ */
+#define DMA_FORESEE_MAX 64u       /* entries */
+#define DMA_FORESEE_ENTRY_MAX 16u /* bytes */
+typedef bool (*dma_entry)(const uint8_t *entry, uint64_t *gpa, uint64_t *len);
+void dma_foresee(struct device *dev, uint64_t table, unsigned entries, unsigned size,
+                 dma_entry parse);
+/* The same for a table that was fetched already. */
+void dma_foresee_fetched(struct device *dev, const uint8_t *table, unsigned entries, unsigned size,
+                         dma_entry parse);
+/*
  * `len` bytes from `skip` on, or as many as there are, as an iovec of `*count` elements that is
  * valid until the next call for this list. What is contiguous for us is one element.
  */

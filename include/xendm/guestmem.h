@@ -50,6 +50,16 @@ int guestmem_get(struct guestmem *gm, uint64_t gpa, size_t len, bool write,
  */
 void guestmem_put(struct guestmem *gm, struct guestmem_ref *ref, size_t written);
 
+/*
+ * What will be asked for next, page by page in this order: scattered pages that are not mapped, for
+ * which others would have to go, are mapped by one call, and stay so until the next such hint. A
+ * hint is no more than that: what is wrong about it is found by guestmem_get(). It pays only when
+ * guestmem_is_full(), and does nothing otherwise.
+ */
+#define GUESTMEM_EXPECT_MAX 64u
+bool guestmem_is_full(const struct guestmem *gm);
+void guestmem_expect(struct guestmem *gm, const uint64_t *gfns, unsigned count);
+
 /* Copies. On error some of the bytes may have been copied. */
 int guestmem_read(struct guestmem *gm, uint64_t gpa, void *buf, size_t len);
 int guestmem_write(struct guestmem *gm, uint64_t gpa, const void *buf, size_t len);

@@ -13,7 +13,11 @@
 
 struct mapcache_limits {
     unsigned bucket_pages; /* pages mapped at once, a power of two; 0: MAPCACHE_BUCKET_PAGES */
-    uint64_t max_bytes;    /* mapped at most, unless more is pinned; 0: MAPCACHE_MAX_BYTES */
+    /*
+     * Mapped at most, unless more is pinned, and beside GUESTMEM_EXPECT_MAX pages that are
+     * expected; 0: MAPCACHE_MAX_BYTES
+     */
+    uint64_t max_bytes;
     /*
      * What was not used for so long (at most twice that) is unmapped; 0: never. No timer runs while
      * nothing unused is mapped.
@@ -25,11 +29,13 @@ struct mapcache_limits {
 
 /*
  * `map` maps `pages` pages from `gfn` (one mmap; per-page error in errs, 0 where it worked; NULL
- * with errno when nothing could be mapped) and `unmap` ends it. `modified` is told of written
- * pages. dm/ passes those on libxenforeignmemory, tests their own.
+ * with errno when nothing could be mapped) and `unmap` ends it. `gather` maps the pages that are
+ * named, as one piece; NULL: that cannot be had. `modified` is told of written pages. dm/ passes
+ * those on libxenforeignmemory, tests their own.
  */
 struct mapcache_ops {
     void *(*map)(void *opaque, uint64_t gfn, unsigned pages, int *errs);
+    void *(*gather)(void *opaque, const uint64_t *gfns, unsigned pages, int *errs);
     void (*unmap)(void *opaque, void *ptr, unsigned pages);
     void (*modified)(void *opaque, uint64_t gfn, unsigned pages);
 };
@@ -42,6 +48,7 @@ void mapcache_trim(struct guestmem *gm);
 
 struct mapcache_counters {
     uint64_t hits, misses, evictions, trimmed, invalidations, map_errors, holes;
+    uint64_t gathered; /* pages that were mapped because somebody expected them */
     uint64_t bytes_mapped, bytes_pinned;
     unsigned buckets;
 };

@@ -18,7 +18,8 @@
  */
 struct room {
     uint64_t hole_first, hole_last;
-    unsigned maps, unmaps, single_maps;
+    unsigned maps, unmaps, single_maps, gathers;
+    int mapped;    /* pages */
     unsigned fail; /* errno for that many map calls … */
     unsigned fail_count;
     uint64_t modified_first;
@@ -36,6 +37,7 @@ static void *room_map(void *opaque, uint64_t gfn, unsigned pages, int *errs)
         return NULL;
     }
     *(pages == 1 ? &room->single_maps : &room->maps) += 1;
+    room->mapped += (int)pages;
     p = mmap(NULL, (size_t)pages * GUEST_PAGE_SIZE, PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     g_assert_true(p != MAP_FAILED);
@@ -55,6 +57,32 @@ static void *room_map(void *opaque, uint64_t gfn, unsigned pages, int *errs)
     return p;
 }
 
+static void *room_gather(void *opaque, const uint64_t *gfns, unsigned pages, int *errs)
+{
+    struct room *room = opaque;
+    uint8_t *p;
+
+    room->gathers++;
+    if (room->fail_count > 0) {
+        room->fail_count--;
+        errno = (int)room->fail;
+        return NULL;
+    }
+    p = mmap(NULL, (size_t)pages * GUEST_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    g_assert_true(p != MAP_FAILED);
+    for (unsigned i = 0; i < pages; i++) {
+        uint8_t *page = p + (size_t)i * GUEST_PAGE_SIZE;
+
+        errs[i] = gfns[i] >= room->hole_first && gfns[i] <= room->hole_last ? EINVAL : 0;
+        if (errs[i] == 0) {
+            g_assert_cmpint(mprotect(page, GUEST_PAGE_SIZE, PROT_READ | PROT_WRITE), ==, 0);
+            memcpy(page, &gfns[i], sizeof(gfns[i]));
+        }
+    }
+    room->mapped += (int)pages;
+    return p;
+}
+
 static void room_unmap(void *opaque, void *ptr, unsigned pages)
 {
     struct room *room = opaque;
@@ -62,6 +90,7 @@ static void room_unmap(void *opaque, void *ptr, unsigned pages)
     if (pages > 1) {
         room->unmaps++;
     }
+    room->mapped -= (int)pages;
     g_assert_cmpint(munmap(ptr, (size_t)pages * GUEST_PAGE_SIZE), ==, 0);
 }
 
@@ -74,7 +103,10 @@ static void room_modified(void *opaque, uint64_t gfn, unsigned pages)
     room->modified_calls++;
 }
 
-static const struct mapcache_ops ops = {room_map, room_unmap, room_modified};
+static const struct mapcache_ops ops = {.map = room_map,
+                                        .gather = room_gather,
+                                        .unmap = room_unmap,
+                                        .modified = room_modified};
 
 static struct guestmem *cache_new(struct room *room, unsigned buckets, unsigned idle_seconds)
 {
@@ -393,6 +425,196 @@ static void test_idle(void)
     g_assert_null(g_main_context_find_source_by_user_data(NULL, gm));
 }
 
+/* Frames of `count` buckets from `bucket` on, one of each, and that they are expected. */
+static void expect(struct guestmem *gm, uint64_t *gfns, unsigned bucket, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        gfns[i] = (uint64_t)(bucket + i) * PAGES + i % PAGES;
+    }
+    guestmem_expect(gm, gfns, count);
+}
+
+static void read_all(struct guestmem *gm, const uint64_t *gfns, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        g_assert_cmpuint(frame_at(gm, gfns[i] << GUEST_PAGE_SHIFT), ==, gfns[i]);
+    }
+}
+
+static void fill(struct guestmem *gm, unsigned buckets)
+{
+    for (unsigned i = 0; i < buckets; i++) {
+        frame_at(gm, i * BUCKET);
+    }
+}
+
+/* Scattered pages are mapped together, where each would cost a bucket another one. */
+static void test_expected(void)
+{
+    uint64_t gfns[GUESTMEM_EXPECT_MAX];
+    struct mapcache_counters c;
+    struct room room;
+    struct guestmem *gm = cache_new(&room, 4, 0);
+
+    /* There is room: the cache does as it does always. */
+    fill(gm, 3);
+    g_assert_false(guestmem_is_full(gm));
+    expect(gm, gfns, 100, 64);
+    g_assert_cmpuint(room.gathers, ==, 0);
+
+    fill(gm, 4);
+    g_assert_true(guestmem_is_full(gm));
+    for (unsigned round = 0; round < 3; round++) {
+        unsigned maps = room.maps;
+
+        expect(gm, gfns, 100 + 64 * round, 64);
+        g_assert_cmpuint(room.gathers, ==, round + 1);
+        read_all(gm, gfns, 64);
+        g_assert_cmpuint(room.maps, ==, maps + 1); /* the first comes with what is around it */
+    }
+    mapcache_counters(gm, &c);
+    g_assert_cmpuint(c.buckets, ==, 4);
+    g_assert_cmpuint(c.gathered, ==, 3 * 63);
+    g_assert_cmpuint(c.bytes_mapped, ==, 4 * BUCKET + 63 * GUEST_PAGE_SIZE);
+    g_assert_cmpuint(c.bytes_pinned, ==, 0);
+
+    /* In another order, more than once, and what nobody expected. */
+    g_assert_cmpuint(frame_at(gm, gfns[20] << GUEST_PAGE_SHIFT), ==, gfns[20]);
+    g_assert_cmpuint(frame_at(gm, gfns[63] << GUEST_PAGE_SHIFT), ==, gfns[63]);
+    g_assert_cmpuint(frame_at(gm, gfns[20] << GUEST_PAGE_SHIFT), ==, gfns[20]);
+    g_assert_cmpuint(room.gathers, ==, 3);
+    g_assert_cmpuint(frame_at(gm, 1000 * BUCKET), ==, 1000 * PAGES);
+
+    /* What is written is marked. */
+    g_assert_cmpint(guestmem_write(gm, gfns[30] << GUEST_PAGE_SHIFT, gfns, 16), ==, 0);
+    g_assert_cmpuint(room.modified_first, ==, gfns[30]);
+    g_assert_cmpuint(room.modified_pages, ==, 1);
+    mapcache_free(gm);
+    g_assert_cmpint(room.mapped, ==, 0);
+}
+
+/* What does not pay: few pages, pages that lie together, pages that are there. */
+static void test_expected_for_nothing(void)
+{
+    uint64_t gfns[GUESTMEM_EXPECT_MAX];
+    struct room room;
+    struct guestmem *gm = cache_new(&room, 4, 0);
+
+    fill(gm, 4);
+    expect(gm, gfns, 100, 8);
+    expect(gm, gfns, 0, 4);
+    for (unsigned i = 0; i < 64; i++) {
+        gfns[i] = 100 * PAGES + i;
+    }
+    guestmem_expect(gm, gfns, 64);
+    for (unsigned i = 0; i < 64; i++) {
+        gfns[i] = (100 + i / 16) * PAGES + i % 16;
+    }
+    guestmem_expect(gm, gfns, 64);
+    guestmem_expect(gm, gfns, 0);
+    g_assert_cmpuint(room.gathers, ==, 0);
+    mapcache_free(gm);
+    g_assert_cmpint(room.mapped, ==, 0);
+}
+
+/* A view goes on where the guest's memory does, and not where only ours does; holes are holes. */
+static void test_expected_views(void)
+{
+    uint64_t gfns[32];
+    struct guestmem_ref ref;
+    struct room room;
+    struct guestmem *gm = cache_new(&room, 4, 0);
+
+    fill(gm, 4);
+    for (unsigned i = 0; i < 32; i++) {
+        gfns[i] = (uint64_t)(100 + i / 2) * PAGES + i % 2;
+    }
+    room.hole_first = room.hole_last = gfns[11];
+    guestmem_expect(gm, gfns, 32);
+    g_assert_cmpuint(room.gathers, ==, 1);
+    g_assert_cmpint(guestmem_get(gm, (gfns[6] << GUEST_PAGE_SHIFT) + 0x800, 0x10000, false, &ref),
+                    ==, 0);
+    g_assert_cmpuint(ref.len, ==, 0x1800);
+    guestmem_put(gm, &ref, 0);
+    g_assert_cmpint(guestmem_get(gm, (gfns[6] << GUEST_PAGE_SHIFT) + 0x800, 0x900, true, &ref), ==,
+                    0);
+    g_assert_cmpuint(ref.len, ==, 0x900);
+    guestmem_put(gm, &ref, 0x900);
+    g_assert_cmpuint(room.modified_pages, ==, 2);
+    g_assert_cmpint(guestmem_get(gm, gfns[10] << GUEST_PAGE_SHIFT, 0x10000, false, &ref), ==, 0);
+    g_assert_cmpuint(ref.len, ==, GUEST_PAGE_SIZE);
+    guestmem_put(gm, &ref, 0);
+    g_assert_cmpint(guestmem_get(gm, gfns[11] << GUEST_PAGE_SHIFT, 8, false, &ref), ==, -EFAULT);
+    mapcache_free(gm);
+    g_assert_cmpint(room.mapped, ==, 0);
+}
+
+/* Nothing is found any more behind an invalidation, and what is held is memory until it is put. */
+static void test_expected_ends(void)
+{
+    uint64_t gfns[GUESTMEM_EXPECT_MAX], others[GUESTMEM_EXPECT_MAX];
+    struct mapcache_counters c;
+    struct guestmem_ref ref[2];
+    struct room room;
+    struct guestmem *gm = cache_new(&room, 4, 0);
+    unsigned maps;
+
+    fill(gm, 4);
+    expect(gm, gfns, 100, 64);
+    g_assert_cmpint(guestmem_get(gm, gfns[9] << GUEST_PAGE_SHIFT, 8, true, &ref[0]), ==, 0);
+    expect(gm, others, 300, 64);
+    g_assert_cmpint(guestmem_get(gm, others[9] << GUEST_PAGE_SHIFT, 8, true, &ref[1]), ==, 0);
+    maps = room.maps;
+    g_assert_cmpuint(frame_at(gm, gfns[10] << GUEST_PAGE_SHIFT), ==, gfns[10]);
+    g_assert_cmpuint(room.maps, ==, maps + 1);
+    guestmem_invalidate(gm);
+    g_assert_cmpuint(frame_at(gm, others[10] << GUEST_PAGE_SHIFT), ==, others[10]);
+    g_assert_cmpuint(room.maps, ==, maps + 2);
+    memset(ref[0].ptr, 0x55, 8);
+    memset(ref[1].ptr, 0x55, 8);
+    mapcache_counters(gm, &c);
+    g_assert_cmpuint(c.bytes_pinned, ==, 2 * 63 * GUEST_PAGE_SIZE);
+    guestmem_put(gm, &ref[0], 8);
+    guestmem_put(gm, &ref[1], 0);
+    mapcache_counters(gm, &c);
+    g_assert_cmpuint(c.bytes_pinned, ==, 0);
+    mapcache_trim(gm);
+    g_assert_cmpint(room.mapped, ==, 0);
+
+    /* The host cannot: one by one, as always. */
+    fill(gm, 4);
+    room.fail = ENOMEM;
+    room.fail_count = 1;
+    expect(gm, gfns, 100, 64);
+    read_all(gm, gfns, 64);
+    /* Short of memory for a bucket, it gets back what was expected, too. */
+    expect(gm, gfns, 200, 64);
+    room.fail_count = 1;
+    g_assert_cmpuint(frame_at(gm, 500 * BUCKET), ==, 500 * PAGES);
+    g_assert_cmpint(room.mapped, ==, PAGES);
+    mapcache_free(gm);
+    g_assert_cmpint(room.mapped, ==, 0);
+}
+
+static void test_expected_idle(void)
+{
+    uint64_t gfns[GUESTMEM_EXPECT_MAX];
+    struct guestmem_ref ref;
+    struct room room;
+    struct guestmem *gm = cache_new(&room, 4, 1);
+
+    fill(gm, 4);
+    expect(gm, gfns, 100, 64);
+    g_assert_cmpint(guestmem_get(gm, gfns[9] << GUEST_PAGE_SHIFT, 8, true, &ref), ==, 0);
+    while (g_main_context_find_source_by_user_data(NULL, gm)) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    g_assert_cmpint(room.mapped, ==, 63);
+    guestmem_put(gm, &ref, 8);
+    g_assert_cmpint(room.mapped, ==, 0);
+    mapcache_free(gm);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -405,5 +627,10 @@ int main(int argc, char **argv)
     g_test_add_func("/mapcache/listener", test_listener);
     g_test_add_func("/mapcache/sparse", test_sparse);
     g_test_add_func("/mapcache/idle", test_idle);
+    g_test_add_func("/mapcache/expected", test_expected);
+    g_test_add_func("/mapcache/expected/for-nothing", test_expected_for_nothing);
+    g_test_add_func("/mapcache/expected/views", test_expected_views);
+    g_test_add_func("/mapcache/expected/ends", test_expected_ends);
+    g_test_add_func("/mapcache/expected/idle", test_expected_idle);
     return g_test_run();
 }

@@ -2,8 +2,9 @@
 /*
  * What the mapcache costs, against the size of the guest: hits (one hot page; random pages of a
  * working set that fits) and misses (every access to another bucket, so that one is mapped and,
- * once the cache is full, one unmapped). The guest is a sparse memfd; a map call is one mmap, as
- * foreign memory is mapped without its hypercall.
+ * once the cache is full, one unmapped), also where the next 64 are told before. The guest is a
+ * sparse memfd; a map call is an mmap for each contiguous run, as foreign memory is mapped without
+ * its hypercall.
  *
  * One JSON object per line: {"gb": …, "what": …, "ns": …}.
  */
@@ -20,7 +21,7 @@
 
 #define RUNS 9
 #define HITS 200000u
-#define MISSES 2000u
+#define MISSES 2048u
 
 static int memory_fd;
 
@@ -29,6 +30,22 @@ static void *memory_map(void *opaque, uint64_t gfn, unsigned pages, int *errs)
     void *p = mmap(NULL, (size_t)pages << GUEST_PAGE_SHIFT, PROT_READ | PROT_WRITE, MAP_SHARED,
                    memory_fd, (off_t)(gfn << GUEST_PAGE_SHIFT));
 
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void *memory_gather(void *opaque, const uint64_t *gfns, unsigned pages, int *errs)
+{
+    uint8_t *p = mmap(NULL, (size_t)pages << GUEST_PAGE_SHIFT, PROT_NONE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    for (unsigned i = 0; p != MAP_FAILED && i < pages; i++) {
+        if (mmap(p + ((size_t)i << GUEST_PAGE_SHIFT), GUEST_PAGE_SIZE, PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_FIXED, memory_fd,
+                 (off_t)(gfns[i] << GUEST_PAGE_SHIFT)) == MAP_FAILED) {
+            munmap(p, (size_t)pages << GUEST_PAGE_SHIFT);
+            return NULL;
+        }
+    }
     return p == MAP_FAILED ? NULL : p;
 }
 
@@ -42,6 +59,7 @@ static void memory_modified(void *opaque, uint64_t gfn, unsigned count)
 }
 
 static const struct mapcache_ops ops = {.map = memory_map,
+                                        .gather = memory_gather,
                                         .unmap = memory_unmap,
                                         .modified = memory_modified};
 
@@ -68,22 +86,40 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Nanoseconds per access: `n` of them, spread over `span` bytes in steps of `step`. */
-static double measure(struct guestmem *gm, unsigned n, uint64_t span, uint64_t step)
+static void access_one(struct guestmem *gm, uint64_t gpa)
 {
+    struct guestmem_ref ref;
+
+    if (guestmem_get(gm, gpa, 4, false, &ref) < 0) {
+        fprintf(stderr, "mapcache-bench: no memory\n");
+        exit(1);
+    }
+    guestmem_put(gm, &ref, 0);
+}
+
+/* Nanoseconds per access: `n` of them, spread over `span` bytes in steps of `step`. */
+static double measure(struct guestmem *gm, unsigned n, uint64_t span, uint64_t step, bool told)
+{
+    uint64_t gfns[GUESTMEM_EXPECT_MAX];
     double run[RUNS];
 
     for (unsigned r = 0; r < RUNS; r++) {
         double start = now_ns();
 
         for (unsigned i = 0; i < n; i++) {
-            struct guestmem_ref ref;
+            uint64_t gpa = random_next() % (span / step) * step;
 
-            if (guestmem_get(gm, random_next() % (span / step) * step, 4, false, &ref) < 0) {
-                fprintf(stderr, "mapcache-bench: no memory\n");
-                exit(1);
+            if (!told) {
+                access_one(gm, gpa);
+                continue;
             }
-            guestmem_put(gm, &ref, 0);
+            gfns[i % GUESTMEM_EXPECT_MAX] = gpa >> GUEST_PAGE_SHIFT;
+            if ((i + 1) % GUESTMEM_EXPECT_MAX == 0) {
+                guestmem_expect(gm, gfns, GUESTMEM_EXPECT_MAX);
+                for (unsigned j = 0; j < GUESTMEM_EXPECT_MAX; j++) {
+                    access_one(gm, gfns[j] << GUEST_PAGE_SHIFT);
+                }
+            }
         }
         run[r] = (now_ns() - start) / n;
     }
@@ -104,13 +140,15 @@ int main(void)
             return 1;
         }
         printf("{\"gb\": %" PRIu64 ", \"what\": \"hit, one page\", \"ns\": %.1f}\n", gb,
-               measure(gm, HITS, GUEST_PAGE_SIZE, GUEST_PAGE_SIZE));
-        measure(gm, HITS, set, GUEST_PAGE_SIZE);
+               measure(gm, HITS, GUEST_PAGE_SIZE, GUEST_PAGE_SIZE, false));
+        measure(gm, HITS, set, GUEST_PAGE_SIZE, false);
         printf("{\"gb\": %" PRIu64 ", \"what\": \"hit, random in %u MB\", \"ns\": %.1f}\n", gb,
-               (unsigned)(set >> 20), measure(gm, HITS, set, GUEST_PAGE_SIZE));
+               (unsigned)(set >> 20), measure(gm, HITS, set, GUEST_PAGE_SIZE, false));
         mapcache_trim(gm);
         printf("{\"gb\": %" PRIu64 ", \"what\": \"miss\", \"ns\": %.1f}\n", gb,
-               measure(gm, MISSES, size, bucket));
+               measure(gm, MISSES, size, bucket, false));
+        printf("{\"gb\": %" PRIu64 ", \"what\": \"miss, told\", \"ns\": %.1f}\n", gb,
+               measure(gm, MISSES, size, bucket, true));
         mapcache_free(gm);
     }
     return 0;
