@@ -6,6 +6,7 @@
 #include <xendm/instance.h>
 #include <xendm/log.h>
 #include <xendm/turn.h>
+#include <xendm/xenstore.h>
 
 #include "daemon.h"
 #include "ioreq/ioreq.h"
@@ -157,6 +158,9 @@ int daemon_serve(struct daemon *d, GError **err)
     turn_start();
     status_serve(d->status, collect, d);
     loop_set_before_sleep(refresh, d);
+    if (d->xenstore) {
+        xenstore_serving(d->xenstore);
+    }
     g_main_loop_run(d->loop);
     return 0;
 }

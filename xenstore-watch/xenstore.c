@@ -5,7 +5,8 @@
  *
  * libxenstore reads the connection in a thread of its own as soon as there is a watch, and signals
  * arrivals on a pipe. We take many events per turn, merge equal ones, and call back a bounded
- * number of times per turn.
+ * number of times per turn. Once we serve, requests go through worker.c, so that a xenstored that
+ * stops stops nobody else; when it goes on, every watch is called as if it had fired.
  *
  * xentoolcore_restrict_all() puts /dev/null in the place of the connection: a request written then
  * would wait for its answer for ever. So after xenstore_restricted() the library is not called any
@@ -28,12 +29,12 @@
 #include <xendm/xenstore.h>
 
 #include "logic.h"
-#include "writer.h"
+#include "worker.h"
 
 #define EVENTS_PER_TURN 4096u /* taken off the library */
 #define CALLS_PER_TURN 64u
-#define QUEUE_MAX 256u      /* different events that wait here; the rest waits in the library */
-#define TRANSACTIONS_MAX 8u /* that others may spoil, one after the other */
+#define QUEUE_MAX 256u /* different events that wait here; the rest waits in the library */
+#define PATIENCE_MS 1000u
 
 struct xenstore_watch {
     struct xenstore *xs;
@@ -45,7 +46,7 @@ struct xenstore_watch {
 
 struct xenstore {
     struct xs_handle *handle;
-    struct xenstore_writer *writer;
+    struct xenstore_worker *worker;
     unsigned domid, own_domid;
     char *directory; /* /local/domain/<own>/device-model/<domid> */
     struct xenstore_events events;
@@ -65,6 +66,7 @@ struct xenstore {
     bool directory_unknown;           /* looking failed */
     bool lost;                        /* the connection, which was said */
     bool check_gone, gone;
+    bool look_anew; /* all of it */
 };
 
 struct xs_source {
@@ -98,27 +100,47 @@ static void note_loss(struct xenstore *xs)
 
 /* ---- values ---- */
 
-char *xenstore_read(struct xenstore *xs, const char *path)
+/* Asks for it: the job, if it went well, else NULL with errno. */
+static struct xs_job *answer_to(struct xenstore *xs, struct xs_job *job)
 {
-    g_autofree char *full = NULL;
-    unsigned len = 0;
-    char *raw, *value;
+    int rc = xenstore_worker_ask(xs->worker, job);
 
-    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
+    if (rc < 0) {
+        errno = -rc;
         return NULL;
     }
-    raw = xs_read(xs->handle, XBT_NULL, full, &len);
-    if (raw == NULL) {
+    if (!job->ok) {
+        errno = job->error;
+        xs_job_free(job);
         note_loss(xs);
         return NULL;
     }
-    if (len > XENSTORE_VALUE_MAX) {
-        free(raw);
-        errno = E2BIG;
+    return job;
+}
+
+static struct xs_job *job_for(struct xenstore *xs, enum xs_op op, const char *path)
+{
+    g_autofree char *full = dead(xs) ? NULL : xenstore_absolute(xs->directory, path);
+
+    return full != NULL ? xs_job_new(op, full, NULL) : NULL;
+}
+
+char *xenstore_read(struct xenstore *xs, const char *path)
+{
+    struct xs_job *job = job_for(xs, XS_OP_READ, path);
+    char *value = NULL;
+
+    job = job != NULL ? answer_to(xs, job) : NULL;
+    if (job == NULL) {
         return NULL;
     }
-    value = g_strndup(raw, len);
-    free(raw);
+    if (job->length <= XENSTORE_VALUE_MAX) {
+        value = g_strndup(job->text, job->length);
+    }
+    xs_job_free(job);
+    if (value == NULL) {
+        errno = E2BIG;
+    }
     return value;
 }
 
@@ -129,84 +151,69 @@ int xenstore_read_uint(struct xenstore *xs, const char *path, uint64_t max, uint
     return text == NULL ? -errno : xenstore_parse_uint(text, max, value);
 }
 
-/* Where `value` is to be written; NULL with errno: it cannot be. */
-static char *place_of(struct xenstore *xs, const char *path, const char *value)
+/* NULL with errno: it cannot be written. */
+static struct xs_job *job_to_write(struct xenstore *xs, enum xs_op op, const char *path,
+                                   const char *value)
 {
-    char *full = dead(xs) ? NULL : xenstore_absolute(xs->directory, path);
+    struct xs_job *job = job_for(xs, op, path);
 
-    if (full != NULL && strlen(value) > XENSTORE_VALUE_MAX) {
-        g_free(full);
+    if (job != NULL && strlen(value) > XENSTORE_VALUE_MAX) {
+        xs_job_free(job);
         errno = E2BIG;
         return NULL;
     }
-    return full;
+    if (job != NULL) {
+        job->value = g_strdup(value);
+    }
+    return job;
+}
+
+/* What is done as soon as xenstored goes on is done, for all others. */
+static int written(struct xenstore *xs, struct xs_job *job)
+{
+    struct xs_job *answer = answer_to(xs, job);
+
+    if (answer == NULL) {
+        return errno == EINPROGRESS ? 0 : -errno;
+    }
+    xs_job_free(answer);
+    return 0;
 }
 
 int xenstore_write(struct xenstore *xs, const char *path, const char *value)
 {
-    g_autofree char *full = place_of(xs, path, value);
+    struct xs_job *job = job_to_write(xs, XS_OP_WRITE, path, value);
 
-    if (full == NULL) {
-        return -errno;
-    }
-    if (!xs_write(xs->handle, XBT_NULL, full, value, (unsigned)strlen(value))) {
-        note_loss(xs);
-        return -errno;
-    }
-    return 0;
-}
-
-/* One transaction: false with errno, EAGAIN when another write came in between. */
-static bool write_where(struct xenstore *xs, const char *directory, const char *path,
-                        const char *value)
-{
-    xs_transaction_t t = xs_transaction_start(xs->handle);
-    char *there;
-    bool ok;
-    int e;
-
-    if (t == XBT_NULL) {
-        return false;
-    }
-    there = xs_read(xs->handle, t, directory, &(unsigned){0});
-    ok = there && xs_write(xs->handle, t, path, value, (unsigned)strlen(value));
-    e = errno;
-    free(there);
-    if (ok) {
-        return xs_transaction_end(xs->handle, t, false);
-    }
-    xs_transaction_end(xs->handle, t, true);
-    errno = e;
-    return false;
+    return job == NULL ? -errno : written(xs, job);
 }
 
 int xenstore_write_in(struct xenstore *xs, const char *directory, const char *path,
                       const char *value)
 {
-    g_autofree char *full = place_of(xs, path, value);
-    g_autofree char *dir = full ? xenstore_absolute(xs->directory, directory) : NULL;
+    struct xs_job *job = job_to_write(xs, XS_OP_WRITE_IN, path, value);
 
-    if (dir == NULL) {
+    if (job == NULL) {
         return -errno;
     }
-    errno = EAGAIN;
-    for (unsigned i = 0; errno == EAGAIN && i < TRANSACTIONS_MAX; i++) {
-        if (write_where(xs, dir, full, value)) {
-            return 0;
-        }
+    job->directory = xenstore_absolute(xs->directory, directory);
+    if (job->directory == NULL) {
+        int e = errno;
+
+        xs_job_free(job);
+        return -e;
     }
-    note_loss(xs);
-    return -errno;
+    return written(xs, job);
 }
 
 int xenstore_write_later(struct xenstore *xs, const char *path, const char *value)
 {
-    g_autofree char *full = place_of(xs, path, value);
+    struct xs_job *job = job_to_write(xs, XS_OP_WRITE, path, value);
 
-    if (full == NULL) {
+    if (job == NULL) {
         return -errno;
     }
-    return xenstore_writer_put(xs->writer, full, value);
+    job->newest_counts = true;
+    return xenstore_worker_put(xs->worker, job);
 }
 
 unsigned xenstore_own_domid(const struct xenstore *xs)
@@ -216,23 +223,18 @@ unsigned xenstore_own_domid(const struct xenstore *xs)
 
 char **xenstore_list(struct xenstore *xs, const char *path)
 {
-    g_autofree char *full = NULL;
-    unsigned count = 0;
-    char **raw, **list;
+    struct xs_job *job = job_for(xs, XS_OP_LIST, path);
+    char **list;
 
-    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
+    job = job != NULL ? answer_to(xs, job) : NULL;
+    if (job == NULL) {
         return NULL;
     }
-    raw = xs_directory(xs->handle, XBT_NULL, full, &count);
-    if (raw == NULL) {
-        note_loss(xs);
-        return NULL;
+    list = g_new0(char *, (size_t)job->length + 1);
+    for (unsigned i = 0; i < job->length; i++) {
+        list[i] = g_strdup(job->list[i]);
     }
-    list = g_new0(char *, (size_t)count + 1);
-    for (unsigned i = 0; i < count; i++) {
-        list[i] = g_strdup(raw[i]);
-    }
-    free(raw);
+    xs_job_free(job);
     return list;
 }
 
@@ -242,10 +244,10 @@ struct xenstore_watch *xenstore_watch(struct xenstore *xs, const char *path,
                                       void (*changed)(void *opaque, const char *path), void *opaque)
 {
     char token[XENSTORE_TOKEN_SIZE];
+    struct xs_job *job = job_for(xs, XS_OP_WATCH, path);
     struct xenstore_watch *w;
-    char *full;
 
-    if (dead(xs) || (full = xenstore_absolute(xs->directory, path)) == NULL) {
+    if (job == NULL) {
         return NULL;
     }
     do {
@@ -253,20 +255,19 @@ struct xenstore_watch *xenstore_watch(struct xenstore *xs, const char *path,
     } while (xs->next_serial == 0 ||
              g_hash_table_contains(xs->watches, GUINT_TO_POINTER(xs->next_serial)));
     xenstore_token_print(token, xs->next_serial);
-    if (!xs_watch(xs->handle, full, token)) {
-        int e = errno;
-
-        g_free(full);
-        errno = e;
+    job->value = g_strdup(token);
+    job = answer_to(xs, job);
+    if (job == NULL) {
         return NULL;
     }
     w = g_new0(struct xenstore_watch, 1);
     w->xs = xs;
     w->serial = xs->next_serial;
-    w->path = full;
+    w->path = g_steal_pointer(&job->path);
     w->changed = changed;
     w->opaque = opaque;
     g_hash_table_insert(xs->watches, GUINT_TO_POINTER(w->serial), w);
+    xs_job_free(job);
     return w;
 }
 
@@ -279,7 +280,7 @@ void xenstore_unwatch(struct xenstore_watch *w)
     }
     if (!w->xs->restricted) {
         xenstore_token_print(token, w->serial);
-        xs_unwatch(w->xs->handle, w->path, token); /* can only fail when the connection is lost */
+        written(w->xs, xs_job_new(XS_OP_UNWATCH, w->path, token));
     }
     g_hash_table_remove(w->xs->watches, GUINT_TO_POINTER(w->serial));
     g_free(w->path);
@@ -333,7 +334,7 @@ static void call_gone(struct xenstore *xs, const char *why)
 static void look_whether_gone(struct xenstore *xs)
 {
     g_autofree char *value = NULL;
-    bool introduced;
+    struct xs_job *job;
 
     if (xs->gone || xs->restricted) {
         return;
@@ -349,10 +350,12 @@ static void look_whether_gone(struct xenstore *xs)
         log_warning(LOG_XENSTORE, "cannot look at %s: %s", xs->directory, g_strerror(errno));
         xs->directory_unknown = true;
     }
-    errno = 0;
-    introduced = xs_is_domain_introduced(xs->handle, xs->domid);
-    if (introduced) {
+    job = xs_job_new(XS_OP_INTRODUCED, NULL, NULL);
+    job->domid = xs->domid;
+    job = answer_to(xs, job);
+    if (job != NULL) {
         xs->domain_seen = true;
+        xs_job_free(job);
     } else if (errno == 0 && xs->domain_seen) {
         call_gone(xs, "the domain is gone");
     }
@@ -408,7 +411,11 @@ static gboolean source_prepare(GSource *source, gint *timeout)
     struct xenstore *xs = ((struct xs_source *)source)->xs;
 
     *timeout = -1;
-    return !xs->restricted && (!xenstore_queue_empty(xs->queue) || xs->check_gone);
+    if (xs->restricted) {
+        return false;
+    }
+    xs->look_anew |= xenstore_worker_recovered(xs->worker);
+    return !xenstore_queue_empty(xs->queue) || xs->check_gone || xs->look_anew;
 }
 
 static gboolean source_check(GSource *source)
@@ -417,6 +424,22 @@ static gboolean source_check(GSource *source)
 
     return source_prepare(source, &(gint){0}) ||
            (xs->fd_tag != NULL && g_source_query_unix_fd(source, xs->fd_tag) != 0);
+}
+
+/* Once xenstored answers again: who could not read meanwhile shall. */
+static void look_anew(struct xenstore *xs)
+{
+    g_autoptr(GList) serials = g_hash_table_get_keys(xs->watches);
+
+    xs->look_anew = false;
+    log_info(LOG_XENSTORE, "xenstored answers again");
+    for (GList *l = serials; l != NULL; l = l->next) {
+        struct xenstore_watch *w = g_hash_table_lookup(xs->watches, l->data);
+
+        if (w != NULL && !xs->restricted) {
+            w->changed(w->opaque, w->path);
+        }
+    }
 }
 
 static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer opaque)
@@ -436,6 +459,9 @@ static gboolean source_dispatch(GSource *source, GSourceFunc callback, gpointer 
         stop_listening(xs);
     } else if (ready != 0) {
         collect(xs);
+    }
+    if (xs->look_anew) {
+        look_anew(xs);
     }
     for (unsigned i = 0; i < CALLS_PER_TURN && (event = xenstore_queue_take(xs->queue)) != NULL;
          i++) {
@@ -502,15 +528,11 @@ struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *eve
                                GError **err)
 {
     struct xs_handle *handle = xs_open(0);
-    struct xenstore_writer *writer = handle != NULL ? xenstore_writer_new() : NULL;
     struct xenstore *xs;
 
-    if (writer == NULL) {
+    if (handle == NULL) {
         int e = errno;
 
-        if (handle != NULL) {
-            xs_close(handle);
-        }
         g_set_error(err, XENDM_ERROR, e,
                     "cannot connect to xenstored: %s: is it running, and is this dom0?",
                     g_strerror(e));
@@ -519,7 +541,7 @@ struct xenstore *xenstore_open(unsigned domid, const struct xenstore_events *eve
     xs = g_new0(struct xenstore, 1);
     xs->handle = handle;
     xs->alive_fd = -1;
-    xs->writer = writer;
+    xs->worker = xenstore_worker_new(handle);
     xs->domid = domid;
     xs->own_domid = own_domid(handle);
     xs->directory = g_strdup_printf("/local/domain/%u/device-model/%u", xs->own_domid, domid);
@@ -570,8 +592,9 @@ void xenstore_close(struct xenstore *xs)
         log_debug(LOG_XENSTORE, "%u watches were left at the end", g_hash_table_size(xs->watches));
     }
     stop_listening_for_end(xs);
-    xenstore_writer_free(xs->writer);
-    xs_close(xs->handle);
+    if (xenstore_worker_free(xs->worker)) {
+        xs_close(xs->handle);
+    }
     g_hash_table_destroy(xs->watches);
     xenstore_queue_free(xs->queue);
     g_free(xs->directory);
@@ -588,6 +611,11 @@ void xenstore_expect(struct xenstore *xs, bool directory)
     xs->directory_seen = xs->directory_seen || directory;
     xs->domain_seen = true;
     xs->check_gone = true;
+}
+
+void xenstore_serving(struct xenstore *xs)
+{
+    xenstore_worker_limit(xs->worker, PATIENCE_MS);
 }
 
 void xenstore_restricted(struct xenstore *xs)

@@ -46,8 +46,7 @@ int xenstore_write_in(struct xenstore *xs, const char *directory, const char *pa
                       const char *value);
 /*
  * Does not wait for xenstored: for what a guest can cause. Of several values of a path the last one
- * is written; a failure is logged. -ENOBUFS: too many paths wait. In no order with the functions
- * above.
+ * is written; a failure is logged. -ENOBUFS: too many paths wait.
  */
 int xenstore_write_later(struct xenstore *xs, const char *path, const char *value);
 unsigned xenstore_own_domid(const struct xenstore *xs);      /* whose back ends we are; dom0: 0 */
@@ -68,6 +67,13 @@ void xenstore_unwatch(struct xenstore_watch *watch);
  */
 bool xenstore_directory_seen(const struct xenstore *xs);
 void xenstore_expect(struct xenstore *xs, bool directory);
+
+/*
+ * From here on somebody waits for us: no function waits for xenstored for longer than a second, and
+ * then none until it has answered. What is read fails with EAGAIN meanwhile, what is written waits
+ * in its order, and is not told to have failed. When it answers, each watch is called.
+ */
+void xenstore_serving(struct xenstore *xs);
 
 /*
  * After the process is restricted the connection is dead: every function then fails with EPERM,

@@ -295,7 +295,7 @@ def test_xenstore(tmp):
     env = dict(os.environ, XENSTORED_RUNDIR=m.dir)
 
     def xs(*args):
-        return subprocess.run(args, env=env, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
+        return subprocess.run(args, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
 
     # libxl makes this one; xenemu has no use for it.
     xs("xenstore-write", "/local/domain/1/vm", "/vm/1", "/vm/1/name", "one")
@@ -336,7 +336,7 @@ def test_xenstored_stopped(tmp):
     env = dict(os.environ, XENSTORED_RUNDIR=m.dir)
 
     def xs(*args):
-        return subprocess.run(args, env=env, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
+        return subprocess.run(args, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
 
     xs("xenstore-write", "/local/domain/1/vm", "/vm/1", "/vm/1/rtc/timeoffset", "0")
     if xs("xenstore-read", "/local/domain/1/vm") != "/vm/1":
@@ -356,6 +356,45 @@ def test_xenstored_stopped(tmp):
         want(time.monotonic() < deadline, "the last offset is not stored")
         time.sleep(.02)
     m.end()
+
+
+def test_xenstored_stops_behind_an_event(tmp):
+    """xenstored stops between telling of a change and saying what it is: the guest and QMP go on, what changed is seen later, and an end is an end"""
+    m, disk = machine(tmp)
+    env = dict(os.environ, XENSTORED_RUNDIR=m.dir)
+
+    def xs(*args):
+        return subprocess.run(args, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
+
+    xs("xenstore-write", "/local/domain/1/vm", "/vm/1")
+    if xs("xenstore-read", "/local/domain/1/vm") != "/vm/1":
+        raise Skip("no xenstore-write")
+    m.qmp.ok("query-status")
+    pid = child(m, b"xenstored")
+    for place in ("/vm/2", "/vm/3"):
+        os.kill(m.pid(), signal.SIGSTOP)
+        xs("xenstore-write", "/local/domain/1/vm", place)
+        os.kill(pid, signal.SIGSTOP)
+        os.kill(m.pid(), signal.SIGCONT)
+        for _ in range(3):
+            serves(m)
+        if place == "/vm/3":
+            break
+        m.logged("xenstored does not answer", 1)
+        os.kill(pid, signal.SIGCONT)
+        m.await_log("xenstored answers again")
+        m.cpu.ask("timeoffset 100")
+        deadline = time.monotonic() + PATIENCE
+        while xs("xenstore-read", "/vm/2/rtc/timeoffset") != "100":
+            want(time.monotonic() < deadline, "the offset is not stored where it belongs now")
+            time.sleep(.02)
+    m.logged("xenstored does not answer", 2)
+    dm = m.pid()
+    os.kill(dm, signal.SIGHUP)
+    try:
+        await_end(dm)
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def children(pid):
@@ -453,5 +492,5 @@ def test_end(tmp):
 
 if __name__ == "__main__":
     sys.exit(tap([test_map, test_map_retry, test_missing_pages, test_balloon, test_string_unmapped, test_interrupts,
-                  test_ranges, test_log_dirty, test_power, test_lost_event, test_xenstore, test_xenstored_stopped, test_no_xenstored,
-                  test_no_events, test_end]))
+                  test_ranges, test_log_dirty, test_power, test_lost_event, test_xenstore, test_xenstored_stopped, test_xenstored_stops_behind_an_event,
+                  test_no_xenstored, test_no_events, test_end]))

@@ -33,7 +33,7 @@ ELSEWHERE = {
     "dm/service/": "the process that was started, which waits for its child",
     "dm/state/": "the start: a state is read before there is a guest that runs",
     "dm/update/": "a live update: the guest stands",
-    "xenstore-watch/writer.c": "a thread of its own, and its end",
+    "xenstore-watch/worker.c": "a thread of its own, for a second, and its end",
 }
 THREADS = {("backends/block/threads.c", "fdatasync"), ("backends/block/threads.c", "pthread_cond_wait")}
 

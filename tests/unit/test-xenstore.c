@@ -44,6 +44,46 @@ static struct {
     unsigned spoiled;          /* transactions, from now on */
     GPtrArray *in_transaction; /* path, value, …; NULL: there is none */
 } fake;
+static GRecMutex fake_lock; /* the client's thread is here, too */
+
+static void fake_unlock(GRecMutex **lock)
+{
+    g_rec_mutex_unlock(*lock);
+}
+
+#define LOCKED \
+    __attribute__((cleanup(fake_unlock), unused)) GRecMutex *locked = \
+        (g_rec_mutex_lock(&fake_lock), &fake_lock)
+
+/* What the client's thread is in, and whether xenstored leaves it without an answer. */
+static struct {
+    GMutex lock;
+    GCond changed;
+    GThread *main;
+    bool stopped, refuses;
+    GString *log;
+} slow;
+
+/* True: it is refused. */
+static bool slow_down(const char *path, const char *data, unsigned len)
+{
+    bool refuses;
+
+    if (g_thread_self() == slow.main) {
+        return false;
+    }
+    g_mutex_lock(&slow.lock);
+    if (data) {
+        g_string_append_printf(slow.log, "%s=%.*s ", path, (int)len, data);
+        g_cond_broadcast(&slow.changed);
+    }
+    while (slow.stopped) {
+        g_cond_wait(&slow.changed, &slow.lock);
+    }
+    refuses = slow.refuses && data;
+    g_mutex_unlock(&slow.lock);
+    return refuses;
+}
 
 static int path_order(const void *a, const void *b, void *opaque)
 {
@@ -73,6 +113,7 @@ static void fake_event(const char *path, const char *token)
 
 static void fake_fire(const char *path)
 {
+    LOCKED;
     for (unsigned i = 0; i < fake.watches->len; i++) {
         struct fake_watch *w = fake.watches->pdata[i];
 
@@ -84,6 +125,7 @@ static void fake_fire(const char *path)
 
 static void fake_set(const char *path, const char *value)
 {
+    LOCKED;
     g_tree_replace(fake.tree, g_strdup(path), g_bytes_new(value, strlen(value)));
     fake_fire(path);
 }
@@ -102,6 +144,7 @@ static void fake_remove(const char *path)
 {
     g_autoptr(GPtrArray) gone = g_ptr_array_new_with_free_func(g_free);
     void *arg[2] = {(void *)path, gone};
+    LOCKED;
 
     g_tree_foreach(fake.tree, collect_below, arg);
     for (unsigned i = 0; i < gone->len; i++) {
@@ -119,14 +162,6 @@ static void fake_watch_free(void *opaque)
     g_free(w);
 }
 
-/* The connection of writes in the background, which xenstored may leave unanswered. */
-static struct {
-    GMutex lock;
-    GCond changed;
-    bool open, stopped, refuses;
-    GString *log;
-} slow;
-
 const char *xs_daemon_socket(void)
 {
     return "/nonexistent/socket";
@@ -134,13 +169,10 @@ const char *xs_daemon_socket(void)
 
 struct xs_handle *xs_open(unsigned long flags)
 {
-    if (fake.watches != NULL) {
-        g_assert_false(slow.open);
-        slow.open = true;
-        slow.stopped = slow.refuses = false;
-        slow.log = g_string_new(NULL);
-        return (struct xs_handle *)&slow;
-    }
+    g_assert_null(fake.watches);
+    slow.main = g_thread_self();
+    slow.stopped = slow.refuses = false;
+    slow.log = g_string_new(NULL);
     fake.watches = g_ptr_array_new_with_free_func(fake_watch_free);
     g_assert_cmpint(pipe(fake.pipe), ==, 0);
     return (struct xs_handle *)&fake;
@@ -150,11 +182,7 @@ void xs_close(struct xs_handle *h)
 {
     char **vec;
 
-    if (h == (struct xs_handle *)&slow) {
-        slow.open = false;
-        g_string_free(slow.log, TRUE);
-        return;
-    }
+    g_string_free(g_steal_pointer(&slow.log), TRUE);
     while ((vec = g_queue_pop_head(&fake.events)) != NULL) {
         free(vec);
     }
@@ -171,6 +199,7 @@ int xs_fileno(struct xs_handle *h)
 
 char **xs_check_watch(struct xs_handle *h)
 {
+    LOCKED;
     char **vec = g_queue_pop_head(&fake.events);
     char c;
 
@@ -188,6 +217,8 @@ bool xs_watch(struct xs_handle *h, const char *path, const char *token)
 {
     struct fake_watch *w = g_new0(struct fake_watch, 1);
 
+    slow_down(path, NULL, 0);
+    LOCKED;
     fake.calls++;
     w->path = g_strdup(path);
     w->token = g_strdup(token);
@@ -198,6 +229,8 @@ bool xs_watch(struct xs_handle *h, const char *path, const char *token)
 
 bool xs_unwatch(struct xs_handle *h, const char *path, const char *token)
 {
+    slow_down(path, NULL, 0);
+    LOCKED;
     fake.calls++;
     for (unsigned i = 0; i < fake.watches->len; i++) {
         struct fake_watch *w = fake.watches->pdata[i];
@@ -213,10 +246,13 @@ bool xs_unwatch(struct xs_handle *h, const char *path, const char *token)
 
 void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path, unsigned int *len)
 {
-    GBytes *value = g_tree_lookup(fake.tree, path);
+    GBytes *value;
     char *copy;
     size_t n;
 
+    slow_down(path, NULL, 0);
+    LOCKED;
+    value = g_tree_lookup(fake.tree, path);
     fake.calls++;
     if (value == NULL) {
         errno = ENOENT;
@@ -235,20 +271,11 @@ void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path, unsigne
 bool xs_write(struct xs_handle *h, xs_transaction_t t, const char *path, const void *data,
               unsigned int len)
 {
-    bool refuses;
-
-    if (h == (struct xs_handle *)&slow) {
-        g_mutex_lock(&slow.lock);
-        g_string_append_printf(slow.log, "%s=%.*s ", path, (int)len, (const char *)data);
-        g_cond_broadcast(&slow.changed);
-        while (slow.stopped) {
-            g_cond_wait(&slow.changed, &slow.lock);
-        }
-        refuses = slow.refuses;
-        g_mutex_unlock(&slow.lock);
+    if (slow_down(path, data, len)) {
         errno = EACCES;
-        return !refuses;
+        return false;
     }
+    LOCKED;
     fake.calls++;
     if (t != XBT_NULL) {
         g_ptr_array_add(fake.in_transaction, g_strdup(path));
@@ -293,6 +320,8 @@ char **xs_directory(struct xs_handle *h, xs_transaction_t t, const char *path, u
     size_t bytes = 0, skip = strlen(path) + 1;
     char **vec, *p;
 
+    slow_down(path, NULL, 0);
+    LOCKED;
     fake.calls++;
     g_tree_foreach(fake.tree, collect_below, arg);
     if (below->len == 0) {
@@ -318,6 +347,8 @@ char **xs_directory(struct xs_handle *h, xs_transaction_t t, const char *path, u
 
 bool xs_is_domain_introduced(struct xs_handle *h, unsigned int domid)
 {
+    slow_down(NULL, NULL, 0);
+    LOCKED;
     fake.calls++;
     g_assert_cmpuint(domid, ==, 7);
     return fake.introduced;
@@ -727,7 +758,95 @@ static void test_write_later(void)
     xenstore_restricted(xs);
     g_assert_cmpint(xenstore_write_later(xs, "/a", "3"), ==, -EPERM);
     client_free(xs, &seen);
-    g_assert_false(slow.open);
+}
+
+static unsigned watches_of_library(void)
+{
+    LOCKED;
+    return fake.watches->len;
+}
+
+/* xenstored is stopped, and goes on: nobody waits for long, nothing is lost, all is looked at. */
+static void test_stopped(void)
+{
+    struct seen seen = {0};
+    struct xenstore *xs = client_new(&seen, true);
+    struct xenstore_watch *w, *other;
+    g_autofree char *value = NULL;
+    bool answers = false;
+    unsigned watches, calls;
+    uint64_t number;
+
+    fake_set("/a", "1");
+    fake_set("/dir/state", "1");
+    xenstore_serving(xs);
+    w = xenstore_watch(xs, "/a", on_change, &seen);
+    other = xenstore_watch(xs, "/b", on_change, &seen);
+    settle();
+    g_assert_cmpint(xenstore_read_uint(xs, "/a", 9, &number), ==, 0);
+    g_assert_cmpuint(number, ==, 1);
+    watches = watches_of_library();
+    calls = fake.calls;
+    log_set_level("xenstore", "error");
+
+    set_stopped(true);
+    g_assert_null(xenstore_read(xs, "/a"));
+    g_assert_cmpint(errno, ==, EAGAIN);
+    for (unsigned i = 0; i < 1000; i++) { /* and no more of them waits, which would take minutes */
+        g_assert_null(xenstore_read(xs, "/a"));
+        g_assert_cmpint(errno, ==, EAGAIN);
+        g_assert_null(xenstore_list(xs, "/dir"));
+        g_assert_cmpint(errno, ==, EAGAIN);
+        g_assert_null(xenstore_watch(xs, "/c", on_change, &seen));
+        g_assert_cmpint(errno, ==, EAGAIN);
+    }
+    g_assert_cmpint(xenstore_write(xs, "/a", "2"), ==, 0);
+    g_assert_cmpint(xenstore_write_in(xs, "/dir/state", "/dir/state", "3"), ==, 0);
+    g_assert_cmpint(xenstore_write_in(xs, "/gone", "/gone/state", "3"), ==, 0);
+    g_assert_cmpint(xenstore_write(xs, "/a", "4"), ==, 0);
+    xenstore_unwatch(other);
+    settle();
+    g_assert_cmpuint(fake.calls, ==, calls);
+    g_assert_cmpuint(seen.gone, ==, 0);
+
+    seen.changes = 0;
+    set_stopped(false);
+    await_log("/a=2 /dir/state=3 /a=4 ");
+    while (seen.changes == 0) {
+        g_main_context_iteration(NULL, TRUE);
+    }
+    while (watches_of_library() != watches - 1) {
+        g_thread_yield();
+    }
+    settle();
+    value = xenstore_read(xs, "/a");
+    g_assert_cmpstr(value, ==, "4");
+    g_assert_null(xenstore_read(xs, "/gone/state"));
+    g_assert_cmpint(errno, ==, ENOENT);
+
+    /* A watch that nobody waited for to its end is nobody's. */
+    set_stopped(true);
+    g_assert_null(xenstore_watch(xs, "/c", on_change, &seen));
+    g_assert_cmpint(errno, ==, EAGAIN);
+    set_stopped(false);
+    while (!answers) {
+        g_autofree char *read = xenstore_read(xs, "/a");
+
+        answers = read != NULL;
+        g_main_context_iteration(NULL, FALSE);
+    }
+    g_assert_cmpuint(watches_of_library(), ==, watches - 1);
+    xenstore_unwatch(w);
+
+    /* The end waits for nobody. */
+    set_stopped(true);
+    g_assert_null(xenstore_read(xs, "/a"));
+    xenstore_close(xs);
+    g_assert_nonnull(
+        fake.watches); /* it could not be closed, and what the thread asked for stays */
+    set_stopped(false);
+    g_free(seen.command);
+    g_free(seen.path);
 }
 
 int main(int argc, char **argv)
@@ -744,5 +863,6 @@ int main(int argc, char **argv)
     g_test_add_func("/xenstore/restricted", test_restricted);
     g_test_add_func("/xenstore/lost", test_lost);
     g_test_add_func("/xenstore/write-later", test_write_later);
+    g_test_add_func("/xenstore/stopped", test_stopped);
     return g_test_run();
 }
