@@ -16,6 +16,7 @@
 #include <xenstore.h>
 
 #include <xendm/log.h>
+#include <xendm/turn.h>
 #include <xendm/xenstore.h>
 
 #include "worker.h"
@@ -261,6 +262,7 @@ static bool wait_for(struct xenstore_worker *w, struct xs_job *job)
 {
     gint64 end = g_get_monotonic_time() + (gint64)w->limit_ms * 1000;
 
+    turn_waits();
     job->waited = true;
     while (!job->done && g_cond_wait_until(&w->changed, &w->lock, end)) {
     }

@@ -1,21 +1,72 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The daemon's end of the broker; see broker.h. Without one it does everything itself. */
+/*
+ * The daemon's end of the broker; see broker.h. Without one it does everything itself.
+ *
+ * A name may lie on a file system whose server is gone, and whoever opens it then waits for ever.
+ * That is the broker: we wait for so long, and say that there is no answer. Until there is one, for
+ * which nobody waits any more, the broker can be asked nothing else.
+ */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <xendm/error.h>
 #include <xendm/files.h>
+#include <xendm/log.h>
 #include <xendm/one-fd.h>
+#include <xendm/turn.h>
 
 #include "broker.h"
 #include "sandbox.h"
 
+#define PATIENCE_US (5 * G_USEC_PER_SEC) /* below libxl's 10 s for a QMP command */
+
 static int broker = -1;
+static unsigned owed; /* replies that nobody waits for any more */
 static pid_t program; /* without a broker */
+
+static bool receive(struct broker_reply *reply, int *fd, int flags)
+{
+    return one_fd_receive(broker, reply, sizeof(*reply), fd, flags) == sizeof(*reply);
+}
+
+/* Takes the replies to what was given up. False: there are some to come. */
+static bool owes_nothing(void)
+{
+    struct broker_reply late;
+    int fd = -1;
+
+    while (owed > 0 && receive(&late, &fd, MSG_DONTWAIT)) {
+        owed--;
+        if (fd >= 0) {
+            close(fd);
+        }
+        if (owed == 0) {
+            log_info(LOG_DM, "the process that opens files goes on");
+        }
+    }
+    return owed == 0;
+}
+
+/* False: there is none in so long. An end of the broker's is an answer. */
+static bool answers(void)
+{
+    struct pollfd p = {.fd = broker, .events = POLLIN};
+    gint64 end = g_get_monotonic_time() + PATIENCE_US, left = PATIENCE_US;
+    int n = 0;
+
+    turn_waits();
+    while (n <= 0 && left > 0) {
+        n = poll(&p, 1, (int)(left / 1000) + 1);
+        left = end - g_get_monotonic_time();
+    }
+    return n > 0;
+}
 
 /* The result or -errno; `*fd`: what goes and what comes, -1: none. */
 static int call(struct broker_request *q, const char *path, int *fd, int32_t *value)
@@ -28,8 +79,20 @@ static int call(struct broker_request *q, const char *path, int *fd, int32_t *va
             return -ENAMETOOLONG;
         }
     }
-    if (one_fd_send(broker, q, sizeof(*q), fd ? *fd : -1, 0) != sizeof(*q) ||
-        one_fd_receive(broker, &reply, sizeof(reply), &come, 0) != sizeof(reply)) {
+    if (!owes_nothing()) {
+        return -ETIMEDOUT;
+    }
+    if (one_fd_send(broker, q, sizeof(*q), fd ? *fd : -1, 0) != sizeof(*q)) {
+        return -EPIPE;
+    }
+    if (!answers()) {
+        owed++;
+        log_warning(LOG_DM,
+                    "the process that opens files does not answer%s%s: does a file system hang?",
+                    path ? " for " : "", path ? path : "");
+        return -ETIMEDOUT;
+    }
+    if (!receive(&reply, &come, 0)) {
         return -EPIPE;
     }
     if (value) {

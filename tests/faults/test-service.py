@@ -397,6 +397,41 @@ def test_xenstored_stops_behind_an_event(tmp):
         os.kill(pid, signal.SIGCONT)
 
 
+def test_files_hang(tmp):
+    """the process that opens files gets stuck in one: the command says so, guest and monitor go on, and when it comes back it is asked again"""
+    for name in ("one", "two", "three"):
+        with open(tmp + "/%s.iso" % name, "wb") as f:
+            f.truncate(1 << 20)
+    m, disk = machine(tmp, "--cdrom", tmp + "/one.iso")
+
+    def change(name):
+        return m.qmp.ask("blockdev-change-medium", id="ide-5632", filename=tmp + "/%s.iso" % name, format="raw")
+
+    def medium():
+        return [d["inserted"]["file"] for d in m.qmp.ok("query-block") if d["device"] == "ide-5632"]
+
+    want("return" in change("two") and medium() == [tmp + "/two.iso"], medium())
+    broker = children(m.pid())[0]
+    os.kill(broker, signal.SIGSTOP)
+    try:
+        for _ in range(20):         # of which the first waits
+            answer = change("three")
+            want("error" in answer and "three.iso" in answer["error"]["desc"] and "timed out" in answer["error"]["desc"], answer)
+            serves(m)
+        want(medium() == [tmp + "/two.iso"], medium())
+        m.logged("does not answer for " + tmp + "/three.iso", 1)
+    finally:
+        os.kill(broker, signal.SIGCONT)
+    deadline = time.monotonic() + PATIENCE
+    while "error" in change("three"):
+        want(time.monotonic() < deadline, "it is not asked any more")
+        time.sleep(.02)
+    want(medium() == [tmp + "/three.iso"], medium())
+    m.logged("goes on", 1)
+    serves(m)
+    m.end()
+
+
 def children(pid):
     with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
         return [int(x) for x in f.read().split()]
@@ -493,4 +528,4 @@ def test_end(tmp):
 if __name__ == "__main__":
     sys.exit(tap([test_map, test_map_retry, test_missing_pages, test_balloon, test_string_unmapped, test_interrupts,
                   test_ranges, test_log_dirty, test_power, test_lost_event, test_xenstore, test_xenstored_stopped, test_xenstored_stops_behind_an_event,
-                  test_no_xenstored, test_no_events, test_end]))
+                  test_no_xenstored, test_files_hang, test_no_events, test_end]))

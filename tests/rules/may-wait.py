@@ -16,7 +16,7 @@ from tap import Tap     # noqa: E402
 ROOT = os.environ.get("XENDM_SRCDIR", os.path.join(os.path.dirname(__file__), "..", ".."))
 ROOMS = ("base", "dm", "hw", "mapcache", "xenstore-watch", "backends")
 WAITS = re.compile(r"(?<![\w.>])(poll|ppoll|select|pselect|epoll_wait|usleep|sleep|nanosleep|clock_nanosleep|g_usleep|waitpid|wait4|waitid|"
-                   r"fsync|fdatasync|syncfs|flock|g_main_context_iteration|g_thread_join|pthread_join|g_cond_wait|pthread_cond_wait|"
+                   r"fsync|fdatasync|syncfs|flock|g_main_context_iteration|g_thread_join|pthread_join|g_cond_wait|g_cond_wait_until|pthread_cond_wait|pthread_cond_timedwait|"
                    r"io_uring_wait_cqe|io_uring_submit_and_wait)\s*\(")
 # These look and go on.
 LOOKS = {"poll": r",\s*0\s*$", "epoll_wait": r",\s*0\s*$", "g_main_context_iteration": r",\s*FALSE\s*$", "waitpid": "WNOHANG", "flock": "LOCK_NB"}
@@ -35,7 +35,7 @@ ELSEWHERE = {
     "dm/update/": "a live update: the guest stands",
     "xenstore-watch/worker.c": "a thread of its own, for a second, and its end",
 }
-THREADS = {("backends/block/threads.c", "fdatasync"), ("backends/block/threads.c", "pthread_cond_wait")}
+THREADS = {("backends/block/threads.c", "fdatasync"), ("backends/block/threads.c", "pthread_cond_timedwait")}
 
 
 def arguments(text, at):
