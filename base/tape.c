@@ -112,6 +112,11 @@ static const struct tape_kind_info kinds[TAPE_KINDS] = {
     [TAPE_CHAR_ASK] = {"char-ask", .event = true, .text = true},
     [TAPE_CHAR_SIZE] = {"char-size", .text = true, .asked = BIT(0) | BIT(1) | BIT(2),
                         .number = {"known", "columns", "rows"}},
+    [TAPE_P9_DONE] = {"p9-done", .event = true, .text = true, .data = TAPE_GIVEN, .payload = true,
+                      .number = {"slot", "length"}},
+    [TAPE_P9_TAKE] = {"p9-take", .text = true, .asked = BIT(0), .number = {"slot or errno"}},
+    [TAPE_P9_SEND] = {"p9-send", .text = true, .data = TAPE_MADE, .payload = true,
+                      .number = {"slot", "length", "limit"}},
 };
 
 const struct tape_kind_info *tape_kind_info(unsigned kind)

@@ -11,6 +11,7 @@
 #include <xendm/handover.h>
 #include <xendm/log.h>
 #include <xendm/p9.h>
+#include <xendm/tape.h>
 
 #define RLERROR 7u /* Linux' net/9p/9p.h */
 
@@ -24,6 +25,8 @@ struct p9_mount {
     uint32_t taken, sent; /* slots, by bit */
     uint16_t tag[P9_SLOTS];
     uint64_t requests, failed, started;
+    char *name;      /* on the tape; NULL: it is not the machine's */
+    uint8_t *played; /* a replay's slots */
 };
 
 struct p9_mount *p9_mount_new(const struct p9_tree *tree, const struct p9_mount_user *user,
@@ -44,6 +47,8 @@ void p9_mount_free(struct p9_mount *m)
         p9_mount_end(m);
         g_free(m->tree.path);
         g_free(m->tree.model);
+        g_free(m->name);
+        g_free(m->played);
         g_free(m);
     }
 }
@@ -52,6 +57,21 @@ void p9_mount_set_user(struct p9_mount *m, const struct p9_mount_user *user, voi
 {
     m->user = user;
     m->opaque = opaque;
+}
+
+void p9_mount_record(struct p9_mount *m, const char *name)
+{
+    m->name = g_strdup(name);
+}
+
+static bool is_taped(const struct p9_mount *m)
+{
+    return tape_on() && m->name;
+}
+
+static bool is_played(const struct p9_mount *m)
+{
+    return tape_plays() && m->name;
 }
 
 uint32_t p9_failure(uint8_t *to, uint16_t tag)
@@ -65,15 +85,26 @@ uint32_t p9_failure(uint8_t *to, uint16_t tag)
 
 /* ---- the server ---- */
 
-static void answered(void *opaque, unsigned slot, uint32_t length)
+static void deliver(struct p9_mount *m, unsigned slot, uint32_t length)
 {
-    struct p9_mount *m = opaque;
-
     m->sent &= ~(UINT32_C(1) << slot);
     if (m->user) {
         m->user->answered(m->opaque, slot, length);
     } else {
         p9_mount_give(m, slot);
+    }
+}
+
+static void answered(void *opaque, unsigned slot, uint32_t length)
+{
+    struct p9_mount *m = opaque;
+
+    if (!m->name) {
+        deliver(m, slot, length);
+    } else if (tape_enter(TAPE_P9_DONE, m->name, (uint64_t[]){slot, length},
+                          p9_mount_memory(m, slot), length)) {
+        deliver(m, slot, length);
+        tape_leave();
     }
 }
 
@@ -122,12 +153,9 @@ bool p9_mount_served(const struct p9_mount *m)
 
 /* ---- requests ---- */
 
-int p9_mount_take(struct p9_mount *m, const uint8_t *header)
+static int take_now(struct p9_mount *m, const uint8_t *header)
 {
-    int slot;
-
     if (m->ended && m->taken) {
-        m->starved = true;
         return -EBUSY;
     }
     if (m->ended) {
@@ -136,10 +164,29 @@ int p9_mount_take(struct p9_mount *m, const uint8_t *header)
     if (!m->link && (header[4] != P9_VERSION || p9_mount_start(m, NULL) < 0)) {
         return -EIO;
     }
-    slot = p9_slot_take(m->link);
+    return p9_slot_take(m->link);
+}
+
+/* The same, or what it was. */
+static int take_taped(struct p9_mount *m, const uint8_t *header)
+{
+    uint64_t n = tape_plays() ? 0 : (uint64_t)(int64_t)take_now(m, header);
+
+    tape_fact(TAPE_P9_TAKE, m->name, &n, NULL, 0);
+    if ((int64_t)n >= (int64_t)P9_SLOTS || (int64_t)n < -(int64_t)TAPE_ERRNO_MAX ||
+        ((int64_t)n >= 0 && tape_plays() && (m->taken >> n & 1))) {
+        tape_cannot("there is no such slot for a message");
+    }
+    return (int)n;
+}
+
+int p9_mount_take(struct p9_mount *m, const uint8_t *header)
+{
+    int slot = is_taped(m) ? take_taped(m, header) : take_now(m, header);
+
+    m->starved = m->starved || slot == -EBUSY;
     if (slot < 0) {
-        m->starved = true;
-        return -EBUSY;
+        return slot;
     }
     m->requests++;
     m->taken |= UINT32_C(1) << slot;
@@ -157,13 +204,21 @@ uint32_t p9_mount_refuse(struct p9_mount *m, const uint8_t *header, uint8_t *ans
 void p9_mount_send(struct p9_mount *m, unsigned slot, uint32_t length, uint32_t limit)
 {
     m->sent |= UINT32_C(1) << slot;
-    p9_slot_send(m->link, slot, length, limit);
+    if (is_taped(m)) {
+        tape_fact(TAPE_P9_SEND, m->name, (uint64_t[]){slot, length, limit},
+                  p9_mount_memory(m, slot), length);
+    }
+    if (!is_played(m)) {
+        p9_slot_send(m->link, slot, length, limit);
+    }
 }
 
 void p9_mount_give(struct p9_mount *m, unsigned slot)
 {
     m->taken &= ~(UINT32_C(1) << slot);
-    p9_slot_give(m->link, slot);
+    if (!is_played(m)) {
+        p9_slot_give(m->link, slot);
+    }
     if (m->starved && m->user) {
         m->starved = false;
         m->user->room(m->opaque);
@@ -177,7 +232,31 @@ bool p9_mount_holds(const struct p9_mount *m, unsigned slot)
 
 uint8_t *p9_mount_memory(struct p9_mount *m, unsigned slot)
 {
-    return p9_slot_memory(m->link, slot);
+    if (!is_played(m)) {
+        return p9_slot_memory(m->link, slot);
+    }
+    if (!m->played) {
+        m->played = g_malloc0((size_t)P9_SLOTS * P9_SLOT_SIZE);
+    }
+    return m->played + (size_t)slot * P9_SLOT_SIZE;
+}
+
+bool p9_mount_play(struct p9_mount *m, const struct tape_entry *e)
+{
+    uint64_t slot = e->number[0];
+    uint8_t *memory;
+
+    if (slot >= P9_SLOTS || !(m->sent >> slot & 1) || e->len > P9_SLOT_SIZE ||
+        e->number[1] != e->len) {
+        return false;
+    }
+    memory = p9_mount_memory(m, (unsigned)slot);
+    memset(memory, 0, e->len);
+    if (e->data) {
+        memcpy(memory, e->data, e->len);
+    }
+    deliver(m, (unsigned)slot, (uint32_t)e->len);
+    return true;
 }
 
 unsigned p9_mount_in_flight(const struct p9_mount *m)

@@ -42,6 +42,7 @@ static int open_share(struct backend *b, const struct handover *from, GError **e
     int rc;
 
     s->mount = p9_mount_new(&s->tree, NULL, NULL);
+    p9_mount_record(s->mount, b->id);
     rc = from ? p9_mount_take_over(s->mount, from, group, err) : p9_mount_start(s->mount, err);
     if (rc < 0) {
         g_clear_pointer(&s->mount, p9_mount_free);

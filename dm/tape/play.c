@@ -21,6 +21,7 @@
 #include <xendm/input.h>
 #include <xendm/machine.h>
 #include <xendm/net.h>
+#include <xendm/p9.h>
 #include <xendm/pci.h>
 #include <xendm/tape.h>
 #include <xendm/turn.h>
@@ -193,6 +194,15 @@ static void play_net(const struct tape_entry *e)
     }
 }
 
+static void play_directory(const struct tape_entry *e)
+{
+    struct backend *b = backend_find(replay->m->backends, BACKEND_FSDEV, e->text);
+
+    if (!b || !p9_mount_play(p9_share_mount((struct p9_share *)b), e)) {
+        tape_cannot("no such message was sent to such a directory");
+    }
+}
+
 static void play_input(struct input *in, const struct tape_entry *e)
 {
     unsigned codes[INPUT_COMBINATION_MAX] = {0},
@@ -272,6 +282,9 @@ static void play(const struct tape_entry *e)
     case TAPE_NET_SENT:
     case TAPE_NET_LINK:
         play_net(e);
+        break;
+    case TAPE_P9_DONE:
+        play_directory(e);
         break;
     default:
         play_input(m->input, e);

@@ -166,7 +166,8 @@ static bool send(struct virtio_p9 *p, const struct virtio_chain *c, unsigned slo
     struct request *r = &p->request[slot];
     bool version = header[4] == P9_VERSION; /* its limit is what the two agree on */
 
-    if (virtio_read(&p->virtio, c, 0, p9_mount_memory(p->mount, slot), length) < 0) {
+    if (virtio_read_content(&p->virtio, c, 0, p9_mount_memory(p->mount, slot), length,
+                            DMA_PAYLOAD) < 0) {
         virtio_broken(&p->virtio, 0, "a message is in no memory");
         p9_mount_give(p->mount, slot);
         return false;
@@ -493,6 +494,7 @@ const struct device_class virtio_9p_class = {
     .properties = properties,
     .state = &state,
     .hotplug = true,
+    .recorded = true,
     .realize = p9_realize,
     .reset = p9_reset,
     .quiesce = p9_quiesce,

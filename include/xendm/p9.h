@@ -19,6 +19,7 @@ struct facts;
 struct handover;
 struct p9_link;
 struct p9_mount;
+struct tape_entry;
 struct p9_share; /* embeds struct backend, of kind BACKEND_FSDEV: -fsdev */
 
 #define P9_SLOTS 16u
@@ -79,6 +80,14 @@ void p9_mount_hand_over(const struct p9_mount *m, struct handover *to, const cha
 int p9_mount_take_over(struct p9_mount *m, const struct handover *from, const char *group,
                        GError **err);
 void p9_mount_describe(const struct p9_mount *m, struct facts *to);
+
+/*
+ * It is the machine's: its messages are recorded, by that name (tape.h). In a replay its server is
+ * asked for nothing.
+ */
+void p9_mount_record(struct p9_mount *m, const char *name);
+/* An event of its. False: it cannot be. */
+bool p9_mount_play(struct p9_mount *m, const struct tape_entry *e);
 
 struct p9_mount *p9_share_mount(struct p9_share *s);
 

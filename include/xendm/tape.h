@@ -119,6 +119,9 @@ enum tape_kind {
     TAPE_RANDOM,
     TAPE_CHAR_ASK,  /* event: the host asks whether there is room, of a device that has to look */
     TAPE_CHAR_SIZE, /* of a terminal */
+    TAPE_P9_DONE,   /* event: a message of a directory's is answered */
+    TAPE_P9_TAKE,
+    TAPE_P9_SEND,
     TAPE_KINDS
 };
 

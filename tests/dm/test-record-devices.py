@@ -262,7 +262,7 @@ class VirtioNet:
     """A driver with split rings of 16 at 0xf0000000, checksums and segments left to the card."""
     BASE, RINGS, N = 0xf0000000, 0x300000, 16
 
-    def __init__(self, cpu, cable, features=1 << 0 | 1 << 5 | 1 << 11 | 1 << 16):
+    def __init__(self, cpu, cable, features=1 << 0 | 1 << 5 | 1 << 11 | 1 << 16, queues=2):
         self.cpu, self.cable, self.index, self.used = cpu, cable, [0, 0], [0, 0]
         for reg, value in ((0x20, self.BASE), (0x24, 0)):
             cpu.do("pciwrite 00:06.0 0x%x 4 0x%x" % (reg, value))
@@ -273,7 +273,7 @@ class VirtioNet:
             self.write("l", 8, word)
             self.write("l", 0xc, wanted)
         self.write("b", 0x14, 11)
-        for n in range(2):
+        for n in range(queues):
             ring = self.RINGS + 0x3000 * n
             cpu.do("memset 0x%x 0x3000 0" % ring)
             self.write("w", 0x16, n)
@@ -283,16 +283,20 @@ class VirtioNet:
                 self.write("l", 0x24 + 8 * i, 0)
             self.write("w", 0x1c, 1)
         self.write("b", 0x14, 15)
-        for i in range(self.N):
+        for i in range(self.N if queues > 1 else 0):
             self.give(0, BUFFERS + 0x1000 * i, 2048, 2)
 
     def write(self, size, reg, value):
         self.cpu.do("write%s 0x%x 0x%x" % (size, self.BASE + reg, value))
 
     def give(self, queue, address, length, flags):
-        ring, i = self.RINGS + 0x3000 * queue, self.index[queue] % self.N
-        put(self.cpu, ring + 16 * i, struct.pack("<QIHH", address, length, flags, 0))
-        self.cpu.do("writew 0x%x %d" % (ring + 0x1004 + 2 * i, i))
+        i = self.index[queue] % self.N
+        put(self.cpu, self.RINGS + 0x3000 * queue + 16 * i, struct.pack("<QIHH", address, length, flags, 0))
+        self.offer(queue, i)
+
+    def offer(self, queue, descriptor):
+        ring = self.RINGS + 0x3000 * queue
+        self.cpu.do("writew 0x%x %d" % (ring + 0x1004 + 2 * (self.index[queue] % self.N), descriptor))
         self.index[queue] = self.index[queue] + 1 & 0xffff
         self.cpu.do("writew 0x%x %d" % (ring + 0x1002, self.index[queue]))
 
@@ -356,6 +360,65 @@ def test_virtio_serial(tap, tmp):
     check(tap, tmp, "virtio-serial", ("--device", "virtio-serial-pci,id=vs,addr=06", "--", "-chardev",
                                       "socket,id=c0,path=%s,server=on,wait=off" % path, "-device", "virtconsole,chardev=c0"),
           use, "window-write")
+
+
+def test_directory(tap, tmp):
+    """A directory of the host: files that are looked at, read and written, several at a time, and one that is not there."""
+    path = os.path.join(tmp, "shared")
+    os.mkdir(path)
+    with open(os.path.join(path, "file"), "wb") as stream:
+        stream.write(SECRET * 1000)
+
+    def text(s):
+        return struct.pack("<H", len(s)) + s
+
+    def use(guest, cpu):
+        port = VirtioNet(cpu, None, 0, queues=1)
+
+        def send(slot, kind, body):
+            """A message with the tag `slot`: two descriptors, of which the second is for the answer."""
+            out, answer = BUFFERS + 0x10000 * slot, BUFFERS + 0x10000 * slot + 0x8000
+            message = struct.pack("<IBH", 7 + len(body), kind, slot) + body
+            put(cpu, out, message)
+            put(cpu, port.RINGS + 32 * slot, struct.pack("<QIHHQIHH", out, len(message), 1, 2 * slot + 1, answer, 0x8000, 2, 0))
+            port.offer(0, 2 * slot)
+            port.notify(0)
+
+        def answer(slot):
+            at = BUFFERS + 0x10000 * slot + 0x8000
+            return get(cpu, at, int.from_bytes(get(cpu, at, 4), "little"))
+
+        def ask(kind, body, slot=1):
+            send(slot, kind, body)
+            port.wait(0)
+            return answer(slot)
+
+        def begin():
+            want(ask(100, struct.pack("<I", 0x8000) + text(b"9P2000.L"))[4] == 101, "another version")
+            want(ask(104, struct.pack("<II", 0, 0xffffffff) + text(b"") + text(b"") + struct.pack("<I", 0))[4] == 105, "no root")
+
+        begin()
+        yield
+        begin()
+        for turn in range(3):
+            want(ask(110, struct.pack("<IIH", 0, 1, 1) + text(b"file"))[4] == 111, "no file")
+            want(ask(24, struct.pack("<IQ", 1, 0x7ff))[4] == 25, "no attributes")
+            want(ask(12, struct.pack("<II", 1, 2))[4] == 13, "not opened")
+            for slot in range(1, 6):
+                send(slot, 116, struct.pack("<IQI", 1, 160 * slot, 1600))
+            for slot in range(1, 6):
+                port.wait(0)
+            want(all(answer(slot)[11:] == SECRET * 100 for slot in range(1, 6)) or turn, "something else was read")
+            want(ask(118, struct.pack("<IQI", 1, 0, 160) + SECRET * 10)[4] == 119, "not written")
+            want(ask(110, struct.pack("<IIH", 0, 3, 1) + text(b"nothing"))[4] == 7, "it is there")
+            want(ask(120, struct.pack("<I", 1))[4] == 121, "not closed")
+            with Qmp(guest.monitor) as qmp:
+                qmp.ok("stop")
+                qmp.ok("cont")
+        cpu.do("inb 0x64")
+
+    check(tap, tmp, "virtio-9p", ("--device", "virtio-9p-pci,id=share,fsdev=f0,mount_tag=share,addr=06", "--", "-fsdev",
+                                  "local,id=f0,path=%s,security_model=none" % path), use, "p9-send")
 
 
 # ---- USB ----
@@ -552,7 +615,7 @@ def main():
         check_card(tap, tmp, "rtl8139", "rtl8139", Rtl8139)
         check_card(tap, tmp, "e1000", "e1000", E1000)
         check_card(tap, tmp, "virtio-net", "virtio-net-pci", VirtioNet)
-        for test in (test_virtio_serial, test_unplugged, test_usb):
+        for test in (test_virtio_serial, test_directory, test_unplugged, test_usb):
             test(tap, tmp)
         for name in sorted(ADAPTERS):
             test_busy_disk(tap, tmp, name)

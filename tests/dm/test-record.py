@@ -267,12 +267,6 @@ def test_life(tap, tmp):
         tap("from before the guest's first access, with dm_restrict", status == 0 and "start" in show(file)[1],
             recording.said + out)
         tap("one at a time", second.returncode == 1 and "a recording is under way" in second.stdout, second.stdout)
-    with Guest(tmp, "--device", "virtio-9p-pci,id=share,fsdev=f0,mount_tag=share", "--", "-fsdev",
-               "local,id=f0,path=%s,security_model=none,readonly=on" % tmp) as guest:
-        refused = subprocess.run([CTL, "record", guest.monitor, file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                 text=True, check=False)
-        tap("a guest with more than is recorded is refused by name", refused.returncode == 1 and
-            "share (virtio-9p-pci)" in refused.stdout and Cpu(guest.path).do("inb 0x64") is not None, refused.stdout)
 
 
 def test_crash(tap, tmp):

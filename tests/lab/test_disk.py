@@ -51,7 +51,7 @@ def run(t, guest):
     """The steps."""
     with t.step(STEPS[0], vital=True):
         guest.create()
-        guest.wait_for(r"LAB initramfs at (\S+)", 400)
+        guest.wait_for(r"LAB initramfs at (\S+)\s", 400)
         root = guest.wait_for(r"LAB root (\S+ \S+) at .*", 240).group(1)
         guest.wait_for(r"LAB serve", 120)
         hda = "/dev/" + guest.cmd("ide 0 0")

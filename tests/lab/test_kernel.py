@@ -94,7 +94,7 @@ def kernel(t):
         guest = t.guest("large", memory=512 + 3 * LARGE, kernel="/root/vmlinuz", ramdisk="/root/initrd",
                         cmdline=BASE_APPEND + " xen_emul_unplug=never rdinit=/look")
         guest.create()
-        t.equal(guest.wait_for(r"LAB large (\w+)", 500).group(1), wanted, "checksum in the guest")
+        t.equal(guest.wait_for(r"LAB large ([0-9a-f]{32})", 500).group(1), wanted, "checksum in the guest")
         guest.wait_for(r"LAB serve", 100)
         guest.cleanup()
     t.box.run("rm -f /root/vmlinuz /root/initrd /root/cut")

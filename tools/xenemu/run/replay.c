@@ -320,6 +320,8 @@ static char *changed_value(const struct recording *r, const char *name, const ch
         changed = g_strdup_printf("null,id=%s", id ? id : "");
     } else if (!strcmp(name, "audiodev")) {
         changed = g_strdup_printf("none,id=%s", id ? id : "");
+    } else if (!strcmp(name, "fsdev")) { /* its server is asked for nothing */
+        changed = g_strdup_printf("local,security_model=none,path=%s,id=%s", run.dir, id ? id : "");
     } else {
         changed = file_argument(r, name);
     }
@@ -329,8 +331,8 @@ static char *changed_value(const struct recording *r, const char *name, const ch
 
 static bool add_recorded(GPtrArray *to, const struct recording *r)
 {
-    static const char *const to_host[] = {"drive",    "netdev", "serial", "chardev",
-                                          "audiodev", "kernel", "initrd", NULL};
+    static const char *const to_host[] = {"drive", "netdev", "serial", "chardev", "audiodev",
+                                          "fsdev", "kernel", "initrd", NULL};
     unsigned int drives = 0;
 
     for (unsigned int i = 0; i < r->arguments->len; i++) {
