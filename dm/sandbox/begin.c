@@ -168,12 +168,23 @@ void sandbox_begin(const struct machine_desc *desc, int argc, char **argv)
     }
 }
 
+/* -1: all. Nothing keeps us: one may be in a system call that does not end. */
+static void await_end(pid_t pid)
+{
+    for (int i = 0; i < HELPERS_END_MS; i++) {
+        pid_t ended = waitpid(pid, NULL, WNOHANG);
+
+        if (ended < 0 || ended == pid) {
+            break;
+        }
+        g_usleep(1000);
+    }
+}
+
 void sandbox_end_as_it_is(void)
 {
     close_range(STDERR_FILENO + 1, UINT_MAX, 0); /* by which they hear of it */
-    for (int i = 0; i < HELPERS_END_MS && waitpid(-1, NULL, WNOHANG) >= 0; i++) {
-        g_usleep(1000);
-    }
+    await_end(-1);
     _exit(EXIT_SUCCESS);
 }
 
@@ -181,7 +192,7 @@ void sandbox_end(void)
 {
     if (broker_pid > 0) {
         close(broker_socket);
-        waitpid(broker_pid, NULL, 0);
+        await_end(broker_pid);
         broker_pid = 0;
     }
 }

@@ -429,7 +429,13 @@ def test_files_hang(tmp):
     want(medium() == [tmp + "/three.iso"], medium())
     m.logged("goes on", 1)
     serves(m)
-    m.end()
+    os.kill(broker, signal.SIGSTOP)
+    dm = m.pid()
+    try:
+        os.kill(dm, signal.SIGHUP)
+        await_end(dm)
+    finally:
+        os.kill(broker, signal.SIGCONT)
 
 
 def children(pid):
