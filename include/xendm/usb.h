@@ -37,7 +37,11 @@ enum usb_status {
     USB_IO_ERROR, /* no answer */
 };
 
-/* `data` is the controller's own memory, never the guest's. */
+/*
+ * `data` is the controller's own memory, never the guest's. Of a bulk endpoint it may be several
+ * packets at a time (xHCI: up to 4 KiB), all full but perhaps a transfer's last: IN, a device fills
+ * as much of it as it has, and what is not a whole number of packets ends the transfer.
+ */
 struct usb_packet {
     enum usb_pid pid;
     uint8_t endpoint; /* 0..15; the direction is the pid's */
