@@ -40,6 +40,8 @@
     X(scsi_cd_class)      /* hw/scsi/unit.c: SCSI CD/DVD drive */ \
     X(lsi_class)          /* hw/lsi/lsi.c: LSI 53C895A SCSI host adapter */ \
     X(usb_uhci_class)     /* hw/usb/uhci.c: PIIX3 USB, two ports */ \
+    X(nec_xhci_class)     /* hw/usb/xhci.c: 1033:0194, USB 3 */ \
+    X(qemu_xhci_class)    /* … the same as 1b36:000d */ \
     X(usb_tablet_class)   /* hw/usb/hid.c: absolute pointer */ \
     X(usb_mouse_class)    /* hw/usb/hid.c: relative pointer */ \
     X(usb_kbd_class)      /* hw/usb/hid.c: keyboard */ \

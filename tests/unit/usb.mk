@@ -10,3 +10,7 @@ tests_unit_test_usb_storage_SOURCES = tests/unit/test-usb-storage.c tests/unit/u
 tests_unit_test_usb_storage_LDADD = libhwusb.la libhwscsi.la tests/unit/libidefixture.la libhwide.la $(UNIT_LIBS)
 TESTS += tests/unit/test-usb-storage
 TESTS += tests/unit/test-usb tests/unit/test-uhci
+check_PROGRAMS += tests/unit/test-xhci
+tests_unit_test_xhci_SOURCES = tests/unit/test-xhci.c tests/unit/xhci-fixture.c tests/unit/xhci-fixture.h tests/unit/usb-fixture.c tests/unit/usb-fixture.h
+tests_unit_test_xhci_LDADD = libhwusb.la libhwscsi.la tests/unit/libidefixture.la libhwide.la $(UNIT_LIBS)
+TESTS += tests/unit/test-xhci
