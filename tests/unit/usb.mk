@@ -14,3 +14,7 @@ check_PROGRAMS += tests/unit/test-xhci
 tests_unit_test_xhci_SOURCES = tests/unit/test-xhci.c tests/unit/xhci-fixture.c tests/unit/xhci-fixture.h tests/unit/usb-fixture.c tests/unit/usb-fixture.h
 tests_unit_test_xhci_LDADD = libhwusb.la libhwscsi.la tests/unit/libidefixture.la libhwide.la $(UNIT_LIBS)
 TESTS += tests/unit/test-xhci
+check_PROGRAMS += tests/unit/test-xhci-hostile
+tests_unit_test_xhci_hostile_SOURCES = tests/unit/test-xhci-hostile.c tests/unit/xhci-fixture.c tests/unit/xhci-fixture.h tests/unit/usb-fixture.c tests/unit/usb-fixture.h
+tests_unit_test_xhci_hostile_LDADD = libhwusb.la libhwscsi.la tests/unit/libidefixture.la libhwide.la $(UNIT_LIBS)
+TESTS += tests/unit/test-xhci-hostile
