@@ -28,7 +28,7 @@
 #define COMMAND_SLOT(control) ((control) >> 24)
 #define COMMAND_DCI(control) ((control) >> 16 & 31u)
 #define COMMAND_BLOCK_ADDRESS 0x200u /* of Address Device; of Configure: deconfigure */
-#define NEC_FIRMWARE_VERSION 0x3025u
+#define NEC_FIRMWARE_VERSION 0x3034u
 
 /* An input context. Word 0 of control is what to drop, word 1 what to add. */
 struct input {

@@ -228,8 +228,8 @@ static int xhci_realize(struct device *dev, GError **err)
                             (i < x->p3 ? 1u << USB_SUPER : 0);
     }
     usb_bus_init(&x->bus, dev, x->port, MAX(x->p2, x->p3));
-    pci_cap_add_msi(&x->pci, 0x70, XHCI_INTERRUPTERS, true);
     pci_cap_add_msix(&x->pci, 0x90, x->interrupters, 0, MSIX_TABLE, MSIX_PENDING);
+    pci_cap_add_msi(&x->pci, 0x70, XHCI_INTERRUPTERS, true);
     return 0;
 }
 

@@ -378,7 +378,7 @@ static void test_commands(void)
     push(&b, 0, 0, 0, 0, TYPE(49)); /* NEC: the firmware's version */
     wr(&b, DOORBELL(0), 0);
     e = want_event(&b, 48, 1);
-    g_assert_cmphex(e.status & 0xffff, ==, 0x3025);
+    g_assert_cmphex(e.status & 0xffff, ==, 0x3034);
 
     slot = attach_hid(&b, FIRST2, 0);
     g_assert_cmpuint(command(&b, INPUT, TYPE(ADDRESS) | FOR(slot, 0)), ==, 5); /* flags */
