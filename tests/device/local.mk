@@ -12,7 +12,7 @@ device_scripts = \
     tests/device/platform.xds tests/device/pm.xds tests/device/pv-kbd.xds tests/device/pv-qdisk.xds tests/device/reset-port92.xds tests/device/reset.xds \
     tests/device/serial.xds tests/device/strings.xds tests/device/uhci.xds tests/device/usb-storage.xds tests/device/vga-modes.xds tests/device/vga.xds \
     tests/device/virtio-9p.xds tests/device/virtio-blk.xds tests/device/virtio-net.xds tests/device/virtio-plug.xds tests/device/virtio-scsi.xds \
-    tests/device/virtio-serial.xds
+    tests/device/virtio-serial.xds tests/device/xhci.xds tests/device/xhci-plug.xds
 
 device_scripts += tests/device/pv-console.xds tests/device/pv-fb.xds tests/device/pv-qnic.xds tests/device/pv-vsnd.xds
 

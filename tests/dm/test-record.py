@@ -20,7 +20,7 @@ from recording import SOURCE, Guest, Recording, replay, script_options, scrub, s
 
 SCRIPTS = ("ide", "atapi", "serial", "i8042", "cmos", "pm", "pirq", "pci-host", "i8257", "strings", "vga", "vga-modes",
            "cirrus", "platform", "reset-port92", "fw-cfg", "i6300esb", "ac97",
-           "uhci", "usb-storage", "ahci", "lsi", "nvme", "virtio-blk", "virtio-scsi", "virtio-net",
+           "uhci", "usb-storage", "xhci", "ahci", "lsi", "nvme", "virtio-blk", "virtio-scsi", "virtio-net",
            "virtio-serial")
 # What ends the recording of a script before its end.
 ENDS = {"atapi": "a locked medium is asked for", "virtio-scsi": "a medium changes"}

@@ -117,6 +117,15 @@ static const struct target targets[] = {
       {&usb_mouse_class, .settings = {"port=2.1"}}},
      {guest_uhci, guest_uhci, guest_uhci, guest_pointer, guest_disk, guest_disk},
      .ms_max = 8},
+    {"xhci",
+     {{&nec_xhci_class, PCI_DEVFN(4, 0)},
+      {&usb_tablet_class, .settings = {"port=1"}},
+      {&usb_storage_class, .block = 0, .settings = {"port=2"}},
+      {&usb_hub_class, .settings = {"port=3"}},
+      {&usb_mouse_class, .settings = {"port=3.2"}}},
+     {guest_xhci_start, guest_xhci, guest_xhci, guest_xhci, guest_xhci_command, guest_xhci_events,
+      guest_pointer, guest_disk},
+     .ms_max = 20},
     {"nvme",
      {{&nvme_class, PCI_DEVFN(4, 0), .block = 0}},
      {guest_nvme_start, guest_nvme, guest_nvme, guest_nvme, guest_nvme_doorbell, guest_disk}},
@@ -179,11 +188,11 @@ static const struct target targets[] = {
 };
 
 const char *const fuzz_targets[] = {
-    "ide-disk",      "ide-cd",     "ahci",        "ac97",       "i6300esb",   "vga",
-    "cirrus",        "serial",     "i8042",       "piix4-pm",   "pci",        "cmos",
-    "fw_cfg",        "i8257",      "rtl8139",     "e1000",      "usb",        "usb-storage",
-    "nvme",          "virtio-blk", "virtio-scsi", "virtio-rng", "virtio-net", "virtio-9p",
-    "virtio-serial", "lsi",        "platform",    "state",      NULL};
+    "ide-disk",  "ide-cd",        "ahci",       "ac97",        "i6300esb",   "vga",
+    "cirrus",    "serial",        "i8042",      "piix4-pm",    "pci",        "cmos",
+    "fw_cfg",    "i8257",         "rtl8139",    "e1000",       "usb",        "usb-storage",
+    "xhci",      "nvme",          "virtio-blk", "virtio-scsi", "virtio-rng", "virtio-net",
+    "virtio-9p", "virtio-serial", "lsi",        "platform",    "state",      NULL};
 G_STATIC_ASSERT(G_N_ELEMENTS(fuzz_targets) == G_N_ELEMENTS(targets) + 1);
 
 struct reach {

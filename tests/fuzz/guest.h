@@ -90,6 +90,10 @@ void guest_virtio_scsi(struct fuzz_guest *g); /* units 0:0 and 2:1 */
 void guest_virtio_scsi_control(struct fuzz_guest *g);
 void guest_virtio_ring(struct fuzz_guest *g);
 void guest_virtio_reset(struct fuzz_guest *g);
+void guest_xhci_start(struct fuzz_guest *g); /* guest-xhci.c: four devices, see there */
+void guest_xhci(struct fuzz_guest *g);
+void guest_xhci_command(struct fuzz_guest *g);
+void guest_xhci_events(struct fuzz_guest *g);
 void guest_lsi_start(struct fuzz_guest *g); /* guest-lsi.c */
 void guest_lsi_command(struct fuzz_guest *g);
 void guest_lsi_script(struct fuzz_guest *g);

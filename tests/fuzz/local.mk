@@ -16,7 +16,7 @@ tests_fuzz_fuzz_board_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)
 tests_fuzz_fuzz_board_LDADD = $(HW_LIBS) libbackendsp9.la libbackendsaudio.la libbackendsblob.la libbackendsnet.la libbackends.la libdmupdate.la $(UNIT_LIBS)
 
 check_PROGRAMS += tests/fuzz/fuzz-device
-tests_fuzz_fuzz_device_SOURCES = tests/fuzz/fuzz-device.c tests/fuzz/guest-rings.c tests/fuzz/guest-virtio.c tests/unit/fake-net.c tests/unit/fake-net.h \
+tests_fuzz_fuzz_device_SOURCES = tests/fuzz/fuzz-device.c tests/fuzz/guest-rings.c tests/fuzz/guest-virtio.c tests/fuzz/guest-xhci.c tests/unit/fake-net.c tests/unit/fake-net.h \
 	$(fuzz_driver) $(fuzz_guest) hw/classes.c
 tests_fuzz_fuzz_device_CPPFLAGS = $(AM_CPPFLAGS)
 tests_fuzz_fuzz_device_LDFLAGS = $(AM_LDFLAGS) $(FUZZER_LDFLAGS)

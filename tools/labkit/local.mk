@@ -13,5 +13,5 @@ EXTRA_DIST += tools/build tools/check tools/demo tools/install-packages tools/la
     tools/labkit/matrix.py tools/labkit/report.py tools/labkit/seat.py tools/labkit/suite.py tools/labkit/util.py
 TESTS += tests/cmdline/test-suite.py
 dist_check_SCRIPTS += tests/cmdline/test-suite.py
-EXTRA_DIST += tests/lab/suites/all/suite.ini tests/lab/suites/short/suite.ini tests/lab/debugger.py tests/lab/test_why.py tests/lab/server.py tests/lab/test_ahci.py tests/lab/test_installer.py tests/lab/test_record.py tests/lab/test_secondary.py tests/lab/test_xenpv.py
+EXTRA_DIST += tests/lab/suites/all/suite.ini tests/lab/suites/short/suite.ini tests/lab/debugger.py tests/lab/test_why.py tests/lab/server.py tests/lab/test_ahci.py tests/lab/test_installer.py tests/lab/test_record.py tests/lab/test_secondary.py tests/lab/test_xenpv.py tests/lab/test_xhci.py
 EXTRA_DIST += tests/lab/pvguest.py tests/lab/test_scsi.py tests/lab/test_sound.py tests/lab/tone.c
