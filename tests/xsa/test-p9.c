@@ -339,7 +339,7 @@ int main(int argc, char **argv)
         g_test_add("/xsa-mapped/" name, struct p9_test, "mapped-xattr", setup, fn, teardown); \
     }
     ADD("cve-2016-7116-parent", test_parent);
-    ADD("cve-2016-8576-short-requests", test_short);
+    ADD("cve-2016-8578-short-requests", test_short);
     ADD("cve-2016-9102-memory-of-fids", test_memory);
     ADD("cve-2016-9602-links", test_links);
     ADD("cve-2016-9602-swapped", test_swapped);
