@@ -282,7 +282,7 @@ static void test_renamed(struct p9_test *t, gconstpointer model)
     g_assert_cmpint(p9_ask(t, P9_TREMOVE, "d", 4), ==, EBADF);
 }
 
-/* CVE-2016-8576 and others of the kind: requests that end in the middle, and do not say so. */
+/* CVE-2016-8578 and others of the kind: requests that end in the middle, and do not say so. */
 static void test_short(struct p9_test *t, gconstpointer model)
 {
     static const uint8_t types[] = {8,   12,  14,  16,  18,  20,  22,  24,  26,  30,
