@@ -304,15 +304,12 @@ static unsigned additions_check(struct xhci *x, const struct xhci_slot *s, const
     unsigned needed = 0, room = free_endpoints(x);
 
     for (unsigned dci = 2; dci < XHCI_DCIS; dci++) {
-        room += (drop >> dci & 1) && s->endpoint[dci];
+        room += ((drop | add) >> dci & 1) && s->endpoint[dci];
         if (add >> dci & 1) {
             unsigned code = endpoint_check(input_context(in, dci), dci);
 
             if (code != CC_SUCCESS) {
                 return code;
-            }
-            if (s->endpoint[dci] && !(drop >> dci & 1)) {
-                return CC_PARAMETER_ERROR;
             }
             needed++;
         }
@@ -320,7 +317,7 @@ static unsigned additions_check(struct xhci *x, const struct xhci_slot *s, const
     return needed > room ? CC_RESOURCE_ERROR : CC_SUCCESS;
 }
 
-/* 4.6.6 */
+/* 4.6.6. What is added and was there already begins anew, whether it was dropped or not. */
 static unsigned configure_endpoint(struct xhci *x, struct xhci_slot *s, const struct xhci_trb *t)
 {
     static const uint32_t mask[3] = {SLOT_HUB_BITS, SLOT_PORTS, SLOT_THINK_TIME};
@@ -351,7 +348,7 @@ static unsigned configure_endpoint(struct xhci *x, struct xhci_slot *s, const st
         return code;
     }
     for (unsigned dci = 2; dci < XHCI_DCIS; dci++) {
-        if (drop >> dci & 1) {
+        if ((drop | add) >> dci & 1) {
             end_endpoint(x, s, dci);
         }
         if (add >> dci & 1) {
