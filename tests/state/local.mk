@@ -13,4 +13,4 @@ EXTRA_DIST += tests/state/golden.xds tests/state/log-dirty.xds tests/state/golde
     tests/state/golden/described.state \
     tests/state/golden/ahci.state tests/state/golden/graphics.state tests/state/golden/cd.state \
     tests/state/golden-nvme.xds tests/state/golden/nvme.state tests/state/golden-sound.xds tests/state/golden/sound.state \
-    tests/state/golden-virtio.xds tests/state/golden/virtio.state tests/state/golden-virtio-scsi.xds tests/state/golden/virtio-scsi.state tests/state/golden-console.xds tests/state/golden/console.state
+    tests/state/golden-virtio.xds tests/state/golden/virtio.state tests/state/golden-virtio-scsi.xds tests/state/golden/virtio-scsi.state tests/state/golden-console.xds tests/state/golden/console.state tests/state/golden-xhci.xds tests/state/golden/xhci.state

@@ -32,8 +32,9 @@
 #define END_SIZE (8u + SHA_SIZE)
 
 /* Of golden.xds' machine; of cards.xds', whose sections of the ordinary machine are the same. */
-static const char *const names[] = {"pio",  "dma",   "graphics", "cd",      "described",
-                                    "nvme", "sound", "virtio",   "console", "virtio-scsi"};
+static const char *const names[] = {"pio",       "dma",         "graphics", "cd",
+                                    "described", "nvme",        "sound",    "virtio",
+                                    "console",   "virtio-scsi", "xhci"};
 static const char *const card_names[] = {"nics", "cirrus", "usb"};
 
 static bool cards;                   /* the machine of the test that runs */
@@ -41,6 +42,7 @@ static bool with_nvme;               /* … and golden-nvme.xds' */
 static bool with_sound;              /* … and golden-sound.xds' */
 static bool with_virtio;             /* … and golden-virtio.xds' */
 static bool with_scsi;               /* … and golden-virtio-scsi.xds' */
+static bool with_xhci;               /* … and golden-xhci.xds' */
 static bool with_console;            /* … and golden-console.xds' */
 static uint64_t vram_gfn = VRAM_GFN; /* where the domain has its video memory */
 
@@ -133,6 +135,16 @@ static void add_scsi(struct fixture *f)
     add_device(f, object_desc_make(OBJECT_DEVICE, 0, "scsi-cd", "cd", "bus", "vs.0", NULL));
 }
 
+static void add_xhci(struct fixture *f)
+{
+    add_medium(f, "stick", STICK_SIZE, false);
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "nec-usb-xhci", "xhci", "addr", "05", NULL));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "usb-hub", NULL, "port", "1", NULL));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "usb-tablet", NULL, "port", "1.1", NULL));
+    add_device(f, object_desc_make(OBJECT_DEVICE, 0, "usb-storage", NULL, "port", "1.2", "drive",
+                                   "stick", NULL));
+}
+
 static struct fixture *fixture_new(void)
 {
     struct fixture *f = g_new0(struct fixture, 1);
@@ -175,6 +187,9 @@ static struct fixture *fixture_new(void)
     }
     if (with_scsi) {
         add_scsi(f);
+    }
+    if (with_xhci) {
+        add_xhci(f);
     }
     if (with_console) {
         add_console(f);
@@ -859,6 +874,7 @@ static void run_case(gconstpointer data)
     with_sound = strcmp(c->name, "sound") == 0;
     with_virtio = strcmp(c->name, "virtio") == 0;
     with_scsi = strcmp(c->name, "virtio-scsi") == 0;
+    with_xhci = strcmp(c->name, "xhci") == 0;
     with_console = strcmp(c->name, "console") == 0;
     c->run(c->name);
 }
