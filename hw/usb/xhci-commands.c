@@ -424,8 +424,7 @@ static unsigned stop_endpoint(struct xhci *x, struct xhci_endpoint *e)
     if (e->state != EP_RUNNING) {
         return CC_CONTEXT_STATE;
     }
-    xhci_endpoint_stop(x, e);
-    return CC_SUCCESS;
+    return xhci_endpoint_stop(x, e) ? CC_SUCCESS : 0;
 }
 
 /* 4.6.10. A stream is none that there is. */
@@ -483,7 +482,7 @@ static unsigned slot_command(struct xhci *x, struct xhci_slot *s, const struct x
     }
 }
 
-/* Completion code; 0: memory does not answer. */
+/* Completion code; 0: memory does not answer, or there is no room for events yet. */
 static unsigned perform(struct xhci *x, const struct xhci_trb *t, unsigned *id)
 {
     unsigned type = TRB_TYPE(t->control);
@@ -517,12 +516,17 @@ static bool is_nec_firmware(const struct xhci *x, const struct xhci_trb *t)
     return TRB_TYPE(t->control) == TRB_NEC_FIRMWARE && x->pci.dev.class->pci->vendor == 0x1033;
 }
 
-void xhci_commands_stop(struct xhci *x, unsigned code)
+void xhci_commands_stop(struct xhci *x)
 {
     x->commands_run = x->commands_ready = false;
-    if (code) {
-        completion(x, x->commands.dequeue, code << 24, 0, TRB_COMMAND_EVENT);
-        xhci_signal(x);
+    x->stop_owed = true;
+}
+
+void xhci_post_stop_event(struct xhci *x)
+{
+    if (x->stop_owed && xhci_events_room(x, 0, 1)) {
+        x->stop_owed = false;
+        completion(x, x->commands.dequeue, (uint32_t)CC_RING_STOPPED << 24, 0, TRB_COMMAND_EVENT);
     }
 }
 
@@ -540,7 +544,7 @@ bool xhci_command_unit(struct xhci *x)
     case XHCI_ENDLESS:
         log_guest(LOG_USB, "%s: the command ring is nothing but links", x->pci.dev.id);
         x->usbsts |= STS_CONTROLLER_ERROR;
-        xhci_commands_stop(x, 0);
+        x->commands_run = x->commands_ready = false;
         return false;
     default:
         x->commands_ready = false;

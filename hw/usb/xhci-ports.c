@@ -55,11 +55,6 @@ static struct usb_device *device_at(struct xhci *x, unsigned i)
                : NULL;
 }
 
-bool xhci_port_is(const struct xhci *x, unsigned port, const struct usb_port *p)
-{
-    return port > 0 && p->device && index_of(x, p) == port - 1;
-}
-
 struct usb_device *xhci_port_device(struct xhci *x, unsigned port)
 {
     unsigned i = port - 1;

@@ -97,7 +97,7 @@ void xhci_reset_logic(struct xhci *x)
     memset(x->ir, 0, sizeof(x->ir));
     memset(x->events, 0, sizeof(x->events));
     x->commands = (struct xhci_ring){0};
-    x->commands_run = x->commands_ready = x->blocked = false;
+    x->commands_run = x->commands_ready = x->stop_owed = x->blocked = false;
     x->started = 0;
     x->window = x->spent = 0;
     xhci_slots_reset(x);
@@ -152,7 +152,8 @@ static void crcr_written(void *dev, unsigned index, uint64_t old, uint64_t value
         r->dequeue = (r->dequeue & ~(uint64_t)UINT32_MAX) | (value & 0xffffffc0);
         r->cycle = value & CRCR_CYCLE;
     } else if (value & (CRCR_STOP | CRCR_ABORT)) {
-        xhci_commands_stop(x, CC_RING_STOPPED);
+        xhci_commands_stop(x);
+        xhci_run(x, ACCESS_BUDGET);
     }
 }
 

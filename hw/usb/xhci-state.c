@@ -72,6 +72,7 @@ static const struct state_field fields[] = {
     X(U32, port_events),
     STATE_FIELD_STRUCT(struct xhci, commands, 1, &ring_state),
     X(BOOL, commands_run),
+    X(BOOL, stop_owed),
     X(I64, started, .max = INT64_MAX),
     STATE_FIELD_STRUCT(struct xhci, events, XHCI_INTERRUPTERS, &events_state),
     STATE_FIELD_STRUCT(struct xhci, slot, XHCI_SLOTS, &slot_state),

@@ -119,16 +119,20 @@ static void fail(struct xhci *x, struct xhci_endpoint *e, const struct xhci_trb 
     xhci_endpoint_set_state(x, e, code == CC_TRB_ERROR ? EP_ERROR : EP_HALTED);
 }
 
-void xhci_endpoint_stop(struct xhci *x, struct xhci_endpoint *e)
+bool xhci_endpoint_stop(struct xhci *x, struct xhci_endpoint *e)
 {
     struct xhci_trb t;
 
     if (e->active && xhci_fetch(x, &e->ring, &t) == XHCI_FETCHED) {
         uint32_t length = TRB_LENGTH(t.status);
 
+        if (!xhci_events_room(x, TRB_INTERRUPTER(t.status), 2)) {
+            return false;
+        }
         transfer_event(x, e, &t, CC_STOPPED, length - MIN(length, e->done));
     }
     xhci_endpoint_set_state(x, e, EP_STOPPED);
+    return true;
 }
 
 void xhci_endpoint_doorbell(struct xhci *x, unsigned slot, uint32_t value)

@@ -151,6 +151,7 @@ void xhci_run(struct xhci *x, unsigned budget)
         x->window = now;
         x->spent = 0;
     }
+    xhci_post_stop_event(x);
     xhci_post_port_events(x);
     budget = MIN(budget, WINDOW_BUDGET - x->spent);
     while (works(x) && !x->blocked && n < budget && (more = one_unit(x, now))) {

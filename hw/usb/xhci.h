@@ -191,6 +191,7 @@ struct xhci {
     uint32_t port_events; /* a bit per port: its event is not written yet */
     struct xhci_ring commands;
     bool commands_run; /* CRR */
+    bool stop_owed;    /* an event: they were stopped */
     int64_t started;   /* MFINDEX was 0 */
     struct xhci_events events[XHCI_INTERRUPTERS];
     struct xhci_slot slot[XHCI_SLOTS];
@@ -233,7 +234,7 @@ static inline enum usb_speed xhci_speed(const struct usb_device *dev)
 }
 
 /* xhci.c */
-/* Memory does not answer (-EPERM excepted, which is no bus mastering): the controller stops. */
+/* Memory does not answer (-EPERM is no bus mastering, which is no error): the controller stops. */
 void xhci_host_error(struct xhci *x, int rc, uint64_t at);
 /* Guest memory, which true says was there. Whoever begins something looks at dma_blocked before. */
 bool xhci_read(struct xhci *x, uint64_t at, void *to, size_t len);
@@ -242,8 +243,7 @@ bool xhci_write(struct xhci *x, uint64_t at, const void *from, size_t len);
 void xhci_run(struct xhci *x, unsigned budget);
 void xhci_run_later(struct xhci *x);
 void xhci_kick(struct xhci *x); /* all that is active may go on */
-/* The same with what it was told to forget: in realize, quiesce, resume, unrealize. */
-void xhci_sources_stop(struct xhci *x);
+void xhci_sources_stop(struct xhci *x); /* nothing goes on by itself any more */
 
 /* xhci-registers.c */
 extern const struct reg_block xhci_block;
@@ -256,10 +256,9 @@ void xhci_port_written(struct xhci *x, unsigned word, uint32_t value);
 void xhci_ports_reset(struct xhci *x);
 void xhci_ports_adopt(struct xhci *x);       /* after a load: what is in them is what we have */
 bool xhci_ports_check(const struct xhci *x); /* values that there can be */
-void xhci_post_port_events(struct xhci *x);
+void xhci_post_port_events(struct xhci *x); /* those that are owed, as far as there is room */
 /* The device of a port of the controller (from 1) that takes part in traffic, or NULL. */
 struct usb_device *xhci_port_device(struct xhci *x, unsigned port);
-bool xhci_port_is(const struct xhci *x, unsigned port, const struct usb_port *p);
 
 /* xhci-events.c */
 /* Whether `count` more events have room; if not, the guest is told, and x->blocked is set. */
@@ -284,14 +283,15 @@ void xhci_endpoint_unit(struct xhci *x, struct xhci_endpoint *e);
 void xhci_endpoint_set_state(struct xhci *x, struct xhci_endpoint *e, unsigned state);
 /* The descriptor that was under way is none any more. */
 void xhci_endpoint_forget(struct xhci_endpoint *e);
-/* What stops tells how far it was. */
-void xhci_endpoint_stop(struct xhci *x, struct xhci_endpoint *e);
+/* What stops tells how far it was. False: there is no room for that event. */
+bool xhci_endpoint_stop(struct xhci *x, struct xhci_endpoint *e);
 void xhci_endpoint_doorbell(struct xhci *x, unsigned slot, uint32_t value);
 
 /* xhci-commands.c */
 /* False: there is none, or it has to wait. */
 bool xhci_command_unit(struct xhci *x);
-void xhci_commands_stop(struct xhci *x, unsigned code); /* 0: without an event */
+void xhci_commands_stop(struct xhci *x); /* an event of that is owed */
+void xhci_post_stop_event(struct xhci *x);
 void xhci_slots_reset(struct xhci *x);
 /* The device of a slot, where its route leads and as it was addressed; NULL: none answers. */
 struct usb_device *xhci_slot_device(struct xhci *x, const struct xhci_slot *s);

@@ -481,7 +481,20 @@ static void test_full(void)
         g_assert_cmphex(e.parameter, ==, RING(0, 0) + 16 * i);
         i++;
     }
-    /* plugging is told of, too, and once a change */
+    /* stopping is told of, too, when there is room */
+    for (unsigned i = 0; i < 20; i++) {
+        push(&b, 0, 0, i, 0, TYPE(23));
+    }
+    wr(&b, DOORBELL(0), 0);
+    settle(&b);
+    wr(&b, CRCR, 2);
+    g_assert_cmphex(rd(&b, CRCR), ==, 0);
+    while (next_event(&b, &e) && CODE(e) != 24) {
+    }
+    g_assert_cmpuint(CODE(e), ==, 24);
+    g_assert_cmphex(e.parameter, ==, RING(0, 0) + 16 * (60 + 12));
+    no_event(&b);
+    /* plugging, and once a change */
     wr(&b, PORTSC(FIRST2), 0x210);
     wr(&b, PORTSC(FIRST2), 0x210);
     settle(&b);
