@@ -242,7 +242,7 @@ bool xhci_write(struct xhci *x, uint64_t at, const void *from, size_t len);
 /* Commands, then endpoints in their turns, until nothing is left or `budget` units were done. */
 void xhci_run(struct xhci *x, unsigned budget);
 void xhci_run_later(struct xhci *x);
-void xhci_kick(struct xhci *x); /* all that is active may go on */
+void xhci_kick(struct xhci *x);         /* all that is active may go on */
 void xhci_sources_stop(struct xhci *x); /* nothing goes on by itself any more */
 
 /* xhci-registers.c */
@@ -256,7 +256,7 @@ void xhci_port_written(struct xhci *x, unsigned word, uint32_t value);
 void xhci_ports_reset(struct xhci *x);
 void xhci_ports_adopt(struct xhci *x);       /* after a load: what is in them is what we have */
 bool xhci_ports_check(const struct xhci *x); /* values that there can be */
-void xhci_post_port_events(struct xhci *x); /* those that are owed, as far as there is room */
+void xhci_post_port_events(struct xhci *x);  /* those that are owed, as far as there is room */
 /* The device of a port of the controller (from 1) that takes part in traffic, or NULL. */
 struct usb_device *xhci_port_device(struct xhci *x, unsigned port);
 
