@@ -233,7 +233,7 @@ static void usb_line(void *opaque, struct usb_device *dev)
     g_autofree char *path = usb_device_path(dev);
 
     hmp_out(opaque, "  Device 0.%u, Port %s, Speed %s Mb/s, Product %s, ID: %s", dev->address, path,
-            speeds[dev->dev.class->usb->speed], product ? product : "", dev->dev.id);
+            speeds[dev->speed], product ? product : "", dev->dev.id);
 }
 
 static void info_usb(struct qmp *qmp, GString *text, const char *arg)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include <xendm/error.h>
 #include <xendm/machine.h>
 #include <xendm/numbers.h>
 #include <xendm/usb.h>
@@ -94,7 +95,7 @@ static int bus_take(struct bus *base, struct device *dev, GError **err)
     if (!port) {
         return -EBUSY;
     }
-    if (!(port->speeds & 1u << dev->class->usb->speed)) {
+    if (dev->class->usb->descriptors && !(port->speeds & 1u << dev->class->usb->speed)) {
         g_set_error(err, XENDM_ERROR, EINVAL, "%s: %s is too slow or too fast for it", dev->id,
                     bus->id);
         return -EINVAL;
@@ -105,13 +106,42 @@ static int bus_take(struct bus *base, struct device *dev, GError **err)
     return 0;
 }
 
+const char *usb_speed_name(enum usb_speed speed)
+{
+    static const char *const names[] = {"low", "full", "high", "super"};
+
+    return names[speed];
+}
+
+int usb_attach(struct usb_device *dev, unsigned speeds, GError **err)
+{
+    unsigned both = dev->port ? dev->port->speeds & speeds : 0;
+
+    if (!both) {
+        g_set_error(err, XENDM_ERROR, EINVAL, "%s: its port is too slow or too fast for it",
+                    dev->dev.id);
+        return -EINVAL;
+    }
+    dev->speed = (enum usb_speed)g_bit_nth_msf(both, -1);
+    dev->attached = true;
+    dev->port->ops->attached(dev->port);
+    return 0;
+}
+
+void usb_detach(struct usb_device *dev)
+{
+    if (dev->attached) {
+        dev->port->ops->detached(dev->port);
+        dev->attached = false;
+    }
+}
+
 /* The guest sees it when it is complete. */
 static int bus_on(struct device *dev, GError **err)
 {
-    struct usb_port *port = usb_of(dev)->port;
-
-    port->ops->attached(port);
-    return 0;
+    return dev->class->usb->descriptors
+               ? usb_attach(usb_of(dev), 1u << dev->class->usb->speed, err)
+               : 0;
 }
 
 static void bus_off(struct device *dev)
@@ -126,7 +156,7 @@ static void bus_off(struct device *dev)
         }
     }
     if (port) {
-        port->ops->detached(port);
+        usb_detach(usb_of(dev));
         port->device = NULL;
         usb_of(dev)->port = NULL;
     }
@@ -138,6 +168,7 @@ static void bus_leave(struct device *dev)
     struct usb_port *port = usb_of(dev)->port;
 
     if (port) {
+        usb_of(dev)->attached = false;
         port->device = NULL;
         usb_of(dev)->port = NULL;
     }
@@ -193,7 +224,7 @@ void usb_foreach(struct machine *m, void (*each)(void *opaque, struct usb_device
     for (unsigned i = 0; i < m->devices->len; i++) {
         struct device *dev = g_ptr_array_index(m->devices, i);
 
-        if (usb_device_is(dev) && dev->phase != DEVICE_NEW) {
+        if (usb_device_is(dev) && usb_of(dev)->attached) {
             each(opaque, usb_of(dev));
         }
     }

@@ -86,7 +86,7 @@ char *usb_device_string(const struct usb_device *dev, unsigned index)
 {
     const struct usb_descriptors *d = class_of(dev)->descriptors;
 
-    for (unsigned i = 1; d->strings && d->strings[i - 1]; i++) {
+    for (unsigned i = 1; d && d->strings && d->strings[i - 1]; i++) {
         if (i == index) {
             return g_strdup(d->strings[i - 1]);
         }
@@ -96,7 +96,9 @@ char *usb_device_string(const struct usb_device *dev, unsigned index)
 
 char *usb_device_product(const struct usb_device *dev)
 {
-    return usb_device_string(dev, class_of(dev)->descriptors->device[15]);
+    return class_of(dev)->descriptors
+               ? usb_device_string(dev, class_of(dev)->descriptors->device[15])
+               : class_of(dev)->product(dev);
 }
 
 char *usb_device_path(const struct usb_device *dev)
@@ -411,6 +413,9 @@ static enum usb_status handle_endpoint(struct usb_device *dev, struct usb_packet
     if (p->pid == USB_SETUP) {
         return USB_IO_ERROR; /* no control endpoint but 0 */
     }
+    if (!class_of(dev)->descriptors) {
+        return class_of(dev)->transfer(dev, p);
+    }
     if (!has_endpoint(dev, p->endpoint | (in ? USB_DIR_IN : 0)) ||
         dev->halted[in] >> p->endpoint & 1 || !class_of(dev)->transfer) {
         return USB_STALL;
@@ -424,7 +429,7 @@ static enum usb_status handle_endpoint(struct usb_device *dev, struct usb_packet
 
 struct usb_device *usb_find_device(struct usb_device *dev, unsigned address)
 {
-    if (dev->dev.phase == DEVICE_NEW) {
+    if (!dev->attached) {
         return NULL;
     }
     return dev->address == address ? dev
@@ -438,6 +443,9 @@ enum usb_status usb_handle(struct usb_device *dev, struct usb_packet *p)
     p->endpoint &= 15;
     if (p->endpoint) {
         return handle_endpoint(dev, p);
+    }
+    if (class_of(dev)->endpoint0) {
+        return class_of(dev)->endpoint0(dev, p);
     }
     switch (p->pid) {
     case USB_SETUP:
@@ -471,7 +479,7 @@ void usb_port_reset(struct usb_port *port)
 
 void usb_wakeup(struct usb_device *dev, uint8_t endpoint)
 {
-    if (dev->port) {
+    if (dev->attached) {
         dev->port->ops->wakeup(dev->port, endpoint);
     }
 }
@@ -508,9 +516,9 @@ static bool device_check(const void *base, GError **err)
 static bool device_fits(const void *scratch, const void *base, GError **err)
 {
     const struct usb_device *from = scratch, *dev = base;
-    uint8_t only = class_of(dev)->descriptors->configuration[5];
+    const struct usb_descriptors *d = class_of(dev)->descriptors;
 
-    if (from->configuration != 0 && from->configuration != only) {
+    if (d && from->configuration != 0 && from->configuration != d->configuration[5]) {
         g_set_error(err, XENDM_ERROR, EINVAL, "the device has no configuration %u",
                     from->configuration);
         return false;

@@ -571,8 +571,11 @@ static const struct state_desc hid_state = {
         .reset = hid_reset, \
         .unrealize = hid_unrealize, \
         .describe = hid_describe, \
-        .usb = &(const struct usb_class){USB_FULL, &table, hid_control, hid_transfer, \
-                                         hid_configured}, \
+        .usb = &(const struct usb_class){.speed = USB_FULL, \
+                                         .descriptors = &table, \
+                                         .control = hid_control, \
+                                         .transfer = hid_transfer, \
+                                         .configured = hid_configured}, \
     }
 
 HID_CLASS(usb_tablet_class, "usb-tablet", "absolute pointer", hid_tablet_descriptors);

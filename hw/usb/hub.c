@@ -85,12 +85,12 @@ static void changed(struct usb_hub *h, unsigned i, unsigned bits)
 
 static bool has_device(const struct usb_hub *h, unsigned i)
 {
-    return h->port[i].device && h->port[i].device->dev.phase != DEVICE_NEW;
+    return usb_port_device(&h->port[i]) != NULL;
 }
 
 static void connect_port(struct usb_hub *h, unsigned i)
 {
-    bool slow = h->port[i].device->dev.class->usb->speed == USB_LOW;
+    bool slow = h->port[i].device->speed == USB_LOW;
 
     h->status[i] = (uint16_t)((h->status[i] & ~PORT_LOW_SPEED) | PORT_CONNECTION |
                               (slow ? PORT_LOW_SPEED : 0));
@@ -349,7 +349,7 @@ static void hub_post_load(void *base)
     for (unsigned i = 0; i < HUB_PORTS; i++) {
         bool connected = h->status[i] & PORT_CONNECTION;
 
-        if (connected && !h->port[i].device) {
+        if (connected && !has_device(h, i)) {
             h->status[i] &= PORT_POWER;
             h->change[i] |= PORT_CONNECTION;
         } else if (!connected && has_device(h, i) && h->status[i] & PORT_POWER) {

@@ -263,7 +263,7 @@ static bool store(struct walk *w, uint32_t at, uint32_t word)
 static struct usb_device *find_device(struct uhci *u, unsigned address)
 {
     for (unsigned i = 0; i < PORTS; i++) {
-        struct usb_device *dev = u->port[i].device;
+        struct usb_device *dev = usb_port_device(&u->port[i]);
 
         if (dev && (u->portsc[i] & (PORT_CONNECTED | PORT_ENABLED | PORT_RESET | PORT_SUSPENDED)) ==
                        (PORT_CONNECTED | PORT_ENABLED)) {
@@ -322,6 +322,7 @@ static bool transact(struct walk *w, uint32_t at, uint32_t token, uint32_t buffe
                            .endpoint = token >> 15 & 15,
                            .data = data,
                            .length = ((token >> 21) + 1) & TD_ACTUAL};
+    bool is_in = p.pid == USB_IN;
     struct usb_device *dev = find_device(w->u, token >> 8 & 0x7f);
     /* Full packets are what is stored; commands are shorter. */
     enum dma_content what = p.endpoint > 0 && p.length == FULL_PACKET ? DMA_PAYLOAD : DMA_ANYTHING;
@@ -330,18 +331,20 @@ static bool transact(struct walk *w, uint32_t at, uint32_t token, uint32_t buffe
         fail(w, STS_PROCESS_ERROR, "a descriptor of neither IN, OUT nor SETUP, or too long", at);
         return false;
     }
-    if (p.pid != USB_IN && p.length > 0 &&
+    /* Drivers: a short packet is looked for but behind the last one, where there is an interrupt. */
+    p.more = is_in ? *ctrl & TD_SHORT : !(*ctrl & TD_IOC);
+    if (!is_in && p.length > 0 &&
         !fetched(w, dma_read_content(&w->u->pci.dev, buffer, data, p.length, what), buffer)) {
         return false;
     }
     *status = dev ? usb_handle(dev, &p) : USB_IO_ERROR;
     *done = *status == USB_OK ? p.done : 0;
-    if (p.pid == USB_IN && *done > 0 &&
+    if (is_in && *done > 0 &&
         !fetched(w, dma_write(&w->u->pci.dev, buffer, data, *done), buffer)) {
         return false;
     }
     *ctrl = completed(w, *ctrl, *status, *done);
-    if (*status == USB_OK && p.pid == USB_IN && *done < p.length && *ctrl & TD_SHORT) {
+    if (*status == USB_OK && is_in && *done < p.length && *ctrl & TD_SHORT) {
         w->cause |= CAUSE_SHORT; /* taken back when this is no queue */
     }
     w->bytes += (unsigned)*done;
@@ -497,7 +500,7 @@ static void set_change(struct uhci *u, unsigned i, unsigned bits)
 
 static void plug(struct uhci *u, unsigned i)
 {
-    bool slow = u->port[i].device->dev.class->usb->speed == USB_LOW;
+    bool slow = u->port[i].device->speed == USB_LOW;
 
     u->portsc[i] &= (uint16_t)~PORT_LOW_SPEED;
     set_change(u, i, PORT_CONNECTED | PORT_CONNECT_CHANGE | (slow ? PORT_LOW_SPEED : 0));
@@ -508,7 +511,7 @@ static void reset_ports(struct uhci *u)
 {
     for (unsigned i = 0; i < PORTS; i++) {
         u->portsc[i] = PORT_ONE;
-        if (u->port[i].device && u->port[i].device->dev.phase != DEVICE_NEW) {
+        if (usb_port_device(&u->port[i])) {
             usb_port_reset(&u->port[i]);
             plug(u, i);
         }
@@ -704,10 +707,10 @@ static void uhci_post_load(void *base)
     for (unsigned i = 0; i < PORTS; i++) {
         bool connected = u->portsc[i] & PORT_CONNECTED;
 
-        if (connected && !u->port[i].device) {
+        if (connected && !usb_port_device(&u->port[i])) {
             u->portsc[i] &= (uint16_t) ~(PORT_CONNECTED | PORT_ENABLED | PORT_LOW_SPEED);
             u->portsc[i] |= PORT_CONNECT_CHANGE;
-        } else if (!connected && u->port[i].device) {
+        } else if (!connected && usb_port_device(&u->port[i])) {
             plug(u, i);
         }
     }

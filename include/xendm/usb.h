@@ -9,7 +9,8 @@
  * says NAK meanwhile, and hands it over when it is asked again.
  *
  * The core answers the standard requests from const descriptors; a device sees the requests of its
- * class, and its endpoints' data.
+ * class, and its endpoints' data. One that has no descriptors (USB devices of the host) sees all
+ * packets of endpoint 0, too, and comes onto the wire when it knows its speed.
  */
 #ifndef XENDM_USB_H
 #define XENDM_USB_H
@@ -48,6 +49,11 @@ struct usb_packet {
     uint8_t *data;
     size_t length; /* OUT, SETUP: how much there is; IN: how much the host takes */
     size_t done;
+    /*
+     * The guest's transfer goes on behind this one, if it is full: what the controller knows of it.
+     * One that hands over whole transfers, or as much of them as it can, never says so.
+     */
+    bool more;
 };
 
 /* IN: appends what there is room for, OUT: takes what there is. Both say how much that was. */
@@ -81,15 +87,21 @@ struct usb_device;
 
 /* In struct device_class. Functions that a device does not need are NULL. */
 struct usb_class {
-    enum usb_speed speed;
-    const struct usb_descriptors *descriptors;
+    enum usb_speed speed; /* of those with descriptors */
+    const struct usb_descriptors *descriptors; /* NULL: `endpoint0`; usb_attach() puts it in */
+    /* Control transfers, as packets. SET_ADDRESS is among them: usb_device's `address`. */
+    enum usb_status (*endpoint0)(struct usb_device *dev, struct usb_packet *p);
+    char *(*product)(const struct usb_device *dev); /* of those without descriptors: its name */
     /*
      * A request of its class or vendor. To the host: fills at most *length bytes of data and sets
      * *length; from it: *length bytes are there. USB_OK, or USB_STALL for what it does not know.
      */
     enum usb_status (*control)(struct usb_device *dev, const struct usb_setup *setup, uint8_t *data,
                                size_t *length);
-    /* IN or OUT of an endpoint that the configuration has and that is not halted. */
+    /*
+     * IN or OUT of an endpoint that the configuration has and that is not halted; without
+     * descriptors: of any but 0.
+     */
     enum usb_status (*transfer)(struct usb_device *dev, struct usb_packet *p);
     /* The configuration was chosen (again), or lost by a reset: `dev->configuration`. */
     void (*configured)(struct usb_device *dev);
@@ -114,6 +126,8 @@ struct usb_device {
     struct device dev;
     char *port_name;       /* property: "1", "2.3"; NULL: the first free one */
     struct usb_port *port; /* NULL: in none */
+    bool attached;         /* the guest can see it there */
+    enum usb_speed speed;  /* while it is attached */
     uint8_t address, configuration;
     bool remote_wakeup; /* the guest allows it */
     uint16_t halted[2]; /* bit per endpoint: OUT, IN */
@@ -128,6 +142,14 @@ struct usb_device {
 /* For the state table of a device: STATE_USB_DEVICE(struct usb_hid, usb). */
 extern const struct state_desc usb_device_state;
 #define STATE_USB_DEVICE(st, f) STATE_FIELD_STRUCT(st, f, 1, &usb_device_state)
+
+/*
+ * Of those without descriptors: into the port, at the best of these speeds (bit per enum usb_speed)
+ * that the port can. -EINVAL: at none. Out of it; the device stays where it is, and may come again.
+ */
+int usb_attach(struct usb_device *dev, unsigned speeds, GError **err);
+void usb_detach(struct usb_device *dev);
+const char *usb_speed_name(enum usb_speed speed); /* "full" */
 
 /* In the device class' reset: as after power on. */
 void usb_device_reset(struct usb_device *dev);
@@ -154,7 +176,7 @@ struct usb_port {
     const struct usb_port_ops *ops;
     void *controller;
     struct usb_device *hub;    /* NULL: a port of the controller */
-    struct usb_device *device; /* NULL: empty */
+    struct usb_device *device; /* NULL: empty. What the guest sees: usb_port_device() */
     unsigned number;           /* from 1 */
     unsigned speeds;           /* bit per enum usb_speed that it can */
 };
@@ -172,6 +194,12 @@ extern const struct bus_class usb_bus_class;
 void usb_bus_init(struct usb_bus *bus, struct device *controller, struct usb_port *ports,
                   unsigned count);
 void usb_bus_fini(struct usb_bus *bus);
+
+/* What is attached there; NULL: nothing. */
+static inline struct usb_device *usb_port_device(const struct usb_port *port)
+{
+    return port->device && port->device->attached ? port->device : NULL;
+}
 
 /* The controller drives a reset: address 0, no configuration. */
 void usb_port_reset(struct usb_port *port);
