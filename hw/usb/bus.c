@@ -139,9 +139,8 @@ void usb_detach(struct usb_device *dev)
 /* The guest sees it when it is complete. */
 static int bus_on(struct device *dev, GError **err)
 {
-    return dev->class->usb->descriptors
-               ? usb_attach(usb_of(dev), 1u << dev->class->usb->speed, err)
-               : 0;
+    return dev->class->usb->descriptors ? usb_attach(usb_of(dev), 1u << dev->class->usb->speed, err)
+                                        : 0;
 }
 
 static void bus_off(struct device *dev)

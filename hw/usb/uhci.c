@@ -80,14 +80,16 @@
 #define TD_ERRORS_SHIFT 27
 #define TD_ERRORS 0x18000000u
 #define TD_SHORT 0x20000000u
-#define TD_BYTES_MAX 1280u /* 0x4ff + 1: more is a consistency check that fails */
-#define FULL_PACKET 64u    /* of a bulk endpoint */
+#define TD_WHOM 0x0007ffffu /* PID, address, endpoint */
+#define TD_BYTES_MAX 1280u  /* 0x4ff + 1: more is a consistency check that fails */
+#define FULL_PACKET 64u     /* of a bulk endpoint */
 
 #define FRAME_NS NS_PER_MS
 #define FRAMES 1024u
 #define FRNUM_MASK 0x7ffu
 #define FRAME_BYTES 1280u  /* of data that a frame has room for */
 #define FRAME_FETCHES 256u /* descriptors: no driver has so many in one frame */
+#define BEHIND_MAX 64u     /* descriptors of one transfer that are looked at */
 #define QUICK_FRAMES 64u   /* walked one by one after the last that did something */
 #define WAKE_FRAMES 256u   /* … after a device had something: it may be polled that seldom */
 #define SLOW_FRAMES 97u    /* no factor of 1024, so that every entry's turn comes */
@@ -313,15 +315,59 @@ static uint32_t completed(struct walk *w, uint32_t ctrl, enum usb_status status,
     }
 }
 
+/* ---- what is behind a packet ---- */
+
+struct behind {
+    struct uhci *u;
+    uint32_t link, ctrl, token;
+};
+
+/*
+ * Drivers look for short packets but in the last one of a transfer, and want an interrupt of that;
+ * firmware does neither. Behind it may be the next transfer's.
+ */
+static bool ends_transfer(uint32_t ctrl, uint32_t token)
+{
+    return ctrl & TD_IOC || ((token & 0xff) == USB_IN && !(ctrl & TD_SHORT));
+}
+
+static size_t bytes_behind(const struct usb_packet *p)
+{
+    const struct behind *b = p->controller;
+    uint32_t link = b->link, ctrl = b->ctrl;
+    size_t bytes = 0;
+
+    for (unsigned i = 0; i < BEHIND_MAX && !ends_transfer(ctrl, b->token); i++) {
+        uint32_t raw[4], token;
+
+        if (link & (LINK_END | LINK_QUEUE) ||
+            dma_read(&b->u->pci.dev, link & LINK_ADDRESS, raw, sizeof(raw)) < 0) {
+            break;
+        }
+        ctrl = GUINT32_FROM_LE(raw[1]);
+        token = GUINT32_FROM_LE(raw[2]);
+        if (!(ctrl & TD_ACTIVE) || (token ^ b->token) & TD_WHOM) {
+            break;
+        }
+        bytes += ((token >> 21) + 1) & TD_ACTUAL;
+        link = GUINT32_FROM_LE(raw[0]);
+    }
+    return bytes;
+}
+
 /* One transaction: false when the walk is over; *ctrl and *done are what became of it. */
-static bool transact(struct walk *w, uint32_t at, uint32_t token, uint32_t buffer, uint32_t *ctrl,
+static bool transact(struct walk *w, uint32_t at, const uint32_t td[4], uint32_t *ctrl,
                      size_t *done, enum usb_status *status)
 {
+    uint32_t token = td[2], buffer = td[3];
+    struct behind behind = {w->u, td[0], *ctrl, token};
     uint8_t data[TD_BYTES_MAX];
     struct usb_packet p = {.pid = token & 0xff,
                            .endpoint = token >> 15 & 15,
                            .data = data,
-                           .length = ((token >> 21) + 1) & TD_ACTUAL};
+                           .length = ((token >> 21) + 1) & TD_ACTUAL,
+                           .behind = bytes_behind,
+                           .controller = &behind};
     bool is_in = p.pid == USB_IN;
     struct usb_device *dev = find_device(w->u, token >> 8 & 0x7f);
     /* Full packets are what is stored; commands are shorter. */
@@ -331,16 +377,13 @@ static bool transact(struct walk *w, uint32_t at, uint32_t token, uint32_t buffe
         fail(w, STS_PROCESS_ERROR, "a descriptor of neither IN, OUT nor SETUP, or too long", at);
         return false;
     }
-    /* Drivers: a short packet is looked for but behind the last one, where there is an interrupt. */
-    p.more = is_in ? *ctrl & TD_SHORT : !(*ctrl & TD_IOC);
     if (!is_in && p.length > 0 &&
         !fetched(w, dma_read_content(&w->u->pci.dev, buffer, data, p.length, what), buffer)) {
         return false;
     }
     *status = dev ? usb_handle(dev, &p) : USB_IO_ERROR;
     *done = *status == USB_OK ? p.done : 0;
-    if (is_in && *done > 0 &&
-        !fetched(w, dma_write(&w->u->pci.dev, buffer, data, *done), buffer)) {
+    if (is_in && *done > 0 && !fetched(w, dma_write(&w->u->pci.dev, buffer, data, *done), buffer)) {
         return false;
     }
     *ctrl = completed(w, *ctrl, *status, *done);
@@ -368,8 +411,7 @@ static enum td_result run_td(struct walk *w, uint32_t at, const uint32_t td[4], 
         w->worked |= ctrl & TD_IOC;
         return TD_NEXT;
     }
-    if (!transact(w, at, td[2], td[3], &ctrl, &done, &status) ||
-        (ctrl != td[1] && !store(w, at + 4, ctrl))) {
+    if (!transact(w, at, td, &ctrl, &done, &status) || (ctrl != td[1] && !store(w, at + 4, ctrl))) {
         return TD_NEXT;
     }
     is_short = queued && w->cause & ~cause & CAUSE_SHORT;

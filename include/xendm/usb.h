@@ -50,10 +50,12 @@ struct usb_packet {
     size_t length; /* OUT, SETUP: how much there is; IN: how much the host takes */
     size_t done;
     /*
-     * The guest's transfer goes on behind this one, if it is full: what the controller knows of it.
-     * One that hands over whole transfers, or as much of them as it can, never says so.
+     * Bytes of the guest's transfer behind this packet, as its controller sees them now, or NULL:
+     * it sees none, or hands over whole transfers, or as much of them as it can. Asked while the
+     * packet is handled.
      */
-    bool more;
+    size_t (*behind)(const struct usb_packet *p);
+    void *controller;
 };
 
 /* IN: appends what there is room for, OUT: takes what there is. Both say how much that was. */
@@ -87,7 +89,7 @@ struct usb_device;
 
 /* In struct device_class. Functions that a device does not need are NULL. */
 struct usb_class {
-    enum usb_speed speed; /* of those with descriptors */
+    enum usb_speed speed;                      /* of those with descriptors */
     const struct usb_descriptors *descriptors; /* NULL: `endpoint0`; usb_attach() puts it in */
     /* Control transfers, as packets. SET_ADDRESS is among them: usb_device's `address`. */
     enum usb_status (*endpoint0)(struct usb_device *dev, struct usb_packet *p);
