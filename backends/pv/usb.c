@@ -51,8 +51,9 @@ static void ready(void *opaque)
     struct vusb_port *port = opaque;
 
     if (vusb_speed(port) == USBIF_SPEED_NONE) {
-        log_warning(LOG_BACKEND, "%s: the USB device %s is too fast for a controller of USB 1.1",
-                    pv_name(&port->vusb->dev), port->where);
+        log_warning(LOG_BACKEND, "%s: the USB device %s is too fast for a controller of USB %s",
+                    pv_name(&port->vusb->dev), port->where,
+                    port->vusb->version < USB_VER_USB20 ? "1.1" : "2.0");
     }
     vusb_tell(port->vusb);
 }

@@ -9,6 +9,7 @@
 #include <glib-unix.h>
 
 #include <xendm/error.h>
+#include <xendm/file-size.h>
 #include <xendm/files.h>
 #include <xendm/handover.h>
 #include <xendm/log.h>
@@ -112,10 +113,13 @@ static void end(struct usb_host *h, const char *why)
 
 static bool is_ready(struct usb_host *h, const struct usb_wire *w)
 {
-    if (h->ready || w->speed > USB_HIGH) {
+    if (h->ready || w->speed > USB_SUPER) {
         return false;
     }
-    h->about = (struct usb_host_about){(enum usb_speed)w->speed, w->vendor, w->product};
+    h->about = (struct usb_host_about){.speed = (enum usb_speed)w->speed,
+                                       .speeds = w->speeds | 1u << w->speed,
+                                       .vendor = w->vendor,
+                                       .product = w->product};
     h->ready = true;
     log_info(LOG_BACKEND, "USB device %s is %04x:%04x", h->where, w->vendor, w->product);
     h->user->ready(h->opaque);
@@ -232,9 +236,12 @@ struct usb_host *usb_host_new(const char *where, const struct usb_host_user *use
 {
     const struct usb_wire hello = {.what = USB_WIRE_HELLO, .length = (uint32_t)USB_WIRE_MEMORY};
     int socket = start_or_ask(where, err);
-    int memory = socket < 0 ? -1 : memory_file_new("xendm-usb", USB_WIRE_MEMORY, true);
-    struct usb_host *h = socket < 0 ? NULL : host_new(where, socket, memory, user, opaque, err);
+    int memory;
+    struct usb_host *h;
 
+    file_size_allow(USB_WIRE_MEMORY); /* with dm_restrict less is left than the slots have */
+    memory = socket < 0 ? -1 : memory_file_new("xendm-usb", USB_WIRE_MEMORY, true);
+    h = socket < 0 ? NULL : host_new(where, socket, memory, user, opaque, err);
     if (h && one_fd_send(socket, &hello, sizeof(hello), h->memory_fd, 0) != sizeof(hello)) {
         g_set_error(err, XENDM_ERROR, EPIPE, "the process for the USB device %s has ended", where);
         g_clear_pointer(&h, usb_host_free);
@@ -299,11 +306,12 @@ void usb_host_submit(struct usb_host *h, unsigned slot, const struct usb_host_re
                          .slot = slot,
                          .length = request->length,
                          .type = (uint8_t)request->type,
-                         .endpoint = request->endpoint};
+                         .endpoint = request->endpoint,
+                         .whole_packets = request->whole_packets};
 
     memcpy(w.setup, request->setup, sizeof(w.setup));
     h->sent |= BIT(slot);
-    h->length[slot] = request->length;
+    h->length[slot] = request->length + (request->whole_packets ? USB_HOST_PACKET_MAX : 0);
     send_to(h, &w);
 }
 
@@ -352,6 +360,7 @@ void usb_host_hand_over(const struct usb_host *h, struct handover *to, const cha
     handover_put_int(to, group, "ready", h->ready);
     handover_put_int(to, group, "resetting", h->resetting | h->reset_again << 1);
     handover_put_int(to, group, "speed", h->about.speed);
+    handover_put_int(to, group, "speeds", h->about.speeds);
     handover_put_int(to, group, "vendor", h->about.vendor);
     handover_put_int(to, group, "product", h->about.product);
     handover_put_int(to, group, "taken", h->taken);
@@ -370,7 +379,9 @@ static void take_numbers(struct usb_host *h, const struct handover *from, const 
     h->ready = handover_int(from, group, "ready", 0);
     h->resetting = resetting & 1;
     h->reset_again = resetting & 2;
-    h->about.speed = (enum usb_speed)handover_int(from, group, "speed", USB_FULL);
+    h->about.speed =
+        (enum usb_speed)CLAMP(handover_int(from, group, "speed", USB_FULL), USB_LOW, USB_SUPER);
+    h->about.speeds = (uint8_t)handover_int(from, group, "speeds", 0) | 1u << h->about.speed;
     h->about.vendor = (uint16_t)handover_int(from, group, "vendor", 0);
     h->about.product = (uint16_t)handover_int(from, group, "product", 0);
     h->taken = (uint32_t)handover_int(from, group, "taken", 0) & (BIT(USB_HOST_SLOTS) - 1);

@@ -17,6 +17,7 @@
 #include "passed.h"
 
 #define INTERFACES_MAX 32 /* libusb's */
+#define FULL_PACKET 64    /* bytes of an interrupt endpoint's packet at full speed */
 #define SETUP_BYTES LIBUSB_CONTROL_SETUP_SIZE
 
 struct slot {
@@ -33,6 +34,9 @@ struct usb_process {
     void (*done)(unsigned slot, enum usb_host_status status, uint32_t length);
     bool gone;
     int original;               /* configuration */
+    uint16_t packet[2][16];     /* of its endpoints, OUT and IN: bytes of one; 0: there is none */
+    uint16_t interrupts[2];     /* by bit: which of them are interrupt endpoints */
+    bool isochronous;           /* one is */
     uint32_t claimed, detached; /* interfaces, by bit */
     struct slot slots[USB_HOST_SLOTS];
 };
@@ -91,12 +95,42 @@ static int claim(struct usb_process *p, int interface)
     return rc;
 }
 
+static void note_endpoint(struct usb_process *p, const struct libusb_endpoint_descriptor *e)
+{
+    unsigned in = e->bEndpointAddress >> 7, number = e->bEndpointAddress & 15;
+    uint16_t size = e->wMaxPacketSize & 0x7ff;
+
+    /* The largest of its alternate settings. */
+    p->packet[in][number] = size > p->packet[in][number] ? size : p->packet[in][number];
+    if ((e->bmAttributes & 3) == LIBUSB_TRANSFER_TYPE_INTERRUPT) {
+        p->interrupts[in] |= (uint16_t)(1u << number);
+    }
+    p->isochronous |= (e->bmAttributes & 3) == LIBUSB_TRANSFER_TYPE_ISOCHRONOUS;
+}
+
+static void note_endpoints(struct usb_process *p, const struct libusb_config_descriptor *c)
+{
+    memset(p->packet, 0, sizeof(p->packet));
+    p->interrupts[0] = p->interrupts[1] = 0;
+    p->isochronous = false;
+    for (int i = 0; c && i < c->bNumInterfaces; i++) {
+        for (int k = 0; k < c->interface[i].num_altsetting; k++) {
+            const struct libusb_interface_descriptor *alt = &c->interface[i].altsetting[k];
+
+            for (int n = 0; n < alt->bNumEndpoints; n++) {
+                note_endpoint(p, &alt->endpoint[n]);
+            }
+        }
+    }
+}
+
 /* Of the configuration that is active; one that has none has no interfaces. */
 static int claim_all(struct usb_process *p)
 {
     struct libusb_config_descriptor *c = NULL;
     int rc = libusb_get_active_config_descriptor(libusb_get_device(p->handle), &c);
 
+    note_endpoints(p, rc == 0 ? c : NULL);
     if (rc == LIBUSB_ERROR_NOT_FOUND) {
         return 0;
     }
@@ -151,9 +185,33 @@ static int speed_of(struct libusb_device *device, uint8_t *speed)
     case LIBUSB_SPEED_HIGH:
         *speed = USB_HIGH;
         return 0;
-    default: /* SuperSpeed has other descriptors than a guest's USB 2.0 bus */
+    case LIBUSB_SPEED_SUPER:
+    case LIBUSB_SPEED_SUPER_PLUS:
+        *speed = USB_SUPER;
+        return 0;
+    default:
         return ENOTSUP;
     }
+}
+
+/*
+ * Behind a slower bus bulk packets are smaller, which nobody notices; those of interrupts are as
+ * they are.
+ */
+static uint8_t speeds_of(const struct usb_process *p, uint8_t speed)
+{
+    unsigned speeds = 1u << speed;
+    bool small = true;
+
+    for (unsigned i = 0; i < 32; i++) {
+        if (p->interrupts[i / 16] >> i % 16 & 1) {
+            small &= p->packet[i / 16][i % 16] <= FULL_PACKET;
+        }
+    }
+    if (speed >= USB_HIGH && !p->isochronous) {
+        speeds |= 1u << USB_HIGH | (small ? 1u << USB_FULL : 0);
+    }
+    return (uint8_t)speeds;
 }
 
 static int look_at(struct usb_process *p, struct usb_wire *ready)
@@ -187,6 +245,7 @@ int passed_open(struct usb_process *p, int fd, struct usb_wire *ready)
     if (rc == 0 && claim_all(p) < 0) {
         rc = EBUSY;
     }
+    ready->speeds = speeds_of(p, ready->speed);
     /* What its last driver left in it is nobody's business. */
     return rc == 0 && libusb_reset_device(p->handle) < 0 ? ENODEV : rc;
 }
@@ -290,21 +349,29 @@ static int submit_control(struct slot *s, const struct usb_wire *w)
 
 static int submit_data(struct slot *s, const struct usb_wire *w)
 {
+    const struct usb_process *p = s->p;
+    unsigned in = w->endpoint >> 7, number = w->endpoint & 15;
     uint8_t *data = slot_memory(s->p, w->slot);
+    int length = (int)w->length;
 
-    if (w->type == USB_HOST_BULK) {
-        libusb_fill_bulk_transfer(s->transfer, s->p->handle, w->endpoint, data, (int)w->length,
-                                  completed, s, 0);
+    if (w->whole_packets && p->packet[in][number] && !(p->interrupts[in] >> number & 1)) {
+        length += p->packet[in][number] - 1;
+        length -= length % p->packet[in][number];
+    }
+    if (w->type == USB_HOST_BULK && !(p->interrupts[in] >> number & 1)) {
+        libusb_fill_bulk_transfer(s->transfer, p->handle, w->endpoint, data, length, completed, s,
+                                  0);
     } else {
-        libusb_fill_interrupt_transfer(s->transfer, s->p->handle, w->endpoint, data, (int)w->length,
-                                       completed, s, 0);
+        libusb_fill_interrupt_transfer(s->transfer, p->handle, w->endpoint, data, length, completed,
+                                       s, 0);
     }
     return libusb_submit_transfer(s->transfer);
 }
 
 static bool is_request(const struct usb_process *p, const struct usb_wire *w)
 {
-    return w->slot < USB_HOST_SLOTS && !p->slots[w->slot].busy && w->length <= USB_HOST_SLOT_SIZE &&
+    return w->slot < USB_HOST_SLOTS && !p->slots[w->slot].busy &&
+           w->length <= USB_HOST_SLOT_SIZE - (w->whole_packets ? USB_HOST_PACKET_MAX : 0) &&
            w->type < USB_HOST_TYPES &&
            (w->type != USB_HOST_CONTROL || load_le16(w->setup + 6) == w->length);
 }

@@ -40,30 +40,71 @@ static bool is_bus_id(const char *where)
     return g_regex_match_simple("^[0-9]+-[0-9]+(\\.[0-9]+)*\\z", where, 0, 0);
 }
 
+static bool is_ids(const char *where)
+{
+    return g_regex_match_simple("^id:[0-9a-f]{4}:[0-9a-f]{4}\\z", where, 0, 0);
+}
+
 bool usb_host_where_is_valid(const char *where)
 {
     uint64_t bus, address;
 
     return strlen(where) < USB_HOST_WHERE_MAX &&
-           (is_bus_id(where) || split_numbers(where, &bus, &address));
+           (is_bus_id(where) || is_ids(where) || split_numbers(where, &bus, &address));
+}
+
+/* What sysfs says of a device. */
+static int read_text(const char *where, const char *key, char text[16])
+{
+    g_autofree char *path = g_strdup_printf("%s/sys/bus/usb/devices/%s/%s", root(), where, key);
+    int fd = open(path, O_RDONLY | O_CLOEXEC), e = errno;
+    ssize_t n = fd < 0 ? -1 : read(fd, text, 15);
+
+    if (fd >= 0) {
+        e = errno;
+        close(fd);
+    }
+    text[MAX(n, 0)] = '\0';
+    g_strchomp(text);
+    return n < 0 ? -e : 0;
 }
 
 static int read_number(const char *where, const char *key, uint64_t max, uint64_t *value)
 {
-    g_autofree char *path = g_strdup_printf("%s/sys/bus/usb/devices/%s/%s", root(), where, key);
-    char text[16] = "";
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc;
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    char text[16];
+    int rc = read_text(where, key, text);
 
-    rc = n < 0 ? -errno : number_parse(g_strchomp(text), 1, max, value);
-    if (fd >= 0) {
-        close(fd);
+    return rc < 0 ? rc : number_parse(text, 1, max, value);
+}
+
+/* "1-2" and its like: the first, by name, with the ids of "id:1234:5678". NULL: there is none. */
+static char *find_ids(const char *where)
+{
+    g_autofree char *path = g_strdup_printf("%s/sys/bus/usb/devices", root());
+    g_auto(GStrv) ids = g_strsplit(where, ":", 3);
+    GDir *dir = g_dir_open(path, 0, NULL);
+    char *found = NULL;
+    const char *name;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        char vendor[16], product[16];
+
+        if (is_bus_id(name) && read_text(name, "idVendor", vendor) == 0 &&
+            read_text(name, "idProduct", product) == 0 && strcmp(vendor, ids[1]) == 0 &&
+            strcmp(product, ids[2]) == 0 && (!found || strcmp(name, found) < 0)) {
+            g_free(found);
+            found = g_strdup(name);
+        }
     }
-    return rc;
+    if (dir) {
+        g_dir_close(dir);
+    }
+    return found;
 }
 
 static int find(const char *where, uint64_t *bus, uint64_t *address)
 {
+    g_autofree char *name = NULL;
     int rc;
 
     if (!usb_host_where_is_valid(where)) {
@@ -72,8 +113,23 @@ static int find(const char *where, uint64_t *bus, uint64_t *address)
     if (split_numbers(where, bus, address)) {
         return 0;
     }
+    if (is_ids(where)) {
+        name = find_ids(where);
+        where = name;
+    }
+    if (!where) {
+        return -ENOENT;
+    }
     rc = read_number(where, "busnum", BUS_MAX, bus);
     return rc ? rc : read_number(where, "devnum", USB_ADDRESS_MAX, address);
+}
+
+bool usb_host_where_is_same(const char *one, const char *other)
+{
+    uint64_t bus[2], address[2];
+
+    return find(one, &bus[0], &address[0]) == 0 && find(other, &bus[1], &address[1]) == 0 &&
+           bus[0] == bus[1] && address[0] == address[1];
 }
 
 static int open_device(const char *where)

@@ -17,11 +17,11 @@
 enum usb_wire_what {
     /* to the process */
     USB_WIRE_HELLO = 0x55534231, /* length: of the memory */
-    USB_WIRE_SUBMIT,             /* slot, type, endpoint, length, setup */
+    USB_WIRE_SUBMIT,             /* slot, type, endpoint, length, whole_packets, setup */
     USB_WIRE_CANCEL,             /* slot; DONE follows, if it has not come already */
     USB_WIRE_RESET,              /* of the device; RESET_DONE follows */
     /* of it */
-    USB_WIRE_READY, /* speed, vendor, product */
+    USB_WIRE_READY, /* speed, speeds, vendor, product */
     USB_WIRE_DONE,  /* slot, status, length: what was moved */
     USB_WIRE_RESET_DONE,
     USB_WIRE_FAILED, /* status: errno. It ends */
@@ -33,7 +33,9 @@ struct usb_wire {
     uint32_t status; /* enum usb_host_status, or errno */
     uint8_t type, endpoint;
     uint8_t speed; /* enum usb_speed */
-    uint8_t reserved;
+    uint8_t speeds;
+    uint8_t whole_packets;
+    uint8_t reserved[3];
     uint16_t vendor, product;
     uint8_t setup[8];
 };

@@ -7,7 +7,7 @@
  * Nothing here waits: a device that never answers holds its own requests. What a device says is
  * data. When the process or the device goes, requests end, and the device is gone.
  *
- * Left out: isochronous transfers, and devices that are hubs or at SuperSpeed.
+ * Left out: isochronous transfers, streams, and devices that are hubs.
  */
 #ifndef XENDM_USB_HOST_H
 #define XENDM_USB_HOST_H
@@ -24,8 +24,10 @@ struct usb_host;
 
 #define USB_HOST_SLOTS 16u
 #define USB_HOST_SLOT_SIZE (64u << 10) /* bytes: usbif's buffer_length has 16 bits */
+#define USB_HOST_PACKET_MAX 1024u      /* bytes of a bulk packet, at any speed */
 #define USB_HOST_WHERE_MAX 64u         /* characters of where a device is, with the NUL */
 
+/* BULK is for interrupt endpoints, too: who has packets alone cannot tell. */
 enum usb_host_type { USB_HOST_CONTROL, USB_HOST_BULK, USB_HOST_INTERRUPT, USB_HOST_TYPES };
 
 enum usb_host_status {
@@ -40,8 +42,9 @@ enum usb_host_status {
 
 struct usb_host_request {
     enum usb_host_type type;
-    uint8_t endpoint; /* with USB_DIR_IN, but for type CONTROL: that is 0, and `setup` says it */
-    uint32_t length;  /* of the data; CONTROL: wLength */
+    uint8_t endpoint;   /* with USB_DIR_IN, but for type CONTROL: that is 0, and `setup` says it */
+    uint32_t length;    /* of the data; CONTROL: wLength */
+    bool whole_packets; /* BULK: more, up to a packet's end; there is room for one in the slot */
     /*
      * CONTROL. SET_CONFIGURATION, SET_INTERFACE and CLEAR_FEATURE of a halt go the host's way, so
      * that it knows; SET_ADDRESS is for who has the bus, and refused here.
@@ -65,10 +68,14 @@ struct usb_host_user {
 /* Of the device, as it says. */
 struct usb_host_about {
     enum usb_speed speed;
+    unsigned speeds; /* at which it could work, as it is configured: bit per enum usb_speed */
     uint16_t vendor, product;
 };
 
-/* "1-2", "3-1.5": a bus id of sysfs; "3:7": bus and address. */
+/*
+ * "1-2", "3-1.5": a bus id of sysfs; "3:7": bus and address; "id:1234:5678": the first one that is
+ * of that vendor and product.
+ */
 bool usb_host_where_is_valid(const char *where);
 
 /*
@@ -112,5 +119,7 @@ struct usb_host *usb_host_take_over(const struct handover *from, const char *gro
  * files_serve_usb().
  */
 int usb_host_start(const char *where, GError **err);
+/* Whether both are one device, which is there. */
+bool usb_host_where_is_same(const char *one, const char *other);
 
 #endif

@@ -141,15 +141,16 @@ int libusb_get_device_speed(libusb_device *dev)
     return speed;
 }
 
-/* Interfaces and their numbers; nothing more is asked for. */
+/* Interfaces, their numbers and endpoints; nothing more is asked for. */
 int libusb_get_active_config_descriptor(libusb_device *dev,
                                         struct libusb_config_descriptor **config)
 {
     struct libusb_config_descriptor *c = calloc(1, sizeof(*c));
     struct libusb_interface *list = calloc(32, sizeof(*list));
+    struct libusb_interface_descriptor *last = NULL;
 
     (void)dev;
-    for (int at = 18; at + 4 <= descriptors_length && descriptors[at]; at += descriptors[at]) {
+    for (int at = 18; at + 7 <= descriptors_length && descriptors[at]; at += descriptors[at]) {
         if (descriptors[at + 1] == LIBUSB_DT_INTERFACE && descriptors[at + 3] == 0 &&
             c->bNumInterfaces < 32) {
             struct libusb_interface_descriptor *i = calloc(1, sizeof(*i));
@@ -157,6 +158,15 @@ int libusb_get_active_config_descriptor(libusb_device *dev,
             i->bInterfaceNumber = descriptors[at + 2];
             list[c->bNumInterfaces].altsetting = i;
             list[c->bNumInterfaces++].num_altsetting = 1;
+            i->endpoint = calloc(32, sizeof(*i->endpoint));
+            last = i;
+        } else if (descriptors[at + 1] == LIBUSB_DT_ENDPOINT && last && last->bNumEndpoints < 32) {
+            struct libusb_endpoint_descriptor *e =
+                (struct libusb_endpoint_descriptor *)&last->endpoint[last->bNumEndpoints++];
+
+            e->bEndpointAddress = descriptors[at + 2];
+            e->bmAttributes = descriptors[at + 3];
+            e->wMaxPacketSize = (uint16_t)(descriptors[at + 4] | descriptors[at + 5] << 8);
         }
     }
     c->interface = list;
@@ -167,6 +177,7 @@ int libusb_get_active_config_descriptor(libusb_device *dev,
 void libusb_free_config_descriptor(struct libusb_config_descriptor *config)
 {
     for (int i = 0; config && i < config->bNumInterfaces; i++) {
+        free((void *)config->interface[i].altsetting->endpoint);
         free((void *)config->interface[i].altsetting);
     }
     if (config) {

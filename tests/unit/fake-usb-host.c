@@ -19,13 +19,13 @@ struct usb_host {
 
 bool fake_usb_refuses, fake_usb_late;
 enum usb_speed fake_usb_speed = USB_FULL;
-unsigned fake_usb_hosts, fake_usb_submitted, fake_usb_slot;
+unsigned fake_usb_speeds, fake_usb_hosts, fake_usb_submitted, fake_usb_slot;
 struct usb_host_request fake_usb_request;
 static struct usb_host *the_host;
 
 bool usb_host_where_is_valid(const char *where)
 {
-    return where[0] >= '0' && where[0] <= '9';
+    return (where[0] >= '0' && where[0] <= '9') || g_str_has_prefix(where, "id:");
 }
 
 static gboolean becomes_ready(gpointer opaque)
@@ -45,7 +45,8 @@ struct usb_host *usb_host_new(const char *where, const struct usb_host_user *use
     }
     h->user = user;
     h->opaque = opaque;
-    h->about = (struct usb_host_about){fake_usb_speed, 0x1234, 0x5678};
+    h->about = (struct usb_host_about){fake_usb_speed, fake_usb_speeds | 1u << fake_usb_speed,
+                                       0x1234, 0x5678};
     h->memory = g_malloc0((size_t)USB_HOST_SLOTS * USB_HOST_SLOT_SIZE);
     fake_usb_hosts++;
     the_host = h;

@@ -10,6 +10,7 @@
 extern bool fake_usb_refuses;         /* nothing is opened */
 extern bool fake_usb_late;            /* devices are ready when the test says so */
 extern enum usb_speed fake_usb_speed; /* of the next one */
+extern unsigned fake_usb_speeds;      /* others that it can, by bit */
 extern unsigned fake_usb_hosts;       /* that there are */
 extern unsigned fake_usb_submitted;   /* requests, ever */
 
