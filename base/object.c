@@ -56,6 +56,18 @@ struct object_desc *object_desc_make(enum object_what what, enum backend_kind ki
     return o;
 }
 
+struct object_desc *object_desc_copy(const struct object_desc *o)
+{
+    struct object_desc *copy = object_desc_new(o->what, o->kind, o->driver, o->id);
+
+    for (guint i = 0; i < o->options->len; i++) {
+        const struct option_desc *option = &g_array_index(o->options, struct option_desc, i);
+
+        object_desc_set(copy, option->name, option->value);
+    }
+    return copy;
+}
+
 void object_desc_free(struct object_desc *o)
 {
     if (o) {

@@ -194,6 +194,10 @@ int origin_load(const struct origin *o, struct machine *m, GError **err)
     if (!origin_is_restored(o) || !m) {
         return 0;
     }
+    if (o->left && machine_take_over(m, o->left, err) < 0) {
+        close(fd);
+        return -1;
+    }
     return state_file_load(m, fd, err);
 }
 
@@ -266,6 +270,12 @@ void origin_hand_over(const struct daemon *d, bool check, struct handover *h)
     service_hand_over(h);
     handover_put_fd(h, "status", "page", status_fd(d->status));
     backend_set_hand_over(d->backends, h);
+    if (d->machine) {
+        machine_hand_over_plan(d->machine, h);
+        if (!check) { /* it has one owner */
+            machine_hand_over(d->machine, h);
+        }
+    }
     daemon_pv_hand_over(d, check, h);
     if (d->vnc) {
         vnc_hand_over(d->vnc, h);

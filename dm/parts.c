@@ -199,7 +199,9 @@ static int build_machine(struct daemon *d, GError **err)
     m->ram_high_end = d->info->ram_high_end;
     m->backends = d->backends;
     m->restored = origin_is_restored(&d->origin);
-    if (board_build(m, d->desc, err) < 0) {
+    m->inherited = origin_is_inherited(&d->origin);
+    if (board_build(m, d->desc, err) < 0 ||
+        (m->inherited && machine_plug_as_before(m, d->origin.left, err) < 0)) {
         return -1;
     }
     machine_complete(m);

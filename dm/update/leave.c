@@ -242,8 +242,9 @@ static int save(struct update *u, GError **err)
 }
 
 /* What of it may be otherwise in the end than when it was handed on early. */
-static const char *const not_early[] = {"manifest", "update", "machine", "xen", "xenstore",
-                                        "monitor",  "client", "fdset",   "pv",  NULL};
+static const char *const not_early[] = {"manifest", "update",  "machine", "xen",
+                                        "xenstore", "monitor", "client",  "fdset",
+                                        "pv",       "device",  NULL};
 
 /* `keeper`: its end of that pair; -1 for the twin. NULL with err. */
 static struct handover *put_together(struct update *u, bool check, int keeper, int stream,

@@ -269,6 +269,7 @@ void device_free(struct device *dev)
     }
     g_ptr_array_free(dev->owned, TRUE);
     g_ptr_array_free(dev->banks, TRUE);
+    object_desc_free(dev->plugged);
     g_free(dev->id);
     g_free(dev);
 }

@@ -10,6 +10,7 @@ libhwcore_la_SOURCES = \
     hw/core/devmem.c \
     hw/core/dma.c \
     hw/core/dma-list.c \
+    hw/core/handed.c \
     hw/core/dma-window.c \
     hw/core/hold.c \
     hw/core/irq.c \

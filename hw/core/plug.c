@@ -74,5 +74,8 @@ struct device *device_plug(struct machine *m, const struct object_desc *desc, GE
         device_free(dev);
         return NULL;
     }
+    if (dev && m->state != MACHINE_BUILDING) {
+        dev->plugged = object_desc_copy(desc);
+    }
     return dev;
 }

@@ -33,7 +33,9 @@ struct bus;
 struct bus_class;
 struct device;
 struct facts;
+struct handover;
 struct machine;
+struct object_desc;
 struct usb_class;
 
 enum reset_reason {
@@ -78,6 +80,14 @@ struct device_class {
     int (*change)(struct device *dev, const char *property, const char *value, GError **err);
     void (*unplug)(struct device *dev, unsigned what); /* mask of enum unplug */
     void (*unrealize)(struct device *dev);
+    /*
+     * Live update: what of the host's it has and its state has not, requests in flight with it. It
+     * is quiesced, and gives nothing away. The other side: realized, before its state is loaded;
+     * whatever goes on in the host does. realize() knows by machine->inherited. NULL: nothing.
+     */
+    void (*hand_over)(const struct device *dev, struct handover *to, const char *group);
+    int (*take_over)(struct device *dev, const struct handover *from, const char *group,
+                     GError **err);
     /* What it says of itself, for `info device` and the status file. NULL: nothing. */
     void (*describe)(struct device *dev, struct facts *to);
 
@@ -100,11 +110,12 @@ struct device {
     struct machine *machine;
     char *id; /* unique: from the command line, or "<class>" / "<class>.<n>" */
     enum device_phase phase;
-    struct bus *bus;  /* that it is on, or NULL */
-    bool dma_blocked; /* PCI: bus master off. Kept by the bus */
-    unsigned holds;   /* hold.h */
-    GPtrArray *owned; /* regions placed through device_*; removed at unrealize */
-    GPtrArray *banks; /* struct reg_bank *, see regs.h */
+    struct bus *bus;             /* that it is on, or NULL */
+    bool dma_blocked;            /* PCI: bus master off. Kept by the bus */
+    unsigned holds;              /* hold.h */
+    struct object_desc *plugged; /* what it was made of while the machine ran; NULL: it was not */
+    GPtrArray *owned;            /* regions placed through device_*; removed at unrealize */
+    GPtrArray *banks;            /* struct reg_bank *, see regs.h */
 };
 
 #define DEVICE_CAST(type, dev) ((type *)(dev)) /* the instance embeds struct device first */

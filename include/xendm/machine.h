@@ -23,6 +23,7 @@
 
 struct backend_set;
 struct display;
+struct handover;
 struct input;
 struct machine_desc;
 struct pci_bus;
@@ -59,6 +60,7 @@ struct machine {
     struct backend_set *backends; /* the caller's; NULL: none */
     const char *firmware_dirs;    /* firmware.h; NULL: devices have no option ROMs by default */
     bool restored;                /* the guest's memory is there already, video memory included */
+    bool inherited; /* as the program before this one leaves it: what take_over() is for */
 
     /* guest RAM is [0, low_end) and [4 GiB, high_end), as the toolstack laid it out */
     uint64_t ram_low_end;
@@ -118,6 +120,16 @@ void machine_event_unplugged(struct machine *m, const char *device_id);
  */
 int machine_save(struct machine *m, GByteArray *out, GError **err);
 int machine_load(struct machine *m, const void *data, size_t len, GError **err);
+
+/*
+ * Live update: what devices have of the host (device.h), and which came while the machine ran. The
+ * successor plugs these in as well before its machine is complete, and takes the others' before it
+ * loads their state. What does not differ from rehearsal to change is machine_hand_over_plan()'s.
+ */
+void machine_hand_over_plan(const struct machine *m, struct handover *to);
+int machine_plug_as_before(struct machine *m, const struct handover *from, GError **err);
+void machine_hand_over(const struct machine *m, struct handover *to);
+int machine_take_over(struct machine *m, const struct handover *from, GError **err);
 
 /*
  * Board: hw/pc/board.c. The description's devices, and what belongs to the board itself. Every back

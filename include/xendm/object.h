@@ -33,6 +33,7 @@ struct object_desc *object_desc_new(enum object_what what, enum backend_kind kin
 struct object_desc *object_desc_make(enum object_what what, enum backend_kind kind,
                                      const char *driver, const char *id,
                                      ...) G_GNUC_NULL_TERMINATED;
+struct object_desc *object_desc_copy(const struct object_desc *o);
 void object_desc_free(struct object_desc *o); /* NULL: nothing */
 
 /* Sets an option; a second value for the same name takes the first one's place. */
