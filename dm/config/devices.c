@@ -4,6 +4,7 @@
  * include/xendm/classes.h and backend-classes.h by its own table of properties.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -223,12 +224,47 @@ bool devices_add_hub(struct args *a, GError **err)
     return true;
 }
 
+/* host:BUS.ADDRESS, in decimal; host:VENDOR:PRODUCT, in hexadecimal: xl.cfg(5), and QEMU once. */
+static bool add_host_usb(struct args *a, const char *value, GError **err)
+{
+    const char *rest = value + strlen("host:");
+    bool is_ids = strchr(rest, ':') != NULL;
+    g_auto(GStrv) parts = g_strsplit(rest, is_ids ? ":" : ".", 3);
+    struct object_desc *o;
+    uint64_t n[2] = {0};
+
+    for (unsigned i = 0; g_strv_length(parts) == 2 && i < 2; i++) {
+        if ((is_ids ? number_parse_hex(parts[i], UINT16_MAX, &n[i], NULL)
+                    : number_parse(parts[i], 1, 999, &n[i])) < 0) {
+            n[0] = 0;
+            break;
+        }
+    }
+    if (!n[0] || !n[1]) {
+        return args_refuse("-usbdevice", value,
+                           "it is host:BUS.ADDRESS or host:VENDOR:PRODUCT, these in hexadecimal",
+                           err);
+    }
+    o = object_desc_new(OBJECT_DEVICE, 0, "usb-host", NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        static const char *const names[2][2] = {{"hostbus", "hostaddr"}, {"vendorid", "productid"}};
+        g_autofree char *text = g_strdup_printf("%" PRIu64, n[i]);
+
+        object_desc_set(o, names[is_ids][i], text);
+    }
+    args_add_device(a, "-usbdevice", value, RANK_OTHER, o);
+    return devices_usb(a, "-usbdevice", value, err);
+}
+
 bool devices_usbdevice(struct args *a, const char *option, const char *value, GError **err)
 {
     static const struct {
         const char *word, *driver;
     } words[] = {{"tablet", "usb-tablet"}, {"mouse", "usb-mouse"}, {"keyboard", "usb-kbd"}};
 
+    if (g_str_has_prefix(value, "host:")) {
+        return add_host_usb(a, value, err);
+    }
     for (size_t i = 0; i < G_N_ELEMENTS(words); i++) {
         if (strcmp(words[i].word, value) == 0) {
             args_add_device(a, "-usbdevice", value, RANK_OTHER,
@@ -239,7 +275,7 @@ bool devices_usbdevice(struct args *a, const char *option, const char *value, GE
     return args_refuse(option, value,
                        g_str_has_prefix(value, "disk:")
                            ? "a disk is -drive if=none,id=ID,… and -device usb-storage,drive=ID"
-                           : "known are tablet, mouse and keyboard",
+                           : "known are tablet, mouse, keyboard and host:",
                        err);
 }
 

@@ -225,7 +225,7 @@ static const struct option options[] = {
      "local,id=ID,path=DIR,security_model=M,…: a directory for virtio-9p-pci"},
     {"netdev", ARG, devices_netdev, "DRIVER,id=ID,…: a network back end; help lists them"},
     {"usb", 0, devices_usb, "the USB controller of the PIIX3"},
-    {"usbdevice", ARG, devices_usbdevice, "tablet|mouse|keyboard: on it"},
+    {"usbdevice", ARG, devices_usbdevice, "tablet|mouse|keyboard|host:…: on it"},
     {"audiodev", ARG, devices_audiodev, "DRIVER,id=ID,…: a sound back end; help lists them"},
     {"mon", ARG, chardevs_mon, "chardev=ID,mode=control: a QMP monitor"},
     {"no-acpi", ONCE, parse_no_acpi, "no ACPI"},

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <xendm/image-name.h>
+#include <xendm/usb-host.h>
 #include <xendm/xenstore.h>
 
 #include "broker.h"
@@ -63,7 +64,21 @@ static bool is_usb(struct xenstore_look *look, const char *dir, const struct wan
     for (char **name = names; name && *name && !found; name++) {
         g_autofree char *where = read_key(look, ports, *name);
 
-        found = g_strcmp0(where, w->path) == 0;
+        found = where && where[0] &&
+                (strcmp(where, w->path) == 0 || usb_host_where_is_same(where, w->path));
+    }
+    return found;
+}
+
+static bool find_in(struct xenstore_look *look, const char *dir, const struct wanted *w)
+{
+    g_auto(GStrv) names = look ? xenstore_look_list(look, dir) : NULL;
+    bool found = false;
+
+    for (char **name = names; name && *name && !found; name++) {
+        g_autofree char *device = g_strdup_printf("%s/%s", dir, *name);
+
+        found = w->is(look, device, w);
     }
     return found;
 }
@@ -74,14 +89,8 @@ static bool find(unsigned domid, const struct wanted *w)
     g_autofree char *own = look ? xenstore_look_read(look, "domid") : NULL;
     g_autofree char *dir =
         g_strdup_printf("/local/domain/%s/backend/%s/%u", own ? own : "0", w->kind, domid);
-    g_auto(GStrv) names = look ? xenstore_look_list(look, dir) : NULL;
-    bool found = false;
+    bool found = find_in(look, dir, w);
 
-    for (char **name = names; name && *name && !found; name++) {
-        g_autofree char *device = g_strdup_printf("%s/%s", dir, *name);
-
-        found = w->is(look, device, w);
-    }
     xenstore_look_free(look);
     return found;
 }
@@ -108,6 +117,15 @@ bool images_is_tree(unsigned domid, const char *path, const char *model)
 bool images_is_usb(unsigned domid, const char *where)
 {
     const struct wanted w = {"qusb", NULL, where, true, is_usb};
+    struct xenstore_look *look;
+    g_autofree char *dir = g_strdup_printf("/libxl/%u/device/vusb", domid);
+    bool found = where[0] && find(domid, &w);
 
-    return where[0] && find(domid, &w);
+    /* Of controllers that we emulate libxl has no back end, but the same list of its own. */
+    if (where[0] && !found) {
+        look = xenstore_look_new();
+        found = find_in(look, dir, &w);
+        xenstore_look_free(look);
+    }
+    return found;
 }

@@ -47,6 +47,7 @@
     X(usb_kbd_class)      /* hw/usb/hid.c: keyboard */ \
     X(usb_hub_class)      /* hw/usb/hub.c: eight ports */ \
     X(usb_storage_class)  /* hw/usb/storage.c: disk */ \
+    X(usb_host_class)     /* hw/usb/host.c: USB device of the host */ \
     X(i6300esb_class)     /* hw/watchdog/i6300esb.c: 8086:25ab watchdog timer */ \
     X(xen_platform_class) /* hw/xen/platform.c: 5853:0001, unplug protocol */ \
     X(xen_pvdevice_class) /* hw/xen/pvdevice.c: 5853:c000, binding for Windows Update drivers */

@@ -8,7 +8,7 @@ endif
 
 check_PROGRAMS += tests/fuzz/fuzz-board
 fuzz_guest = tests/fuzz/guest.c tests/fuzz/guest-nvme.c tests/fuzz/guest-lsi.c tests/fuzz/guest.h tests/unit/fake-block.c tests/unit/fake-block.h \
-	tests/unit/fake-p9.c tests/unit/fake-p9.h
+	tests/unit/fake-p9.c tests/unit/fake-p9.h tests/unit/fake-usb-host.c tests/unit/fake-usb-host.h
 tests_fuzz_fuzz_board_SOURCES = tests/fuzz/fuzz-board.c $(fuzz_driver) $(fuzz_guest) dm/ioreq/request.c dm/ioreq/request.h \
 	hw/classes.c
 tests_fuzz_fuzz_board_CPPFLAGS = $(AM_CPPFLAGS) $(XEN_CFLAGS)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""USB without USB: a host with devices, which tests/dm/fake-libusb.c asks in libusb's place, and a front end of usbif (Xen's
-io/usbif.h) on xenemu, which takes no care of what it sends."""
+"""USB without USB: a host with devices, which tests/dm/fake-libusb.c asks in libusb's place, and those who drive them on xenemu:
+a front end of usbif (Xen's io/usbif.h), which takes no care of what it sends, and a driver of UHCI (its Design Guide 1.1)."""
 import base64
 import os
 import socket
@@ -31,8 +31,8 @@ class Device:
     """A device with an interrupt endpoint (0x81) that says what the test says, a bulk loopback (0x02 to 0x82) and strings.
     `log` has what was asked of it."""
 
-    def __init__(self, name, speed=FULL, descriptor=DEVICE_DESCRIPTOR):
-        self.name, self.speed, self.descriptor = name, speed, descriptor
+    def __init__(self, name, speed=FULL, descriptor=DEVICE_DESCRIPTOR, configuration=CONFIGURATION):
+        self.name, self.speed, self.descriptor, self.its_configuration = name, speed, descriptor, configuration
         self.lock = threading.Lock()
         self.connection, self.log = None, []
         self.configuration, self.loop, self.flying = 1, b"", {}
@@ -104,7 +104,7 @@ class Device:
             self.pump()
 
     def pump(self):
-        for transfer, (_, endpoint, data) in sorted(self.flying.items()):
+        for transfer, (_, endpoint, data) in list(self.flying.items()):      # in the order of asking
             if endpoint == 0x82 and self.loop:
                 part, self.loop = self.loop[:len(data)], self.loop[len(data):]
                 del self.flying[transfer]
@@ -114,7 +114,7 @@ class Device:
         kind, request, value, _, length = struct.unpack_from("<BBHHH", data)
         answer = None
         if (kind, request) == (0x80, 6):
-            answer = {1: self.descriptor, 2: CONFIGURATION,
+            answer = {1: self.descriptor, 2: self.its_configuration,
                       3: string_descriptor(STRINGS[value & 255]) if value & 255 in STRINGS else None if value & 255 else bytes([4, 3, 9, 4])}
             answer = answer.get(value >> 8)
         elif kind == 0x40:
@@ -130,10 +130,25 @@ class Device:
         else:
             self.send(DONE, transfer, COMPLETED, length)
 
+    def stall(self, endpoint):
+        """From now on, until it is cleared."""
+        with self.lock:
+            self.stalls.add(endpoint)
+            for transfer, (_, of, _) in list(self.flying.items()):
+                if of == endpoint:
+                    del self.flying[transfer]
+                    self.send(DONE, transfer, STALL)
+
+    def feed(self, data):
+        """The bulk endpoint has something."""
+        with self.lock:
+            self.loop += data
+            self.pump()
+
     def report(self, data):
         """The interrupt endpoint has something. False: nobody waits for it."""
         with self.lock:
-            for transfer, (_, endpoint, _) in sorted(self.flying.items()):
+            for transfer, (_, endpoint, _) in list(self.flying.items()):
                 if endpoint == 0x81:
                     del self.flying[transfer]
                     self.send(DONE, transfer, COMPLETED, len(data), data)
@@ -168,9 +183,10 @@ class Host:
     def plug(self, where, bus, address, device):
         directory = "%s/sys/bus/usb/devices/%s" % (self.root, where)
         os.makedirs(directory, exist_ok=True)
-        for key, value in (("busnum", bus), ("devnum", address)):
+        ids = struct.unpack_from("<HH", device.descriptor, 8)
+        for key, value in (("busnum", "%d" % bus), ("devnum", "%d" % address), ("idVendor", "%04x" % ids[0]), ("idProduct", "%04x" % ids[1])):
             with open(directory + "/" + key, "w") as f:
-                f.write("%d\n" % value)
+                f.write(value + "\n")
         directory = "%s/dev/bus/usb/%03d" % (self.root, bus)
         os.makedirs(directory, exist_ok=True)
         with open("%s/%03d" % (directory, address), "w") as f:
@@ -203,7 +219,7 @@ class Host:
                     device.connection = connection
                     device.flying = {}
                     device.log.append((WRAP, 0, 0, 0, b""))
-                    device.send(ANSWER, 0, device.speed, 0, device.descriptor + CONFIGURATION)
+                    device.send(ANSWER, 0, device.speed, 0, device.descriptor + device.its_configuration)
             else:
                 device.handle(kind, a, b, c, data)
         if device:
@@ -346,3 +362,121 @@ class Front:
         got = self.request(pipe(0, port, unlink=True), special=struct.pack("<H", number))
         self.push()
         return self.answer(got)
+
+
+# ---- a driver of UHCI ----
+
+IN, OUT, SETUP = 0x69, 0xe1, 0x2d
+ACTIVE_TD, STALLED_TD, BABBLE_TD, NAK_TD, TIMEOUT_TD = 1 << 23, 1 << 22, 1 << 20, 1 << 19, 1 << 18
+
+
+class Uhci:
+    """One controller, with one queue, in which is one transfer at a time: as Linux has them, or as SeaBIOS (`plain`)."""
+
+    def __init__(self, cpu, slot, base=0x200000, io=0xc400, plain=False):
+        self.cpu, self.base, self.io, self.plain = cpu, base, io, plain
+        self.queue, self.tds, self.data = base + 0x1000, base + 0x2000, base + 0x10000
+        self.toggle = {}
+        cpu.do("pciwrite %s 0x20 4 0x%x" % (slot, io | 1))
+        cpu.do("pciwrite %s 4 2 5" % slot)
+        cpu.do("outw 0x%x 2" % io)                     # HCRESET
+        cpu.ask("b64write 0x%x 4096 %s" % (base, base64.b64encode(struct.pack("<I", self.queue | 2) * 1024).decode()))
+        cpu.ask("b64write 0x%x 16 %s" % (self.queue, base64.b64encode(struct.pack("<4I", 1, 1, 0, 0)).decode()))
+        cpu.do("outl 0x%x 0x%x" % (io + 8, base))
+        cpu.do("outw 0x%x 0xc1" % io)
+
+    def port(self, number=1):
+        return self.cpu.do("inw 0x%x" % (self.io + 0xe + 2 * number))
+
+    def await_port(self, connected, number=1):
+        deadline = time.monotonic() + PATIENCE
+        while bool(self.port(number) & 1) != connected:
+            want(time.monotonic() < deadline, "port", number, "is", hex(self.port(number)))
+            time.sleep(.002)
+
+    def changed(self, number=1):
+        """Whether something was plugged or unplugged since the last look."""
+        got = self.port(number)
+        self.cpu.do("outw 0x%x 0x%x" % (self.io + 0xe + 2 * number, got & 0x14 | 2))
+        return bool(got & 2)
+
+    def reset(self, number=1):
+        at = self.io + 0xe + 2 * number
+        self.cpu.do("outw 0x%x 0x200" % at)
+        time.sleep(.01)
+        self.cpu.do("outw 0x%x 0" % at)
+        self.cpu.do("outw 0x%x 4" % at)
+        self.toggle = {}
+
+    def begin(self, tds):
+        """[(pid, address, endpoint, bytes or length, short is an end)] go into the queue."""
+        words, at = b"", self.data
+        for n, (pid, address, endpoint, data, more) in enumerate(tds):
+            length = data if isinstance(data, int) else len(data)
+            status = ACTIVE_TD | 3 << 27
+            if not self.plain:
+                status |= 0 if n + 1 < len(tds) else 1 << 24
+                status |= 1 << 29 if pid == IN and more else 0
+            words += struct.pack("<4I", self.tds + 32 * (n + 1) | 4 if n + 1 < len(tds) else 1, status,
+                                 (length - 1 & 0x7ff) << 21 | endpoint << 15 | address << 8 | pid, at) + bytes(16)
+            if not isinstance(data, int) and data:
+                self.cpu.ask("b64write 0x%x %d %s" % (at, length, base64.b64encode(data).decode()))
+            at += 64
+        self.cpu.ask("b64write 0x%x %d %s" % (self.tds, len(words), base64.b64encode(words).decode()))
+        self.cpu.do("writel 0x%x 0x%x" % (self.queue + 4, self.tds))
+        self.count = len(tds)
+        return [td[0] for td in tds]
+
+    def statuses(self):
+        raw = base64.b64decode(self.cpu.ask("b64read 0x%x %d" % (self.tds, 32 * self.count))[0])
+        return [struct.unpack_from("<I", raw, 32 * n + 4)[0] for n in range(self.count)]
+
+    def finish(self, pids, patience=PATIENCE):
+        """Bits of the first error, or 0; and what came in. None: it is not over."""
+        deadline = time.monotonic() + patience
+        while True:
+            got, into = b"", self.statuses()
+            for n, status in enumerate(into):
+                length = (status + 1) & 0x7ff
+                if status & ACTIVE_TD:
+                    break
+                if status & 0x7e0000 & ~NAK_TD:
+                    self.cancel()
+                    return status & 0x760000, got
+                if pids[n] == IN and length:
+                    got += base64.b64decode(self.cpu.ask("b64read 0x%x %d" % (self.data + 64 * n, length))[0])
+                if n + 1 == self.count or (status & 1 << 29 and length < 64):
+                    self.cancel()
+                    return 0, got
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(.001)
+
+    def cancel(self):
+        self.cpu.do("writel 0x%x 1" % (self.queue + 4))
+        time.sleep(.003)
+
+    def control(self, kind, request, value=0, index=0, length=0, address=0, data=b"", size=64):
+        """Error and data of a control transfer."""
+        length = len(data) or length
+        tds = [(SETUP, address, 0, struct.pack("<BBHHH", kind, request, value, index, length), False)]
+        pid = IN if kind & 0x80 and length else OUT
+        for at in range(0, length, size):
+            tds.append((pid, address, 0, min(size, length - at) if pid == IN else data[at:at + size], pid == IN))
+        status = (OUT if pid == IN else IN, address, 0, 0, False)
+        if pid == OUT or not length:
+            return self.finish(self.begin(tds + [status]))
+        error, got = self.finish(self.begin(tds))
+        if not error:
+            error, _ = self.finish(self.begin([status]))
+        return error, got
+
+    def bulk(self, endpoint, what, address=1, size=64, wait=True):
+        """Error and data; `what`: bytes that go out, or how many may come in."""
+        pid, tds = IN if endpoint & 0x80 else OUT, []
+        length = what if pid == IN else len(what)
+        for at in range(0, max(length, 1), size):
+            n = min(size, length - at)
+            tds.append((pid, address, endpoint & 15, n if pid == IN else what[at:at + n], at + n < length))
+        pids = self.begin(tds)
+        return self.finish(pids) if wait else pids

@@ -18,3 +18,8 @@ check_PROGRAMS += tests/unit/test-xhci-hostile
 tests_unit_test_xhci_hostile_SOURCES = tests/unit/test-xhci-hostile.c tests/unit/xhci-fixture.c tests/unit/xhci-fixture.h tests/unit/usb-fixture.c tests/unit/usb-fixture.h
 tests_unit_test_xhci_hostile_LDADD = libhwusb.la libhwscsi.la tests/unit/libidefixture.la libhwide.la $(UNIT_LIBS)
 TESTS += tests/unit/test-xhci-hostile
+check_PROGRAMS += tests/unit/test-usb-host
+tests_unit_test_usb_host_SOURCES = tests/unit/test-usb-host.c tests/unit/usb-fixture.c tests/unit/usb-fixture.h tests/unit/fake-usb-host.c \
+	tests/unit/fake-usb-host.h
+tests_unit_test_usb_host_LDADD = libhwusb.la libhwscsi.la tests/unit/libidefixture.la libhwide.la $(UNIT_LIBS)
+TESTS += tests/unit/test-usb-host
