@@ -148,6 +148,8 @@ class Box:
                 "-device", "virtio-serial-pci",
                 "-chardev", "socket,id=agent,path=agent.sock,server=on,wait=off",
                 "-device", "virtserialport,chardev=agent,name=lab.agent,nr=1",
+                # For tests that put something into it; domain 0 has no driver for it before.
+                "-device", "qemu-xhci,id=xhci,p2=4,p3=1",
                 "-chardev", "socket,id=qmp,path=qmp.sock,server=on,wait=off", "-mon", "chardev=qmp,mode=control"]
         if self.terminal:
             argv += ["-chardev", "stdio,id=term,signal=off", "-device", "virtconsole,chardev=term,nr=2"]
