@@ -230,7 +230,7 @@ static inline int64_t xhci_now(const struct xhci *x)
 /* The one place that asks a device for it. */
 static inline enum usb_speed xhci_speed(const struct usb_device *dev)
 {
-    return dev->dev.class->usb->speed;
+    return dev->speed;
 }
 
 /* xhci.c */
