@@ -271,6 +271,7 @@ static const struct {
     {"virtserialport", "wants a controller"},
     {"usb-hub", "wants a controller"},
     {"usb-storage", "wants a controller"},
+    {"usb-host", "wants a controller and a device of the host"},
     {"scsi-hd", "wants a controller and a back end"},
     {"scsi-cd", "wants a controller"},
     {"xen-pvdevice", "wants a device id"},
