@@ -68,7 +68,7 @@ static struct usb_device *device_on_route(struct xhci *x, const struct xhci_slot
         unsigned count = 0, n = route & 15;
         struct usb_port *ports = class->ports ? class->ports(dev, &count) : NULL;
 
-        dev = n >= 1 && n <= count ? ports[n - 1].device : NULL;
+        dev = n >= 1 && n <= count ? usb_port_device(&ports[n - 1]) : NULL;
     }
     return dev;
 }

@@ -43,16 +43,15 @@ static unsigned index_of(const struct xhci *x, const struct usb_port *port)
 {
     unsigned i = port->number - 1;
 
-    return xhci_speed(port->device) == USB_SUPER ? i : x->p3 + i;
+    return port->device->speed == USB_SUPER ? i : x->p3 + i;
 }
 
 static struct usb_device *device_at(struct xhci *x, unsigned i)
 {
     struct usb_port *port = connector(x, i);
+    struct usb_device *dev = usb_port_device(port);
 
-    return port->device && port->device->dev.phase != DEVICE_NEW && index_of(x, port) == i
-               ? port->device
-               : NULL;
+    return dev && dev->dev.phase != DEVICE_NEW && index_of(x, port) == i ? dev : NULL;
 }
 
 struct usb_device *xhci_port_device(struct xhci *x, unsigned port)
@@ -106,8 +105,7 @@ static void connect_port(struct xhci *x, unsigned i)
     bool super = is_usb3(x, i); /* trains its link by itself, and is there */
 
     x->portsc[i] = (x->portsc[i] & ~(PORT_SPEED_MASK | PORT_ENABLED)) | PORT_CONNECTED |
-                   (uint32_t)speed_id[xhci_speed(device_at(x, i))] << 10 |
-                   (super ? PORT_ENABLED : 0);
+                   (uint32_t)speed_id[device_at(x, i)->speed] << 10 | (super ? PORT_ENABLED : 0);
     set_link(x, i, super ? LINK_U0 : LINK_POLLING);
     set_change(x, i, PORT_CONNECT_CHANGE);
 }

@@ -227,12 +227,6 @@ static inline int64_t xhci_now(const struct xhci *x)
     return vclock_now(x->pci.dev.machine->clock);
 }
 
-/* The one place that asks a device for it. */
-static inline enum usb_speed xhci_speed(const struct usb_device *dev)
-{
-    return dev->speed;
-}
-
 /* xhci.c */
 /* Memory does not answer (-EPERM is no bus mastering, which is no error): the controller stops. */
 void xhci_host_error(struct xhci *x, int rc, uint64_t at);
