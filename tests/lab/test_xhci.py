@@ -101,6 +101,7 @@ def xhci(t):
         with t.step(STEPS[0], vital=True):
             mover.begin()
         with t.step(STEPS[1], vital=True):
+            guest.cmd("drivers", 120)
             t.equal(guest.cmd("bound 0x0c0330"), "xhci_hcd", "the controller's driver")
             t.match(guest.cmd("cat /proc/interrupts"), r"MSI.*xhci_hcd", "interrupts")
         with t.step(STEPS[2]):
