@@ -69,7 +69,7 @@ class Xhci(Linux):
 def find_stick(guest):
     """The name of the disk that is on USB."""
     def found():
-        text = guest.cmd("drivers; readlink -f /sys/block/sd*; true")
+        text = guest.cmd("drivers; for disk in /sys/block/sd*; do readlink -f $disk; done")
         return [line.rsplit("/", 1)[1] for line in text.splitlines() if "/usb" in line]
     guest.until(found, "there is a disk on USB", 120)
     return found()[0]
