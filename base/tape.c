@@ -234,6 +234,7 @@ static bool get_text(struct input *in, struct tape_entry *e)
 
 static bool get_data(struct input *in, struct tape_entry *e)
 {
+    const uint8_t *at;
     uint64_t len;
 
     if (!get_number(in, &len)) {
@@ -245,8 +246,9 @@ static bool get_data(struct input *in, struct tape_entry *e)
         return false;
     }
     e->len = (size_t)(len >> 1);
-    e->data = get_bytes(in, tape_stored(e));
-    return e->data != NULL;
+    at = get_bytes(in, tape_stored(e));
+    e->data = tape_stored(e) > 0 ? at : NULL;
+    return at != NULL;
 }
 
 int64_t tape_decode(const uint8_t *p, size_t left, struct tape_entry *e, uint64_t *time)

@@ -798,6 +798,7 @@ static int name_place(struct host_device *h, GError **err)
                     "%s: which USB device of the host? hostbus and hostaddr say it, or hostbus and "
                     "hostport (2.1), or vendorid and productid",
                     h->usb.dev.id);
+        g_clear_pointer(&h->where, g_free);
         return -EINVAL;
     }
     return 0;

@@ -13,6 +13,7 @@ static bool same_entry(const struct tape_entry *a, const struct tape_entry *b)
     return a->kind == b->kind && a->time == b->time &&
            memcmp(a->number, b->number, sizeof(a->number)) == 0 && strcmp(a->text, b->text) == 0 &&
            a->len == b->len && a->hidden == b->hidden && tape_stored(a) == tape_stored(b) &&
+           (a->data != NULL) == (tape_stored(a) > 0) &&
            (tape_stored(a) == 0 || memcmp(a->data, b->data, tape_stored(a)) == 0);
 }
 
