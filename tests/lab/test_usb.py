@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """USB devices of the host, real ones as far as a box's are: a stick at high speed and one at SuperSpeed, and a mouse at full speed,
-in an HVM guest behind an emulated UHCI. Debian's kernel has no front end for qusb."""
+in an HVM guest behind an emulated UHCI, or xHCI. Debian's kernel has no front end for qusb."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from moving import update
 
 STEPS = [
     "domain 0 has two sticks and a mouse",
-    "xl create with usbctrl=[\"type=devicemodel,version=1\"]: the guest has the controller",
+    "xl create with usbctrl=: the guest has the controller",
     "xl usbdev-attach: the guest's own driver reads the stick at high speed",
     "also when the device model is replaced in the middle",
     "what is written is in the stick",
@@ -98,6 +98,17 @@ def read_sum(guest, disk, timeout=180):
 
 @life("usb", STEPS, memory=512)
 def usb(t):
+    """Behind UHCI, where they are full-speed devices."""
+    pass_through(t, 1, "uhci_hcd", "UHCI Host Controller")
+
+
+@life("usb3", STEPS, memory=512)
+def usb3(t):
+    """Behind xHCI, at their own speeds."""
+    pass_through(t, 3, "xhci_hcd", "xHCI Host Controller")
+
+
+def pass_through(t, version, driver, name):
     """One guest."""
     t.box.put_ctl()
     with t.step(STEPS[0], vital=True):
@@ -110,12 +121,12 @@ def usb(t):
         driver = "readlink /sys/bus/usb/devices/%s:1.0/driver" % stick[0]
         t.match(t.box.run(driver), r"usb-storage$", "the stick's driver")
 
-    guest = t.guest("usb", memory=400, append="xen_emul_unplug=never", usbctrl=["type=devicemodel,version=1"])
+    guest = t.guest("usb", memory=400, append="xen_emul_unplug=never", usbctrl=["type=devicemodel,version=%d" % version])
     with t.step(STEPS[1], vital=True):
         guest.create()
         guest.wait_for(r"LAB serve", 600)
-        guest.cmd("drivers; modprobe -a uhci_hcd usb_storage sd_mod usbhid hid_generic evdev", 120)
-        t.match(guest.cmd("dmesg | grep uhci_hcd"), r"UHCI Host Controller", "the kernel's log")
+        guest.cmd("drivers; modprobe -a %s usb_storage sd_mod usbhid hid_generic evdev" % driver, 120)
+        t.match(guest.cmd("dmesg | grep " + driver), name, "the kernel's log")
 
     with t.step(STEPS[2], vital=True):
         t.box.run("xl usbdev-attach usb hostbus=%d hostaddr=%d" % stick[1:], 60)
