@@ -108,7 +108,7 @@ def usb3(t):
     pass_through(t, 3, "xhci_hcd", "xHCI Host Controller")
 
 
-def pass_through(t, version, driver, name):
+def pass_through(t, version, module, name):
     """One guest."""
     t.box.put_ctl()
     with t.step(STEPS[0], vital=True):
@@ -125,8 +125,8 @@ def pass_through(t, version, driver, name):
     with t.step(STEPS[1], vital=True):
         guest.create()
         guest.wait_for(r"LAB serve", 600)
-        guest.cmd("drivers; modprobe -a %s usb_storage sd_mod usbhid hid_generic evdev" % driver, 120)
-        t.match(guest.cmd("dmesg | grep " + driver), name, "the kernel's log")
+        guest.cmd("drivers; modprobe -a %s usb_storage sd_mod usbhid hid_generic evdev" % module, 120)
+        t.match(guest.cmd("dmesg | grep " + module), name, "the kernel's log")
 
     with t.step(STEPS[2], vital=True):
         t.box.run("xl usbdev-attach usb hostbus=%d hostaddr=%d" % stick[1:], 60)
