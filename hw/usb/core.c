@@ -314,7 +314,7 @@ static enum usb_status standard_request(struct usb_device *dev, const struct usb
 
 /* ---- control transfers ---- */
 
-static struct usb_setup parse_setup(const uint8_t *b)
+struct usb_setup usb_setup_parse(const uint8_t *b)
 {
     return (struct usb_setup){b[0], b[1], load_le16(b + 2), load_le16(b + 4), load_le16(b + 6)};
 }
@@ -322,7 +322,7 @@ static struct usb_setup parse_setup(const uint8_t *b)
 /* `*length`: room, or what the host sent; then what there is to send. */
 static enum usb_status perform(struct usb_device *dev, size_t *length)
 {
-    struct usb_setup s = parse_setup(dev->setup);
+    struct usb_setup s = usb_setup_parse(dev->setup);
     enum usb_status status = USB_STALL;
 
     if ((s.type & USB_TYPE_MASK) == USB_TYPE_STANDARD) {

@@ -447,11 +447,6 @@ static void slow_device(uint8_t *data, size_t length)
 
 /* ---- control transfers ---- */
 
-static struct usb_setup parse(const uint8_t *b)
-{
-    return (struct usb_setup){b[0], b[1], load_le16(b + 2), load_le16(b + 4), load_le16(b + 6)};
-}
-
 static bool is_request(const struct usb_setup *s, unsigned type, unsigned request)
 {
     return s->type == type && s->request == request;
@@ -459,7 +454,7 @@ static bool is_request(const struct usb_setup *s, unsigned type, unsigned reques
 
 static bool is_set_address(const struct control *c)
 {
-    const struct usb_setup s = parse(c->setup);
+    const struct usb_setup s = usb_setup_parse(c->setup);
 
     return is_request(&s, 0, USB_REQ_SET_ADDRESS);
 }
@@ -497,7 +492,7 @@ static void make_ends(struct host_device *h, const struct usb_setup *s)
 static void begin(struct host_device *h)
 {
     struct control *c = &h->t.control;
-    const struct usb_setup s = parse(c->setup);
+    const struct usb_setup s = usb_setup_parse(c->setup);
     struct usb_host_request q = {.type = USB_HOST_CONTROL, .length = s.length};
 
     if (c->sent || is_set_address(c)) {
@@ -531,7 +526,7 @@ static enum usb_status setup(struct host_device *h, struct usb_packet *p)
     }
     drop_control(h);
     memcpy(c->setup, bytes, sizeof(bytes));
-    s = parse(bytes);
+    s = usb_setup_parse(bytes);
     c->stage = !s.length ? CONTROL_STATUS : s.type & USB_DIR_IN ? CONTROL_IN : CONTROL_OUT;
     c->length = s.length;
     if (is_of_other_speed(h, &s) || (is_set_address(c) && s.value > USB_ADDRESS_MAX)) {
@@ -566,7 +561,7 @@ static enum usb_status control_status(struct host_device *h)
     enum usb_status status = status_of(c->status);
 
     if (is_set_address(c)) {
-        h->usb.address = (uint8_t)parse(c->setup).value;
+        h->usb.address = (uint8_t)usb_setup_parse(c->setup).value;
         drop_control(h);
         return USB_OK;
     }
@@ -632,7 +627,7 @@ static enum usb_status endpoint0(struct usb_device *dev, struct usb_packet *p)
 static void take_effect(struct host_device *h)
 {
     struct control *c = &h->t.control;
-    const struct usb_setup s = parse(c->setup);
+    const struct usb_setup s = usb_setup_parse(c->setup);
     bool set = s.request == USB_REQ_SET_FEATURE;
 
     if (is_request(&s, 0, USB_REQ_SET_CONFIGURATION)) {

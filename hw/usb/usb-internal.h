@@ -3,6 +3,8 @@
 #ifndef XENDM_HW_USB_INTERNAL_H
 #define XENDM_HW_USB_INTERNAL_H
 
+#include <xendm/usb.h>
+
 #define USB_STRING_MAX 126u /* characters: a descriptor has at most 255 bytes */
 
 enum {
@@ -38,5 +40,7 @@ enum {
 };
 
 enum { USB_FEATURE_ENDPOINT_HALT, USB_FEATURE_REMOTE_WAKEUP };
+
+struct usb_setup usb_setup_parse(const uint8_t *b); /* the 8 bytes of a SETUP packet */
 
 #endif

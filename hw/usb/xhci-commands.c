@@ -57,6 +57,11 @@ static struct xhci_slot *slot_of(struct xhci *x, unsigned id)
     return id >= 1 && id <= x->slots && x->slot[id - 1].enabled ? &x->slot[id - 1] : NULL;
 }
 
+static unsigned id_of(const struct xhci *x, const struct xhci_slot *s)
+{
+    return (unsigned)(s - x->slot) + 1;
+}
+
 /* Its route string: a port of a hub in each four bits (8.9 of USB 3.0). */
 static struct usb_device *device_on_route(struct xhci *x, const struct xhci_slot *s)
 {
@@ -103,16 +108,11 @@ static void forget_endpoint(struct xhci *x, struct xhci_slot *s, unsigned dci)
     }
 }
 
-static void forget_endpoints(struct xhci *x, struct xhci_slot *s, unsigned first)
-{
-    for (unsigned dci = first; dci < XHCI_DCIS; dci++) {
-        forget_endpoint(x, s, dci);
-    }
-}
-
 static void free_slot(struct xhci *x, struct xhci_slot *s)
 {
-    forget_endpoints(x, s, 1);
+    for (unsigned dci = 1; dci < XHCI_DCIS; dci++) {
+        forget_endpoint(x, s, dci);
+    }
     *s = (struct xhci_slot){0};
 }
 
@@ -143,8 +143,7 @@ static struct xhci_endpoint *new_endpoint(struct xhci *x, struct xhci_slot *s, u
     }
     x->endpoints = MAX(x->endpoints, at + 1);
     s->endpoint[dci] = (uint16_t)(at + 1);
-    x->endpoint[at] =
-        (struct xhci_endpoint){.slot = (uint8_t)(s - x->slot + 1), .dci = (uint8_t)dci};
+    x->endpoint[at] = (struct xhci_endpoint){.slot = (uint8_t)id_of(x, s), .dci = (uint8_t)dci};
     return &x->endpoint[at];
 }
 
@@ -160,8 +159,7 @@ static unsigned endpoint_check(const uint8_t *c, unsigned dci)
 {
     unsigned type = word_of(c, 1) >> 3 & 7, packet = context_packet(c);
 
-    if (type == 0 || (type == EP_CONTROL) != (dci == 1) || packet < 1 || packet > PACKET_MAX ||
-        (dci > 1 && !(type & EP_IN) != !(dci & 1))) {
+    if (!xhci_endpoint_may_be(type, dci) || packet < 1 || packet > PACKET_MAX) {
         return CC_PARAMETER_ERROR;
     }
     if (word_of(c, 0) >> 10 & 31) { /* streams, and there are none (5.3.6) */
@@ -189,11 +187,19 @@ static void start_endpoint(struct xhci *x, struct xhci_slot *s, const uint8_t *c
 
 static void end_endpoint(struct xhci *x, struct xhci_slot *s, unsigned dci)
 {
-    struct xhci_endpoint *e = xhci_endpoint(x, (unsigned)(s - x->slot) + 1, dci);
+    struct xhci_endpoint *e = xhci_endpoint(x, id_of(x, s), dci);
 
     if (e) {
         xhci_endpoint_set_state(x, e, EP_DISABLED);
         forget_endpoint(x, s, dci);
+    }
+}
+
+/* All but the first: the device is not configured any more. */
+static void end_endpoints(struct xhci *x, struct xhci_slot *s)
+{
+    for (unsigned dci = 2; dci < XHCI_DCIS; dci++) {
+        end_endpoint(x, s, dci);
     }
 }
 
@@ -237,7 +243,7 @@ static enum usb_status set_address(struct usb_device *dev, unsigned address)
 static unsigned address_device(struct xhci *x, struct xhci_slot *s, const struct xhci_trb *t)
 {
     bool block = t->control & COMMAND_BLOCK_ADDRESS;
-    unsigned id = (unsigned)(s - x->slot) + 1, code;
+    unsigned id = id_of(x, s), code;
     struct xhci_slot new = {.enabled = true};
     struct usb_device *dev;
     struct input in;
@@ -329,9 +335,7 @@ static unsigned configure_endpoint(struct xhci *x, struct xhci_slot *s, const st
         return CC_CONTEXT_STATE;
     }
     if (t->control & COMMAND_BLOCK_ADDRESS) {
-        for (unsigned dci = 2; dci < XHCI_DCIS; dci++) {
-            end_endpoint(x, s, dci);
-        }
+        end_endpoints(x, s);
         write_slot(x, s, SLOT_ADDRESSED);
         return CC_SUCCESS;
     }
@@ -379,7 +383,7 @@ static unsigned evaluate_context(struct xhci *x, struct xhci_slot *s, const stru
     if (word_of(in.bytes, 0) != 0 || word_of(in.bytes, 1) & ~3u) {
         return CC_TRB_ERROR;
     }
-    e = xhci_endpoint(x, (unsigned)(s - x->slot) + 1, 1);
+    e = xhci_endpoint(x, id_of(x, s), 1);
     packet = context_packet(input_context(&in, 1));
     if (word_of(in.bytes, 1) & 2 && (!e || packet < 1 || packet > PACKET_MAX)) {
         return CC_PARAMETER_ERROR;
@@ -401,9 +405,7 @@ static unsigned reset_device(struct xhci *x, struct xhci_slot *s)
     if (s->state < SLOT_ADDRESSED) {
         return CC_CONTEXT_STATE;
     }
-    for (unsigned dci = 2; dci < XHCI_DCIS; dci++) {
-        end_endpoint(x, s, dci);
-    }
+    end_endpoints(x, s);
     s->address = 0;
     write_slot(x, s, SLOT_DEFAULT);
     return CC_SUCCESS;

@@ -127,14 +127,18 @@ void xhci_event(struct xhci *x, unsigned interrupter, uint64_t parameter, uint32
 
 /* ---- interrupts ---- */
 
+static bool wants_interrupt(const struct xhci *x, unsigned i)
+{
+    return (x->ir[i * IR_WORDS + IR_IMAN] & (IMAN_PENDING | IMAN_ENABLE)) ==
+               (IMAN_PENDING | IMAN_ENABLE) &&
+           x->usbcmd & CMD_INTE;
+}
+
 /* A message goes out once, and takes the pending bit with it; the pin has the level (4.17.5). */
 static void deliver(struct xhci *x, unsigned i)
 {
-    uint32_t *iman = &registers_of(x, i)[IR_IMAN];
-
-    if ((*iman & (IMAN_PENDING | IMAN_ENABLE)) == (IMAN_PENDING | IMAN_ENABLE) &&
-        x->usbcmd & CMD_INTE && (pci_msix_send(&x->pci, i) || pci_msi_send(&x->pci, i))) {
-        *iman &= ~IMAN_PENDING;
+    if (wants_interrupt(x, i) && (pci_msix_send(&x->pci, i) || pci_msi_send(&x->pci, i))) {
+        registers_of(x, i)[IR_IMAN] &= ~IMAN_PENDING;
         x->interrupts++;
     }
 }
@@ -146,8 +150,7 @@ void xhci_update_interrupts(struct xhci *x)
     for (unsigned i = 0; i < x->interrupters; i++) {
         deliver(x, i);
     }
-    level = (x->ir[IR_IMAN] & (IMAN_PENDING | IMAN_ENABLE)) == (IMAN_PENDING | IMAN_ENABLE) &&
-            x->usbcmd & CMD_INTE && !pci_msi_enabled(&x->pci) && !pci_msix_enabled(&x->pci);
+    level = wants_interrupt(x, 0) && !pci_msi_enabled(&x->pci) && !pci_msix_enabled(&x->pci);
     x->interrupts += level && !x->pci.intx_asserted;
     pci_intx_set(&x->pci, level);
 }

@@ -51,7 +51,7 @@ static struct usb_device *device_at(struct xhci *x, unsigned i)
     struct usb_port *port = connector(x, i);
     struct usb_device *dev = usb_port_device(port);
 
-    return dev && dev->dev.phase != DEVICE_NEW && index_of(x, port) == i ? dev : NULL;
+    return dev && index_of(x, port) == i ? dev : NULL;
 }
 
 struct usb_device *xhci_port_device(struct xhci *x, unsigned port)

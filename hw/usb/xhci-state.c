@@ -91,8 +91,7 @@ static bool endpoint_fits(const struct xhci *x, const struct xhci_endpoint *e, u
     s = &x->slot[e->slot - 1];
     if (!s->enabled || s->state == SLOT_DISABLED || e->dci == 0 || *seen >> e->dci & 1 ||
         e->state == EP_DISABLED || e->packet == 0 || EP_KIND(e->type) == EP_ISOCHRONOUS ||
-        (e->type == EP_CONTROL) != (e->dci == 1) || e->type == 0 ||
-        (e->dci > 1 && !(e->type & EP_IN) != !(e->dci & 1))) {
+        !xhci_endpoint_may_be(e->type, e->dci)) {
         return false;
     }
     *seen |= 1u << e->dci;

@@ -57,6 +57,12 @@ struct xhci_endpoint *xhci_endpoint(struct xhci *x, unsigned slot, unsigned dci)
     return at ? &x->endpoint[at - 1] : NULL;
 }
 
+bool xhci_endpoint_may_be(unsigned type, unsigned dci)
+{
+    return type != 0 && (type == EP_CONTROL) == (dci == 1) &&
+           (dci <= 1 || !(type & EP_IN) == !(dci & 1));
+}
+
 /* The output context's state and dequeue pointer (6.2.3). */
 void xhci_endpoint_set_state(struct xhci *x, struct xhci_endpoint *e, unsigned state)
 {
@@ -82,12 +88,19 @@ void xhci_endpoint_forget(struct xhci_endpoint *e)
     e->skipping = e->reported = e->in = false;
 }
 
+/* `control`: bits of the event's last word. */
+static void endpoint_event(struct xhci *x, const struct xhci_endpoint *e, const struct xhci_trb *t,
+                           uint64_t parameter, unsigned code, uint32_t bytes, uint32_t control)
+{
+    xhci_event(x, TRB_INTERRUPTER(t->status), parameter, code << 24 | (bytes & 0xffffff),
+               (uint32_t)e->slot << 24 | (uint32_t)e->dci << 16 | TRB_TRANSFER_EVENT << 10 |
+                   control | (t->control & TRB_BLOCK_EVENT));
+}
+
 static void transfer_event(struct xhci *x, const struct xhci_endpoint *e, const struct xhci_trb *t,
                            unsigned code, uint32_t left)
 {
-    xhci_event(x, TRB_INTERRUPTER(t->status), t->at, code << 24 | (left & 0xffffff),
-               (uint32_t)e->slot << 24 | (uint32_t)e->dci << 16 | TRB_TRANSFER_EVENT << 10 |
-                   (t->control & TRB_BLOCK_EVENT));
+    endpoint_event(x, e, t, t->at, code, left, 0);
 }
 
 /* How many bytes moved, wherever that was (4.11.5.2). */
@@ -96,9 +109,7 @@ static void event_data(struct xhci *x, struct xhci_endpoint *e, const struct xhc
     unsigned code = e->skipping ? CC_SHORT_PACKET : CC_SUCCESS;
 
     if (t->control & TRB_IOC) {
-        xhci_event(x, TRB_INTERRUPTER(t->status), t->parameter, code << 24 | (e->moved & 0xffffff),
-                   (uint32_t)e->slot << 24 | (uint32_t)e->dci << 16 | TRB_TRANSFER_EVENT << 10 |
-                       TRB_EVENT_DATA | (t->control & TRB_BLOCK_EVENT));
+        endpoint_event(x, e, t, t->parameter, code, e->moved, TRB_EVENT_DATA);
     }
     e->moved = 0;
 }
@@ -269,6 +280,18 @@ static void skip(struct xhci *x, struct xhci_endpoint *e, const struct xhci_trb 
     consume(e, t, e->ring);
 }
 
+/* A stage of a control transfer that is one packet, and one TRB. */
+static void stage(struct xhci *x, struct xhci_endpoint *e, const struct xhci_trb *t,
+                  struct usb_packet *p)
+{
+    if (transact(x, e, t, p)) {
+        if (t->control & TRB_IOC) {
+            transfer_event(x, e, t, CC_SUCCESS, 0);
+        }
+        consume(e, t, e->ring);
+    }
+}
+
 static void setup_stage(struct xhci *x, struct xhci_endpoint *e, const struct xhci_trb *t)
 {
     uint8_t bytes[8];
@@ -279,12 +302,7 @@ static void setup_stage(struct xhci *x, struct xhci_endpoint *e, const struct xh
         return;
     }
     store_le64(bytes, t->parameter);
-    if (transact(x, e, t, &p)) {
-        if (t->control & TRB_IOC) {
-            transfer_event(x, e, t, CC_SUCCESS, 0);
-        }
-        consume(e, t, e->ring);
-    }
+    stage(x, e, t, &p);
 }
 
 static void status_stage(struct xhci *x, struct xhci_endpoint *e, const struct xhci_trb *t)
@@ -292,12 +310,7 @@ static void status_stage(struct xhci *x, struct xhci_endpoint *e, const struct x
     uint8_t nothing;
     struct usb_packet p = {.pid = t->control & TRB_IN ? USB_IN : USB_OUT, .data = &nothing};
 
-    if (transact(x, e, t, &p)) {
-        if (t->control & TRB_IOC) {
-            transfer_event(x, e, t, CC_SUCCESS, 0);
-        }
-        consume(e, t, e->ring);
-    }
+    stage(x, e, t, &p);
 }
 
 /* ---- data ---- */

@@ -273,6 +273,8 @@ static inline void xhci_advance(struct xhci_ring *r)
     r->dequeue += TRB_BYTES;
 }
 struct xhci_endpoint *xhci_endpoint(struct xhci *x, unsigned slot, unsigned dci); /* or NULL */
+/* Whether an endpoint of that type may be there: 1 is the control endpoint, odd ones are IN. */
+bool xhci_endpoint_may_be(unsigned type, unsigned dci);
 void xhci_endpoint_unit(struct xhci *x, struct xhci_endpoint *e);
 void xhci_endpoint_set_state(struct xhci *x, struct xhci_endpoint *e, unsigned state);
 /* The descriptor that was under way is none any more. */
