@@ -6,7 +6,6 @@ import os
 import signal
 import stat
 import struct
-import subprocess
 import sys
 import time
 
@@ -37,8 +36,7 @@ class Guest:
             self.connect(rings, order)
 
     def xs(self, tool, *args):
-        return subprocess.run(["xenstore-" + tool, *args], env=dict(os.environ, XENSTORED_RUNDIR=self.machine.dir),
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
+        return self.machine.xs(tool, *args)
 
     def write(self, directory, **keys):
         self.xs("write", *self.words(directory, keys))

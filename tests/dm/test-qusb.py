@@ -5,7 +5,6 @@ with them, what a device, its process and a front end may do that nobody expects
 import os
 import signal
 import struct
-import subprocess
 import sys
 import time
 
@@ -41,8 +40,7 @@ class Guest:
             self.connect()
 
     def xs(self, tool, *args):
-        return subprocess.run(["xenstore-" + tool, *args], env=dict(os.environ, XENSTORED_RUNDIR=self.machine.dir),
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
+        return self.machine.xs(tool, *args)
 
     def write(self, directory, **keys):
         self.xs("write", *[w for key, value in keys.items() for w in (directory + "/" + key.replace("_", "-"), str(value))])

@@ -5,7 +5,6 @@ and by QMP as libxl sends it, at whatever speed; a live update and a restore; de
 import os
 import signal
 import struct
-import subprocess
 import sys
 import tempfile
 
@@ -52,8 +51,7 @@ class Guest:
         self.hc = usb.Uhci(self.cpu, slot) if driver else None
 
     def xs(self, tool, *args):
-        return subprocess.run(["xenstore-" + tool, *args], env=dict(os.environ, XENSTORED_RUNDIR=self.machine.dir),
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
+        return self.machine.xs(tool, *args)
 
     def attach(self, where, address, port=1, text=True, **more):
         """As libxl does it: its own list, then QMP."""

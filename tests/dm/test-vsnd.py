@@ -4,7 +4,6 @@
 updates under it; what is recorded; what a guest may not ask for."""
 import os
 import struct
-import subprocess
 import sys
 import tempfile
 import time
@@ -36,8 +35,7 @@ class Guest:
         self.await_state(2)
 
     def xs(self, tool, *args):
-        return subprocess.run(["xenstore-" + tool, *args], env=dict(os.environ, XENSTORED_RUNDIR=self.machine.dir),
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
+        return self.machine.xs(tool, *args)
 
     def write(self, directory, keys):
         self.xs("write", *[word for key, value in keys.items() for word in (directory + "/" + key, str(value))])

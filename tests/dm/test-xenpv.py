@@ -3,7 +3,6 @@
 """The instance without a machine: console, frame buffer and disk of a PV guest, in the sandbox, and a live update under them."""
 import os
 import socket
-import subprocess
 import sys
 import time
 
@@ -28,8 +27,7 @@ class Guest:
         self.port = {}
 
     def xs(self, tool, *args):
-        return subprocess.run(["xenstore-" + tool, *args], env=dict(os.environ, XENSTORED_RUNDIR=self.machine.dir),
-                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
+        return self.machine.xs(tool, *args)
 
     @staticmethod
     def front(device):

@@ -75,6 +75,9 @@ class Machine:
         elif not may_fail:
             raise AssertionError("it did not start:\n" + self.out + self.log())
 
+    def xs(self, tool, *args):
+        return xenstore(self.dir, tool, *args)
+
     def log(self):
         try:
             with open(self.logfile, errors="replace") as f:

@@ -292,17 +292,14 @@ def test_lost_event(tmp):
 def test_xenstore(tmp):
     """xenstore says EAGAIN: a clock offset is not stored, a command is not seen, and both are said"""
     m, disk = machine(tmp, "--xs-faults")
-    env = dict(os.environ, XENSTORED_RUNDIR=m.dir)
-
-    def xs(*args):
-        return subprocess.run(args, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
 
     # libxl makes this one; xenemu has no use for it.
-    xs("xenstore-write", "/local/domain/1/vm", "/vm/1", "/vm/1/name", "one")
-    tools = xs("xenstore-read", "/vm/1/name") == "one"
+    m.xs("write", "/local/domain/1/vm", "/vm/1", "/vm/1/name", "one")
+    tools = m.xs("read", "/vm/1/name") == "one"
+
     def stored(offset):
         deadline = time.monotonic() + PATIENCE
-        while xs("xenstore-read", "/vm/1/rtc/timeoffset") != str(offset):
+        while m.xs("read", "/vm/1/rtc/timeoffset") != str(offset):
             want(time.monotonic() < deadline, offset, "is not stored")
             time.sleep(0.02)
 
@@ -319,10 +316,10 @@ def test_xenstore(tmp):
     if tools:
         before = counters(m, "mapcache", "invalidations")
         m.cpu.fault("xs-read count=all errno=EAGAIN")
-        xs("xenstore-write", "/local/domain/0/device-model/1/command", "flush-cache")
+        m.xs("write", "/local/domain/0/device-model/1/command", "flush-cache")
         m.await_log("warning xenstore: cannot read the toolstack's command: Resource temp")
         m.cpu.ask("fault clear")
-        xs("xenstore-write", "/local/domain/0/device-model/1/command", "flush-cache")
+        m.xs("write", "/local/domain/0/device-model/1/command", "flush-cache")
         deadline = time.monotonic() + PATIENCE
         while counters(m, "mapcache", "invalidations") != before + 1:
             want(time.monotonic() < deadline, "the command was not seen")
@@ -333,13 +330,8 @@ def test_xenstore(tmp):
 def test_xenstored_stopped(tmp):
     """xenstored is stopped: the guest sets its clock and runs on, QMP answers, and the last offset is stored afterwards"""
     m, disk = machine(tmp)
-    env = dict(os.environ, XENSTORED_RUNDIR=m.dir)
-
-    def xs(*args):
-        return subprocess.run(args, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
-
-    xs("xenstore-write", "/local/domain/1/vm", "/vm/1", "/vm/1/rtc/timeoffset", "0")
-    if xs("xenstore-read", "/local/domain/1/vm") != "/vm/1":
+    m.xs("write", "/local/domain/1/vm", "/vm/1", "/vm/1/rtc/timeoffset", "0")
+    if m.xs("read", "/local/domain/1/vm") != "/vm/1":
         raise Skip("no xenstore-write")
     m.qmp.ok("query-status")
     pid = child(m, b"xenstored")
@@ -352,7 +344,7 @@ def test_xenstored_stopped(tmp):
     finally:
         os.kill(pid, signal.SIGCONT)
     deadline = time.monotonic() + PATIENCE
-    while xs("xenstore-read", "/vm/1/rtc/timeoffset") != "300":
+    while m.xs("read", "/vm/1/rtc/timeoffset") != "300":
         want(time.monotonic() < deadline, "the last offset is not stored")
         time.sleep(.02)
     m.end()
@@ -361,19 +353,14 @@ def test_xenstored_stopped(tmp):
 def test_xenstored_stops_behind_an_event(tmp):
     """xenstored stops between telling of a change and saying what it is: the guest and QMP go on, what changed is seen later, and an end is an end"""
     m, disk = machine(tmp)
-    env = dict(os.environ, XENSTORED_RUNDIR=m.dir)
-
-    def xs(*args):
-        return subprocess.run(args, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
-
-    xs("xenstore-write", "/local/domain/1/vm", "/vm/1")
-    if xs("xenstore-read", "/local/domain/1/vm") != "/vm/1":
+    m.xs("write", "/local/domain/1/vm", "/vm/1")
+    if m.xs("read", "/local/domain/1/vm") != "/vm/1":
         raise Skip("no xenstore-write")
     m.qmp.ok("query-status")
     pid = child(m, b"xenstored")
     for place in ("/vm/2", "/vm/3"):
         os.kill(m.pid(), signal.SIGSTOP)
-        xs("xenstore-write", "/local/domain/1/vm", place)
+        m.xs("write", "/local/domain/1/vm", place)
         os.kill(pid, signal.SIGSTOP)
         os.kill(m.pid(), signal.SIGCONT)
         for _ in range(3):
@@ -385,7 +372,7 @@ def test_xenstored_stops_behind_an_event(tmp):
         m.await_log("xenstored answers again")
         m.cpu.ask("timeoffset 100")
         deadline = time.monotonic() + PATIENCE
-        while xs("xenstore-read", "/vm/2/rtc/timeoffset") != "100":
+        while m.xs("read", "/vm/2/rtc/timeoffset") != "100":
             want(time.monotonic() < deadline, "the offset is not stored where it belongs now")
             time.sleep(.02)
     m.logged("xenstored does not answer", 2)

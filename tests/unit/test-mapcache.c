@@ -26,49 +26,19 @@ struct room {
     unsigned modified_pages, modified_calls;
 };
 
-static void *room_map(void *opaque, uint64_t gfn, unsigned pages, int *errs)
+static void *room_refuses(struct room *room)
 {
-    struct room *room = opaque;
-    uint8_t *p;
-
-    if (room->fail_count > 0) {
-        room->fail_count--;
-        errno = (int)room->fail;
-        return NULL;
-    }
-    *(pages == 1 ? &room->single_maps : &room->maps) += 1;
-    room->mapped += (int)pages;
-    p = mmap(NULL, (size_t)pages * GUEST_PAGE_SIZE, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    g_assert_true(p != MAP_FAILED);
-    for (unsigned i = 0; i < pages; i++) {
-        uint64_t frame = gfn + i;
-
-        if (frame >= room->hole_first && frame <= room->hole_last) {
-            errs[i] = EINVAL;
-            /* As on Xen: touching it is a fault. */
-            g_assert_cmpint(mprotect(p + (size_t)i * GUEST_PAGE_SIZE, GUEST_PAGE_SIZE, PROT_NONE),
-                            ==, 0);
-        } else {
-            errs[i] = 0;
-            memcpy(p + (size_t)i * GUEST_PAGE_SIZE, &frame, sizeof(frame));
-        }
-    }
-    return p;
+    room->fail_count--;
+    errno = (int)room->fail;
+    return NULL;
 }
 
-static void *room_gather(void *opaque, const uint64_t *gfns, unsigned pages, int *errs)
+/* As on Xen: touching a page that is not there is a fault. */
+static void *map_pages(struct room *room, const uint64_t *gfns, unsigned pages, int *errs)
 {
-    struct room *room = opaque;
-    uint8_t *p;
+    uint8_t *p =
+        mmap(NULL, (size_t)pages * GUEST_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-    room->gathers++;
-    if (room->fail_count > 0) {
-        room->fail_count--;
-        errno = (int)room->fail;
-        return NULL;
-    }
-    p = mmap(NULL, (size_t)pages * GUEST_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     g_assert_true(p != MAP_FAILED);
     for (unsigned i = 0; i < pages; i++) {
         uint8_t *page = p + (size_t)i * GUEST_PAGE_SIZE;
@@ -81,6 +51,29 @@ static void *room_gather(void *opaque, const uint64_t *gfns, unsigned pages, int
     }
     room->mapped += (int)pages;
     return p;
+}
+
+static void *room_map(void *opaque, uint64_t gfn, unsigned pages, int *errs)
+{
+    struct room *room = opaque;
+    uint64_t gfns[PAGES];
+
+    if (room->fail_count > 0) {
+        return room_refuses(room);
+    }
+    *(pages == 1 ? &room->single_maps : &room->maps) += 1;
+    for (unsigned i = 0; i < pages; i++) {
+        gfns[i] = gfn + i;
+    }
+    return map_pages(room, gfns, pages, errs);
+}
+
+static void *room_gather(void *opaque, const uint64_t *gfns, unsigned pages, int *errs)
+{
+    struct room *room = opaque;
+
+    room->gathers++;
+    return room->fail_count > 0 ? room_refuses(room) : map_pages(room, gfns, pages, errs);
 }
 
 static void room_unmap(void *opaque, void *ptr, unsigned pages)

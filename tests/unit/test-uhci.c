@@ -6,7 +6,6 @@
 #include <linux/input-event-codes.h>
 
 #include <xendm/classes.h>
-#include <xendm/facts.h>
 #include <xendm/log.h>
 #include <xendm/pci.h>
 
@@ -57,17 +56,6 @@ static void wr(struct bench *b, unsigned port, uint32_t value, unsigned size)
 static uint32_t *mem(struct bench *b, uint32_t at)
 {
     return fake_guestmem_ptr(b->m->memory, at);
-}
-
-static int64_t fact(struct bench *b, const char *name)
-{
-    struct facts *f = facts_new();
-    int64_t value;
-
-    device_describe(b->hc, f);
-    value = g_ascii_strtoll(facts_find(f, NULL, name), NULL, 10);
-    facts_free(f);
-    return value;
 }
 
 static void all_frames(struct bench *b, uint32_t link)
@@ -388,10 +376,10 @@ static void test_idle(void)
     all_frames(&b, QH | QUEUE);
     frames(&b, 100);
     g_assert_true(td_ctrl(&b, 0) & NAK);
-    before = fact(&b, "frames walked");
+    before = device_fact(b.hc, "frames walked");
     frames(&b, 10000);
-    g_assert_cmpint(fact(&b, "frames walked") - before, <=, 200);
-    g_assert_cmpint(fact(&b, "frames walked") - before, >=, 50);
+    g_assert_cmpint(device_fact(b.hc, "frames walked") - before, <=, 200);
+    g_assert_cmpint(device_fact(b.hc, "frames walked") - before, >=, 50);
 
     /* something: in the next frame */
     input_absolute(b.m->input, 0x1234, 0x4321);
@@ -411,9 +399,9 @@ static void test_idle(void)
     /* nobody is asked at all: no timer but the slow one; stopped: none */
     all_frames(&b, END);
     frames(&b, 1000);
-    before = fact(&b, "frames walked");
+    before = device_fact(b.hc, "frames walked");
     frames(&b, 1000);
-    g_assert_cmpint(fact(&b, "frames walked") - before, <=, 20);
+    g_assert_cmpint(device_fact(b.hc, "frames walked") - before, <=, 20);
     wr(&b, CMD, 0, 2);
     g_assert_cmpint(vclock_next_deadline(b.m->clock), ==, VTIMER_OFF);
     bench_free(&b);
@@ -593,7 +581,7 @@ static void test_noise(void)
             fake_clock_step(b.m, g_rand_int_range(rand, 0, 5000000));
         }
     }
-    g_assert_cmpint(fact(&b, "transfers"), >, 100);
+    g_assert_cmpint(device_fact(b.hc, "transfers"), >, 100);
     g_rand_free(rand);
     bench_free(&b);
 }

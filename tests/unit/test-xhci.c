@@ -3,21 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include <xendm/facts.h>
 #include <xendm/log.h>
 
 #include "xhci-fixture.h"
-
-static int64_t fact(struct bench *b, const char *name)
-{
-    struct facts *f = facts_new();
-    int64_t value;
-
-    device_describe(b->hc, f);
-    value = g_ascii_strtoll(facts_find(f, NULL, name), NULL, 10);
-    facts_free(f);
-    return value;
-}
 
 static bool irq(struct bench *b)
 {
@@ -134,12 +122,12 @@ static void test_interrupt(void)
     at = push(&b, slot, 3, DATA + 8, 8, TYPE(NORMAL) | IOC);
     ring(&b, slot, 3);
     no_event(&b);
-    g_assert_cmpint(fact(&b, "endpoints that wait"), ==, 1);
+    g_assert_cmpint(device_fact(b.hc, "endpoints that wait"), ==, 1);
     g_assert_cmpint(vclock_next_deadline(b.m->clock), ==, VTIMER_OFF);
-    before = fact(&b, "naks");
+    before = device_fact(b.hc, "naks");
     fake_clock_step(b.m, 3600 * NS_PER_S);
     settle(&b);
-    g_assert_cmpint(fact(&b, "naks"), ==, before);
+    g_assert_cmpint(device_fact(b.hc, "naks"), ==, before);
 
     point(&b, 0x1234, 0x4321);
     g_assert_cmpuint(LEFT(want_event(&b, 32, 13)), ==, 2);

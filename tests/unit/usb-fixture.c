@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <string.h>
 
+#include <xendm/facts.h>
+
 #include "usb-fixture.h"
 
 static struct fake_controller *fake_of(struct usb_port *port)
@@ -144,4 +146,15 @@ void usb_configure(struct usb_device *dev, uint8_t address)
     g_assert_cmpint(usb_control(dev, 0, 5, address, 0, NULL, 0, NULL), ==, USB_OK);
     g_assert_cmpint(usb_control(dev, 0, 9, 1, 0, NULL, 0, NULL), ==, USB_OK);
     g_assert_cmpuint(dev->address, ==, address);
+}
+
+int64_t device_fact(struct device *dev, const char *name)
+{
+    struct facts *f = facts_new();
+    int64_t value;
+
+    device_describe(dev, f);
+    value = g_ascii_strtoll(facts_find(f, NULL, name), NULL, 10);
+    facts_free(f);
+    return value;
 }

@@ -28,6 +28,8 @@ struct usb_device *usb_try_plug(struct machine *m, const struct device_class *cl
                                 const char *port, GError **err);
 struct usb_device *usb_plug(struct machine *m, const struct device_class *class, const char *id);
 
+int64_t device_fact(struct device *dev, const char *name); /* a number of device_describe()'s */
+
 /* One token. Returns the status; *done what was moved. */
 enum usb_status usb_token(struct usb_device *dev, enum usb_pid pid, unsigned endpoint, void *data,
                           size_t length, size_t *done);
