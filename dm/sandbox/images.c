@@ -72,7 +72,7 @@ static bool is_usb(struct xenstore_look *look, const char *dir, const struct wan
 
 static bool find_in(struct xenstore_look *look, const char *dir, const struct wanted *w)
 {
-    g_auto(GStrv) names = look ? xenstore_look_list(look, dir) : NULL;
+    g_auto(GStrv) names = xenstore_look_list(look, dir);
     bool found = false;
 
     for (char **name = names; name && *name && !found; name++) {
@@ -83,13 +83,16 @@ static bool find_in(struct xenstore_look *look, const char *dir, const struct wa
     return found;
 }
 
-static bool find(unsigned domid, const struct wanted *w)
+/* `of_libxl`: a list of libxl's own, of devices that have no back end, or NULL. */
+static bool find(unsigned domid, const struct wanted *w, const char *of_libxl)
 {
     struct xenstore_look *look = xenstore_look_new();
     g_autofree char *own = look ? xenstore_look_read(look, "domid") : NULL;
-    g_autofree char *dir =
+    g_autofree char *backends =
         g_strdup_printf("/local/domain/%s/backend/%s/%u", own ? own : "0", w->kind, domid);
-    bool found = find_in(look, dir, w);
+    g_autofree char *devices =
+        g_strdup_printf("/libxl/%u/device/%s", domid, of_libxl ? of_libxl : "");
+    bool found = look && (find_in(look, backends, w) || (of_libxl && find_in(look, devices, w)));
 
     xenstore_look_free(look);
     return found;
@@ -99,7 +102,7 @@ bool images_is_served(unsigned domid, const char *driver, const char *file, bool
 {
     const struct wanted w = {"qdisk", driver, file, write, is_image};
 
-    return find(domid, &w);
+    return find(domid, &w, NULL);
 }
 
 bool images_is_named(unsigned domid, const char *path, bool write)
@@ -111,21 +114,13 @@ bool images_is_tree(unsigned domid, const char *path, const char *model)
 {
     const struct wanted w = {"9pfs", model, path, true, is_tree};
 
-    return path[0] == '/' && find(domid, &w);
+    return path[0] == '/' && find(domid, &w, NULL);
 }
 
 bool images_is_usb(unsigned domid, const char *where)
 {
     const struct wanted w = {"qusb", NULL, where, true, is_usb};
-    struct xenstore_look *look;
-    g_autofree char *dir = g_strdup_printf("/libxl/%u/device/vusb", domid);
-    bool found = where[0] && find(domid, &w);
 
-    /* Of controllers that we emulate libxl has no back end, but the same list of its own. */
-    if (where[0] && !found) {
-        look = xenstore_look_new();
-        found = find_in(look, dir, &w);
-        xenstore_look_free(look);
-    }
-    return found;
+    /* Of controllers that we emulate there is no back end, but the same list. */
+    return where[0] && find(domid, &w, "vusb");
 }
