@@ -4,12 +4,12 @@
  * the host's hand it on. The names of the values: docs/live-update.md.
  */
 #include <errno.h>
+#include <inttypes.h>
 
+#include <xendm/bus.h>
 #include <xendm/error.h>
 #include <xendm/handover.h>
 #include <xendm/machine.h>
-#include <xendm/pci.h>
-#include <xendm/usb.h>
 
 #define PLUGGED_MAX 1000u
 #define OPTIONS_MAX 100u
@@ -28,16 +28,19 @@ static char *option_key(const char *what, unsigned number)
 static struct object_desc *describe_place(const struct device *dev)
 {
     struct object_desc *o = object_desc_copy(dev->plugged);
-    g_autofree char *place = NULL;
+    const struct property *p = dev->bus ? dev->bus->class->place : NULL;
 
-    if (pci_device_is(dev)) {
-        unsigned devfn = ((const struct pci_device *)dev)->devfn;
+    for (; p && p->name; p++) {
+        const void *at = (const uint8_t *)dev + p->offset;
+        const char *text = p->type == PROP_STRING ? *(char *const *)at : NULL;
 
-        place = g_strdup_printf("%x.%x", PCI_SLOT(devfn), PCI_FUNCTION(devfn));
-        object_desc_set(o, "addr", place);
-    } else if (usb_device_is(dev) && ((const struct usb_device *)dev)->port) {
-        place = usb_device_path((const struct usb_device *)dev);
-        object_desc_set(o, "port", place);
+        if (p->type == PROP_UINT32) {
+            g_autofree char *number = g_strdup_printf("%" PRIu32, *(const uint32_t *)at);
+
+            object_desc_set(o, p->name, number);
+        } else if (text) {
+            object_desc_set(o, p->name, text);
+        }
     }
     return o;
 }

@@ -152,14 +152,18 @@ int pci_device_attach(struct pci_bus *bus, struct pci_device *pci, int devfn, GE
 static int bus_take(struct bus *bus, struct device *dev, GError **err)
 {
     struct pci_device *pci = (struct pci_device *)dev;
-    int devfn = PCI_DEVFN_AUTO;
+    int devfn = PCI_DEVFN_AUTO, rc;
 
     if (pci->addr && !pci_addr_parse(pci->addr, &devfn)) {
         g_set_error(err, XENDM_ERROR, EINVAL, "%s: property addr: \"%s\" is no slot[.function]",
                     dev->id, pci->addr);
         return -EINVAL;
     }
-    return pci_device_attach((struct pci_bus *)bus, pci, devfn, err);
+    rc = pci_device_attach((struct pci_bus *)bus, pci, devfn, err);
+    if (rc == 0 && !pci->addr) {
+        pci->addr = g_strdup_printf("%x.%x", PCI_SLOT(pci->devfn), PCI_FUNCTION(pci->devfn));
+    }
+    return rc;
 }
 
 void pci_set_hotplug(struct pci_bus *bus, const struct pci_hotplug *hotplug, void *opaque)

@@ -102,6 +102,9 @@ static int bus_take(struct bus *base, struct device *dev, GError **err)
     }
     port->device = usb_of(dev);
     usb_of(dev)->port = port;
+    if (!usb_of(dev)->port_name) {
+        usb_of(dev)->port_name = usb_device_path(usb_of(dev));
+    }
     bus_add(base, dev);
     return 0;
 }

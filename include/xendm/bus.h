@@ -33,7 +33,8 @@ struct bus_class {
     const char *name;
     /*
      * "addr"; "unit"; "scsi-id", "lun"; "port": properties of the devices on it, whose offsets are
-     * in the structure that all devices of this bus begin with.
+     * in the structure that all devices of this bus begin with: numbers and texts. `take` stores
+     * what it chose, so that they say where a device is.
      */
     const struct property *place;
     bool hotplug; /* devices may come and go while the machine runs */

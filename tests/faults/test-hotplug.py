@@ -106,4 +106,32 @@ def test_spare_drive(tmp):
     m.end()
 
 
-sys.exit(tap([test_comes_and_goes, test_refused, test_moved, test_spare_drive]))
+def test_places_after_update(tmp):
+    """what was plugged where nobody said stays there over a live update, whatever is free by then"""
+    for n in range(3):
+        image(tmp + "/%d.img" % n, 4096)
+    drives = [word for n in range(3) for word in ("-drive", "if=none,id=d%d,format=raw,file=%s/%d.img" % (n, tmp, n))]
+    m = Machine(tmp, "--device", "virtio-scsi-pci,id=s", "--device", "piix3-usb-uhci,id=u", "--", *drives)
+
+    def places():
+        lines = [line for name in ("b", "tablet", "card") for line in m.qmp.hmp("info device " + name).splitlines()]
+        return [line for line in lines if line.split(":")[0] in ("id", "scsi-id", "lun", "port")], functions(m.qmp)["card"]
+
+    m.qmp.ok("device_add", driver="scsi-hd", id="a", bus="s.0", drive="d0")
+    m.qmp.ok("device_add", driver="scsi-hd", id="b", bus="s.0", drive="d1")
+    m.qmp.ok("device_add", driver="usb-mouse", id="mouse", bus="u.0")
+    m.qmp.ok("device_add", driver="usb-tablet", id="tablet", bus="u.0")
+    slot = plug(m, "first")
+    plug(m, "card")
+    for name in ("a", "mouse"):
+        m.qmp.ok("device_del", id=name)
+        m.qmp.event("DEVICE_DELETED")
+    eject(m, "first", slot)
+    before = places()
+    want(len(before[0]) == 3, before, m.qmp.hmp("info device b"))
+    m.qmp.ok("xendm-update")
+    want(places() == before, before, places())
+    m.end()
+
+
+sys.exit(tap([test_comes_and_goes, test_refused, test_moved, test_spare_drive, test_places_after_update]))
